@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# ASVspoof 2019 logical access (LA): baseline and self-distilled networks, from the corpus to EER and min t-DCF.
+#
+# Usage: run.sh [options]          without --corpus-dir it builds and uses the mini corpus
+#  e.g.: run.sh --corpus-dir /corpora/asvspoof2019/LA --ngpu 1 --seeds "1 2 3"
+#  e.g.: run.sh --stage 2 --model conf/model/senet34.yaml --set "train.epochs=8" --tag short
+#
+# Stages: 0 corpus and data lists, 1 features, 2 train the baseline, 3 train the self-distilled network, 4 score,
+# 5 evaluate and tabulate. What is whole and made from the same inputs and confs is not made again.
+# Paths are taken from where the command is given; confs and the defaults from the recipe's own folder.
+
+stage=0               # first stage to run
+stop_stage=5          # last stage to run
+corpus_dir=           # the real corpus, .../LA; empty: the mini corpus
+mini_size=small       # size of the mini corpus: tiny or small
+mini_seed=1           # seed of the mini corpus
+allow_subset=false    # take a corpus that lacks some of the official trials
+data_dir=data         # Kaldi data dirs
+feats_dir=feats       # features
+exp_dir=exp           # trainings, scores and results
+frontend=conf/frontend/f0_subband.yaml  # front end
+model=conf/model/ecanet18.yaml          # network, or several: "a.yaml b.yaml"
+baseline_conf=        # training of stage 2; empty: baseline.yaml, or baseline_mini.yaml on the mini corpus
+distill_conf=         # training of stage 3; empty: self_distill.yaml, or self_distill_mini.yaml on the mini corpus
+set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3"
+tag=                  # name of a variant, appended to the names of its trainings
+seeds="1 2 3"         # trainings of each network and method
+nj=$(nproc)           # parallel jobs for features
+ngpu=0                # GPUs that a training uses: 0 or 1
+skip_bad=false        # leave out utterances that cannot be read instead of stopping
+heads=true            # score and evaluate the heads of blocks 1 to 4 of the self-distilled networks too
+cmd=                  # job runner in the place of those in cmd.sh
+
+. "$(dirname "${BASH_SOURCE[0]}")/utils/parse_options.sh"
+caller_dir=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+. ./path.sh || exit 1
+. ./cmd.sh
+set -euo pipefail
+. utils/stages.sh
+. utils/with_progress.sh
+[ $# -eq 0 ] || { echo "run.sh: error: unexpected argument '$1' (see run.sh --help)" >&2; exit 1; }
+
+recipe=la
+train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
+require_integers stage stop_stage mini_seed nj ngpu
+data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
+frontend=$(input_path "$frontend") model=$(input_paths "$model")
+settings=(); for setting in $set; do settings+=(--set "$setting"); done
+feats=$feats_dir/$(name_of "$frontend")
+
+if begin_stage 0 "corpus and data lists"; then
+  if [ -n "$corpus_dir" ]; then
+    corpus=$(input_path "$corpus_dir")
+  else
+    log "no --corpus-dir: using the mini corpus ($mini_size): real speech and real synthesizers, but small; its figures say nothing about ASVspoof 2019"
+    local/make_mini_corpus.py --size "$mini_size" --seed "$mini_seed" --nj "$nj" \
+      --downloads "${FSD_DOWNLOADS:-$FSD_ROOT/downloads}" "$data_dir/mini_corpus_$mini_size"
+    corpus=$data_dir/mini_corpus_$mini_size/${recipe^^}
+  fi
+  subset=(); ! $allow_subset || subset=(--allow-subset)
+  local/prepare_data.py --corpus-dir "$corpus" --recipe "$recipe" "${subset[@]}" "$data_dir"
+  end_stage "$data_dir"
+fi
+
+# The sets that stage 0 made, and what follows from which corpus they are of.
+[ -f "$data_dir/train/corpus.json" ] || { echo "run.sh: error: no data dirs in $data_dir yet; start with --stage 0" >&2; exit 1; }
+sets=$(cd "$data_dir" && for list in */utt2label; do dirname "$list"; done)
+test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
+variant=; ! grep -q '"name": *"mini corpus"' "$data_dir/train/corpus.json" || variant=_mini
+baseline_conf=$(input_path "${baseline_conf:-conf/train/baseline$variant.yaml}")
+distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}")
+
+experiment_of() { # model conf, training conf
+  echo "$exp_dir/train_$(name_of "$frontend")_$(name_of "$1")_$(name_of "$2")${tag:+_$tag}"
+}
+
+if begin_stage 1 "features by $(name_of "$frontend")"; then
+  for name in $sets; do
+    steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
+      "$data_dir/$name" "$feats/$name"
+  done
+  end_stage "$feats"
+fi
+
+train_all() { # training conf
+  local network seed dir
+  for network in $model; do
+    for seed in $seeds; do
+      dir=$(experiment_of "$network" "$1")/seed$seed
+      log "training $dir (log: $dir/log/train.log)"
+      with_progress "$dir/log/train.log" -- $cuda_cmd --gpu "$ngpu" "$dir/log/train.log" \
+        train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" --seed "$seed" \
+        --ngpu "$ngpu" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$dir"
+    done
+  done
+}
+
+if begin_stage 2 "train the baseline"; then
+  train_all "$baseline_conf"
+  end_stage "$exp_dir/*_$(name_of "$baseline_conf")*/seed*/curves.png"
+fi
+
+if begin_stage 3 "train the self-distilled network"; then
+  train_all "$distill_conf"
+  end_stage "$exp_dir/*_$(name_of "$distill_conf")*/seed*/curves.png"
+fi
+
+# Each training, with the heads to score: `final`, and of the self-distilled ones each block's.
+for_each_scoring() { # function, called as: function <training> <set> <name of scores and results> <options for score.py>
+  local network conf seed name dir head
+  for network in $model; do
+    for conf in "$baseline_conf" "$distill_conf"; do
+      for seed in $seeds; do
+        dir=$(experiment_of "$network" "$conf")/seed$seed
+        for name in $test_sets; do
+          "$1" "$dir" "$name" "$name"
+          if $heads && [ "$conf" = "$distill_conf" ]; then
+            for head in 1 2 3 4; do "$1" "$dir" "$name" "${name}_head$head" --head "$head"; done
+          fi
+        done
+      done
+    done
+  done
+}
+
+score_one() {
+  local scores=$1/scores/$3.txt
+  if up_to_date "$scores" "$1/final.pt" "$feats/$2/feats.scp"; then return; fi
+  $cuda_cmd --gpu "$ngpu" "$1/log/score.$3.log" \
+    score.py --ngpu "$ngpu" "${@:4}" "$1" "$data_dir/$2" "$feats/$2" "$scores"
+}
+
+evaluate_one() {
+  local scores=$1/scores/$3.txt results=$1/results/$3 asv=$data_dir/$2/asv_scores plot=()
+  if up_to_date "$results/metrics.json" "$scores" "$asv"; then return; fi
+  [ "$3" = "$2" ] || plot=(--no-plot)
+  $train_cmd "$1/log/evaluate.$3.log" \
+    evaluate.py --asv-scores "$asv" --trials "$data_dir/$2/utt2label" --corpus-json "$data_dir/$2/corpus.json" \
+    "${plot[@]}" --title "$3" --out "$results" "$scores"
+}
+
+if begin_stage 4 "score"; then
+  for_each_scoring score_one
+  end_stage "$exp_dir/*/seed*/scores"
+fi
+
+if begin_stage 5 "evaluate"; then
+  for_each_scoring evaluate_one
+  trainings=()
+  for network in $model; do
+    for conf in "$baseline_conf" "$distill_conf"; do trainings+=("$(experiment_of "$network" "$conf")"); done
+  done
+  make_results.py --out "$exp_dir/RESULTS.md" --command "egs/asvspoof2019/$recipe/run.sh" "${trainings[@]}"
+  end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/det.png"
+fi

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""One job of the feature stage: the utterances of one part of a data dir to one ark."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from steps.frontend import load_conf, make_frontend
+from steps.frontend.audio import read_waveform
+from utils.ark import ArkWriter
+from utils.cli import ProgressLog, UserError, make_parser, run_program
+from utils.files import read_map, write_lines
+
+
+def part_of(utts: list[str], part: str) -> list[str]:
+    """The utterances of part `K/N`: N contiguous parts whose sizes differ by one at most."""
+    try:
+        k, n = map(int, part.split("/"))
+    except ValueError:
+        raise UserError(f"--part {part}: write it as K/N, such as 1/4") from None
+    if not 1 <= k <= n:
+        raise UserError(f"--part {part}: K is not in 1..N")
+    return utts[len(utts) * (k - 1) // n : len(utts) * k // n]
+
+
+def main() -> int:
+    parser = make_parser(
+        __doc__,
+        "steps/compute_feats.py --frontend conf/frontend/f0_subband.yaml --part 1/4 \\\n"
+        "  data/train/wav.scp feats/f0_subband/train/parts/4/feats.1",
+    )
+    parser.add_argument("--frontend", required=True, help="conf of the front end")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
+    parser.add_argument("--part", default="1/1", metavar="K/N", help="compute the K-th of N parts")
+    parser.add_argument("wav_scp", help="UTT PATH, a line each")
+    parser.add_argument("prefix", help="writes PREFIX.ark, PREFIX.scp, PREFIX.utt2num_frames and PREFIX.bad")
+    args = parser.parse_args()
+
+    frontend = make_frontend(load_conf(args.frontend, args.set))
+    wavs = read_map(args.wav_scp)
+    utts = part_of(list(wavs), args.part)
+    num_frames: list[str] = []
+    bad: list[str] = []
+    progress = ProgressLog(len(utts), "utt")
+    with ArkWriter(args.prefix, frontend.conf.compress) as writer:
+        for utt in utts:
+            try:
+                features = frontend.compute(read_waveform(utt, wavs[utt], frontend.conf.sample_rate))
+                if not np.isfinite(features).all():
+                    raise UserError(f"{utt} ({wavs[utt]}): its features are not finite")
+            except UserError as error:
+                sys.stderr.write(f"bad utterance: {error}\n")
+                bad.append(f"{utt} {error}")
+            else:
+                writer.write(utt, features)
+                num_frames.append(f"{utt} {len(features)}")
+            progress.update()
+    progress.close()
+    write_lines(f"{args.prefix}.bad", bad)
+    write_lines(f"{args.prefix}.utt2num_frames", num_frames)  # last: a part that has it is whole
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Prints a network stage by stage: output shape, parameters, multiply-adds; and apart what only training carries."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from steps import frontend as frontends
+from steps import nnet, training
+from steps.nnet.cost import count_parameters, measure
+from utils.cli import make_parser, run_program
+
+
+def main() -> int:
+    parser = make_parser(
+        __doc__,
+        "steps/describe.py conf/model/senet34.yaml --frontend conf/frontend/f0_subband.yaml\n"
+        "steps/describe.py conf/model/senet34.yaml --set model.stem=conv3",
+    )
+    root = Path(__file__).resolve().parents[1]
+    parser.add_argument("model", help="conf of the network")
+    parser.add_argument("--frontend", default=str(root / "conf/frontend/f0_subband.yaml"), help="conf of the front end")
+    parser.add_argument(
+        "--train-conf",
+        default=str(root / "conf/train/self_distill.yaml"),
+        help="conf of the training method whose auxiliary parts are shown",
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
+    args = parser.parse_args()
+
+    frontend = frontends.make_frontend(frontends.load_conf(args.frontend, args.set))
+    detector = nnet.make_detector(nnet.load_conf(args.model, args.set))
+    train_conf = training.load_conf(args.train_conf, args.set)
+    method = training.make_method(train_conf, detector)
+    frames, bins = frontend.conf.network_input.frames, frontend.n_bins
+    x = torch.zeros(1, 1, frames, bins)
+
+    parts = {"stem": detector.backbone.stem} if hasattr(detector.backbone, "stem") else {}
+    parts |= {f"stage {i}": stage for i, stage in enumerate(detector.backbone.stages, 1)}
+    parts["head (AngleLinear)"] = detector.head
+    measured = measure(detector, lambda: detector(x), {**parts, "detector": detector})
+
+    def row(name: str, shape: tuple | None, parameters: int, multiply_adds: int) -> str:
+        text = " x ".join(map(str, shape)) if shape else ""
+        return f"{name:<26}{text:>20}{parameters:>14,}{multiply_adds:>18,}"
+
+    print(f"{Path(args.model).stem} on {Path(args.frontend).stem}; shapes: channels x frames x bins, one utterance")
+    print(f"{'':<26}{'output':>20}{'parameters':>14}{'multiply-adds':>18}")
+    print(row("input", (1, frames, bins), 0, 0))
+    for name, part in parts.items():
+        print(row(name, measured[name][1], count_parameters(part), measured[name][0]))
+    print("-" * 78)
+    print(row("detector", measured["detector"][1], count_parameters(detector), measured["detector"][0]))
+
+    kept = {id(p) for p in detector.parameters()}
+    auxiliary = {
+        name: module
+        for name, module in method.named_children()
+        if name != "detector" and any(id(p) not in kept for p in module.parameters())
+    }
+    print(f"\nonly while training by {train_conf.method}:")
+    if not auxiliary:
+        print("  nothing")
+    pieces = {f"{name} {i}": piece for name, module in auxiliary.items() for i, piece in enumerate(module, 1)}
+    costs = measure(method, lambda: method.head_logits(x), pieces)
+    for name, piece in pieces.items():
+        print(row(name, costs[name][1], count_parameters(piece), costs[name][0]))
+    if pieces:
+        print("-" * 78)
+        print(
+            row(
+                "training only, total",
+                None,
+                sum(map(count_parameters, pieces.values())),
+                sum(c for c, _ in costs.values()),
+            )
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,108 @@
+"""What lies in an experiment's folder, exp/<set>_<frontend>_<model>_<method>/seed<N>: names, conf, detector."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from steps import frontend as frontends
+from steps import nnet, training
+from steps.training import checkpoints
+from utils import conf as conf_files
+from utils.cli import UserError
+from utils.files import read_json
+
+FINAL_FORMAT = 1
+
+
+def read_conf(folder: Path) -> dict[str, Any]:
+    """The conf.yaml of an experiment. Raises UserError if there is none."""
+    try:
+        return yaml.safe_load((folder / "conf.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder / 'conf.yaml'}: no such file; train first (--stage 2)") from None
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{folder / 'conf.yaml'}: cannot be read ({error})") from None
+
+
+def check_feats(feats_dir: Path, frontend_conf: frontends.FrontEndConf, needed_by: str) -> None:
+    """Raises UserError unless the features at feats_dir were made by this very front end."""
+    conf_file = feats_dir / "conf.yaml"
+    if not conf_file.exists() or not (feats_dir / "feats.scp").exists():
+        raise UserError(f"{feats_dir}: no whole features there; run the feature stage (--stage 1)")
+    found = yaml.safe_load(conf_file.read_text(encoding="utf-8"))["frontend"]
+    changed = conf_files.differences(found, frontends.dump_identity(frontend_conf))
+    if changed:
+        raise UserError(f"{feats_dir}: made by another front end than {needed_by} wants ({'; '.join(changed)})")
+
+
+def set_identity(data_dir: Path, feats_dir: Path) -> str:
+    """A digest of a set's utterances, labels and frames, the same wherever the files lie."""
+    digest = hashlib.sha256()
+    for path in (data_dir / "utt2label", feats_dir / "utt2num_frames"):
+        try:
+            digest.update(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; run the stages before (--stage 0)") from None
+    return digest.hexdigest()
+
+
+def corpus_of(data_dir: Path) -> dict[str, Any]:
+    """Name and version of the corpus that a data dir was made from."""
+    path = data_dir / "corpus.json"
+    return read_json(path) if path.exists() else {"name": "unnamed corpus"}
+
+
+def pick_device(ngpu: int) -> torch.device:
+    """The CPU for 0, one GPU for 1. Raises UserError when there is no GPU to be had."""
+    if ngpu == 0:
+        return torch.device("cpu")
+    if ngpu > 1:
+        raise UserError(f"--ngpu {ngpu}: one GPU at most for now")
+    if not torch.cuda.is_available():
+        raise UserError("--ngpu 1: torch finds no CUDA GPU here; use --ngpu 0, or a torch build with CUDA")
+    return torch.device("cuda")
+
+
+def save_detector(path: Path, state: dict[str, torch.Tensor], conf: dict[str, Any], epoch: int) -> None:
+    """final.pt: the detector's weights and what is needed to use them, and nothing of training."""
+    checkpoints.save(
+        path,
+        {
+            "format": FINAL_FORMAT,
+            "frontend": conf["frontend"],
+            "model": conf["model"],
+            "corpus": conf["corpus"],
+            "epoch": epoch,
+            "state": state,
+        },
+    )
+
+
+def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, frontends.FrontEndConf]:
+    """The detector of a final.pt, ready to score. Raises UserError if the file does not hold one."""
+    kept = checkpoints.load(path, device)
+    if kept.get("format") != FINAL_FORMAT:
+        raise UserError(f"{path}: not a detector (format {kept.get('format')!r}, expected {FINAL_FORMAT})")
+    detector = nnet.make_detector(nnet.conf_from_dict(kept["model"], str(path)))
+    try:
+        detector.load_state_dict(kept["state"])
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights do not fit its conf: {error}") from None
+    detector = detector.to(device, memory_format=torch.channels_last).eval()
+    return detector, frontends.conf_from_dict(kept["frontend"], str(path))
+
+
+def load_method(folder: Path, device: torch.device) -> tuple[training.MethodBase, frontends.FrontEndConf]:
+    """The detector with all its training heads, at the best epoch."""
+    conf = read_conf(folder)
+    detector = nnet.make_detector(nnet.conf_from_dict(conf["model"], str(folder)))
+    method = training.make_method(training.conf_from_dict(conf["train"], str(folder)), detector)
+    path = folder / "checkpoints" / "best.pt"
+    method.load_state_dict(checkpoints.load(path, device)["method"])
+    method = method.to(device, memory_format=torch.channels_last).eval()
+    return method, frontends.conf_from_dict(conf["frontend"], str(folder))

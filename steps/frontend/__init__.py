@@ -1,0 +1,65 @@
+"""Waveform -> feature matrix (frames x bins).
+
+A front end is one module of this package and one conf in conf/frontend/: the conf's `type` names the module, which
+holds `Conf` (a dataclass that extends FrontEndConf) and `FrontEnd` (a class made from a Conf).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from steps.frontend.base import FrontEndBase, FrontEndConf, NetworkInput
+from steps.sections import SECTIONS
+from utils import conf as conf_files
+from utils.cli import UserError
+
+__all__ = [
+    "FrontEndBase",
+    "FrontEndConf",
+    "NetworkInput",
+    "conf_from_dict",
+    "dump_identity",
+    "frontend_types",
+    "load_conf",
+    "make_frontend",
+]
+
+
+def frontend_types() -> list[str]:
+    """The values that a conf's `type` may take."""
+    helpers = {"audio", "base"}
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in helpers)
+
+
+def _module_of(kind: Any, source: str) -> Any:
+    if kind not in frontend_types():
+        near = difflib.get_close_matches(str(kind), frontend_types(), 1, 0.0)
+        raise UserError(f"{source}: type: {kind!r} is no front end; did you mean {near[0]!r}?")
+    return importlib.import_module(f"{__name__}.{kind}")
+
+
+def load_conf(path: str | Path, settings: Iterable[str] = ()) -> FrontEndConf:
+    """The checked conf of a front end. Raises UserError naming file, line and key."""
+    kind = conf_files.read_yaml(path).get("type")
+    return conf_files.load(path, _module_of(kind, str(path)).Conf, "frontend", SECTIONS, settings)
+
+
+def conf_from_dict(values: Mapping[str, Any], source: str) -> FrontEndConf:
+    """The conf that `utils.conf.to_dict` made `values` of, checked again."""
+    return conf_files.build(_module_of(values.get("type"), source).Conf, values, {}, source)
+
+
+def make_frontend(conf: FrontEndConf) -> FrontEndBase:
+    return _module_of(conf.type, "conf").FrontEnd(conf)
+
+
+def dump_identity(conf: FrontEndConf) -> dict[str, Any]:
+    """What of a conf decides the numbers in the arks: all but how a network's reader fixes the length."""
+    values = conf_files.to_dict(conf)
+    values.pop("network_input")
+    return values

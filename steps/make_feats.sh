@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Extracts features: data dir -> feats.scp, arks, utt2num_frames, and the conf they were made with.
+#
+# Usage: steps/make_feats.sh [options] <data-dir> <feats-dir>
+#  e.g.: steps/make_feats.sh --nj 4 --frontend conf/frontend/f0_subband.yaml data/train feats/f0_subband/train
+nj=4                                       # parallel jobs, and arks
+cmd=utils/run.sh                           # job runner
+frontend=conf/frontend/f0_subband.yaml     # conf of the front end
+skip_bad=false                             # leave out utterances that cannot be read, listed in <feats-dir>/skipped
+set=                                       # overrides of conf keys, such as "frontend.compress=8bit"
+
+. "$(dirname "$(readlink -f "$0")")/../path.sh"
+. parse_options.sh
+set -euo pipefail
+. with_progress.sh
+
+if [ $# -ne 2 ]; then
+  _print_help >&2
+  exit 1
+fi
+data=$1 dir=$2
+log=$dir/log parts=$dir/parts/$nj
+die() { echo "make_feats.sh: error: $*" >&2; exit 1; }
+
+[ -f "$data/wav.scp" ] || die "$data/wav.scp: no such file; make the data dir first (--stage 0)"
+read -r -a settings <<< "$set"
+conf_options=(--frontend "$frontend" "${settings[@]/#/--set=}")
+
+status=0
+merge_feats.py check "${conf_options[@]}" "$data/wav.scp" "$dir" || status=$?
+case $status in
+  0) ;;
+  10) echo "make_feats.sh: $dir is whole and made from the same inputs and conf; nothing to do"; exit 0 ;;
+  *) exit "$status" ;;
+esac
+utterances=$(wc -l < "$data/wav.scp")
+[ "$nj" -le "$utterances" ] || die "--nj $nj: more jobs than the $utterances utterances of $data"
+
+mkdir -p "$log" "$parts"
+# A part that a broken-off run finished is kept; its job ends at once.
+with_progress "$log/make_feats.*.log" -- $cmd JOB=1:"$nj" "$log/make_feats.JOB.log" \
+  test -f "$parts/feats.JOB.utt2num_frames" '||' \
+  env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+  compute_feats.py "${conf_options[@]}" --part "JOB/$nj" "$data/wav.scp" "$parts/feats.JOB"
+skip=(); ! $skip_bad || skip=(--skip-bad)
+merge_feats.py merge "${conf_options[@]}" "${skip[@]}" --nj "$nj" "$data/wav.scp" "$dir"
+echo "make_feats.sh: $(wc -l < "$dir/feats.scp") utterances, $(du -shL "$dir" | cut -f1), in $dir"

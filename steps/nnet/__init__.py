@@ -1,0 +1,53 @@
+"""Feature matrix -> embedding -> score.
+
+A network is one module of this package and one conf in conf/model/: the conf's `type` names the module, which holds
+`Conf` (a dataclass that extends ModelConf) and `Backbone` (a torch module made from a Conf).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from steps.nnet.base import BackboneBase, Detector, ModelConf
+from steps.sections import SECTIONS
+from utils import conf as conf_files
+from utils.cli import UserError
+
+__all__ = ["BackboneBase", "Detector", "ModelConf", "conf_from_dict", "load_conf", "make_detector", "model_types"]
+
+
+def model_types() -> list[str]:
+    """The values that a conf's `type` may take."""
+    return sorted(
+        m.name
+        for m in pkgutil.iter_modules(__path__)
+        if hasattr(importlib.import_module(f"{__name__}.{m.name}"), "Backbone")
+    )
+
+
+def _module_of(kind: Any, source: str) -> Any:
+    if kind not in model_types():
+        near = difflib.get_close_matches(str(kind), model_types(), 1, 0.0)
+        raise UserError(f"{source}: type: {kind!r} is no network; did you mean {near[0]!r}?")
+    return importlib.import_module(f"{__name__}.{kind}")
+
+
+def load_conf(path: str | Path, settings: Iterable[str] = ()) -> ModelConf:
+    """The checked conf of a network. Raises UserError naming file, line and key."""
+    kind = conf_files.read_yaml(path).get("type")
+    return conf_files.load(path, _module_of(kind, str(path)).Conf, "model", SECTIONS, settings)
+
+
+def conf_from_dict(values: Mapping[str, Any], source: str) -> ModelConf:
+    """The conf that `utils.conf.to_dict` made `values` of, checked again."""
+    return conf_files.build(_module_of(values.get("type"), source).Conf, values, {}, source)
+
+
+def make_detector(conf: ModelConf, in_channels: int = 1) -> Detector:
+    """The network of `conf` with its AngleLinear head; weights are drawn from torch's generator."""
+    return Detector(_module_of(conf.type, "conf").Backbone(conf, in_channels))

@@ -1,0 +1,80 @@
+"""What every network has in common: four stages, global average pooling, an angular head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BONAFIDE, SPOOF = 1, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConf:
+    """Keys of every network's conf."""
+
+    type: str
+
+
+class BackboneBase(nn.Module):
+    """A network cut into four stages.
+
+    `stage_channels`: channels of the four feature maps. `forward` maps (batch, channels, frames, bins) to the list of
+    the four maps (batch, stage_channels[i], frames_i, bins_i); each stage reads the one before it, so that a
+    stage's map does not depend on deeper ones.
+    """
+
+    stage_channels: tuple[int, int, int, int]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+
+def pool(feature_map: Tensor) -> Tensor:
+    """Global average pooling: (batch, channels, frames, bins) -> (batch, channels)."""
+    return feature_map.mean(dim=(2, 3))
+
+
+class AngleLinear(nn.Module):
+    """Bias-free linear layer whose class weights have unit norm: f_j = |x| cos(theta_j).
+
+    Liu et al., "SphereFace: deep hypersphere embedding for face recognition", CVPR 2017. Computes in float32 also
+    under autocast. (batch, in_features) -> (batch, classes).
+    """
+
+    def __init__(self, in_features: int, classes: int = 2):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(classes, in_features))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        with torch.autocast(embedding.device.type, enabled=False):
+            return F.linear(embedding.float(), F.normalize(self.weight.float(), dim=1))
+
+
+class Detector(nn.Module):
+    """Backbone and head: what is trained by a method, and alone what is kept, scored and deployed."""
+
+    def __init__(self, backbone: BackboneBase):
+        super().__init__()
+        self.backbone = backbone
+        self.head = AngleLinear(backbone.stage_channels[-1])
+
+    @property
+    def embedding_size(self) -> int:
+        return self.backbone.stage_channels[-1]
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(batch, channels, frames, bins) -> (batch, embedding_size)."""
+        return pool(self.backbone(x)[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, frames, bins) -> (batch, 2): |x| cos(theta) of spoof (0) and bona fide (1)."""
+        return self.head(self.embed(x))
+
+
+def score_of(logits: Tensor) -> Tensor:
+    """Score of each trial, higher = bona fide: |x| (cos(theta_bonafide) - cos(theta_spoof)). (batch, 2) -> (batch,)."""
+    return logits[:, BONAFIDE] - logits[:, SPOOF]

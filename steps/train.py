@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Trains a detector by a method. Broken off and started again, it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from steps import experiment, nnet, training
+from steps import frontend as frontends
+from steps.nnet.cost import detector_cost
+from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.training.data import FeatureSet
+from steps.training.loop import Trainer
+from utils import conf as conf_files
+from utils.cli import UserError, make_parser, run_program
+from utils.files import write_json
+
+
+def eer(bonafide, spoof) -> float:
+    return equal_error_rate(det_curve(bonafide, spoof))[0]
+
+
+def main() -> int:
+    parser = make_parser(
+        __doc__,
+        "steps/train.py --model conf/model/ecanet18.yaml --train-conf conf/train/self_distill.yaml --seed 1 \\\n"
+        "  data/train feats/f0_subband/train data/dev feats/f0_subband/dev \\\n"
+        "  exp/train_f0_subband_ecanet18_self_distill/seed1",
+    )
+    root = Path(__file__).resolve().parents[1]
+    parser.add_argument("--frontend", default=str(root / "conf/frontend/f0_subband.yaml"), help="conf of the front end")
+    parser.add_argument("--model", default=str(root / "conf/model/ecanet18.yaml"), help="conf of the network")
+    parser.add_argument("--train-conf", default=str(root / "conf/train/baseline.yaml"), help="conf of the method")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
+    parser.add_argument("--seed", type=int, default=1, help="of initial weights, order and crops")
+    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU")
+    parser.add_argument("--num-threads", type=int, default=None, help="CPU threads; torch's own choice if not given")
+    for name in ("train_data", "train_feats", "dev_data", "dev_feats", "exp_dir"):
+        parser.add_argument(name, type=Path)
+    args = parser.parse_args()
+
+    frontend_conf = frontends.load_conf(args.frontend, args.set)
+    model_conf = nnet.load_conf(args.model, args.set)
+    train_conf = training.load_conf(args.train_conf, args.set)
+    device = experiment.pick_device(args.ngpu)
+    if args.num_threads is not None:
+        torch.set_num_threads(args.num_threads)
+    for feats in (args.train_feats, args.dev_feats):
+        experiment.check_feats(feats, frontend_conf, args.frontend)
+
+    conf = {
+        "frontend_name": Path(args.frontend).stem,
+        "model_name": Path(args.model).stem,
+        "train_name": Path(args.train_conf).stem,
+        "method": train_conf.method,
+        "seed": args.seed,
+        "corpus": experiment.corpus_of(args.train_data),
+        "train_set": experiment.set_identity(args.train_data, args.train_feats),
+        "dev_set": experiment.set_identity(args.dev_data, args.dev_feats),
+        "frontend": conf_files.to_dict(frontend_conf),
+        "model": conf_files.to_dict(model_conf),
+        "train": conf_files.to_dict(train_conf),
+    }
+    conf_file, final = args.exp_dir / "conf.yaml", args.exp_dir / "final.pt"
+    if conf_file.exists():
+        changed = conf_files.differences(experiment.read_conf(args.exp_dir), conf)
+        if changed:
+            raise UserError(
+                f"{args.exp_dir} was trained otherwise ({'; '.join(changed)}); "
+                "name this variant by --tag (run.sh), choose another --exp-dir, or remove that folder"
+            )
+        if final.exists():
+            print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
+            return 0
+    conf_files.write_yaml(conf_file, conf)
+
+    torch.manual_seed(args.seed)
+    detector = nnet.make_detector(model_conf)
+    cost = detector_cost(detector, frontend_conf.network_input.frames, frontends.make_frontend(frontend_conf).n_bins)
+    write_json(args.exp_dir / "detector.json", cost)
+    method = training.make_method(train_conf, detector)
+    title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}"
+    train_set, dev_set = (
+        FeatureSet(data, feats, frontend_conf.network_input, train_conf.cache_mib, args.seed)
+        for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
+    )
+    for name, chosen in ((args.train_data, train_set), (args.dev_data, dev_set)):
+        if len(set(chosen.labels.tolist())) < 2:
+            raise UserError(f"{name / 'utt2label'}: both bona fide and spoof utterances are needed")
+    print(
+        f"{title}: {cost['parameters']:,} parameters, {cost['multiply_adds']:,} multiply-adds; {len(train_set)} utterances "
+        f"to train on, {len(dev_set)} to choose by; on {device}, features {'in memory' if train_set.cached else 'from disk'}"
+    )
+    trainer = Trainer(train_conf, method, train_set, dev_set, args.exp_dir, args.seed, device, eer, title)
+    if trainer.resume():
+        print(f"going on after epoch {trainer.epoch} of {train_conf.epochs}")
+    trained = trainer.run()
+    experiment.save_detector(final, trained.state, conf, trained.best_epoch)
+    trainer.checkpoints.remove_epochs()
+    best = trained.history[trained.best_epoch - 1]
+    print(
+        f"train.py: {final}: epoch {trained.best_epoch}, dev loss {best['dev_loss']:.4f}, dev EER {best['dev_eer']:.2f} %"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

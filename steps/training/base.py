@@ -1,0 +1,99 @@
+"""What every training method has in common: its conf's keys, and how the loop calls it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from steps.nnet import Detector
+from steps.training.losses import HardLoss, HardLossConf
+
+
+@dataclass(frozen=True)
+class OptimizerConf:
+    name: Literal["adam", "adamw", "sgd"]
+    betas: tuple[float, ...]
+    eps: float
+    weight_decay: float
+    amsgrad: bool
+    momentum: float
+
+
+@dataclass(frozen=True)
+class ScheduleConf:
+    name: Literal["constant", "noam"]
+    lr: float
+    noam_size: float
+    warmup_steps: int
+
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 1:
+            raise ValueError(f"warmup_steps: {self.warmup_steps} is not positive")
+
+    def at(self, step: int) -> float:
+        """Learning rate of training step `step`, the first being 1.
+
+        noam: Vaswani et al., "Attention is all you need", 2017, equation 3, with noam_size for the model's width.
+        """
+        if self.name == "constant":
+            return self.lr
+        return self.noam_size**-0.5 * min(step**-0.5, step * self.warmup_steps**-1.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConf:
+    """Keys of every method's conf."""
+
+    method: str
+    epochs: int
+    batch_size: int
+    optimizer: OptimizerConf
+    schedule: ScheduleConf
+    hard_loss: HardLossConf
+    max_grad_norm: float | None
+    average_last: int
+    amp: Literal["none", "bf16", "fp16"]
+    deterministic: bool
+    diverged_above: float
+    num_workers: int
+    cache_mib: int
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}: {getattr(self, key)} is not positive")
+        if self.batch_size < 2:
+            raise ValueError("batch_size: 1 is too few for batch normalisation; at least 2")
+        if not 0 <= self.average_last <= self.epochs:
+            raise ValueError(f"average_last: {self.average_last} is not in 0..epochs ({self.epochs})")
+        for key in ("num_workers", "cache_mib"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key}: {getattr(self, key)} is negative")
+
+
+class MethodBase(nn.Module):
+    """A detector and whatever a method adds to it while training.
+
+    `detector` is all that is kept; its parameters must not depend on the method.
+    """
+
+    detector: Detector
+
+    def __init__(self, conf: TrainConf, detector: Detector):
+        super().__init__()
+        self.conf = conf
+        self.detector = detector
+        self.hard_loss = HardLoss(conf.hard_loss)
+
+    def losses(self, x: Tensor, labels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """x: (batch, channels, frames, bins), labels: (batch,) of 0 spoof, 1 bona fide, step: from 1.
+
+        The loss to descend, and its terms by name (unweighted, detached) for the log.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no losses()")
+
+    def head_logits(self, x: Tensor) -> list[Tensor]:
+        """(batch, 2) logits of each head that is trained, shallow to deep; the last is the detector's own."""
+        return [self.detector(x)]

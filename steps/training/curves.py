@@ -1,0 +1,54 @@
+"""A training's curves as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from utils.files import write_aside
+
+
+def plot_curves(history: list[dict[str, Any]], best_epoch: int, title: str, path: Path) -> None:
+    """history: one dict per epoch with `epoch`, `lr`, `train` (loss terms), `dev_loss`, `dev_eer` (percent)."""
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    axes = figure.subplots(2, 2)
+    marker = "o" if len(epochs) < 40 else None
+
+    panel = axes[0, 0]
+    panel.plot(epochs, [row["train"]["total"] for row in history], marker=marker, ms=3, label="train, total")
+    panel.plot(epochs, [row["train"]["hard"] for row in history], marker=marker, ms=3, label="train, hard")
+    panel.plot(epochs, [row["dev_loss"] for row in history], marker=marker, ms=3, label="dev, hard")
+    panel.set_ylabel("loss")
+    panel.legend()
+
+    panel = axes[0, 1]
+    panel.plot(epochs, [row["dev_eer"] for row in history], marker=marker, ms=3, color="C3")
+    panel.set_ylabel("dev EER (%)")
+    panel.set_ylim(bottom=0)
+
+    panel = axes[1, 0]
+    others = [name for name in history[-1]["train"] if name not in ("total", "hard")]
+    for name in others:
+        panel.plot(epochs, [row["train"][name] for row in history], marker=marker, ms=3, label=f"train, {name}")
+    if others:
+        panel.set_ylabel("loss")
+        panel.legend()
+    else:
+        panel.text(0.5, 0.5, "no terms beside the hard loss", ha="center", va="center", transform=panel.transAxes)
+        panel.set_yticks([])
+
+    panel = axes[1, 1]
+    panel.plot(epochs, [row["lr"] for row in history], marker=marker, ms=3, color="C4")
+    panel.set_ylabel("learning rate, end of epoch")
+
+    for panel in axes.flat:
+        panel.set_xlabel("epoch")
+        panel.grid(alpha=0.3)
+        panel.axvline(best_epoch, color="0.5", ls=":", lw=1)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle(f"{title}   (dotted: epoch {best_epoch}, lowest dev loss)")
+    with write_aside(path, "wb") as handle:
+        figure.savefig(handle, format="png", dpi=110)

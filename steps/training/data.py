@@ -1,0 +1,144 @@
+"""Reading a network's input from dumped features: labels, fixed length, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from steps.frontend import NetworkInput
+from steps.nnet.base import BONAFIDE, SPOOF
+from utils.ark import ScpReader
+from utils.cli import UserError
+from utils.files import read_map
+
+LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
+
+
+def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> np.ndarray:
+    """(n, bins) -> (frames, bins): frames begin..begin+frames of a longer one, a shorter one continued.
+
+    pad `mirror`: the time-reversed copy is appended, then the whole doubled until long enough; `repeat`: repeated.
+    """
+    n = len(features)
+    if n == 0:
+        raise ValueError("no frames")
+    if n >= frames:
+        return features[begin : begin + frames]
+    period = np.concatenate([features, features[::-1]]) if pad == "mirror" else features
+    return np.resize(period, (frames, features.shape[1]))
+
+
+class FeatureSet(Dataset):
+    """Utterances of a data dir with their features: item i is ((1, frames, bins) float32, label, i).
+
+    Everything is kept in memory if it fits into cache_mib; else it is read when asked for. `crop: random` draws the
+    stretch of a long utterance from (seed, epoch, i); set_epoch() turns it on, otherwise the first frames are taken.
+
+    Raises UserError naming the utterance for a trial without features, and for features of other width.
+    """
+
+    def __init__(
+        self, data_dir: str | Path, feats_dir: str | Path, network_input: NetworkInput, cache_mib: int, seed: int = 0
+    ):
+        data_dir, feats_dir = Path(data_dir), Path(feats_dir)
+        utt2label = read_map(data_dir / "utt2label")
+        self.input = network_input
+        self.reader = ScpReader(feats_dir / "feats.scp")
+        self.seed, self.epoch = seed, 0
+        left_out = set(read_map(feats_dir / "skipped")) if (feats_dir / "skipped").exists() else set()
+        self.utts: list[str] = []
+        labels = []
+        for utt, label in utt2label.items():
+            if utt in left_out:
+                continue
+            if utt not in self.reader:
+                raise UserError(
+                    f"{feats_dir / 'feats.scp'}: no features of {utt}; run the feature stage again (--stage 1)"
+                )
+            if label not in LABELS:
+                raise UserError(f"{data_dir / 'utt2label'}: {utt}: {label!r} is neither bonafide nor spoof")
+            self.utts.append(utt)
+            labels.append(LABELS[label])
+        if not self.utts:
+            raise UserError(f"{data_dir / 'utt2label'}: no utterances")
+        self.labels = np.array(labels, np.int64)
+        self.n_bins = self.reader.read(self.utts[0]).shape[1]
+        mib = len(self.utts) * network_input.frames * self.n_bins * 4 / 2**20
+        self._cache: Tensor | None = None
+        if mib <= cache_mib and network_input.crop == "first":
+            cache = torch.empty(len(self.utts), 1, network_input.frames, self.n_bins)
+            for i in range(len(self.utts)):
+                cache[i, 0] = torch.from_numpy(self._read(i))
+            self._cache = cache
+
+    def __len__(self) -> int:
+        return len(self.utts)
+
+    @property
+    def cached(self) -> bool:
+        return self._cache is not None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch (from 1) random crops are drawn for; 0 takes the first frames."""
+        self.epoch = epoch
+
+    def _read(self, index: int) -> np.ndarray:
+        features = self.reader.read(self.utts[index])
+        frames, begin = self.input.frames, 0
+        if features.ndim != 2 or features.shape[1] != self.n_bins or len(features) == 0:
+            raise UserError(
+                f"{self.reader.scp}: {self.utts[index]}: features {features.shape}, expected (n, {self.n_bins})"
+            )
+        if self.input.crop == "random" and self.epoch > 0 and len(features) > frames:
+            draw = np.random.default_rng((self.seed, self.epoch, index))
+            begin = int(draw.integers(len(features) - frames + 1))
+        return np.array(fix_length(features, frames, self.input.pad, begin))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        return torch.from_numpy(self._read(index))[None], int(self.labels[index]), index
+
+    def batches(
+        self, plan: Sequence[np.ndarray], device: torch.device, num_workers: int
+    ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+        """For each index array of `plan`: features (batch, 1, frames, bins) and labels on `device`, and the indices."""
+        pin = device.type == "cuda"
+
+        def move(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            # A network of convolutions is fastest with channels innermost, on CPU and GPU alike.
+            x = x.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+            return x, labels.to(device, non_blocking=True)
+
+        if self._cache is not None:
+            for indices in plan:
+                x, labels = self._cache[indices], torch.from_numpy(self.labels[indices])
+                yield *move(*((x.pin_memory(), labels.pin_memory()) if pin else (x, labels))), indices
+            return
+        loader = DataLoader(
+            self,
+            batch_sampler=[list(map(int, indices)) for indices in plan],
+            num_workers=num_workers,
+            pin_memory=pin,
+            prefetch_factor=4 if num_workers else None,
+        )
+        for x, labels, indices in loader:
+            yield *move(x, labels), indices.numpy()
+
+
+def training_plan(n: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The shuffled batches of an epoch: a function of seed and epoch alone, so that a resumed run repeats it.
+
+    A last batch of one utterance is left out: batch normalisation cannot use it.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(n)
+    batches = [order[i : i + batch_size] for i in range(0, n, batch_size)]
+    return batches[:-1] if len(batches[-1]) < 2 and len(batches) > 1 else batches
+
+
+def scoring_plan(n: int, batch_size: int) -> list[np.ndarray]:
+    """Batches in the set's order."""
+    return [np.arange(i, min(i + batch_size, n)) for i in range(0, n, batch_size)]

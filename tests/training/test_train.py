@@ -1,0 +1,238 @@
+"""The training program: resumes bit for bit, stops at NaN, keeps nothing of training in final.pt, scores."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from steps.training.data import FeatureSet, fix_length, training_plan
+
+SMALL = ["--set=train.batch_size=16", "--set=frontend.network_input.frames=64"]
+
+
+def command(root, sets, out, *options):
+    (train_data, train_feats), (dev_data, dev_feats) = sets["train"], sets["dev"]
+    return [sys.executable, str(root / "steps/train.py"), "--model", str(root / "conf/model/ecanet9.yaml"),
+            "--num-threads", "1", *SMALL, *options, *map(str, (train_data, train_feats, dev_data, dev_feats, out))]  # fmt: skip
+
+
+def run(*args, check=True):
+    done = subprocess.run(args[0] if len(args) == 1 else args, capture_output=True, text=True)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def weights(out):
+    return torch.load(out / "final.pt", weights_only=True)["state"]
+
+
+def assert_same_weights(a, b):
+    a, b = weights(a), weights(b)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def options_of(root, method, epochs, *more):
+    return ["--train-conf", str(root / f"conf/train/{method}.yaml"), f"--set=train.epochs={epochs}",
+            "--set=train.schedule.lr=3e-3", *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root, made_up_sets, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed") / "seed1"
+    run(command(root, made_up_sets, out, *options_of(root, "self_distill_anneal", 6)))
+    return out
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_killed_and_started_again_ends_in_the_same_weights(root, made_up_sets, undisturbed, tmp_path, attempt):
+    """SIGKILL at random moments, several times; A-softmax's lambda is annealed by step, so the step must survive."""
+    out, kills = tmp_path / "seed1", 0
+    cmd = command(root, made_up_sets, out, *options_of(root, "self_distill_anneal", 6))
+    draw = random.Random(attempt)
+    while kills < 3:
+        job = subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # from the first checkpoint on, so that each attempt gets somewhere
+        seen = len(list((out / "checkpoints").glob("epoch*.pt"))) if out.exists() else 0
+        while job.poll() is None and not (set((out / "checkpoints").glob("epoch*.pt")) if out.exists() else seen):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 3.0))
+        if job.poll() is None:
+            os.kill(job.pid, signal.SIGKILL)
+        output = job.communicate()[0]
+        assert job.returncode in (0, -signal.SIGKILL), output
+        kills += 1
+    run(cmd)
+    assert_same_weights(out, undisturbed)
+    columns = [line.split("\t")[0] for line in (out / "epochs.tsv").read_text().splitlines()]
+    assert columns == ["epoch", "1", "2", "3", "4", "5", "6"]
+    assert (out / "epochs.tsv").read_text() == (undisturbed / "epochs.tsv").read_text()
+
+
+def test_what_a_training_leaves(undisturbed):
+    kept = torch.load(undisturbed / "final.pt", weights_only=True)
+    assert set(kept) == {"format", "frontend", "model", "corpus", "epoch", "state"}
+    assert not [k for k in kept["state"] if "aligner" in k or "student" in k]
+    assert sum(v.numel() for k, v in kept["state"].items() if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))) == 308_158  # fmt: skip
+    assert [p.name for p in (undisturbed / "checkpoints").iterdir()] == ["best.pt"]
+    assert (undisturbed / "curves.png").stat().st_size > 10_000
+    assert list((undisturbed / "tensorboard").glob("events*"))
+    conf = yaml.safe_load((undisturbed / "conf.yaml").read_text())
+    assert conf["train"]["epochs"] == 6 and conf["method"] == "self_distill"
+
+
+def test_started_once_more_does_nothing(root, made_up_sets, undisturbed):
+    before = (undisturbed / "final.pt").stat().st_mtime_ns
+    done = run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill_anneal", 6)))
+    assert "nothing to do" in done.stdout and (undisturbed / "final.pt").stat().st_mtime_ns == before
+
+
+def test_a_changed_conf_is_noticed(root, made_up_sets, undisturbed):
+    done = run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill_anneal", 7)), check=False)
+    assert done.returncode == 1 and "train.epochs: 6 -> 7" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(root, made_up_sets, undisturbed, tmp_path):
+    out = tmp_path / "seed1"
+    cmd = command(root, made_up_sets, out, *options_of(root, "self_distill_anneal", 6))
+    job = subprocess.Popen(cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while job.poll() is None and not (out / "checkpoints/epoch3.pt").exists():
+        time.sleep(0.005)
+    job.kill()
+    job.wait()
+    newest = max((out / "checkpoints").glob("epoch*.pt"), key=lambda p: int(p.stem[5:]))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    done = run(cmd)
+    assert f"WARNING: {newest}: not a readable checkpoint" in done.stderr
+    assert_same_weights(out, undisturbed)
+
+
+def test_seeds_differ_and_threads_of_reading_do_not(root, made_up_sets, undisturbed, tmp_path):
+    options = options_of(root, "self_distill_anneal", 6)
+    run(command(root, made_up_sets, tmp_path / "a", *options, "--seed=2"))
+    a, b = weights(tmp_path / "a"), weights(undisturbed)
+    assert any(not torch.equal(a[k], b[k]) for k in a)
+    # features read by worker processes instead of from memory
+    run(command(root, made_up_sets, tmp_path / "b", *options, "--set=train.cache_mib=0", "--set=train.num_workers=2"))
+    assert_same_weights(tmp_path / "b", undisturbed)
+
+
+def test_nan_stops_with_the_batchs_utterances(root, made_up_sets, set_maker, tmp_path):
+    sets = {"train": set_maker(tmp_path, "train", 50, root, 1, bad="train_0007"), "dev": made_up_sets["dev"]}
+    done = run(command(root, sets, tmp_path / "seed1", *options_of(root, "baseline", 2)), check=False)
+    assert done.returncode == 1 and "train_0007" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "seed1/final.pt").exists()
+
+
+def test_divergence_stops(root, made_up_sets, tmp_path):
+    options = options_of(root, "baseline", 2, "--set=train.diverged_above=0.1")
+    done = run(command(root, made_up_sets, tmp_path / "seed1", *options), check=False)
+    assert done.returncode == 1 and "exceeds 0.1" in done.stderr and "train_00" in done.stderr
+
+
+def test_average_of_the_last_epochs(root, made_up_sets, tmp_path):
+    """Trainings of 2 and 3 epochs pass through the same weights; averaging the last two of 3 is their mean."""
+
+    def last_of(epochs):
+        out = tmp_path / f"last{epochs}"
+        run(command(root, made_up_sets, out, *options_of(root, "baseline", epochs, "--set=train.average_last=1")))
+        return weights(out)
+
+    run(command(root, made_up_sets, tmp_path / "mean", *options_of(root, "baseline", 3, "--set=train.average_last=2")))
+    second, third, mean = last_of(2), last_of(3), weights(tmp_path / "mean")
+    for name, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (second[name] + third[name]) / 2)
+
+
+def test_bf16_autocast_trains(root, made_up_sets, tmp_path):
+    run(command(root, made_up_sets, tmp_path / "seed1", *options_of(root, "self_distill", 1, "--set=train.amp=bf16")))
+    assert all(v.dtype != torch.bfloat16 for v in weights(tmp_path / "seed1").values())
+
+
+def test_fp16_and_gpu_on_a_cpu_are_refused(root, made_up_sets, tmp_path):
+    done = run(
+        command(root, made_up_sets, tmp_path / "a", *options_of(root, "baseline", 1, "--set=train.amp=fp16")),
+        check=False,
+    )
+    assert done.returncode == 1 and "fp16 needs a GPU" in done.stderr
+    if not torch.cuda.is_available():
+        done = run(command(root, made_up_sets, tmp_path / "b", "--ngpu=1"), check=False)
+        assert done.returncode == 1 and "no CUDA GPU" in done.stderr
+
+
+def test_scores(root, made_up_sets, undisturbed, tmp_path):
+    data, feats = made_up_sets["dev"]
+    score = [sys.executable, str(root / "steps/score.py")]
+    run([*score, str(undisturbed), str(data), str(feats), str(tmp_path / "dev.txt")])
+    lines = [line.split() for line in (tmp_path / "dev.txt").read_text().splitlines()]
+    assert len(lines) == 21 and all(len(line) == 4 for line in lines)
+    bonafide = [float(s) for _, _, key, s in lines if key == "bonafide"]
+    spoof = [float(s) for _, _, key, s in lines if key == "spoof"]
+    assert np.mean(bonafide) > np.mean(spoof)
+    run([*score, "--head", "4", str(undisturbed), str(data), str(feats), str(tmp_path / "head4.txt")])
+    assert (tmp_path / "head4.txt").read_text() == (tmp_path / "dev.txt").read_text()
+    run([*score, "--head", "1", str(undisturbed), str(data), str(feats), str(tmp_path / "head1.txt")])
+    assert (tmp_path / "head1.txt").read_text() != (tmp_path / "dev.txt").read_text()
+
+
+def test_what_does_not_fit_is_refused(root, made_up_sets, undisturbed, tmp_path):
+    data, feats = made_up_sets["dev"]
+    score = [sys.executable, str(root / "steps/score.py")]
+    other = tmp_path / "feats"
+    other.mkdir()
+    for name in ("utt2num_frames", "conf.yaml"):
+        (other / name).write_text((feats / name).read_text())
+    lines = (feats / "feats.scp").read_text().splitlines(keepends=True)
+    (other / "feats.scp").write_text("".join(lines[:-1]))
+    done = run([*score, str(undisturbed), str(data), str(other), str(tmp_path / "x")], check=False)
+    assert done.returncode == 1 and "dev_0020" in done.stderr and not (tmp_path / "x").exists()
+    (other / "feats.scp").write_text("".join(lines))
+    (other / "conf.yaml").write_text((feats / "conf.yaml").read_text().replace("hop_length: 130", "hop_length: 160"))
+    done = run([*score, str(undisturbed), str(data), str(other), str(tmp_path / "x")], check=False)
+    assert done.returncode == 1 and "hop_length: 160 -> 130" in done.stderr
+    done = run([*score, str(tmp_path), str(data), str(feats), str(tmp_path / "x")], check=False)
+    assert done.returncode == 1 and "final.pt" in done.stderr
+
+
+def test_fix_length():
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    made = fix_length(x, 8, "mirror")
+    np.testing.assert_array_equal(made[:, 0] / 2, [0, 1, 2, 2, 1, 0, 0, 1])
+    np.testing.assert_array_equal(fix_length(x, 5, "repeat")[:, 0] / 2, [0, 1, 2, 0, 1])
+    np.testing.assert_array_equal(fix_length(x, 2, "mirror"), x[:2])
+    np.testing.assert_array_equal(fix_length(x, 2, "mirror", begin=1), x[1:])
+
+
+def test_training_plan_is_a_permutation_of_seed_and_epoch():
+    plan = training_plan(33, 8, seed=1, epoch=2)
+    assert [len(b) for b in plan] == [8, 8, 8, 8]  # the last one alone is left out
+    assert len(set(np.concatenate(plan).tolist())) == 32
+    np.testing.assert_array_equal(np.concatenate(plan), np.concatenate(training_plan(33, 8, 1, 2)))
+    assert not np.array_equal(plan[0], training_plan(33, 8, 1, 3)[0])
+
+
+def test_random_crops_repeat_by_seed_and_epoch(root, made_up_sets):
+    import dataclasses
+
+    from steps.frontend import load_conf
+
+    network_input = dataclasses.replace(
+        load_conf(root / "conf/frontend/f0_subband.yaml").network_input, frames=32, crop="random"
+    )
+    one, two = (FeatureSet(*made_up_sets["train"], network_input, cache_mib=100, seed=9) for _ in range(2))
+    assert not one.cached
+    one.set_epoch(1), two.set_epoch(1)
+    assert all(torch.equal(one[i][0], two[i][0]) for i in range(50))
+    two.set_epoch(2)
+    assert any(not torch.equal(one[i][0], two[i][0]) for i in range(50))
+    one.set_epoch(0)
+    assert all(torch.equal(one[i][0][0], torch.from_numpy(one.reader.read(one.utts[i])[:32])) for i in range(50))

@@ -1,0 +1,1 @@
+"""What knows Kaldi's files, confs and jobs, and nothing of speech."""

@@ -1,0 +1,100 @@
+"""What every program of the toolkit shares: its command line's look, its messages, its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """Something that the user can mend. Shown as one message, without a traceback; the exit status is 1.
+
+    The text names the file, the line or the utterance, and how to mend it.
+    """
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n(see {self.prog} --help)\n")
+
+
+def make_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """A parser whose --help shows the defaults and ends with `example`."""
+
+    class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+        pass
+
+    return _Parser(
+        prog=Path(sys.argv[0]).name,
+        description=description,
+        epilog="example:\n" + "\n".join("  " + line for line in example.strip().splitlines()),
+        formatter_class=Formatter,
+        allow_abbrev=False,
+    )
+
+
+def run_program(main: Callable[[], int | None]) -> NoReturn:
+    """Run `main` and exit: 0, its own status, 1 with one message for a UserError, 130 on Ctrl-C."""
+    name = Path(sys.argv[0]).name
+    try:
+        status = main() or 0
+        sys.stdout.flush()
+    except UserError as error:
+        sys.stderr.write(f"{name}: error: {error}\n")
+        status = 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted\n")
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    sys.exit(status)
+
+
+def warn(message: str) -> None:
+    """Print a warning on standard error, where a job's log keeps it."""
+    sys.stderr.write(f"WARNING: {message}\n")
+    sys.stderr.flush()
+
+
+class ProgressLog:
+    """Progress of a job: a bar on a terminal, `progress DONE/TOTAL` lines elsewhere.
+
+    utils/follow_log.py turns those lines, from the logs of one or many jobs, back into a bar.
+    """
+
+    def __init__(self, total: int, unit: str, desc: str = "", every_seconds: float = 1.0):
+        import time
+
+        self._clock = time.monotonic
+        self.total, self.unit, self.done, self.every = total, unit, 0, every_seconds
+        self._next = self._clock()
+        self._bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit=unit, desc=desc, leave=False, dynamic_ncols=True)
+        else:
+            self._say()
+
+    def _say(self, text: str = "") -> None:
+        sys.stderr.write(f"progress {self.done}/{self.total} {self.unit}{' ' + text if text else ''}\n")
+        sys.stderr.flush()
+        self._next = self._clock() + self.every
+
+    def update(self, n: int = 1, text: str = "") -> None:
+        self.done += n
+        if self._bar is not None:
+            if text:
+                self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(n)
+        elif self.done >= self.total or self._clock() >= self._next:
+            self._say(text)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,235 @@
+"""Conf files: YAML checked against a dataclass, so that nothing unknown, misspelt or of a wrong type is taken.
+
+A conf may name another of the same folder in `base:`; its keys are then overridden one by one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from utils.cli import UserError
+from utils.files import write_aside
+
+Schema = TypeVar("Schema")
+
+
+def _construct(node: yaml.Node, path: Path, prefix: str, lines: dict[str, str]) -> Any:
+    """Plain values of a YAML node; `lines` takes, for each dotted key, the place where it stands."""
+    if isinstance(node, yaml.MappingNode):
+        out: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            place = f"{path}: line {key_node.start_mark.line + 1}"
+            if key in out:
+                raise UserError(f"{place}: the key {prefix}{key} stands there twice")
+            lines[prefix + key] = place
+            out[key] = _construct(value_node, path, f"{prefix}{key}.", lines)
+        return out
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(child, path, prefix, lines) for child in node.value]
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: line {node.start_mark.line + 1}: {error}") from None
+    finally:
+        loader.dispose()
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A conf file's values, those of its `base:` beneath them. `lines` takes each dotted key's file and line."""
+    path = Path(path)
+    lines = {} if lines is None else lines
+    if path.resolve() in _seen:
+        raise UserError(f"{path}: its base: leads back to itself")
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1, 0.5)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        raise UserError(f"{path}: no such conf file{hint}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not a readable YAML file: {error}") from None
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{path}: a conf is lines of `key: value`")
+    own_lines: dict[str, str] = {}
+    values = _construct(node, path, "", own_lines)
+    base = values.pop("base", None)
+    if base is not None:
+        values = _merge(read_yaml(path.parent / str(base), lines, (*_seen, path.resolve())), values)
+    lines.update(own_lines)
+    return values
+
+
+def parse_overrides(settings: Iterable[str], section: str, sections: Iterable[str]) -> dict[str, Any]:
+    """Those of `section.key=value` settings that belong to `section`, nested, values read as YAML.
+
+    Raises UserError for a setting without `=` or whose section is none of `sections`.
+    """
+    sections = list(sections)
+    nested: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        head, _, rest = key.strip().partition(".")
+        if not equals or not rest:
+            raise UserError(f"--set {setting}: write it as section.key=value, such as train.epochs=3")
+        if head not in sections:
+            near = difflib.get_close_matches(head, sections, 1, 0.0)
+            raise UserError(f"--set {setting}: no section {head!r}; did you mean {near[0]!r}? ({', '.join(sections)})")
+        if head != section:
+            continue
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"--set {setting}: {text!r} is not a YAML value") from None
+        here = nested
+        *parents, last = rest.split(".")
+        for parent in parents:
+            here = here.setdefault(parent, {})
+        here[last] = value
+    return nested
+
+
+def _convert(value: Any, wanted: Any, where: str) -> Any:
+    origin = typing.get_origin(wanted)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(wanted)
+        if value is None and type(None) in options:
+            return None
+        failures = []
+        for option in options:
+            if option is not type(None):
+                try:
+                    return _convert(value, option, where)
+                except UserError as error:
+                    failures.append(error)
+        raise failures[0]
+    if origin is Literal:
+        choices = typing.get_args(wanted)
+        if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
+            near = difflib.get_close_matches(str(value), [str(c) for c in choices], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UserError(f"{where}: {value!r} is none of {', '.join(map(str, choices))}{hint}")
+        return value
+    if origin in (tuple, list):
+        item = typing.get_args(wanted)[0]
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{where}: {value!r} is not a list")
+        return tuple(_convert(v, item, where) for v in value)
+    if dataclasses.is_dataclass(wanted):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where}: {value!r} where a group of keys is expected")
+        return value
+    if wanted is bool and isinstance(value, bool):
+        return value
+    if wanted is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if wanted is float and not isinstance(value, bool):
+        try:  # YAML 1.1 reads 1e-4 as text
+            number = float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if number == number:
+            return number
+    if wanted is str and isinstance(value, str):
+        return value
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    raise UserError(f"{where}: {value!r} is not {names.get(wanted, wanted)}")
+
+
+def build(schema: type[Schema], values: Mapping[str, Any], lines: Mapping[str, str], source: str, prefix="") -> Schema:
+    """An instance of the dataclass `schema` from `values`; every field without a default must be there.
+
+    Raises UserError for an unknown key (with the nearest right one), a missing key, a wrong type, and for what the
+    dataclass's own __post_init__ refuses with a ValueError.
+    """
+    hints = typing.get_type_hints(schema)
+    fields = {field.name: field for field in dataclasses.fields(schema)}
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        place = lines.get(prefix + key, source)
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1, 0.4)
+            hint = f"did you mean {prefix + near[0]!r}?" if near else f"known here: {', '.join(fields)}"
+            raise UserError(f"{place}: unknown key {prefix + key!r}; {hint}")
+        wanted = hints[key]
+        converted = _convert(value, wanted, f"{place}: {prefix + key}")
+        if dataclasses.is_dataclass(wanted) and isinstance(converted, Mapping):
+            converted = build(wanted, converted, lines, source, f"{prefix}{key}.")
+        made[key] = converted
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in made and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UserError(f"{source}: the key {prefix + missing[0]!r} is missing")
+    try:
+        return schema(**made)
+    except ValueError as error:
+        raise UserError(f"{source}: {prefix}{error}") from None
+
+
+def load(path: str | Path, schema: type[Schema], section: str, sections: Iterable[str], settings: Iterable[str] = ()):
+    """The conf at `path` as an instance of `schema`, `settings` (`section.key=value`) on top."""
+    lines: dict[str, str] = {}
+    values = read_yaml(path, lines)
+    overrides = parse_overrides(settings, section, sections)
+    for dotted in _dotted(overrides):
+        lines[dotted] = f"--set {section}.{dotted}"
+    return build(schema, _merge(values, overrides), lines, str(path))
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        yield prefix + key
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+
+
+def to_dict(conf: Any) -> dict[str, Any]:
+    """Plain values (dict, list, str, numbers) of a conf, fit for YAML and for `torch.load(weights_only=True)`."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        if isinstance(value, list | tuple):
+            return [plain(v) for v in value]
+        return value
+
+    return plain(conf)
+
+
+def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
+    with write_aside(path) as handle:
+        yaml.safe_dump(dict(values), handle, sort_keys=False, default_flow_style=False)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Each dotted key whose value differs, as `key: old -> new`."""
+    found = []
+    for key in sorted(set(old) | set(new)):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a} -> {b}")
+    return found

@@ -1,0 +1,113 @@
+"""Files that are whole or not there: everything is written aside, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from utils.cli import UserError
+
+
+def aside(path: Path) -> Path:
+    """The name under which `path` is written until it is whole: in the same folder, so that a rename is atomic."""
+    return path.with_name(f".{path.name}.tmp{os.getpid()}")
+
+
+@contextlib.contextmanager
+def write_aside(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
+    """Open a file for writing that takes the name `path` only when the block ends without an exception."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = aside(path)
+    try:
+        with temporary.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def make_dir_aside(path: str | os.PathLike) -> Iterator[Path]:
+    """A folder that takes the name `path` only when the block ends without an exception; `path` must not exist."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = aside(path)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
+    with write_aside(path) as handle:
+        handle.writelines(line + "\n" for line in lines)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    with write_aside(path) as handle:
+        json.dump(value, handle, indent=2, allow_nan=False)
+        handle.write("\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); remove it and run its stage again") from None
+
+
+def read_table(path: str | os.PathLike, columns: int | None = 2) -> Iterator[tuple[int, list[str]]]:
+    """Lines of a Kaldi text table, as (line number, fields).
+
+    `columns`: 2 splits once (key and the rest of the line), another number must match exactly, None takes any.
+    Raises UserError with file and line for an empty line, a wrong number of columns, or text that is not UTF-8.
+    """
+    path = Path(path)
+    number = 0
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            for number, line in enumerate(handle, 1):
+                fields = line.split(None, 1) if columns == 2 else line.split()
+                if columns == 2 and len(fields) == 2:
+                    fields[1] = fields[1].rstrip()
+                if not fields or (columns is not None and len(fields) != columns):
+                    raise UserError(
+                        f"{path}: line {number}: {len(fields)} columns where {columns or 'at least one'} are expected: "
+                        f"{line.rstrip()!r}"
+                    )
+                yield number, fields
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: line {number + 1}: not UTF-8 text") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def read_map(path: str | os.PathLike) -> dict[str, str]:
+    """A two-column Kaldi table as a dict, in the file's order. Raises UserError naming a duplicate key and its line."""
+    table: dict[str, str] = {}
+    for number, (key, value) in read_table(path):
+        if key in table:
+            raise UserError(f"{path}: line {number}: {key} stands there twice")
+        table[key] = value
+    return table
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# Sourced after the option variables of a script are set: turns `--some-name value` into some_name=value.
+#
+# As Kaldi's: only variables that are set already are options; an empty value on the command line is taken; a boolean
+# (default true or false) takes true or false only; --config FILE sources more settings; --help prints $help_message,
+# or the comment at the top of the script and its options. Unlike Kaldi's it takes --name=value too, and an unknown
+# option names the nearest one.
+
+_options_of() { # the options of script $0 with default and comment: variables set at the left margin before parsing
+  sed -n '/parse_options\.sh/q; s/^\([a-z][a-z0-9_]*\)=\(.*\)$/\1=\2/p' "$0" |
+    while IFS= read -r line; do
+      name=${line%%=*} rest=${line#*=}
+      value=${rest%%#*} comment=
+      value=${value%"${value##*[![:space:]]}"}
+      case $rest in *'#'*) comment=${rest#*#} ;; esac
+      printf '  --%-18s %s (default: %s)\n' "${name//_/-}" "${comment# }" "$value"
+    done
+}
+
+_print_help() {
+  if [ -n "${help_message:-}" ]; then
+    printf '%b\n' "$help_message"
+  else
+    sed -n '2,/^[^#]/{s/^# \{0,1\}//p;}' "$0"
+    echo
+    echo "options:"
+    _options_of
+  fi
+}
+
+_set_option() { # name, value
+  local name=$1 value=$2 old near
+  if ! [[ $name =~ ^[a-zA-Z_][a-zA-Z0-9_]*$ ]] || [ -z "${!name+set}" ]; then
+    near=$(_options_of | awk '{print $1}' | sed 's/^--//' |
+      awk -v want="${name//_/-}" '
+        function common(a, b,   i, j, t) { # length of the longest common subsequence
+          delete t
+          for (i = 1; i <= length(a); i++) for (j = 1; j <= length(b); j++)
+            t[i, j] = substr(a, i, 1) == substr(b, j, 1) ? t[i-1, j-1] + 1 : (t[i-1, j] > t[i, j-1] ? t[i-1, j] : t[i, j-1])
+          return t[length(a), length(b)]
+        }
+        { s = 2 * common(want, $1) / (length(want) + length($1)); if (s > best) { best = s; near = $1 } }
+        END { if (best > 0.6) print near }')
+    echo "$0: error: no option --${name//_/-}${near:+; did you mean --$near?} (see $0 --help)" >&2
+    exit 1
+  fi
+  old=${!name}
+  if { [ "$old" = true ] || [ "$old" = false ]; } && [ "$value" != true ] && [ "$value" != false ]; then
+    echo "$0: error: --${name//_/-} takes true or false, not '$value'" >&2
+    exit 1
+  fi
+  printf -v "$name" '%s' "$value"
+}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --help|-h) _print_help; exit 0 ;;
+    --) shift; break ;;
+    --config|--config=*)
+      if [ "$1" = --config ]; then shift; _config=${1:-}; else _config=${1#*=}; fi
+      [ -r "$_config" ] || { echo "$0: error: --config $_config: no such file" >&2; exit 1; }
+      # shellcheck disable=SC1090
+      . "$_config"
+      shift ;;
+    --*=*)
+      _name=${1%%=*}; _name=${_name#--}
+      _set_option "${_name//-/_}" "${1#*=}"
+      shift ;;
+    --*)
+      _name=${1#--}
+      [ $# -ge 2 ] || { echo "$0: error: $1 needs a value (see $0 --help)" >&2; exit 1; }
+      _set_option "${_name//-/_}" "$2"
+      shift 2 ;;
+    *) break ;;
+  esac
+done
+true

@@ -1,0 +1,68 @@
+# shellcheck shell=bash
+# Sourced by recipes: numbered stages with a line when one begins and one when it ends, and paths as the caller means them.
+# Wants the variables stage, stop_stage, and caller_dir (the folder in which the recipe was called).
+: "${stage:?}" "${stop_stage:?}" "${caller_dir:?}"
+
+log() { echo "$(date '+%Y-%m-%d %H:%M:%S') ${BASH_SOURCE[1]##*/}: $*"; }
+
+_stage_number='' _stage_began=0
+
+begin_stage() { # number, what it does; false if the user did not ask for this stage
+  if [ "$stage" -gt "$1" ] || [ "$stop_stage" -lt "$1" ]; then return 1; fi
+  _stage_number=$1 _stage_began=$SECONDS
+  log "stage $1: $2"
+}
+
+end_stage() { # where to look
+  log "stage $_stage_number: done in $((SECONDS - _stage_began)) s; see $1"
+  _stage_number=
+}
+
+_say_failed_stage() {
+  local status=$?
+  if [ "$status" -ne 0 ] && [ -n "$_stage_number" ]; then
+    log "stage $_stage_number failed; when it is mended, go on with --stage $_stage_number" >&2
+  fi
+}
+trap _say_failed_stage EXIT
+
+input_path() { # a path given on the command line: where the caller stands, or else in the recipe's folder
+  case $1 in
+    /*) echo "$1" ;;
+    *) if [ "$caller_dir" != "$PWD" ] && [ -e "$caller_dir/$1" ]; then echo "$caller_dir/$1"; else echo "$1"; fi ;;
+  esac
+}
+
+input_paths() { # several, separated by spaces
+  local path
+  for path in $1; do printf '%s ' "$(input_path "$path")"; done
+}
+
+output_path() { # a path given on the command line, and the option's default, which is in the recipe's folder
+  case $1 in
+    /*) echo "$1" ;;
+    *) if [ "$caller_dir" != "$PWD" ] && [ "$1" != "$2" ]; then echo "$caller_dir/$1"; else echo "$1"; fi ;;
+  esac
+}
+
+require_integers() { # names of variables that must hold whole numbers
+  local name
+  for name in "$@"; do
+    if ! [[ ${!name} =~ ^-?[0-9]+$ ]]; then
+      echo "${BASH_SOURCE[1]##*/}: error: --${name//_/-} takes a whole number, not '${!name}'" >&2
+      exit 1
+    fi
+  done
+}
+
+up_to_date() { # is file $1 there, and newer than each of the files that follow?
+  local input
+  [ -s "$1" ] || return 1
+  for input in "${@:2}"; do
+    [ ! "$input" -nt "$1" ] || return 1
+  done
+}
+
+name_of() { # the name of a conf: its file's, without folder and .yaml
+  basename "$1" .yaml
+}
