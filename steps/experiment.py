@@ -97,12 +97,10 @@ def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, fron
     return detector, frontends.conf_from_dict(kept["frontend"], str(path))
 
 
-def load_method(folder: Path, device: torch.device) -> tuple[training.MethodBase, frontends.FrontEndConf]:
-    """The detector with all its training heads, at the best epoch."""
+def load_method(folder: Path, device: torch.device) -> training.MethodBase:
+    """The detector with all the heads that its training had, at the best epoch, ready to score."""
     conf = read_conf(folder)
     detector = nnet.make_detector(nnet.conf_from_dict(conf["model"], str(folder)))
     method = training.make_method(training.conf_from_dict(conf["train"], str(folder)), detector)
-    path = folder / "checkpoints" / "best.pt"
-    method.load_state_dict(checkpoints.load(path, device)["method"])
-    method = method.to(device, memory_format=torch.channels_last).eval()
-    return method, frontends.conf_from_dict(conf["frontend"], str(folder))
+    method.load_state_dict(checkpoints.load(folder / "checkpoints" / "best.pt", device)["method"])
+    return method.to(device, memory_format=torch.channels_last).eval()

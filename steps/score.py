@@ -1,86 +1,123 @@
 #!/usr/bin/env python3
-"""Scores a set's trials by a trained detector: a line `UTT ATTACK KEY SCORE` each, higher = bona fide."""
+"""Scores trials by a trained detector: EXP/scores/SET.txt, a line `UTT ATTACK KEY SCORE` each, higher = bona fide."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from steps import experiment
+from steps.frontend import FrontEndConf
 from steps.nnet.base import score_of
 from steps.training.data import FeatureSet, scoring_plan
 from utils.cli import ProgressLog, UserError, make_parser, run_program
 from utils.files import read_map, write_lines
 
+FINAL = "final"
+
+
+class Trials:
+    """The trials of a set, their features, and what their score lines say beside the score."""
+
+    def __init__(self, data: Path, feats: Path, frontend_conf: FrontEndConf, exp_dir: Path):
+        experiment.check_feats(feats, frontend_conf, str(exp_dir))
+        self.utt2label, self.utt2attack = read_map(data / "utt2label"), read_map(data / "utt2attack")
+        self.features = FeatureSet(data, feats, frontend_conf.network_input, cache_mib=0)
+        left_out = [utt for utt in self.utt2label if utt not in self.features.reader]
+        if left_out:
+            raise UserError(
+                f"{feats / 'feats.scp'}: {len(left_out)} of {len(self.utt2label)} trials have no features, such as "
+                f"{left_out[0]}; mend their audio, or take them out of {data}"
+            )
+        for utt in self.utt2label:
+            if utt not in self.utt2attack:
+                raise UserError(f"{data / 'utt2attack'}: no line of {utt}")
+
+    def write(self, out: Path, scores: np.ndarray) -> None:
+        for utt, score in zip(self.features.utts, scores.tolist()):
+            if not np.isfinite(score):
+                raise UserError(f"{out}: the score of {utt} would be {score}; look at its features")
+        write_lines(
+            out,
+            (
+                f"{utt} {self.utt2attack[utt]} {self.utt2label[utt]} {score!r}"
+                for utt, score in zip(self.features.utts, scores.tolist())
+            ),
+        )
+        print(f"score.py: {len(scores)} trials in {out}")
+
+
+def compute(
+    trials: Trials, logits_of: Callable[[Tensor], list[Tensor]], device: torch.device, batch_size: int, num_workers: int
+) -> np.ndarray:
+    """(heads, trials) float64: what each head that `logits_of` yields says of each trial."""
+    features = trials.features
+    columns: list[np.ndarray] = []
+    progress = ProgressLog(len(features), "utt")
+    with torch.inference_mode():
+        for x, _, indices in features.batches(scoring_plan(len(features), batch_size), device, num_workers):
+            columns.append(torch.stack([score_of(f) for f in logits_of(x)]).double().cpu().numpy())
+            progress.update(len(indices))
+    progress.close()
+    return np.concatenate(columns, axis=1)
+
 
 def main() -> int:
     parser = make_parser(
         __doc__,
-        "steps/score.py exp/train_f0_subband_ecanet18_self_distill/seed1 data/eval feats/f0_subband/eval \\\n"
-        "  exp/train_f0_subband_ecanet18_self_distill/seed1/scores/eval.txt",
+        "steps/score.py --data-dir data --feats-dir feats/f0_subband \\\n"
+        "  exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval\n"
+        "steps/score.py --head 1 --head 2 --feats-dir feats/f0_subband exp/NAME/seed1 eval   # eval_head1.txt, ...",
     )
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
+    parser.add_argument("--feats-dir", type=Path, required=True, help="folder of the sets' features, feats/<frontend>")
     parser.add_argument(
         "--head",
-        type=int,
-        default=None,
-        choices=[1, 2, 3, 4],
-        help="score by the head of this block, from the training checkpoint, instead of by the detector",
+        action="append",
+        choices=[FINAL, "1", "2", "3", "4"],
+        help="score by the head of this block, from the training checkpoint; may be given several times; "
+        f"{FINAL}, also the default, is the detector itself",
     )
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU")
     parser.add_argument("--num-threads", type=int, default=None, help="CPU threads; torch's own choice if not given")
     parser.add_argument("--batch-size", type=int, default=128, help="utterances scored at once")
-    parser.add_argument("--num-workers", type=int, default=2, help="processes that read features")
-    parser.add_argument("exp_dir", type=Path, help="folder of the training, with final.pt")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("feats", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("--num-workers", type=int, default=2, help="processes that read features; 0: none")
+    parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training, with final.pt")
+    parser.add_argument("sets", nargs="+", metavar="SET", help="sets to score, such as dev eval")
     args = parser.parse_args()
 
     device = experiment.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
-    if args.head is None:
-        detector, frontend_conf = experiment.load_detector(args.exp_dir / "final.pt", device)
-        logits_of = detector
-    else:
-        method, frontend_conf = experiment.load_method(args.exp_dir, device)
-        heads = len(method.head_logits(torch.zeros(1, 1, 64, 64, device=device)))
-        if heads < 4 and args.head != 4:
-            raise UserError(
-                f"--head {args.head}: {args.exp_dir} was trained by {method.conf.method}, which has only head 4"
-            )
-        logits_of = lambda x: method.head_logits(x)[args.head - 1 if heads == 4 else 0]
-    experiment.check_feats(args.feats, frontend_conf, str(args.exp_dir))
-
-    trials = FeatureSet(args.data, args.feats, frontend_conf.network_input, cache_mib=0)
-    utt2attack, utt2label = read_map(args.data / "utt2attack"), read_map(args.data / "utt2label")
-    unscored = [utt for utt in utt2label if utt not in trials.reader]
-    if unscored:
-        raise UserError(
-            f"{args.feats / 'feats.scp'}: {len(unscored)} of {len(utt2label)} trials have no features, such as {unscored[0]}; "
-            "mend their audio, or leave them out of the data dir"
-        )
-    without_attack = [utt for utt in trials.utts if utt not in utt2attack]
-    if without_attack:
-        raise UserError(f"{args.data / 'utt2attack'}: no line of {without_attack[0]}")
-    scores = np.empty(len(trials))
-    progress = ProgressLog(len(trials), "utt")
-    with torch.inference_mode():
-        for x, _, indices in trials.batches(scoring_plan(len(trials), args.batch_size), device, args.num_workers):
-            scores[indices] = score_of(logits_of(x)).double().cpu().numpy()
-            progress.update(len(indices))
-    progress.close()
-    for utt, score in zip(trials.utts, scores):
-        if not np.isfinite(score):
-            raise UserError(f"{args.exp_dir}: the score of {utt} is {score}")
-    lines = (f"{utt} {utt2attack[utt]} {utt2label[utt]} {score!r}" for utt, score in zip(trials.utts, scores.tolist()))
-    write_lines(args.out, lines)
-    print(f"score.py: {len(trials)} trials in {args.out}")
+    wanted = args.head or [FINAL]
+    blocks = [int(head) for head in wanted if head != FINAL]
+    detector, frontend_conf = experiment.load_detector(args.exp_dir / "final.pt", device)
+    if blocks:
+        method = experiment.load_method(args.exp_dir, device)
+        trained = method.trained_heads
+        for block in blocks:
+            if block not in trained:
+                raise UserError(
+                    f"--head {block}: {args.exp_dir} was trained by {method.conf.method}, which trains only "
+                    f"head {', '.join(map(str, trained))}"
+                )
+    for name in args.sets:
+        trials = Trials(args.data_dir / name, args.feats_dir / name, frontend_conf, args.exp_dir)
+        reading = (device, args.batch_size, args.num_workers)
+        if FINAL in wanted:
+            scores = compute(trials, lambda x: [detector(x)], *reading)
+            trials.write(args.exp_dir / "scores" / f"{name}.txt", scores[0])
+        if blocks:
+            scores = compute(trials, method.head_logits, *reading)
+            for block in blocks:
+                trials.write(args.exp_dir / "scores" / f"{name}_head{block}.txt", scores[trained.index(block)])
     return 0
 
 

@@ -13,6 +13,7 @@ import torch
 from steps import experiment, nnet, training
 from steps import frontend as frontends
 from steps.nnet.cost import detector_cost
+from steps.scoring.labels import corpus_label
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.training.data import FeatureSet
 from steps.training.loop import Trainer
@@ -84,7 +85,7 @@ def main() -> int:
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontends.make_frontend(frontend_conf).n_bins)
     write_json(args.exp_dir / "detector.json", cost)
     method = training.make_method(train_conf, detector)
-    title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}"
+    title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}; {corpus_label(conf['corpus'])}"
     train_set, dev_set = (
         FeatureSet(data, feats, frontend_conf.network_input, train_conf.cache_mib, args.seed)
         for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))

@@ -3,7 +3,7 @@
 # Wants the variables stage, stop_stage, and caller_dir (the folder in which the recipe was called).
 : "${stage:?}" "${stop_stage:?}" "${caller_dir:?}"
 
-log() { echo "$(date '+%Y-%m-%d %H:%M:%S') ${BASH_SOURCE[1]##*/}: $*"; }
+log() { echo "$(date '+%Y-%m-%d %H:%M:%S') ${0##*/}: $*"; }
 
 _stage_number='' _stage_began=0
 
@@ -49,7 +49,7 @@ require_integers() { # names of variables that must hold whole numbers
   local name
   for name in "$@"; do
     if ! [[ ${!name} =~ ^-?[0-9]+$ ]]; then
-      echo "${BASH_SOURCE[1]##*/}: error: --${name//_/-} takes a whole number, not '${!name}'" >&2
+      echo "${0##*/}: error: --${name//_/-} takes a whole number, not '${!name}'" >&2
       exit 1
     fi
   done
@@ -61,6 +61,11 @@ up_to_date() { # is file $1 there, and newer than each of the files that follow?
   for input in "${@:2}"; do
     [ ! "$input" -nt "$1" ] || return 1
   done
+}
+
+all_up_to_date() { # are all files of the list $1 there, and newer than each of the files that follow?
+  local output
+  for output in $1; do up_to_date "$output" "${@:2}" || return 1; done
 }
 
 name_of() { # the name of a conf: its file's, without folder and .yaml

@@ -76,10 +76,12 @@ class TrainConf:
 class MethodBase(nn.Module):
     """A detector and whatever a method adds to it while training.
 
-    `detector` is all that is kept; its parameters must not depend on the method.
+    `detector` is all that is kept; its parameters must not depend on the method. `trained_heads` are the blocks whose
+    heads `head_logits` yields.
     """
 
     detector: Detector
+    trained_heads: tuple[int, ...] = (4,)
 
     def __init__(self, conf: TrainConf, detector: Detector):
         super().__init__()

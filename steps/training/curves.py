@@ -27,7 +27,7 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, title: str, path
     panel = axes[0, 1]
     panel.plot(epochs, [row["dev_eer"] for row in history], marker=marker, ms=3, color="C3")
     panel.set_ylabel("dev EER (%)")
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, 1.05 * max(row["dev_eer"] for row in history) + 1)
 
     panel = axes[1, 0]
     others = [name for name in history[-1]["train"] if name not in ("total", "hard")]
@@ -49,6 +49,6 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, title: str, path
         panel.grid(alpha=0.3)
         panel.axvline(best_epoch, color="0.5", ls=":", lw=1)
         panel.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(f"{title}   (dotted: epoch {best_epoch}, lowest dev loss)")
+    figure.suptitle(f"{title}\n(dotted: epoch {best_epoch}, lowest dev loss)", fontsize=11)
     with write_aside(path, "wb") as handle:
         figure.savefig(handle, format="png", dpi=110)

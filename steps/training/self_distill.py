@@ -93,6 +93,8 @@ class Method(MethodBase):
     total = alpha * hard + (1 - alpha) * soft + beta * feature, soft and feature summed over the three students.
     """
 
+    trained_heads = (1, 2, 3, 4)
+
     def __init__(self, conf: Conf, detector: Detector):
         super().__init__(conf, detector)
         *students, teacher = detector.backbone.stage_channels

@@ -169,38 +169,51 @@ def test_fp16_and_gpu_on_a_cpu_are_refused(root, made_up_sets, tmp_path):
         assert done.returncode == 1 and "no CUDA GPU" in done.stderr
 
 
-def test_scores(root, made_up_sets, undisturbed, tmp_path):
-    data, feats = made_up_sets["dev"]
-    score = [sys.executable, str(root / "steps/score.py")]
-    run([*score, str(undisturbed), str(data), str(feats), str(tmp_path / "dev.txt")])
-    lines = [line.split() for line in (tmp_path / "dev.txt").read_text().splitlines()]
+def score(root, out, sets, *options, check=True):
+    data, feats = sets["dev"]
+    return run([sys.executable, str(root / "steps/score.py"), "--data-dir", str(data.parent), "--feats-dir",
+                str(feats.parent), *options, str(out), "dev"], check=check)  # fmt: skip
+
+
+def test_scores(root, made_up_sets, undisturbed):
+    score(root, undisturbed, made_up_sets, "--head=final", "--head=1", "--head=4")
+    detector, first, fourth = (
+        (undisturbed / "scores" / name).read_text() for name in ("dev.txt", "dev_head1.txt", "dev_head4.txt")
+    )
+    lines = [line.split() for line in detector.splitlines()]
     assert len(lines) == 21 and all(len(line) == 4 for line in lines)
     bonafide = [float(s) for _, _, key, s in lines if key == "bonafide"]
     spoof = [float(s) for _, _, key, s in lines if key == "spoof"]
     assert np.mean(bonafide) > np.mean(spoof)
-    run([*score, "--head", "4", str(undisturbed), str(data), str(feats), str(tmp_path / "head4.txt")])
-    assert (tmp_path / "head4.txt").read_text() == (tmp_path / "dev.txt").read_text()
-    run([*score, "--head", "1", str(undisturbed), str(data), str(feats), str(tmp_path / "head1.txt")])
-    assert (tmp_path / "head1.txt").read_text() != (tmp_path / "dev.txt").read_text()
+    assert fourth == detector and first != detector
+    score(root, undisturbed, made_up_sets, "--batch-size=5", "--num-workers=0")
+    again = [float(line.split()[3]) for line in (undisturbed / "scores/dev.txt").read_text().splitlines()]
+    np.testing.assert_allclose(again, [float(line[3]) for line in lines], rtol=1e-4, atol=1e-5)
 
 
 def test_what_does_not_fit_is_refused(root, made_up_sets, undisturbed, tmp_path):
     data, feats = made_up_sets["dev"]
-    score = [sys.executable, str(root / "steps/score.py")]
-    other = tmp_path / "feats"
-    other.mkdir()
+    other = tmp_path / "feats" / "dev"
+    other.mkdir(parents=True)
+    changed = {"dev": (data, other)}
     for name in ("utt2num_frames", "conf.yaml"):
         (other / name).write_text((feats / name).read_text())
     lines = (feats / "feats.scp").read_text().splitlines(keepends=True)
     (other / "feats.scp").write_text("".join(lines[:-1]))
-    done = run([*score, str(undisturbed), str(data), str(other), str(tmp_path / "x")], check=False)
-    assert done.returncode == 1 and "dev_0020" in done.stderr and not (tmp_path / "x").exists()
+    done = score(root, undisturbed, changed, check=False)
+    assert done.returncode == 1 and "dev_0020" in done.stderr
     (other / "feats.scp").write_text("".join(lines))
     (other / "conf.yaml").write_text((feats / "conf.yaml").read_text().replace("hop_length: 130", "hop_length: 160"))
-    done = run([*score, str(undisturbed), str(data), str(other), str(tmp_path / "x")], check=False)
+    done = score(root, undisturbed, changed, check=False)
     assert done.returncode == 1 and "hop_length: 160 -> 130" in done.stderr
-    done = run([*score, str(tmp_path), str(data), str(feats), str(tmp_path / "x")], check=False)
+    done = score(root, tmp_path, made_up_sets, check=False)
     assert done.returncode == 1 and "final.pt" in done.stderr
+
+
+def test_a_baseline_has_one_head(root, made_up_sets, tmp_path):
+    run(command(root, made_up_sets, tmp_path / "seed1", *options_of(root, "baseline", 1)))
+    done = score(root, tmp_path / "seed1", made_up_sets, "--head=2", check=False)
+    assert done.returncode == 1 and "only head 4" in done.stderr
 
 
 def test_fix_length():

@@ -31,6 +31,7 @@ skip_bad=false        # leave out utterances that cannot be read instead of stop
 heads=true            # score and evaluate the heads of blocks 1 to 4 of the self-distilled networks too
 cmd=                  # job runner in the place of those in cmd.sh
 
+command_line="egs/asvspoof2019/la/run.sh$(printf ' %q' "$@" | sed "s/ ''\$//")"
 . "$(dirname "${BASH_SOURCE[0]}")/utils/parse_options.sh"
 caller_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
@@ -92,6 +93,7 @@ train_all() { # training conf
       with_progress "$dir/log/train.log" -- $cuda_cmd --gpu "$ngpu" "$dir/log/train.log" \
         train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" --seed "$seed" \
         --ngpu "$ngpu" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$dir"
+      grep '^train.py:' "$dir/log/train.log" || true
     done
   done
 }
@@ -106,51 +108,44 @@ if begin_stage 3 "train the self-distilled network"; then
   end_stage "$exp_dir/*_$(name_of "$distill_conf")*/seed*/curves.png"
 fi
 
-# Each training, with the heads to score: `final`, and of the self-distilled ones each block's.
-for_each_scoring() { # function, called as: function <training> <set> <name of scores and results> <options for score.py>
-  local network conf seed name dir head
+trainings() { # the folder of each training, a line each: of every network, method and seed
+  local network conf seed
   for network in $model; do
     for conf in "$baseline_conf" "$distill_conf"; do
-      for seed in $seeds; do
-        dir=$(experiment_of "$network" "$conf")/seed$seed
-        for name in $test_sets; do
-          "$1" "$dir" "$name" "$name"
-          if $heads && [ "$conf" = "$distill_conf" ]; then
-            for head in 1 2 3 4; do "$1" "$dir" "$name" "${name}_head$head" --head "$head"; done
-          fi
-        done
-      done
+      for seed in $seeds; do echo "$(experiment_of "$network" "$conf")/seed$seed"; done
     done
   done
 }
 
-score_one() {
-  local scores=$1/scores/$3.txt
-  if up_to_date "$scores" "$1/final.pt" "$feats/$2/feats.scp"; then return; fi
-  $cuda_cmd --gpu "$ngpu" "$1/log/score.$3.log" \
-    score.py --ngpu "$ngpu" "${@:4}" "$1" "$data_dir/$2" "$feats/$2" "$scores"
+results_of() { # <training> <folder> <ending>: the files that a set's detector and heads end in, a line each
+  local name head
+  for name in $test_sets; do
+    echo "$1/$2/$name$3"
+    if has_heads "$1"; then for head in 1 2 3 4; do echo "$1/$2/${name}_head$head$3"; done; fi
+  done
 }
 
-evaluate_one() {
-  local scores=$1/scores/$3.txt results=$1/results/$3 asv=$data_dir/$2/asv_scores plot=()
-  if up_to_date "$results/metrics.json" "$scores" "$asv"; then return; fi
-  [ "$3" = "$2" ] || plot=(--no-plot)
-  $train_cmd "$1/log/evaluate.$3.log" \
-    evaluate.py --asv-scores "$asv" --trials "$data_dir/$2/utt2label" --corpus-json "$data_dir/$2/corpus.json" \
-    "${plot[@]}" --title "$3" --out "$results" "$scores"
-}
+has_heads() { $heads && [[ $1 == *_"$(name_of "$distill_conf")${tag:+_$tag}"/seed* ]]; }
 
 if begin_stage 4 "score"; then
-  for_each_scoring score_one
+  for dir in $(trainings); do
+    features=(); for name in $test_sets; do features+=("$feats/$name/feats.scp"); done
+    if all_up_to_date "$(results_of "$dir" scores .txt)" "$dir/final.pt" "${features[@]}"; then continue; fi
+    log "scoring by $dir"
+    head_options=(); ! has_heads "$dir" || head_options=(--head final --head 1 --head 2 --head 3 --head 4)
+    $cuda_cmd --gpu "$ngpu" "$dir/log/score.log" \
+      score.py --ngpu "$ngpu" "${head_options[@]}" --data-dir "$data_dir" --feats-dir "$feats" "$dir" $test_sets
+  done
   end_stage "$exp_dir/*/seed*/scores"
 fi
 
 if begin_stage 5 "evaluate"; then
-  for_each_scoring evaluate_one
-  trainings=()
-  for network in $model; do
-    for conf in "$baseline_conf" "$distill_conf"; do trainings+=("$(experiment_of "$network" "$conf")"); done
+  for dir in $(trainings); do
+    scores=$(results_of "$dir" scores .txt)
+    if all_up_to_date "$(results_of "$dir" results /metrics.json)" $scores; then continue; fi
+    $train_cmd "$dir/log/evaluate.log" evaluate_experiment.py --data-dir "$data_dir" "$dir" $test_sets
   done
-  make_results.py --out "$exp_dir/RESULTS.md" --command "egs/asvspoof2019/$recipe/run.sh" "${trainings[@]}"
+  readarray -t experiments < <(trainings | xargs -n 1 dirname | uniq)
+  make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
   end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/det.png"
 fi

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Evaluates whatever a training's scores/ holds of the sets named, those of single heads too, in one go."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steps.evaluate import evaluate_files
+from utils.cli import UserError, make_parser, run_program
+
+
+def main() -> int:
+    parser = make_parser(
+        "Evaluates EXP/scores/SET.txt (with a DET plot) and EXP/scores/SET_head*.txt of each SET; results go to "
+        "EXP/results/. As steps/evaluate.py does for a single score file.",
+        "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
+    )
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
+    parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training")
+    parser.add_argument("sets", nargs="+", metavar="SET")
+    args = parser.parse_args()
+    for name in args.sets:
+        data, scores = args.data_dir / name, args.exp_dir / "scores"
+        if not (scores / f"{name}.txt").is_file():
+            raise UserError(f"{scores / name}.txt: no such file; run the scoring stage (--stage 4)")
+        asv = data / "asv_scores" if (data / "asv_scores").is_file() else None
+        for path in [scores / f"{name}.txt", *sorted(scores.glob(f"{name}_head?.txt"))]:
+            whole = path.stem == name
+            results = args.exp_dir / "results" / path.stem
+            evaluate_files(path, results, asv, data / "utt2label", data / "corpus.json", path.stem, plot=whole)
+            print()
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""The recipe's RESULTS.md from the metrics of its experiments, and a comparison on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steps.scoring.experiments import read_experiments
+from steps.scoring.results import collect
+from steps.scoring.results_markdown import markdown
+from steps.scoring.results_plain import plain
+from utils.cli import UserError, make_parser, run_program
+from utils.files import write_aside
+
+
+def main() -> None:
+    parser = make_parser(
+        "Make RESULTS.md from experiment folders: mean and standard deviation over seeds of EER and t-DCF, sizes, "
+        "figures by block and by attack, how each was trained; print the methods compared. Each folder holds "
+        "seed<N>/{conf.yaml, detector.json, results/<set>/metrics.json}. What is not evaluated is told.",
+        "steps/make_results.py --command \"./run.sh --seeds '1 2 3'\" --out RESULTS.md exp/train_*",
+    )
+    parser.add_argument("experiments", metavar="EXP", nargs="+", type=Path, help="experiment folders")
+    parser.add_argument("--out", metavar="RESULTS.md", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument("--command", metavar="TEXT", help="the command that makes these results, shown in the file")
+    args = parser.parse_args()
+
+    experiments = read_experiments(args.experiments)
+    if not collect(experiments):
+        raise UserError(
+            f"{args.out}: nothing to write, as no seed of {', '.join(e.name for e in experiments)} has "
+            "results/<set>/metrics.json; run the recipe's scoring and evaluation stages"
+        )
+    text = markdown(experiments, args.command)
+    try:
+        with write_aside(args.out) as handle:
+            handle.write(text)
+    except OSError as error:
+        raise UserError(f"{args.out}: cannot be written: {error}") from None
+    print(plain(experiments))
+    print(f"written: {args.out}")
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,1 @@
+"""Scores -> DET curve, EER, tandem detection cost, tables and plots of the results."""

@@ -1,0 +1,111 @@
+"""EER and minimum t-DCF of all trials and of each attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from steps.scoring.metrics import (
+    AsvRates,
+    DetCurve,
+    UndefinedCost,
+    asv_rates,
+    det_curve,
+    equal_error_rate,
+    tdcf_2019,
+    tdcf_2021,
+)
+from steps.scoring.score_files import AsvScores, CmScores
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of the bona fide trials against some spoof trials.
+
+    eer: fraction from 0 to 1, at threshold (a score); min_tdcf_*: None without ASV scores or where not defined;
+    asv_rate: "attack" where the ASV's spoof error rate is that of this attack's trials, "pooled" where it is that of
+    all spoof trials, None without ASV scores.
+    """
+
+    curve: DetCurve
+    eer: float
+    threshold: float
+    n_spoof: int
+    min_tdcf_2019: float | None
+    min_tdcf_2021: float | None
+    asv_rate: str | None
+
+
+@dataclass(frozen=True)
+class AsvOperatingPoint:
+    """The ASV at its own EER threshold. eer: fraction from 0 to 1; threshold: an ASV score."""
+
+    eer: float
+    threshold: float
+    rates: AsvRates
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    n_bonafide: int
+    pooled: Figures
+    per_attack: dict[str, Figures]
+    asv: AsvOperatingPoint | None
+    warnings: list[str] = field(default_factory=list)
+
+
+def asv_operating_point(asv: AsvScores) -> AsvOperatingPoint:
+    """The ASV's EER of targets against nontargets, its threshold, and the rates there (a score equal to the threshold
+    is accepted, so that their mean is not exactly the EER)."""
+    eer, threshold = equal_error_rate(det_curve(asv.target, asv.nontarget))
+    return AsvOperatingPoint(eer, threshold, asv_rates(asv.target, asv.nontarget, asv.spoof, threshold))
+
+
+def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
+    """Evaluate the CM over all spoof trials, and attack by attack against all bona fide trials.
+
+    An attack's t-DCF takes the ASV's miss rate of that attack's own trials; where the ASV file has none of them, that
+    of all spoof trials. What is suspicious is told in `warnings`, and nothing is mended.
+    """
+    point = None if asv is None else asv_operating_point(asv)
+    warnings: list[str] = []
+    bonafide = cm.score[cm.bonafide]
+
+    def figures(spoof, asv_rate: str | None, rates: AsvRates | None, whose: str) -> Figures:
+        curve = det_curve(bonafide, spoof)
+        eer, threshold = equal_error_rate(curve)
+        cost_2019 = cost_2021 = None
+        if rates is not None:
+            try:
+                cost_2019 = float(tdcf_2019(curve, rates).min())
+                cost_2021 = float(tdcf_2021(curve, rates).min())
+            except UndefinedCost as error:
+                warnings.append(f"the t-DCF of {whose} is not defined: {error}")
+        return Figures(curve, eer, threshold, spoof.size, cost_2019, cost_2021, asv_rate)
+
+    pooled = figures(
+        cm.score[~cm.bonafide],
+        None if point is None else "pooled",
+        None if point is None else point.rates,
+        "all attacks",
+    )
+    per_attack = {}
+    for index, name in enumerate(cm.attack_names):
+        asv_rate = rates = None
+        if asv is not None and point is not None:
+            own = asv.spoof_by_attack.get(name)
+            asv_rate = "pooled" if own is None else "attack"
+            rates = point.rates if own is None else asv_rates(asv.target, asv.nontarget, own, point.threshold)
+        per_attack[name] = figures(cm.score[cm.attack == index], asv_rate, rates, f"attack {name}")
+    if pooled.eer > 0.5:
+        warnings.insert(
+            0,
+            f"the EER is {100 * pooled.eer:.2f} %, worse than chance: the scores' sign is likely flipped (a "
+            "higher score must mean more bona fide). Nothing was mended: turn the sign where the scores are made, and "
+            "score again",
+        )
+    if asv is not None and not set(cm.attack_names) & set(asv.spoof_by_attack):
+        warnings.append(
+            f"the ASV scores have none of these attacks (they have {', '.join(asv.spoof_by_attack)}): are they of "
+            "another set? Every t-DCF here takes the ASV's pooled spoof rate"
+        )
+    return Evaluation(bonafide.size, pooled, per_attack, point, warnings)

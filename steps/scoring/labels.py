@@ -1,0 +1,36 @@
+"""How corpora and attacks are named in tables and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+UNNAMED = "corpus not named"
+
+
+def corpus_label(corpus: Mapping[str, Any] | None) -> str:
+    """How a data/<set>/corpus.json is named: "mini corpus 0 (small)", "mini corpus 0 (small, seed 2)",
+    "ASVspoof 2019 LA", "ASVspoof 2019 LA, subset".
+
+    name, then version (or, without one, the recipe), size, a seed other than the usual 1, and whether trials or
+    sources lack. Only the name must be there; None, or a mapping without a name, gives "corpus not named".
+    """
+    if not corpus or not corpus.get("name"):
+        return UNNAMED
+    version = corpus.get("version")
+    label = f"{corpus['name']} {corpus.get('recipe', '') if version is None else version}"
+    details = [str(corpus["size"])] if corpus.get("size") else []
+    if corpus.get("seed") not in (None, 1):
+        details.append(f"seed {corpus['seed']}")
+    if details:
+        label += f" ({', '.join(details)})"
+    lacking = [key for key in ("subset", "incomplete") if corpus.get(key)]
+    return ", ".join([" ".join(label.split()), *lacking])
+
+
+def shorten(name: str, width: int) -> str:
+    """`name` in at most `width` characters (3 or more), its middle left out: names often differ at their end."""
+    if len(name) <= width:
+        return name
+    tail = (width - 1) // 2
+    return f"{name[: width - 1 - tail]}~{name[len(name) - tail :]}"

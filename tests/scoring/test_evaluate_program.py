@@ -1,0 +1,244 @@
+"""steps/evaluate.py as a user runs it: what it writes, prints and refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CM = [
+    *[(f"b{i}", "-", "bonafide", 2.0 + i / 10) for i in range(20)],
+    *[(f"s{i}", "A07", "spoof", i / 5) for i in range(20)],
+    *[(f"t{i}", "A09", "spoof", -1 - i / 10) for i in range(10)],
+]
+ASV = [
+    *[("bonafide", "target", 3.0 + i / 10) for i in range(20)],
+    *[("bonafide", "nontarget", -3.0 + i / 5) for i in range(40)],
+    *[("A07", "spoof", 1.0 + i / 5) for i in range(20)],
+    *[("A08", "spoof", -1.0 + i / 5) for i in range(20)],
+]
+
+
+def text_of(rows):
+    return "".join(" ".join(map(str, row)) + "\n" for row in rows)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run_evaluate(cm=CM, *options, asv=ASV, plot=False):
+        """cm, asv: rows, or the file's text or bytes; asv None: without ASV scores."""
+        command = [sys.executable, str(ROOT / "steps/evaluate.py"), "--out", "results", *options]
+        for name, rows in (("cm.txt", cm), ("asv.txt", asv)):
+            if rows is not None:
+                text = rows if isinstance(rows, str | bytes) else text_of(rows)
+                (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        command += [] if plot else ["--no-plot"]
+        command += [] if asv is None else ["--asv-scores", "asv.txt"]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run([*command, "cm.txt"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return run_evaluate
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    return lambda: json.loads((tmp_path / "results/metrics.json").read_text())
+
+
+def test_writes_all_that_it_promises(run, metrics, tmp_path):
+    (tmp_path / "corpus.json").write_text('{"name": "mini corpus", "version": 0, "size": "small", "seed": 1}')
+    done = run(CM, "--corpus-json", "corpus.json", "--title", "eval", plot=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert "eval - mini corpus 0 (small)" in done.stdout
+    found = metrics()
+    assert found["corpus"] == {"name": "mini corpus", "version": 0, "size": "small", "seed": 1}
+    assert (found["n_bonafide"], found["n_spoof"], found["warnings"]) == (20, 30, [])
+    # bona fide from 2.0 by 0.1, A07 from 0 by 0.2: with 2.6 rejected, the bona fide one first, 7 of 20 are missed and
+    # 7 of 20 accepted
+    assert found["per_attack"]["A07"]["eer"] == pytest.approx(100 * 0.35)
+    assert found["per_attack"]["A07"]["asv_rate"] == "attack"
+    assert found["per_attack"]["A09"] | {"min_tdcf_2021": None} == {
+        "eer": 0.0, "min_tdcf_2019": 0.0, "min_tdcf_2021": None, "n_spoof": 10, "asv_rate": "pooled",
+    }  # fmt: skip
+    assert 0 < found["min_tdcf_2019"] < found["min_tdcf_2021"] < 1
+    # targets from 3.0 by 0.1, nontargets from -3.0 by 0.2: with 3.3 rejected, 4 of 20 and 8 of 40
+    assert found["asv_eer"] == pytest.approx(100 * 0.2)
+    lines = [line.split("\t") for line in (tmp_path / "results/per_attack.tsv").read_text().splitlines()]
+    assert [line[0] for line in lines] == ["attack", "A07", "A09", "pooled"]
+    assert {len(line) for line in lines} == {7}
+    assert {line[-1] for line in lines[1:]} == {"mini corpus 0 (small)"}
+    assert float(lines[-1][2]) == found["eer"]
+    assert (tmp_path / "results/det.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
+        "det.png", "metrics.json", "per_attack.tsv",
+    ]  # fmt: skip
+
+
+def test_an_attack_s_cost_takes_that_attack_s_asv_rate(run, metrics):
+    from steps.scoring.metrics import AsvRates, det_curve, tdcf_2019, tdcf_2021
+
+    assert run().returncode == 0
+    asv = metrics()["asv"]
+    spoof = np.array([score for attack, _, score in ASV if attack == "A07"])
+    rates = AsvRates(asv["miss_rate"], asv["false_alarm_rate"], float(np.mean(spoof < asv["threshold"])))
+    assert rates.miss_spoof != asv["spoof_miss_rate"]
+    curve = det_curve([row[3] for row in CM if row[2] == "bonafide"], [row[3] for row in CM if row[1] == "A07"])
+    assert metrics()["per_attack"]["A07"]["min_tdcf_2019"] == pytest.approx(tdcf_2019(curve, rates).min(), rel=1e-12)
+    assert metrics()["per_attack"]["A07"]["min_tdcf_2021"] == pytest.approx(tdcf_2021(curve, rates).min(), rel=1e-12)
+
+
+def test_without_asv_scores_there_is_no_tdcf_and_it_says_why(run, metrics):
+    done = run(asv=None)
+    assert done.returncode == 0
+    assert "t-DCF: not computed, because no ASV scores were given (--asv-scores)" in done.stdout
+    found = metrics()
+    assert found["eer"] > 0
+    assert found["per_attack"]["A07"]["asv_rate"] is None
+    for key in ("min_tdcf_2019", "min_tdcf_2021"):
+        assert found[key] is None
+        assert found["per_attack"]["A07"][key] is None
+    assert found["asv_eer"] is None
+
+
+def test_flipped_scores_are_told_and_not_mended(run, metrics):
+    done = run([(utt, attack, key, -score) for utt, attack, key, score in CM])
+    assert done.returncode == 0
+    assert "WARNING" in done.stderr
+    assert "sign is likely flipped" in done.stderr
+    assert metrics()["eer"] > 50
+    assert "flipped" in metrics()["warnings"][0]
+
+
+def test_asv_scores_of_another_set_are_told(run, metrics):
+    done = run([(utt, attack.replace("A", "B"), key, score) for utt, attack, key, score in CM])
+    assert done.returncode == 0
+    assert "none of these attacks (they have A07, A08)" in done.stderr
+    assert {figures["asv_rate"] for figures in metrics()["per_attack"].values()} == {"pooled"}
+
+
+def test_an_attack_that_the_asv_always_rejects_has_no_cost(run, metrics):
+    done = run(asv=[*ASV, ("A09", "spoof", -50)])
+    assert done.returncode == 0
+    assert "the t-DCF of attack A09 is not defined: the ASV rejects every one" in done.stderr
+    assert metrics()["per_attack"]["A09"]["min_tdcf_2019"] is None
+    assert metrics()["min_tdcf_2019"] > 0
+
+
+def test_windows_line_ends_and_a_missing_last_newline(run, metrics):
+    assert run().returncode == 0
+    before = metrics()
+    done = run(text_of(CM).replace("\n", "\r\n").encode(), asv=text_of(ASV).rstrip("\n"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert metrics() == before
+
+
+def test_no_plot_leaves_no_stale_plot(run, tmp_path):
+    assert run(plot=True).returncode == 0
+    assert (tmp_path / "results/det.png").exists()
+    assert run().returncode == 0
+    assert not (tmp_path / "results/det.png").exists()
+
+
+def changed(line, row):
+    return [*CM[:line], row, *CM[line + 1 :]]
+
+
+CM_FAULTS = {
+    "NaN": (changed(3, ("b3", "-", "bonafide", "nan")), ["line 4", "b3", "score is nan", "score again"]),
+    "infinite": (changed(22, ("s2", "A07", "spoof", "-inf")), ["line 23", "s2", "score is -inf"]),
+    "no number": (changed(4, ("b4", "-", "bonafide", "1.2.3")), ["line 5", "b4", "'1.2.3' is not a number"]),
+    "unknown key": (changed(2, ("b2", "-", "genuine", 1)), ["line 3", "b2", "'genuine' is neither", "utt2label"]),
+    "missing key": (changed(2, ("b2", "-", 1.5)), ["line 3", "3 columns where 4", "UTT ATTACK KEY SCORE"]),
+    "five columns": (changed(2, ("spk", "b2", "-", "bonafide", 1.5)), ["line 3", "5 columns where 4"]),
+    "empty line": (changed(2, ("",)), ["line 3"]),
+    "duplicate": ([*CM, CM[1]], ["line 51", "b1 stands there twice", "line 2"]),
+    "bona fide with an attack": (changed(1, ("b1", "A07", "bonafide", 1)), ["line 2", "b1", "attack 'A07'", "write -"]),
+    "spoof without an attack": (changed(21, ("s1", "-", "spoof", 1)), ["line 22", "s1", "attack '-'"]),
+    "bona fide only": (CM[:20], ["all 20 trials are bona fide", "both classes"]),
+    "spoof only": (CM[20:], ["all 30 trials are spoof", "both classes"]),
+    "two scores": ([(u, a, k, int(k == "spoof")) for u, a, k, _ in CM], ["only 2 distinct scores", "full precision"]),
+    "one score": ([(u, a, k, 0.5) for u, a, k, _ in CM], ["only 1 distinct score among"]),
+    "empty": ("", ["file is empty"]),
+    "not text": (b"b1 - bonafide 1\n\xff\xfe - spoof 2\n", ["not UTF-8"]),
+}
+
+
+@pytest.mark.parametrize("rows, words", CM_FAULTS.values(), ids=CM_FAULTS.keys())
+def test_faulty_cm_scores(run, tmp_path, rows, words):
+    done = run(rows)
+    assert done.returncode == 1
+    assert done.stderr.startswith("evaluate.py: error: cm.txt: ")
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+ASV_FAULTS = {
+    "no targets": ([row for row in ASV if row[1] != "target"], ["no target trial", "without --asv-scores"]),
+    "no nontargets": ([row for row in ASV if row[1] != "nontarget"], ["no nontarget trial"]),
+    "no spoof": ([row for row in ASV if row[1] != "spoof"], ["no spoof trial"]),
+    "unknown key": ([*ASV, ("A07", "replay", 1)], ["line 101", "'replay' is none of"]),
+    "four columns": ([*ASV, ("utt", "A07", "spoof", 1)], ["line 101", "4 columns where 3"]),
+    "NaN": ([*ASV, ("A07", "spoof", "NaN")], ["line 101", "score is NaN"]),
+    "empty": ("", ["file is empty"]),
+}
+
+
+@pytest.mark.parametrize("rows, words", ASV_FAULTS.values(), ids=ASV_FAULTS.keys())
+def test_faulty_asv_scores(run, tmp_path, rows, words):
+    done = run(asv=rows)
+    assert done.returncode == 1
+    assert done.stderr.startswith("evaluate.py: error: asv.txt: ")
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_missing_files(run):
+    done = run(None)
+    assert done.returncode == 1
+    assert "cm.txt: no such file" in done.stderr
+    done = run(CM, "--corpus-json", "no.json")
+    assert done.returncode == 1
+    assert "no.json: no such file" in done.stderr
+
+
+def test_trials_must_be_the_scored_ones(run, tmp_path):
+    labels = {utt: key for utt, _, key, _ in CM}
+
+    def evaluate(labels):
+        (tmp_path / "utt2label").write_text(text_of(labels.items()))
+        return run(CM, "--trials", "utt2label")
+
+    assert evaluate(labels).returncode == 0
+    done = evaluate({**labels, "x1": "spoof", "x2": "spoof"})
+    assert done.returncode == 1
+    assert "2 utterances of utt2label have no score in cm.txt" in done.stderr
+    assert "x1, x2" in done.stderr
+    done = evaluate({utt: key for utt, key in labels.items() if utt != "s3"})
+    assert done.returncode == 1
+    assert "1 utterances of cm.txt are no trials of utt2label" in done.stderr
+    assert "s3" in done.stderr
+    done = evaluate({**labels, "b2": "spoof"})
+    assert done.returncode == 1
+    assert "line 3: b2 is bonafide there but spoof in utt2label" in done.stderr
+
+
+def test_a_corpus_without_a_name_is_refused(run, tmp_path):
+    (tmp_path / "corpus.json").write_text('{"version": 1}')
+    done = run(CM, "--corpus-json", "corpus.json")
+    assert done.returncode == 1
+    assert 'corpus.json: it has no "name"' in done.stderr
+
+
+def test_help_has_an_example():
+    done = subprocess.run(
+        [sys.executable, ROOT / "steps/evaluate.py", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "example:" in done.stdout

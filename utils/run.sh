@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Runs jobs on this machine, each with its own log, by the calling convention of Kaldi's run.pl and queue.pl.
+#
+# Usage: run.sh [options] [JOB=1:N] [options] <log> <command> [args...]
+#  e.g.: run.sh --max-jobs-run 4 JOB=1:10 exp/log/make_feats.JOB.log steps/make_feats.py --scp data/split10/JOB/wav.scp
+#  e.g.: run.sh --gpu 1 exp/log/train.log steps/train.py --config conf/train.yaml
+#
+# JOB=1:N runs N jobs and JOB=3 the third alone; JOB may be any name, and is replaced by the number wherever it stands
+# in the log's name and in the command. The command is put together and given to bash as run.pl does it: an argument
+# without white space stands as it is, so that '|', '>' or '$HOME' act as in a shell; one with white space (or an empty
+# one) is put in double quotes, or in single quotes if it holds double ones. A \ keeps bash from acting on a $ or a |.
+#
+# Options, each followed by a value:
+#   --max-jobs-run N, -tc N   jobs at once (default: the cores divided by --num-threads; with --gpu, what the GPUs allow)
+#   --num-threads N           threads that a job uses
+#   --gpu N                   GPUs that a job uses: each job sees its own, in CUDA_VISIBLE_DEVICES
+# Whatever else queue.pl knows (--mem X, -q X, -sync y, -pe smp N, -V, ...) is accepted and has no effect here.
+#
+# Exit status: 0 if every job's was 0; 1 if some failed (the failed logs are named, the end of the first one is shown);
+# 130 or 143 after Ctrl-C or a TERM signal, by which the jobs and all they started are ended too.
+set -euo pipefail
+
+complain() { echo "run.sh: $*" >&2; }
+usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+whole_number() { # name, value: refuses what is not a whole number of 1 or more ($3: or 0)
+  if ! [[ $2 =~ ^[0-9]{1,9}$ ]] || ((10#$2 < ${3:-1})); then
+    complain "error: $1 takes a whole number of ${3:-1} or more, not '$2'"
+    exit 1
+  fi
+}
+
+max_jobs='' threads=1 gpus=0 name='' first=1 last=1
+for _ in 1 2; do # options may stand before and after JOB=1:N
+  while [ $# -ge 1 ] && [[ $1 == -* ]]; do
+    case $1 in --help | -h) usage; exit 0 ;; -V) shift; continue ;; esac
+    if [ $# -lt 2 ]; then complain "error: $1 needs a value (see run.sh --help)"; exit 1; fi
+    case $1 in
+      --max-jobs-run | -tc) # given twice, the smaller one holds
+        whole_number "$1" "$2"
+        if [ -z "$max_jobs" ] || ((10#$2 < max_jobs)); then max_jobs=$((10#$2)); fi ;;
+      --num-threads) whole_number "$1" "$2"; threads=$((10#$2)) ;;
+      --gpu) whole_number "$1" "$2" 0; gpus=$((10#$2)) ;;
+      -pe) [ $# -lt 3 ] || shift ;; # takes two values
+      *) if [[ $2 == --* ]]; then complain "WARNING: suspicious value '$2' of $1: it begins with --"; fi ;;
+    esac
+    shift 2
+  done
+  if [ $# -ge 1 ] && [[ $1 =~ ^([A-Za-z_][A-Za-z0-9_]*)=([0-9]{1,9})(:([0-9]{1,9}))?$ ]]; then
+    name=${BASH_REMATCH[1]} first=$((10#${BASH_REMATCH[2]})) last=$((10#${BASH_REMATCH[4]:-${BASH_REMATCH[2]}}))
+    if ((first < 1 || first > last)); then
+      complain "error: invalid job range '$1': the first number is 1 or more and not above the last"
+      exit 1
+    fi
+    shift
+  elif [ $# -ge 1 ] && [[ $1 == ?*=*:* ]]; then
+    complain "WARNING: suspicious first argument '$1'"
+  fi
+done
+if [ $# -lt 2 ]; then usage >&2; exit 1; fi
+log_pattern=$1
+shift
+if ((last > first)) && [[ $log_pattern != *"$name"* ]]; then
+  complain "error: jobs $first to $last would all write to $log_pattern: put $name into the log's name"
+  exit 1
+fi
+
+command_pattern=
+for arg; do
+  if [[ $arg =~ ^[^[:space:]]+$ ]]; then
+    command_pattern+="$arg "
+  elif [[ $arg == *'"'* ]]; then
+    command_pattern+="'${arg//\'/\'\\\'\'}' "
+  else
+    command_pattern+="\"$arg\" "
+  fi
+done
+
+devices=() # the GPUs to share among the jobs
+if ((gpus > 0)); then
+  if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
+    IFS=, read -r -a devices <<<"$CUDA_VISIBLE_DEVICES"
+  elif command -v nvidia-smi >/dev/null; then
+    mapfile -t devices < <(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null || true)
+  fi
+  if ((${#devices[@]} == 0)); then
+    complain "WARNING: --gpu $gpus: no GPU is seen here; running ${max_jobs:-1} job(s) at a time without"
+    max_jobs=${max_jobs:-1}
+  elif ((gpus > ${#devices[@]})); then
+    complain "error: --gpu $gpus: a job asks for $gpus GPUs and there are ${#devices[@]} here"
+    exit 1
+  fi
+  max_jobs=${max_jobs:-$((${#devices[@]} / gpus))}
+fi
+if [ -z "$max_jobs" ]; then
+  max_jobs=$(($(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) / threads)) # nproc heeds those two
+  ((max_jobs >= 1)) || max_jobs=1
+fi
+
+of_job() { # a text with the job's number put in
+  if [ -n "$name" ]; then printf '%s' "${1//"$name"/$2}"; else printf '%s' "$1"; fi
+}
+
+outcomes=$(mktemp -d) # a job that ends well leaves a file here under its number
+trap 'rm -rf "$outcomes"' EXIT
+
+run_job() { # number, slot
+  local log command started ended status=0 i mine=()
+  log=$(of_job "$log_pattern" "$1") command=$(of_job "$command_pattern" "$1")
+  trap : TERM INT # when the jobs are ended, this shell lives on to write the log's last line
+  if ((gpus > 0 && ${#devices[@]} > 0)); then
+    for ((i = 0; i < gpus; i++)); do mine+=("${devices[($2 * gpus + i) % ${#devices[@]}]}"); done
+    CUDA_VISIBLE_DEVICES=$(IFS=,; echo "${mine[*]}")
+    export CUDA_VISIBLE_DEVICES
+  fi
+  mkdir -p -- "$(dirname -- "$log")"
+  started=$(date +%s)
+  printf '# %s\n# Started at %s\n#\n' "$command" "$(date)" >"$log"
+  exec 2>/dev/null # where this shell would say "Terminated"
+  # In a new bash, so that nothing of this script (its variables, set -e) reaches the command; its command line comes
+  # by standard input, which has no limit of length.
+  bash >>"$log" 2>&1 <<<"( $command)" || status=$?
+  ended=$(date +%s)
+  printf '# Accounting: time=%d threads=%d\n# Ended (code %d) at %s, elapsed time %d seconds\n' \
+    $((ended - started)) "$threads" "$status" "$(date)" $((ended - started)) >>"$log"
+  if ((status == 0)); then : >"$outcomes/$1"; fi
+}
+
+slots=() # pid of the job in each slot; each job is a process group of its own
+running() { [ -n "${slots[$1]:-}" ] && kill -0 "${slots[$1]}" 2>/dev/null; }
+
+end_jobs() { # exit status: ends every job with all it started, then this script
+  trap '' INT TERM HUP
+  local slot ended=0
+  exec 3>&2 2>/dev/null # where bash would say "Terminated" for each job
+  for slot in "${!slots[@]}"; do
+    if running "$slot"; then kill -TERM -- "-${slots[slot]}" 2>/dev/null && ended=$((ended + 1)); fi
+  done
+  for ((i = 0; i < 50; i++)); do
+    local left=0
+    for slot in "${!slots[@]}"; do
+      if kill -0 -- "-${slots[slot]}" 2>/dev/null; then left=1; fi
+    done
+    ((left)) || break
+    sleep 0.1
+  done
+  for slot in "${!slots[@]}"; do kill -KILL -- "-${slots[slot]}" 2>/dev/null || true; done
+  complain "interrupted; $ended running job(s) ended (logs: $(of_job "$log_pattern" '*'))" 2>&3
+  exit "$1"
+}
+trap 'end_jobs 130' INT
+trap 'end_jobs 143' TERM HUP
+
+set -m # each job gets its own process group, by which it is ended with all that it started
+for ((job = first; job <= last; job++)); do
+  while true; do
+    for ((slot = 0; slot < max_jobs; slot++)); do
+      running "$slot" || break 2
+    done
+    wait -n 2>/dev/null || true
+  done
+  run_job "$job" "$slot" </dev/null &
+  slots[slot]=$!
+done
+for slot in "${!slots[@]}"; do wait "${slots[slot]}" 2>/dev/null || true; done
+
+failed=()
+for ((job = first; job <= last; job++)); do
+  [ -e "$outcomes/$job" ] || failed+=("$(of_job "$log_pattern" "$job")")
+done
+if ((${#failed[@]} > 0)); then
+  {
+    echo "run.sh: ${#failed[@]} of $((last - first + 1)) job(s) failed: ${failed[*]:0:5}$( ((${#failed[@]} <= 5)) || echo " ...")"
+    if [ -z "$name" ] && [[ $log_pattern == *JOB* ]]; then echo "run.sh: was JOB=1:N forgotten?"; fi
+    if [ -s "${failed[0]}" ]; then
+      echo "run.sh: the end of ${failed[0]}:"
+      tail -n 20 -- "${failed[0]}" | sed 's/^/  | /'
+    else
+      echo "run.sh: ${failed[0]} could not be written"
+    fi
+  } >&2
+  exit 1
+fi
