@@ -9,7 +9,7 @@ frontend=conf/frontend/f0_subband.yaml     # conf of the front end
 skip_bad=false                             # leave out utterances that cannot be read, listed in <feats-dir>/skipped
 set=                                       # overrides of conf keys, such as "frontend.compress=8bit"
 
-. "$(dirname "$(readlink -f "$0")")/../path.sh"
+. "$(dirname "$(readlink -f "$0")")/../path.sh" || exit 1
 . parse_options.sh
 set -euo pipefail
 . with_progress.sh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
@@ -63,18 +64,21 @@ class ScpReader:
         self.places: dict[str, str] = read_map(scp)
         self.max_open = max_open
         self._open: OrderedDict[str, io.BufferedReader] = OrderedDict()
+        self._owner = os.getpid()
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_open": OrderedDict()}
 
     def __contains__(self, utt: str) -> bool:
         return utt in self.places
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": OrderedDict()}  # a data-loading worker opens its own
-
     def _handle(self, ark: str) -> io.BufferedReader:
+        if self._owner != os.getpid():  # a forked process shares its parent's place in each file: open anew
+            self._open, self._owner = OrderedDict(), os.getpid()
         if ark in self._open:
             self._open.move_to_end(ark)
             return self._open[ark]
-        self._open[ark] = Path(ark).open("rb")  # closed when it leaves the cache
+        self._open[ark] = Path(ark).open("rb")  # noqa: SIM115 (closed when it leaves the cache)
         if len(self._open) > self.max_open:
             self._open.popitem(last=False)[1].close()
         return self._open[ark]

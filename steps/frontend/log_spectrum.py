@@ -66,15 +66,13 @@ class FrontEnd(FrontEndBase):
         lowest, highest = conf.first_bin - self._reach, conf.last_bin + self._reach
         self._by_blocks = highest - lowest < conf.n_fft // 8  # below that share of the bins, blocks beat the whole FFT
         if self._by_blocks:
-            bins = np.arange(lowest, highest + 1)
-            n, hop = conf.n_fft, conf.hop_length
-            self._bins = bins
+            self._bins = np.arange(lowest, highest + 1)
             # A frame begins on a multiple of hop_length and ends n_fft later, `cut` samples into a block.
-            self._whole_blocks, self._cut = divmod(n, hop)
-            within = np.exp(-2j * np.pi * np.outer(np.arange(hop), bins) / n)
-            head, tail = within[: self._cut], within[self._cut :]
-            self._head = np.concatenate([head.real, head.imag], axis=1)
-            self._tail = np.concatenate([tail.real, tail.imag], axis=1)
+            self._whole_blocks, self._cut = divmod(conf.n_fft, conf.hop_length)
+            turns = np.outer(np.arange(conf.hop_length), self._bins) % conf.n_fft
+            basis = np.exp(-2j * np.pi / conf.n_fft * np.arange(conf.n_fft))[turns]
+            self._basis = basis.view(np.float64)  # columns: real, imaginary, real, ...
+            self._phase = np.empty((0, len(self._bins)), np.complex128)
         else:
             n = np.arange(conf.n_fft)
             self._window = sum(c * np.cos(2 * np.pi * i * n / conf.n_fft) for i, c in enumerate(series))
@@ -88,8 +86,7 @@ class FrontEnd(FrontEndBase):
         waveform = np.asarray(waveform, np.float64)[: conf.max_samples]
         n_frames = 1 + len(waveform) // conf.hop_length
         half = conf.n_fft // 2
-        blocks = n_frames + conf.n_fft // conf.hop_length + 1
-        padded = np.zeros(max(blocks * conf.hop_length, len(waveform) + 2 * half))
+        padded = np.zeros(max((n_frames + conf.n_fft // conf.hop_length) * conf.hop_length, len(waveform) + 2 * half))
         emphasised = padded[half : half + len(waveform)]
         emphasised[:] = waveform
         emphasised[1:] -= conf.pre_emphasis * waveform[:-1]
@@ -102,33 +99,49 @@ class FrontEnd(FrontEndBase):
         spectrum = scipy.fft.rfft(frames * self._window, axis=1)[:, conf.first_bin : conf.last_bin + 1]
         return np.abs(spectrum)
 
+    def _block_phases(self, count: int) -> np.ndarray:
+        """e^{-2 pi i k j hop_length / n_fft} for blocks j < count and the bins k, made once and kept.
+
+        Exact for any j, because j k hop_length is reduced modulo n_fft first.
+        """
+        if len(self._phase) < count:
+            n = self.conf.n_fft
+            turns = (np.arange(count, dtype=np.int64)[:, None] * self.conf.hop_length * self._bins) % n
+            self._phase = np.exp(-2j * np.pi / n * np.arange(n))[turns]
+        return self._phase[:count]
+
     def _band(self, padded: np.ndarray, n_frames: int) -> np.ndarray:
-        """Few bins of many overlapping frames: each block of hop_length samples is transformed once, frames are
-        differences of running sums, and the window is applied over frequency. Exact but for rounding (float64)."""
-        conf = self.conf
-        n, hop, bins, whole, cut = conf.n_fft, conf.hop_length, self._bins, self._whole_blocks, self._cut
-        blocks = padded[: (n_frames + whole + 1) * hop].reshape(-1, hop)
-        count = len(bins)
+        """Few bins of many overlapping frames: each block of hop_length samples is transformed once, a frame is the
+        sum of its blocks, and the window is applied over frequency. Exact but for rounding (float64)."""
+        hop, whole = self.conf.hop_length, self._whole_blocks
+        count = n_frames + whole
+        blocks = padded[: count * hop].reshape(count, hop)
+        phase = self._block_phases(count)
 
-        def spectrum_of(part: np.ndarray, basis: np.ndarray) -> np.ndarray:
-            product = part @ basis
-            return product[:, :count] + 1j * product[:, count:]
+        def spectrum(part: np.ndarray) -> np.ndarray:
+            made = (part @ self._basis[: part.shape[1]]).view(np.complex128)
+            return np.multiply(made, phase[count - len(part) :], out=made)
 
-        # phases of e^{-2 pi i k j hop / n}, exact for any j because j * hop * k is reduced modulo n first
-        turns = (np.arange(len(blocks), dtype=np.int64)[:, None] * hop * bins) % n
-        phase = np.exp(-2j * np.pi / n * np.arange(n))[turns]
-        head = spectrum_of(blocks[:, :cut], self._head) * phase
-        tail = spectrum_of(blocks[:, cut:], self._tail) * phase
-        # running[j]: spectrum of all samples before block j
-        running = np.zeros((len(blocks) + 1, count), np.complex128)
-        np.cumsum(head + tail, axis=0, out=running[1:])
-        frame = running[whole : whole + n_frames] + head[whole : whole + n_frames] - running[:n_frames]
+        # Sums of `whole` successive blocks from sums of 1, 2, 4, ... blocks.
+        sums, size, begin = spectrum(blocks), 1, 0
+        frame: np.ndarray | None = None
+        while True:
+            if whole & size:
+                part = sums[begin : begin + n_frames]
+                frame = part.copy() if frame is None else np.add(frame, part, out=frame)
+                begin += size
+            if 2 * size > whole:
+                break
+            sums = sums[:-size] + sums[size:]
+            size *= 2
+        if self._cut:
+            frame += spectrum(blocks[whole:, : self._cut])
         frame *= phase[:n_frames].conj()  # from the phase of the file's begin to that of the frame's
-        width = self.n_bins
-        spread = sum(weight * frame[:, i : i + width] for i, weight in enumerate(self._spread))
-        magnitude = np.abs(spread)
-        # A running sum leaves rounding where digital silence has exactly nothing.
-        heard = np.concatenate([[0], np.cumsum(padded != 0)])
-        starts = np.arange(n_frames) * hop
-        magnitude[heard[starts + n] == heard[starts]] = 0.0
-        return magnitude
+
+        # The window's spectrum is symmetric: neighbours at the same distance share a weight.
+        reach, width = self._reach, self.n_bins
+        spread = self._spread[reach] * frame[:, reach : reach + width]
+        for distance in range(1, reach + 1):
+            pair = frame[:, reach - distance :][:, :width] + frame[:, reach + distance :][:, :width]
+            spread += np.multiply(pair, self._spread[reach + distance], out=pair)
+        return np.abs(spread)

@@ -125,8 +125,11 @@ class FeatureSet(Dataset):
             pin_memory=pin,
             prefetch_factor=4 if num_workers else None,
         )
-        for x, labels, indices in loader:
-            yield *move(x, labels), indices.numpy()
+        try:
+            for x, labels, indices in loader:
+                yield *move(x, labels), indices.numpy()
+        except UserError as error:  # a worker's error comes with the worker's traceback before it
+            raise UserError(str(error).strip().rsplit("UserError: ", 1)[-1]) from None
 
 
 def training_plan(n: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:

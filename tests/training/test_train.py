@@ -216,6 +216,31 @@ def test_a_baseline_has_one_head(root, made_up_sets, tmp_path):
     assert done.returncode == 1 and "only head 4" in done.stderr
 
 
+def test_processes_that_read_one_ark_do_not_disturb_each_other(root, set_maker, tmp_path):
+    """Forked readers must not share a place in the file."""
+    from steps.frontend import load_conf
+
+    sets = set_maker(tmp_path, "train", 400, root, 1)
+    features = FeatureSet(*sets, load_conf(root / "conf/frontend/f0_subband.yaml").network_input, cache_mib=0)
+    plan = training_plan(400, 4, seed=1, epoch=1)
+    for x, labels, indices in features.batches(plan, torch.device("cpu"), num_workers=3):
+        for row, label, index in zip(x, labels, indices):
+            assert torch.equal(row, features[int(index)][0]) and label == features.labels[index]
+
+
+def test_an_error_of_a_reading_process_is_one_message(root, set_maker, tmp_path):
+    from steps.frontend import load_conf
+    from utils.cli import UserError
+
+    data, feats = set_maker(tmp_path, "train", 20, root, 1)
+    features = FeatureSet(data, feats, load_conf(root / "conf/frontend/f0_subband.yaml").network_input, cache_mib=0)
+    ark = feats / "feats.ark"
+    ark.write_bytes(ark.read_bytes()[:20_000])
+    with pytest.raises(UserError, match="the features of train_00.. cannot be read") as error:
+        list(features.batches(training_plan(20, 4, 1, 1), torch.device("cpu"), num_workers=2))
+    assert "Traceback" not in str(error.value)
+
+
 def test_fix_length():
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     made = fix_length(x, 8, "mirror")

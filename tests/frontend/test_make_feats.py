@@ -1,0 +1,109 @@
+"""The feature stage: whole or not at all, resumed, its inputs and conf remembered, bad utterances named."""
+
+import os
+import subprocess
+import sys
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from steps.frontend import load_conf, make_frontend
+from steps.frontend.audio import read_waveform
+
+
+@pytest.fixture()
+def data(tmp_path, waveform_maker):
+    """Eight utterances of different length."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lines = []
+    for i in range(8):
+        path = tmp_path / f"utt{i}.flac"
+        soundfile.write(path, waveform_maker(3000 + 2000 * i, seed=i), 16000, subtype="PCM_16")
+        lines.append(f"utt{i} {path}\n")
+    (folder / "wav.scp").write_text("".join(lines))
+    return folder
+
+
+def make_feats(root, data, feats, *options):
+    return subprocess.run(
+        [str(root / "steps/make_feats.sh"), "--nj", "3", "--cmd", str(root / "utils/run.sh"), "--frontend",
+         str(root / "conf/frontend/f0_subband.yaml"), *options, str(data), str(feats)],
+        capture_output=True, text=True, env={**os.environ, "FSD_PYTHON": sys.executable},
+    )  # fmt: skip
+
+
+def test_features_are_what_the_front_end_computes(root, data, tmp_path):
+    feats = tmp_path / "feats"
+    done = make_feats(root, data, feats)
+    assert done.returncode == 0, done.stderr
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml"))
+    matrices = kaldiio.load_scp(str(feats / "feats.scp"))
+    assert list(matrices) == [f"utt{i}" for i in range(8)]
+    frames = dict(line.split() for line in (feats / "utt2num_frames").read_text().splitlines())
+    for utt, matrix in matrices.items():
+        expected = frontend.compute(read_waveform(utt, tmp_path / f"{utt}.flac", 16000))
+        np.testing.assert_array_equal(matrix, expected)
+        assert int(frames[utt]) == len(expected)
+    assert yaml.safe_load((feats / "conf.yaml").read_text())["frontend"]["hop_length"] == 130
+    again = make_feats(root, data, feats)
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+
+
+@pytest.mark.parametrize("compress, tolerance", [("16bit", 1e-3), ("8bit", 0.5)])
+def test_compressed_arks_are_close_and_smaller(root, data, tmp_path, compress, tolerance):
+    plain, small = tmp_path / "plain", tmp_path / "small"
+    assert make_feats(root, data, plain).returncode == 0
+    assert make_feats(root, data, small, "--set", f"frontend.compress={compress}").returncode == 0
+    one, two = kaldiio.load_scp(str(plain / "feats.scp")), kaldiio.load_scp(str(small / "feats.scp"))
+    assert max(float(np.abs(one[utt] - two[utt]).max()) for utt in one) < tolerance
+    size = [sum(p.stat().st_size for p in f.rglob("*.ark")) for f in (plain, small)]
+    assert size[1] < 0.55 * size[0]
+
+
+def test_a_changed_conf_or_list_is_noticed(root, data, tmp_path):
+    feats = tmp_path / "feats"
+    assert make_feats(root, data, feats).returncode == 0
+    done = make_feats(root, data, feats, "--set", "frontend.hop_length=160")
+    assert done.returncode == 1 and "hop_length: 130 -> 160" in done.stderr
+    # how a reader fixes the length is not part of the dump
+    assert make_feats(root, data, feats, "--set", "frontend.network_input.frames=400").returncode == 0
+    lines = (data / "wav.scp").read_text().splitlines(keepends=True)
+    (data / "wav.scp").write_text("".join(lines[:-1]))
+    done = make_feats(root, data, feats)
+    assert done.returncode == 1 and "wav_scp_sha256" in done.stderr
+
+
+def test_bad_utterances_are_all_named_and_mended_or_skipped(root, data, tmp_path):
+    feats = tmp_path / "feats"
+    good = (tmp_path / "utt2.flac").read_bytes()
+    (tmp_path / "utt2.flac").write_bytes(b"")
+    soundfile.write(tmp_path / "utt5.flac", np.zeros(800), 8000)
+    done = make_feats(root, data, feats)
+    assert done.returncode == 1 and "2 of 8 utterances" in done.stderr
+    assert f"utt2 ({tmp_path}/utt2.flac)" in done.stderr and "8000 Hz" in done.stderr
+    assert not (feats / "feats.scp").exists()
+    (tmp_path / "utt2.flac").write_bytes(good)
+    done = make_feats(root, data, feats, "--skip-bad", "true")
+    assert done.returncode == 0, done.stderr
+    assert (feats / "skipped").read_text().split()[0] == "utt5"
+    assert len((feats / "feats.scp").read_text().splitlines()) == 7
+
+
+def test_parts_that_are_whole_are_kept(root, data, tmp_path):
+    feats = tmp_path / "feats"
+    assert make_feats(root, data, feats).returncode == 0
+    (feats / "feats.scp").unlink()
+    (feats / "parts/3/feats.2.utt2num_frames").unlink()
+    before = {n: (feats / f"parts/3/feats.{n}.ark").stat().st_mtime_ns for n in (1, 2, 3)}
+    assert make_feats(root, data, feats).returncode == 0
+    after = {n: (feats / f"parts/3/feats.{n}.ark").stat().st_mtime_ns for n in (1, 2, 3)}
+    assert [n for n in before if before[n] != after[n]] == [2]
+
+
+def test_more_jobs_than_utterances(root, data, tmp_path):
+    done = make_feats(root, data, tmp_path / "feats", "--nj", "9")
+    assert done.returncode == 1 and "more jobs than the 8 utterances" in done.stderr

@@ -1,0 +1,154 @@
+"""utils/conf.py: YAML confs checked against dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import pytest
+import yaml
+
+from utils import conf
+from utils.cli import UserError
+
+SECTIONS = ("model", "train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    name: Literal["adam", "sgd"]
+    lr: float = 1e-4
+    betas: tuple[float, ...] = (0.9, 0.98)
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    epochs: int
+    optim: Optim
+    seed: int | None = None
+    amp: bool = False
+    note: str = ""
+
+    def __post_init__(self):
+        if self.epochs < 1:
+            raise ValueError(f"epochs: {self.epochs} is below 1")
+
+
+GOOD = "epochs: 3   # as in the paper\noptim:\n  name: adam\n  lr: 1e-3\n"
+
+
+@pytest.fixture
+def load(tmp_path):
+    def call(text: str, *settings: str) -> Train:
+        (tmp_path / "t.yaml").write_text(text)
+        return conf.load(tmp_path / "t.yaml", Train, "train", SECTIONS, settings)
+
+    return call
+
+
+def refusal(load, text: str, *settings: str) -> str:
+    with pytest.raises(UserError) as error:
+        load(text, *settings)
+    return str(error.value)
+
+
+def test_values_and_defaults(load):
+    made = load(GOOD)
+    assert made == Train(3, Optim("adam", 1e-3, (0.9, 0.98)), None, False, "")
+    assert isinstance(made.optim.lr, float)  # 1e-3 is text in YAML 1.1
+    assert load(GOOD + "seed: 5\namp: true\nnote: 'yes'\n") == Train(3, Optim("adam", 1e-3), 5, True, "yes")
+    assert load("epochs: 3\noptim: {name: sgd, lr: 1, betas: [0, 1e-1]}\n").optim == Optim("sgd", 1.0, (0.0, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        (GOOD + "epoch: 4\n", "line 5", "unknown key 'epoch'; did you mean 'epochs'?"),
+        ("epochs: 3\noptim:\n  name: adam\n  Lr: 1\n", "line 4", "unknown key 'optim.Lr'; did you mean 'optim.lr'?"),
+        ("epochs: 3\noptim:\n  name: adam\n  zzzzzz: 1\n", "line 4", "known here: name, lr, betas"),
+        (GOOD + "epochs: 4\n", "line 5", "the key epochs stands there twice"),
+        ("epochs: 3\noptim:\n  name: adam\n  name: sgd\n", "line 4", "the key optim.name stands there twice"),
+        (GOOD.replace("adam", "adamm"), "line 3", "'adamm' is none of adam, sgd; did you mean 'adam'?"),
+        (GOOD.replace("epochs: 3", "epochs: 3.5"), "line 1", "epochs: 3.5 is not a whole number"),
+        (GOOD.replace("epochs: 3", "epochs: true"), "line 1", "True is not a whole number"),
+        (GOOD.replace("1e-3", "fast"), "line 4", "optim.lr: 'fast' is not a number"),
+        (GOOD.replace("1e-3", "true"), "line 4", "optim.lr: True is not a number"),
+        (GOOD.replace("1e-3", ".nan"), "line 4", "is not a number"),
+        (GOOD + "amp: 1\n", "line 5", "amp: 1 is not true or false"),
+        (GOOD + "note: 1\n", "line 5", "note: 1 is not text"),
+        (GOOD + "  betas: 0.9\n", "line 5", "optim.betas: 0.9 is not a list"),
+        (GOOD + "  betas: [0.9, x]\n", "line 5", "'x' is not a number"),
+        (GOOD + "seed: x\n", "line 5", "seed: 'x' is not a whole number"),
+        ("epochs: 3\noptim: adam\n", "line 2", "'adam' where a group of keys is expected"),
+        (GOOD.replace("epochs: 3", "epochs: 0"), "t.yaml", "epochs: 0 is below 1"),
+        ("optim: {name: adam}\n", "t.yaml", "the key 'epochs' is missing"),
+        ("epochs: 3\noptim: {lr: 1}\n", "t.yaml", "the key 'optim.name' is missing"),
+        ("- epochs\n", "t.yaml", "a conf is lines of `key: value`"),
+        ("epochs: [\n", "t.yaml", "not a readable YAML file"),
+        ("", "t.yaml", "a conf is lines of"),
+    ],
+)
+def test_what_is_refused(load, text, place, message):
+    said = refusal(load, text)
+    assert place in said and message in said and "t.yaml" in said
+
+
+def test_missing_file_names_the_nearest(load, tmp_path):
+    load(GOOD)
+    (tmp_path / "baseline.yaml").write_text(GOOD)
+    with pytest.raises(UserError, match="basline.yaml: no such conf file; did you mean .*baseline.yaml"):
+        conf.load(tmp_path / "basline.yaml", Train, "train", SECTIONS)
+
+
+def test_base(load, tmp_path):
+    (tmp_path / "base.yaml").write_text(GOOD)
+    made = load("base: base.yaml\nepochs: 9\noptim:\n  lr: 2\n")
+    assert made == Train(9, Optim("adam", 2.0))
+    (tmp_path / "base.yaml").write_text(GOOD + "epoch: 1\n")  # the place is that of the base
+    assert f"{tmp_path / 'base.yaml'}: line 5" in refusal(load, "base: base.yaml\n")
+    assert "leads back to itself" in refusal(load, "base: t.yaml\n")
+    (tmp_path / "base.yaml").write_text("base: t.yaml\n")
+    assert "leads back to itself" in refusal(load, "base: base.yaml\n")
+    assert "no such conf file" in refusal(load, "base: none.yaml\n")
+
+
+def test_overrides(load):
+    made = load(
+        GOOD, "train.epochs=7", "model.width=3", "train.optim.lr=5", "train.optim.betas=[0.1, 0.2]", "train.seed=null"
+    )
+    assert made == Train(7, Optim("adam", 5.0, (0.1, 0.2)))
+    assert load(GOOD, "train.note=a=b").note == "a=b"
+    for setting, message in (
+        ("train.epoch=7", "--set train.epoch: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("train.optim.name=adan", "--set train.optim.name: optim.name: 'adan' is none of"),
+        ("trian.epochs=7", "no section 'trian'; did you mean 'train'?"),
+        ("epochs=7", "write it as section.key=value"),
+        ("train.epochs", "write it as section.key=value"),
+        ("train.epochs=[", "is not a YAML value"),
+        ("train.epochs=0", "epochs: 0 is below 1"),
+        ("train.epochs.deep=1", "--set"),
+    ):
+        assert message in refusal(load, GOOD, setting), setting
+
+
+def test_an_override_twice_or_within_an_override(load):
+    assert load(GOOD, "train.epochs=7", "train.epochs=8").epochs == 8
+    assert "another --set gives optim a value" in refusal(load, GOOD, "train.optim=adam", "train.optim.lr=1")
+    refusal(load, GOOD, "train.optim.lr=1", "train.optim=adam")
+
+
+def test_writing_and_reading_again(load, tmp_path):
+    made = load(GOOD)
+    conf.write_yaml(tmp_path / "out.yaml", conf.to_dict(made))
+    assert conf.load(tmp_path / "out.yaml", Train, "train", SECTIONS) == made
+    assert yaml.safe_load((tmp_path / "out.yaml").read_text())["optim"]["betas"] == [0.9, 0.98]
+
+
+def test_differences():
+    old = {"a": 1, "b": {"c": 2, "d": [1]}, "e": 1}
+    assert conf.differences(old, old) == []
+    assert conf.differences(old, {"a": 1, "b": {"c": 3, "d": [1]}, "f": 1}) == [
+        "b.c: 2 -> 3",
+        "e: 1 -> None",
+        "f: None -> 1",
+    ]

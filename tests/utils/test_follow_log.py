@@ -1,0 +1,143 @@
+"""utils/follow_log.py and utils/with_progress.sh: the progress of jobs from their logs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from utils.follow_log import MOST_WARNINGS, Follower
+
+
+def write(path: Path, text: str, mode: str = "a") -> None:
+    with path.open(mode) as handle:
+        handle.write(text)
+
+
+def test_sums_the_newest_of_each_log(tmp_path):
+    follower = Follower([f"{tmp_path}/x.*.log"])
+    assert follower.look() == [] and follower.progress() == (0, 0, "", "")
+    write(tmp_path / "x.1.log", "progress 1/10 utterances\nprogress 4/10 utterances\n")
+    write(tmp_path / "x.2.log", "noise\nprogress 3/5 utterances a text\nprog")
+    write(tmp_path / "other.log", "progress 1/1000 utterances\n")
+    follower.look()
+    assert follower.progress() == (7, 15, "utterances", "a text")
+    write(tmp_path / "x.2.log", "ress 5/5 utterances\n")
+    follower.look()
+    assert follower.progress()[:3] == (9, 15, "utterances")
+    write(tmp_path / "x.2.log", "progress 1/40 batches loss 0.3\n")
+    follower.look()
+    assert follower.progress() == (1, 40, "batches", "loss 0.3")
+
+
+def test_what_a_former_run_left_does_not_count(tmp_path):
+    old = tmp_path / "x.1.log"
+    write(old, "# Started at 1\nprogress 5/5 utterances\nepoch 1 old\n")
+    (tmp_path / "x.2.log").write_text("# Started at 1\nprogress 9/9 utterances\n")
+    follower = Follower([f"{tmp_path}/x.*.log"])
+    assert follower.look() == [] and follower.progress()[1] == 0
+    # begun anew and longer than it was before anyone looked
+    write(old, "# Started at 2\n" + "progress 1/8 utterances\nepoch 1 new\n" * 5, "w")
+    assert follower.look() == ["x.1.log: epoch 1 new"] * 5
+    assert follower.progress() == (1, 8, "utterances", "")
+    write(old, "# Started at 3\n", "w")  # and once more, now shorter
+    follower.look()
+    assert follower.progress()[:2] == (0, 0)
+    old.unlink()
+    follower.look()
+    write(old, "# Started at 3\nprogress 2/4 utterances\n", "w")
+    follower.look()
+    assert follower.progress()[:2] == (2, 4)
+
+
+def test_lines_that_are_passed_on(tmp_path):
+    log = tmp_path / "train.log"
+    follower = Follower([str(log)])
+    write(log, "epoch 1 loss 3\nan epoch 2\nWARNING: odd\nprogress x/y z\n" + "WARNING: again\n" * 30)
+    assert follower.look() == ["epoch 1 loss 3", "WARNING: odd", *["WARNING: again"] * (MOST_WARNINGS - 1)]
+    log.write_bytes(b"\xff\xfe broken \n" + b"epoch \xff 2\n")
+    assert follower.look() == ["epoch \ufffd 2"]
+
+
+@pytest.fixture
+def shell(root, tmp_path):
+    def run(script: str, **kwargs) -> subprocess.CompletedProcess:
+        text = f"set -euo pipefail\n. {root}/utils/with_progress.sh\n{script}\n"
+        environment = {**os.environ, "FSD_PYTHON": sys.executable, **kwargs.pop("env", {})}
+        return subprocess.run(
+            ["bash", "-c", text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, **kwargs
+        )
+
+    return run
+
+
+def test_with_progress(root, shell, tmp_path):
+    (tmp_path / "l").mkdir()
+    write(tmp_path / "l/x.2.log", "progress 70/70 utterances\nepoch 1 old\n")
+    job = f"{root}/utils/run.sh JOB=1:2 l/x.JOB.log echo progress 3/4 utterances '&&' echo epoch JOB"
+    done = shell(f"with_progress 'l/x.*.log' -- {job}; echo after")
+    assert done.returncode == 0 and done.stdout == "after\n"
+    assert sorted(done.stderr.splitlines()[:2]) == ["x.1.log: epoch 1", "x.2.log: epoch 2"]
+    assert done.stderr.splitlines()[2].startswith("6/8 utterances (75 %) after ")
+
+
+def test_with_progress_gives_the_commands_status(shell):
+    done = shell("with_progress a.log -- bash -c 'exit 7' || echo status $?")
+    assert done.stdout == "status 7\n" and done.stderr == ""
+    assert shell("with_progress a.log -- false; echo not reached").stdout == ""
+    done = shell("with_progress a.log b.log -- cat", input="standard input is the command's\n")
+    assert done.stdout == "standard input is the command's\n"
+    done = shell("with_progress a.log false")
+    assert done.returncode == 2 and "usage" in done.stderr
+
+
+def test_with_progress_without_a_python(shell):
+    done = shell("with_progress a.log -- echo done anyway", env={"FSD_PYTHON": "/nonexistent/python3"})
+    assert done.returncode == 0 and done.stdout == "done anyway\n" and "cannot be shown" in done.stderr
+
+
+def test_ends_with_the_process_it_goes_with(root, tmp_path):
+    log = tmp_path / "x.log"
+    parent = subprocess.Popen(["sleep", "0.5"])
+    follower = subprocess.Popen(
+        [sys.executable, root / "utils/follow_log.py", "--while-pid", str(parent.pid), "--every", "0.1", log],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.3)
+    write(log, "progress 1/2 things\n")
+    parent.wait()
+    write(log, "epoch 1 the last line\n")
+    _, errors = follower.communicate(timeout=10)
+    assert follower.returncode == 0
+    assert "epoch 1 the last line" in errors and "1/2 things (50 %)" in errors
+
+
+def test_a_bar_on_a_terminal(root, tmp_path):
+    log = tmp_path / "x.log"
+    master, slave = pty.openpty()
+    subprocess.run(["stty", "cols", "80", "rows", "24"], stdin=slave, check=True)
+    parent = subprocess.Popen(["sleep", "30"])
+    follower = subprocess.Popen(
+        [sys.executable, root / "utils/follow_log.py", "--while-pid", str(parent.pid), "--say-ready", log],
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(slave)
+    assert follower.stdout.readline() == b"ready\n"
+    write(log, "progress 3/4 things\nepoch 1 good\n")
+    seen = b""
+    while b"3/4" not in seen:
+        seen += os.read(master, 4096)
+    parent.kill()
+    parent.wait()
+    assert follower.wait(timeout=10) == 0
+    follower.stdout.close()
+    os.close(master)
+    assert b"epoch 1 good" in seen
