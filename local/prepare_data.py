@@ -2,15 +2,16 @@
 """Turns the protocols of ASVspoof 2019 into Kaldi data directories, one per set.
 
     DATA/<set>/wav.scp      UTT /path/to/UTT.flac        utt2label   UTT bonafide|spoof
-               utt2spk      UTT SPEAKER                  utt2attack  UTT A07, `-` for bona fide
-               spk2utt      SPEAKER UTT UTT ...          utt2dur     UTT seconds
+               utt2spk      UTT UTT                      utt2attack  UTT A07, `-` for bona fide
+               spk2utt      UTT UTT                      utt2dur     UTT seconds
+               utt2speaker  UTT SPEAKER of the protocol
                utt2env      UTT abc (PA only: room size, T60, talker-to-ASV distance)
                asv_scores   ATTACK KEY SCORE of the set's ASV (not for train), for the t-DCF
                corpus.json  which corpus this is; .source.json: what this directory was made from
 
-The ids of ASVspoof 2019 do not begin with their speaker. The toolkit's own scripts do not mind; of Kaldi's, some do:
-with --utt-as-spk, utt2spk gives each utterance a speaker of its own, as Kaldi advises where speakers play no part, and
-utt2speaker has the real one.
+Kaldi's scripts want utt2spk in the order of utt2spk and spk2utt at once, which takes ids that begin with their speaker;
+ASVspoof's do not. So utt2spk gives each utterance a speaker of its own, as Kaldi advises where speakers play no part, and
+utt2speaker has the real one. With --protocol-speakers utt2spk has the real ones too; Kaldi's own scripts refuse that.
 
 Trials come from the protocol, never from a listing of the audio folder, which holds the ASV's enrolment files too.
 """
@@ -266,15 +267,14 @@ def _decimal(seconds: float) -> str:
 
 
 def write_tables(
-    folder: Path, audio: Path, trials: list[Trial], seconds: list[float], recipe: str, utt_as_spk: bool
+    folder: Path, audio: Path, trials: list[Trial], seconds: list[float], recipe: str, protocol_speakers: bool
 ) -> None:
     """The data directory's tables, all in the C locale's order of utterances (Python's order of ASCII text)."""
     rows = sorted(zip(trials, seconds), key=lambda row: row[0].utt)
     write_lines(folder / "wav.scp", (f"{trial.utt} {audio}/{trial.utt}.flac" for trial, _ in rows))
-    speaker_of = (lambda trial: trial.utt) if utt_as_spk else (lambda trial: trial.speaker)
+    speaker_of = (lambda trial: trial.speaker) if protocol_speakers else (lambda trial: trial.utt)
     write_lines(folder / "utt2spk", (f"{trial.utt} {speaker_of(trial)}" for trial, _ in rows))
-    if utt_as_spk:
-        write_lines(folder / "utt2speaker", (f"{trial.utt} {trial.speaker}" for trial, _ in rows))
+    write_lines(folder / "utt2speaker", (f"{trial.utt} {trial.speaker}" for trial, _ in rows))
     write_lines(folder / "utt2label", (f"{trial.utt} {trial.label}" for trial, _ in rows))
     write_lines(folder / "utt2attack", (f"{trial.utt} {trial.attack}" for trial, _ in rows))
     write_lines(folder / "utt2dur", (f"{trial.utt} {_decimal(length)}" for trial, length in rows))
@@ -287,7 +287,7 @@ def write_tables(
 
 
 def tables_of(recipe: str) -> list[str]:
-    tables = ["wav.scp", "utt2spk", "spk2utt", "utt2label", "utt2attack", "utt2dur", "corpus.json"]
+    tables = ["wav.scp", "utt2spk", "spk2utt", "utt2speaker", "utt2label", "utt2attack", "utt2dur", "corpus.json"]
     return tables + ["utt2env"] if recipe == "pa" else tables
 
 
@@ -305,6 +305,7 @@ def already_made(folder: Path, source: dict[str, Any], allow_subset: bool) -> bo
         ("corpus_dir", "corpus"),
         ("corpus", "corpus.json"),
         ("protocol_sha256", "protocol (sha256)"),
+        ("asv_scores_sha256", "ASV scores (sha256)"),
     ):
         if made.get(key) != source[key]:
             raise UserError(f"{folder}: was made from the {name} {made.get(key)}, and now it is {source[key]}; {mend}")
@@ -318,7 +319,7 @@ def already_made(folder: Path, source: dict[str, Any], allow_subset: bool) -> bo
     return True
 
 
-def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, utt_as_spk: bool) -> None:
+def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, protocol_speakers: bool) -> None:
     """Make `data`/`subset`, or say that it is there already."""
     protocol = layout.protocol(subset)
     if not protocol.is_file():
@@ -337,13 +338,15 @@ def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, utt_as_
             f"{own_corpus_json}: this corpus is made for the recipe {corpus['recipe']}, not {layout.recipe.upper()}; "
             f"give --recipe {str(corpus['recipe']).lower()}, or another --corpus-dir"
         )
+    asv_scores = layout.asv_scores(subset)
     source = {
         "recipe": layout.recipe,
         "corpus_dir": str(layout.root),
         "corpus": corpus,
-        "speakers": "one per utterance (--utt-as-spk)" if utt_as_spk else "as in the protocol",
+        "speakers": "as in the protocol (--protocol-speakers)" if protocol_speakers else "one per utterance",
         "protocol": str(protocol),
         "protocol_sha256": sha256_of(protocol),
+        "asv_scores_sha256": sha256_of(asv_scores) if asv_scores.is_file() else None,
     }
     folder = data / subset
     if already_made(folder, source, allow_subset):
@@ -356,11 +359,11 @@ def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, utt_as_
     is_subset = not whole or len(kept) < len(trials)
 
     with make_dir_aside(folder) as temporary:
-        write_tables(temporary, layout.audio(subset), kept, seconds, layout.recipe, utt_as_spk)
-        if layout.asv_scores(subset).is_file():
-            shutil.copyfile(layout.asv_scores(subset), temporary / "asv_scores")
+        write_tables(temporary, layout.audio(subset), kept, seconds, layout.recipe, protocol_speakers)
+        if asv_scores.is_file():
+            shutil.copyfile(asv_scores, temporary / "asv_scores")
         elif subset != "train":
-            warn(f"{layout.asv_scores(subset)}: no such file; there will be no t-DCF of {subset}")
+            warn(f"{asv_scores}: no such file; there will be no t-DCF of {subset}")
         write_json(temporary / "corpus.json", {**corpus, "subset": True} if is_subset else corpus)
         write_json(temporary / ".source.json", {**source, "subset": is_subset})
     labels = Counter(trial.label for trial in kept)
@@ -386,7 +389,9 @@ def main() -> None:
         "--allow-subset", action="store_true", help="take a corpus of which a part is missing, and mark it as a subset"
     )
     parser.add_argument(
-        "--utt-as-spk", action="store_true", help="let utt2spk name the utterance itself, for Kaldi's own scripts"
+        "--protocol-speakers",
+        action="store_true",
+        help="the protocol's speakers in utt2spk, which Kaldi's own scripts refuse",
     )
     parser.add_argument("data_dir", metavar="DATA", help="where to make the data directories")
     args = parser.parse_args()
@@ -395,7 +400,7 @@ def main() -> None:
     for subset in sets:
         if not NAME.fullmatch(subset):
             raise UserError(f"--sets: {subset!r} is not the name of a set")
-        prepare(layout, subset, Path(args.data_dir), args.allow_subset, args.utt_as_spk)
+        prepare(layout, subset, Path(args.data_dir), args.allow_subset, args.protocol_speakers)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class ProgressLog:
     utils/follow_log.py turns those lines, from the logs of one or many jobs, back into a bar.
     """
 
-    def __init__(self, total: int, unit: str, desc: str = "", every_seconds: float = 1.0):
+    def __init__(self, total: int, unit: str, desc: str = "", every_seconds: float = 2.0):
         import time
 
         self._clock = time.monotonic

@@ -104,6 +104,8 @@ def parse_overrides(settings: Iterable[str], section: str, sections: Iterable[st
         *parents, last = rest.split(".")
         for parent in parents:
             here = here.setdefault(parent, {})
+            if not isinstance(here, dict):
+                raise UserError(f"--set {setting}: another --set gives {parent} a value, so that it has no keys")
         here[last] = value
     return nested
 

@@ -28,28 +28,38 @@ _print_help() {
   fi
 }
 
+# Variables that the script has not set at the left margin are options only if they cannot be bash's or the environment's.
+_is_option() { # name
+  local _attributes
+  [[ $1 =~ ^[a-zA-Z][a-zA-Z0-9_]*$ ]] && [ -n "${!1+set}" ] || return 1
+  _attributes=$(declare -p "$1") _attributes=${_attributes#declare -} _attributes=${_attributes%% *}
+  if [[ $1 == *[A-Z]* ]] || [[ $_attributes == *x* ]]; then
+    _options_of | awk -v want="--${1//_/-}" '$1 == want { found = 1 } END { exit !found }'
+  fi
+}
+
 _set_option() { # name, value
-  local name=$1 value=$2 old near
-  if ! [[ $name =~ ^[a-zA-Z_][a-zA-Z0-9_]*$ ]] || [ -z "${!name+set}" ]; then
-    near=$(_options_of | awk '{print $1}' | sed 's/^--//' |
-      awk -v want="${name//_/-}" '
+  local _option=$1 _value=$2 _old _near
+  if ! _is_option "$_option"; then
+    _near=$(_options_of | awk '{print $1}' | sed 's/^--//' |
+      awk -v want="${_option//_/-}" '
         function common(a, b,   i, j, t) { # length of the longest common subsequence
           delete t
           for (i = 1; i <= length(a); i++) for (j = 1; j <= length(b); j++)
             t[i, j] = substr(a, i, 1) == substr(b, j, 1) ? t[i-1, j-1] + 1 : (t[i-1, j] > t[i, j-1] ? t[i-1, j] : t[i, j-1])
           return t[length(a), length(b)]
         }
-        { s = 2 * common(want, $1) / (length(want) + length($1)); if (s > best) { best = s; near = $1 } }
+        { s = 2 * common(want, $1) / (length(want) + length($1)); if (index($1, want) == 1) s += 0.4; if (s > best) { best = s; near = $1 } }
         END { if (best > 0.6) print near }')
-    echo "$0: error: no option --${name//_/-}${near:+; did you mean --$near?} (see $0 --help)" >&2
+    echo "$0: error: no option --${_option//_/-}${_near:+; did you mean --$_near?} (see $0 --help)" >&2
     exit 1
   fi
-  old=${!name}
-  if { [ "$old" = true ] || [ "$old" = false ]; } && [ "$value" != true ] && [ "$value" != false ]; then
-    echo "$0: error: --${name//_/-} takes true or false, not '$value'" >&2
+  _old=${!_option}
+  if { [ "$_old" = true ] || [ "$_old" = false ]; } && [ "$_value" != true ] && [ "$_value" != false ]; then
+    echo "$0: error: --${_option//_/-} takes true or false, not '$_value'" >&2
     exit 1
   fi
-  printf -v "$name" '%s' "$value"
+  printf -v "$_option" '%s' "$_value"
 }
 
 while [ $# -gt 0 ]; do

@@ -60,15 +60,25 @@ def test_la_tables(corpus, tmp_path):
     for subset, (_, bonafide) in SMALL.items():
         data = tmp_path / "data" / subset
         assert sorted(path.name for path in data.iterdir()) == sorted(
-            [".source.json", "corpus.json", "spk2utt", "utt2attack", "utt2dur", "utt2label", "utt2spk", "wav.scp"]
+            [
+                ".source.json",
+                "corpus.json",
+                "spk2utt",
+                "utt2attack",
+                "utt2dur",
+                "utt2label",
+                "utt2speaker",
+                "utt2spk",
+                "wav.scp",
+            ]
         )
         expected = {
             line.split()[1]: line.split() for line in protocol_path(folder, "la", subset).read_text().splitlines()
         }
-        for name in ("wav.scp", "utt2spk", "utt2label", "utt2attack", "utt2dur"):
+        for name in ("wav.scp", "utt2spk", "utt2speaker", "utt2label", "utt2attack", "utt2dur"):
             assert list(read_map(data / name)) == sorted(expected)
         for utt, (speaker, _, _, attack, key) in expected.items():
-            assert read_map(data / "utt2spk")[utt] == speaker
+            assert read_map(data / "utt2speaker")[utt] == speaker
             assert read_map(data / "utt2label")[utt] == key
             assert read_map(data / "utt2attack")[utt] == attack
             path = Path(read_map(data / "wav.scp")[utt])
@@ -267,16 +277,38 @@ def test_made_from_something_else(corpus, tmp_path):
     assert done.returncode == 1 and "was not made by this program" in done.stderr
 
 
-def test_utt_as_spk(root, corpus, tmp_path):
+def test_speakers(root, corpus, tmp_path):
+    """Kaldi's scripts compare utt2spk with spk2utt expanded in its own order: one speaker per utterance satisfies them."""
     folder, _ = corpus
     data = tmp_path / "data"
-    assert prepare(folder, data, "--utt-as-spk", "--sets", "dev").returncode == 0
+    assert prepare(folder, data, "--sets", "dev").returncode == 0
     assert all(utt == speaker for utt, speaker in read_map(data / "dev/utt2spk").items())
     assert read_map(data / "dev/utt2spk") == read_map(data / "dev/spk2utt")
-    assert set(read_map(data / "dev/utt2speaker").values()) <= {f"LA_{n:04d}" for n in range(1, 21)}
+    speakers = read_map(data / "dev/utt2speaker")
+    assert set(speakers.values()) <= {f"LA_{n:04d}" for n in range(1, 21)}
     validate(DataDir(data / "dev"), text=False, feats=False)
-    done = prepare(folder, data, "--sets", "dev")
+    done = prepare(folder, data, "--sets", "dev", "--protocol-speakers")
     assert done.returncode == 1 and "speakers" in done.stderr
+    assert prepare(folder, tmp_path / "other", "--sets", "dev", "--protocol-speakers").returncode == 0
+    assert read_map(tmp_path / "other/dev/utt2spk") == speakers
+
+
+def test_asv_scores_go_along(corpus, tmp_path):
+    folder, _ = corpus
+    scores = folder / "ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.dev.gi.trl.scores.txt"
+    done = prepare(folder, tmp_path / "without", "--sets", "dev")
+    assert done.returncode == 0 and "no t-DCF of dev" in done.stderr
+    scores.parent.mkdir()
+    try:
+        scores.write_text("bonafide target 1.5\n")
+        assert prepare(folder, tmp_path / "data", "--sets", "dev").returncode == 0
+        assert (tmp_path / "data/dev/asv_scores").read_text() == scores.read_text()
+        scores.write_text("bonafide target 2.5\n")
+        done = prepare(folder, tmp_path / "data", "--sets", "dev")
+        assert done.returncode == 1 and "ASV scores" in done.stderr
+    finally:
+        scores.unlink()
+        scores.parent.rmdir()
 
 
 def test_wrong_folders(corpus, tmp_path):

@@ -1,0 +1,1 @@
+"""What knows ASVspoof: download, protocols to data directories, the mini corpus."""

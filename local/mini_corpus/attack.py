@@ -1,0 +1,137 @@
+"""What an attack is: one function, the values drawn for each utterance, and the Python packages that it needs."""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from utils.cli import UserError
+
+RATE = 16000  # Hz, of all speech here
+_PATIENCE = 120  # seconds for one utterance
+
+
+class Unusable(Exception):
+    """This synthesizer made nothing usable of this utterance: it is left out, and told with the reason."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A copy attack: `function(speech, rng, **drawn)` -> speech, as long (float64, 16 kHz, shape (samples,)).
+    A TTS attack: `function(texts, language, rng, **drawn)` -> for each text its speech (16 kHz, any level).
+
+    `needs` is its group of requirements-mini.txt, None for what the toolkit has anyway.
+    """
+
+    function: Callable
+    speaks: bool
+    needs: str | None
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """What the conf may set: the function's keyword-only parameters."""
+        signature = inspect.signature(self.function, eval_str=True)
+        return {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+
+
+_ATTACKS: dict[str, Attack] = {}
+
+
+def copy_attack(needs: str | None = None) -> Callable[[Callable], Callable]:
+    """Registers an attack that changes a given utterance."""
+
+    def register(function: Callable) -> Callable:
+        _ATTACKS[function.__name__] = Attack(function, speaks=False, needs=needs)
+        return function
+
+    return register
+
+
+def tts_attack(needs: str | None = None) -> Callable[[Callable], Callable]:
+    """Registers an attack that speaks given texts."""
+
+    def register(function: Callable) -> Callable:
+        _ATTACKS[function.__name__] = Attack(function, speaks=True, needs=needs)
+        return function
+
+    return register
+
+
+def attacks_by_method() -> dict[str, Attack]:
+    """Every attack, by its function's name."""
+    from local.mini_corpus import copy_attacks, tts_attacks  # noqa: F401  (they register on import)
+
+    return _ATTACKS
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one parameter of an attack may be: evenly between two numbers, or one of several values."""
+
+    low: float = 0.0
+    high: float = 0.0
+    whole: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def __call__(self, rng: np.random.Generator) -> Any:
+        if self.choices:
+            return self.choices[int(rng.integers(len(self.choices)))]
+        if self.whole:
+            return int(rng.integers(int(self.low), int(self.high) + 1))
+        # few digits, so that the manifest tells the very value that was used
+        return round(float(rng.uniform(self.low, self.high)), 4)
+
+
+def draw_of(value: Any, wanted: type, where: str) -> Draw:
+    """A conf's value as a Draw: `[low, high]` for a numeric parameter, a list of choices for text, or one value."""
+    if wanted in (int, float):
+        ends = value if isinstance(value, list) else [value, value]
+        kinds = (int,) if wanted is int else (int, float)
+        if len(ends) != 2 or not all(isinstance(e, kinds) and not isinstance(e, bool) for e in ends):
+            kind = "whole number" if wanted is int else "number"
+            raise UserError(f"{where}: {value!r} is neither a {kind} nor a range [low, high] of them")
+        if ends[0] > ends[1]:
+            raise UserError(f"{where}: the range {value!r} runs downwards")
+        return Draw(low=ends[0], high=ends[1], whole=wanted is int)
+    choices = value if isinstance(value, list) else [value]
+    if wanted is str and choices and all(isinstance(c, str) for c in choices):
+        return Draw(choices=tuple(choices))
+    raise UserError(f"{where}: {value!r} is neither a text nor a list of them")
+
+
+def _child(pipe: Any, function: Callable, arguments: tuple) -> None:
+    try:
+        pipe.send((function(*arguments), None))
+    except Exception as error:  # handed to the parent, which raises it there
+        pipe.send((None, error))
+
+
+def in_fresh_process(function: Callable, *arguments: Any) -> Any:
+    """`function(*arguments)` in a child process of its own.
+
+    For libraries that keep state from one call to the next (random numbers, filter memories): what an utterance sounds
+    like must not depend on which others the same worker made before. A crash becomes Unusable.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_child, args=(sender, function, arguments))
+    child.start()
+    sender.close()
+    try:
+        if not receiver.poll(_PATIENCE):
+            raise Unusable(f"the synthesizer did not answer within {_PATIENCE} s")
+        result, error = receiver.recv()
+    except EOFError:
+        child.join()
+        raise Unusable(f"the synthesizer ended with status {child.exitcode}") from None
+    finally:
+        receiver.close()
+        child.kill()  # it has answered, has ended, or will not
+        child.join()
+    if error is not None:
+        raise error
+    return result

@@ -1,0 +1,692 @@
+"""Plans a mini corpus and makes it: what can be had, which utterances, their files, the lists.
+
+A corpus under way stands in OUT/.LA.building: LA/ grows into the corpus, work/ holds what goes on where an
+interrupted run stopped. Only whole files have their names, so a file that is there is not made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import time
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from local.mini_corpus import VERSION
+from local.mini_corpus.asv import SpeakerVerifier, embed
+from local.mini_corpus.attack import RATE, Unusable, in_fresh_process
+from local.mini_corpus.chain import rng_of, through_chain
+from local.mini_corpus.conf import LISTS, SPLITS, AttackEntry, MiniCorpusConf, split_of
+from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissing
+from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
+from local.mini_corpus.speech import active_level, join_items, prepare_item, read_file, read_prompts
+from utils.cli import ProgressLog, UserError, warn
+from utils.files import aside, read_json, sha256_of, write_aside, write_json, write_lines
+
+BONAFIDE = "-"  # the attack column of bona fide lines
+_LETTER = {"train": "T", "dev": "D", "eval": "E"}
+_SUFFIX = {"train": "trn", "dev": "trl", "eval": "trl", "eval_known": "trl"}
+_LONGEST_PROMPT = 10  # words: a TTS utterance takes 3.5 s at most
+_SKIPPED_AT_MOST = 0.1  # of an attack's utterances
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What could be had, and what is lost without the rest."""
+
+    packages: dict[str, DebianPackage]
+    conf: MiniCorpusConf  # less the speakers, languages and attacks that cannot be had
+    python_paths: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One file to make."""
+
+    name: str  # LA_T_1234567
+    split: str  # whose audio folder it is in
+    trial_of: str  # the list, or "" for an enrolment utterance
+    speaker: str  # LA_0001: who speaks, or who the attack claims to be
+    attack: str  # A02, or BONAFIDE
+    source: str  # bona fide speaker (as named in the conf) that it is or copies, "" for TTS
+    number: int  # of that speaker's joined utterances; TTS: of the attack's utterances in its list
+
+    @property
+    def key(self) -> str:
+        return "bonafide" if self.attack == BONAFIDE else "spoof"
+
+
+# ---------------------------------------------------------------- what can be had
+
+
+def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path) -> Sources:
+    """Fetch every package that the conf names. What cannot be had is left out with one line; UserError if the rest is
+    no corpus: a split without speakers, fewer than two attacks, or none to train on."""
+    debian, python = DebianPackages(downloads), PythonPackages(downloads, requirements)
+    packages: dict[str, DebianPackage] = {}
+    lost: list[str] = []
+
+    def lose(what: str, why: object) -> None:
+        lost.append(what)
+        warn(f"left out: {what}: {why}")
+
+    used = {s.package for named in conf.speakers.values() for s in named.values()}
+    used |= {conf.prompts[language].package for entry in conf.attacks.values() for language in entry.languages}
+    reasons: dict[str, str] = {}
+    for name in sorted(used):
+        try:
+            packages[name] = debian.get(name, conf.packages[name])
+        except PackageMissing as missing:
+            reasons[name] = str(missing)
+    speakers: dict[str, dict] = {split: {} for split in SPLITS}
+    for split, named in conf.speakers.items():
+        for name, speaker in named.items():
+            if speaker.package in packages:
+                speakers[split][name] = speaker
+            else:
+                lose(f"{split} speaker {name}", reasons[speaker.package])
+
+    paths: dict[str, str] = {}
+    attacks: dict[str, AttackEntry] = {}
+    for name, entry in conf.attacks.items():
+        languages = tuple(lang for lang in entry.languages if conf.prompts[lang].package in packages)
+        for language in entry.languages:
+            if language not in languages:
+                lose(f"the {language} prompts of attack {name}", reasons[conf.prompts[language].package])
+        if entry.languages and not languages:
+            lose(f"attack {name} ({entry.what})", "it has no prompts left")
+            continue
+        group = entry.attack.needs
+        if group is not None:
+            try:
+                if group not in paths and group not in reasons:
+                    paths[group] = str(python.get(group))
+            except GroupMissing as missing:
+                reasons[group] = str(missing)
+            if group not in paths:
+                lose(f"attack {name} ({entry.what})", reasons[group])
+                continue
+            try:
+                in_fresh_process(_try_attack, entry, languages, tuple(paths.values()))
+            except (Unusable, ImportError, OSError, RuntimeError) as failure:
+                lose(f"attack {name} ({entry.what})", f"its package does not work here: {failure!r}")
+                continue
+        attacks[name] = dataclasses.replace(entry, languages=languages)
+
+    empty = [split for split in SPLITS if not speakers[split]]
+    if empty:
+        raise UserError(
+            f"no bona fide speech for {', '.join(empty)}: the Debian packages {', '.join(sorted(used))} are needed. "
+            f"Mend the network or apt's sources, or lay their .deb files into {debian.folder}"
+        )
+    in_training = [name for name, entry in attacks.items() if entry.utterances.train]
+    if len(attacks) < 2 or not in_training:
+        raise UserError(
+            f"too few attacks are left ({', '.join(attacks) or 'none'}): the reasons stand above; "
+            "most often pip cannot reach a package index"
+        )
+    return Sources(
+        packages,
+        dataclasses.replace(conf, speakers=speakers, attacks=attacks),
+        tuple(paths.values()),
+        tuple(lost),
+    )
+
+
+def _try_attack(entry: AttackEntry, languages: Sequence[str], python_paths: Sequence[str]) -> None:
+    """One short run of an attack: an installed package need not work on this machine."""
+    put_on_path(python_paths)
+    rng = np.random.default_rng(0)
+    drawn = {key: draw(rng) for key, draw in entry.draw.items()}
+    if entry.attack.speaks:
+        entry.attack.function(["uno"], languages[0], rng, **drawn)
+    else:
+        pulses = np.sin(2 * np.pi * 120 * np.arange(RATE) / RATE) ** 15 + 0.01 * rng.standard_normal(RATE)
+        entry.attack.function(0.3 * pulses, rng, **drawn)
+
+
+# ---------------------------------------------------------------- bona fide utterances, before the chain
+
+
+def speaker_files(folder: Path, speaker) -> list[Path]:
+    """A speaker's files, sorted, less those that hold no speech."""
+    files = sorted(path for path in folder.glob(speaker.files) if path.is_file())
+    return [
+        path
+        for path in files
+        if not any(fnmatch(str(path.relative_to(folder)), "*" + pattern) for pattern in speaker.leave_out)
+    ]
+
+
+def join_speaker(name: str, speaker, folder: Path, out: Path, seed: int, conf: MiniCorpusConf) -> int:
+    """Write a speaker's joined utterances to OUT.npy (one after another, float32) and OUT.json (ends and files).
+
+    Returns how many there are. The files are taken in a random order, each in one utterance.
+    """
+    index = out.with_suffix(".json")
+    if index.exists():
+        return len(read_json(index)["ends"])
+    files = speaker_files(folder, speaker)
+    if not files:
+        raise UserError(f"{folder}: no file matches {speaker.files} (speaker {name}); does another version have it?")
+    rng = rng_of(seed, f"join:{name}")
+
+    def items() -> Iterable[tuple[str, np.ndarray]]:
+        for i in rng.permutation(len(files)):
+            speech = read_file(files[i])
+            item = None if speech is None else prepare_item(speech, conf.utterance)
+            if item is not None:
+                yield str(files[i].relative_to(folder)), item
+
+    made = []
+    for joined in join_items(items(), rng_of(seed, f"lengths:{name}"), conf.utterance):
+        made.append(joined)
+        if len(made) == speaker.utterances:
+            break
+    if not made:
+        raise UserError(f"{folder}: {speaker.files} holds too little speech for one utterance (speaker {name})")
+    with write_aside(out.with_suffix(".npy"), "wb") as handle:
+        np.save(handle, np.concatenate([j.speech for j in made]).astype(np.float32))
+    ends = np.cumsum([len(j.speech) for j in made]).tolist()
+    write_json(index, {"ends": ends, "items": [list(j.items) for j in made]})
+    return len(made)
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def _even_share(count: int, sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
+    """`count` split over groups in proportion to their sizes, none given more than it has."""
+    total = sum(sizes)
+    count = min(count, total)
+    exact = [count * size / total for size in sizes]
+    share = [int(e) for e in exact]
+    order = sorted(range(len(sizes)), key=lambda i: (share[i] - exact[i], rng.random()))
+    for i in order[: count - sum(share)]:
+        share[i] += 1
+    return share
+
+
+def plan(conf: MiniCorpusConf, available: dict[str, int], seed: int) -> list[Utterance]:
+    """Every utterance of the corpus. `available`: how many joined utterances each bona fide speaker has.
+
+    Copy attacks take about the same part of every speaker's utterances and claim to be that speaker; what a TTS
+    attack says claims the split's speakers in turn. Names are drawn, so that they tell neither class nor order.
+    """
+    numbers = {name: f"LA_{n:04d}" for n, name in enumerate((s for sp in SPLITS for s in conf.speakers[sp]), 1)}
+    drafts: list[Utterance] = []
+    trials: dict[str, dict[str, list[int]]] = {split: {} for split in SPLITS}  # bona fide, by split and speaker
+    for split in SPLITS:
+        for name in conf.speakers[split]:
+            # a speaker with hardly any utterances keeps at least one trial
+            enrolment = 0 if split == "train" else min(conf.verification.enrolment_utterances, available[name] - 1)
+            trials[split][name] = list(range(enrolment, available[name]))
+            for number in range(available[name]):
+                trial_of = "" if number < enrolment else split
+                drafts.append(Utterance("", split, trial_of, numbers[name], BONAFIDE, name, number))
+    for attack, entry in conf.attacks.items():
+        for listed in LISTS:
+            split, count = split_of(listed), getattr(entry.utterances, listed)
+            rng = rng_of(seed, f"plan:{attack}:{listed}")
+            names = list(trials[split])
+            if entry.attack.speaks:
+                drafts += [
+                    Utterance("", split, listed, numbers[names[i % len(names)]], attack, "", i) for i in range(count)
+                ]
+                continue
+            shares = _even_share(count, [len(trials[split][name]) for name in names], rng)
+            for name, share in zip(names, shares):
+                chosen = rng.permutation(trials[split][name])[:share]
+                drafts += [Utterance("", split, listed, numbers[name], attack, name, int(n)) for n in sorted(chosen)]
+    named = []
+    for split in SPLITS:
+        here = [draft for draft in drafts if draft.split == split]
+        drawn = rng_of(seed, f"names:{split}").choice(9_000_000, size=len(here), replace=False) + 1_000_000
+        named += [dataclasses.replace(d, name=f"LA_{_LETTER[split]}_{n}") for d, n in zip(here, drawn)]
+    return sorted(named, key=lambda utterance: utterance.name)
+
+
+# ---------------------------------------------------------------- one file
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a worker needs to make any utterance."""
+
+    conf: MiniCorpusConf
+    seed: int
+    building: Path
+    package_folders: dict[str, str]
+    package_names: dict[str, str]  # package -> "name version", for the manifest
+    python_paths: tuple[str, ...]
+
+    def flac(self, utterance: Utterance) -> Path:
+        return flac_path(self.building / "LA", utterance.split, utterance.name)
+
+    def row(self, utterance: Utterance) -> Path:
+        return self.building / "work" / "rows" / f"{utterance.name}.json"
+
+
+def flac_path(la: Path, split: str, name: str) -> Path:
+    return la / f"ASVspoof2019_LA_{split}" / "flac" / f"{name}.flac"
+
+
+_workshop: Workshop | None = None  # of a worker process
+
+
+def _start_worker(workshop: Workshop) -> None:
+    global _workshop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
+    put_on_path(workshop.python_paths)
+    _workshop = workshop
+
+
+@functools.lru_cache(maxsize=64)
+def _joined(work: str, name: str) -> tuple[np.ndarray, dict[str, Any]]:
+    stem = Path(work) / "joined" / name
+    return np.load(stem.with_suffix(".npy"), mmap_mode="r"), read_json(stem.with_suffix(".json"))
+
+
+def _bonafide_speech(shop: Workshop, name: str, number: int) -> tuple[np.ndarray, str]:
+    """A joined utterance, and its package and files."""
+    speech, index = _joined(str(shop.building / "work"), name)
+    start = index["ends"][number - 1] if number else 0
+    speaker = next(named[name] for named in shop.conf.speakers.values() if name in named)
+    source = f"{shop.package_names[speaker.package]}: {' '.join(index['items'][number])}"
+    return np.array(speech[start : index["ends"][number]], np.float64), source
+
+
+@functools.lru_cache(maxsize=64)
+def _prompts(file: str) -> list[tuple[str, str]]:
+    return read_prompts(Path(file))
+
+
+def prompts_of(all_prompts: list[tuple[str, str]], split: str) -> list[tuple[str, str]]:
+    """The prompts of one split: every third line."""
+    return all_prompts[SPLITS.index(split) :: len(SPLITS)]
+
+
+def _speak(shop: Workshop, utterance: Utterance, entry: AttackEntry, drawn: dict) -> tuple[np.ndarray, str, str]:
+    """A TTS utterance, its source, and its language: prompts (or, every other time, single words of them) joined."""
+    rng = rng_of(shop.seed, f"prompts:{utterance.attack}:{utterance.trial_of}:{utterance.number}")
+    language = entry.languages[utterance.number % len(entry.languages)]
+    where = shop.conf.prompts[language]
+    prompts = prompts_of(_prompts(str(Path(shop.package_folders[where.package]) / where.file)), utterance.split)
+    words_only = bool(rng.integers(2))
+
+    def texts() -> Iterable[tuple[str, str]]:
+        while True:
+            for i in rng.permutation(len(prompts)):
+                name, text = prompts[i]
+                words = text.split()
+                if not words_only:
+                    yield name, " ".join(words[:_LONGEST_PROMPT])
+                    continue
+                longer = [w for w in words if sum(c.isalpha() for c in w) > 1]
+                if longer:
+                    yield name, longer[int(rng.integers(len(longer)))]
+
+    queue = iter(texts())
+    items: list[tuple[str, np.ndarray]] = []
+    for _ in range(12):
+        batch = [next(queue) for _ in range(4 if words_only else 1)]
+        spoken = entry.attack.function([text for _, text in batch], language, rng, **drawn)
+        for (name, _), speech in zip(batch, spoken):
+            item = prepare_item(speech, shop.conf.utterance)
+            if item is not None:
+                items.append((name, item))
+        # the same numbers for each try, so that the length does not depend on how much was spoken at first
+        lengths = rng_of(shop.seed, f"lengths:{utterance.name}")
+        for joined in join_items(items, lengths, shop.conf.utterance):
+            return joined.speech, f"{shop.package_names[where.package]}: {' '.join(joined.items)}", language
+    raise Unusable("its voice said too little")
+
+
+def make_utterance(utterance: Utterance) -> None:
+    """Make one file and its row, unless they are there. An unusable attack leaves a row that tells why."""
+    shop = _workshop
+    row, flac = shop.row(utterance), shop.flac(utterance)
+    if row.exists():
+        return
+    parameters: dict[str, Any] = {}
+    try:
+        if utterance.attack == BONAFIDE:
+            speech, source = _bonafide_speech(shop, utterance.source, utterance.number)
+        else:
+            entry = shop.conf.attacks[utterance.attack]
+            rng = rng_of(shop.seed, f"{utterance.attack}:{utterance.trial_of}:{utterance.source}:{utterance.number}")
+            parameters = {key: draw(rng) for key, draw in entry.draw.items()}
+            if entry.attack.speaks:
+                speech, source, parameters["language"] = _speak(shop, utterance, entry, dict(parameters))
+            else:
+                original, source = _bonafide_speech(shop, utterance.source, utterance.number)
+                speech = entry.attack.function(original, rng, **parameters)
+                if len(speech) != len(original):
+                    raise RuntimeError(f"{entry.method} made {len(speech)} samples of {len(original)}")
+            if not np.all(np.isfinite(speech)) or np.max(np.abs(speech)) > 20 or active_level(speech) < -70:
+                raise Unusable("it diverged or fell silent")
+    except Unusable as unusable:
+        _write_quickly(row, json.dumps({"skipped": str(unusable)}).encode())
+        return
+    except Exception as error:
+        error.add_note(f"(while making {utterance})")
+        raise
+    samples = through_chain(speech, rng_of(shop.seed, flac.name), shop.conf.chain)
+    encoded = io.BytesIO()
+    soundfile.write(encoded, samples, RATE, format="FLAC", subtype="PCM_16")
+    _write_quickly(flac, encoded.getvalue())
+    made = {
+        "sha256": hashlib.sha256(encoded.getvalue()).hexdigest(),
+        "samples": len(samples),
+        "source": source,
+        "parameters": parameters,
+    }
+    _write_quickly(row, json.dumps(made).encode())
+
+
+def _write_quickly(path: Path, data: bytes) -> None:
+    """write_aside less its wait for the disk, which for thousands of small files is longer than making them. What a
+    power cut spoils, the checksums tell when the files are read for the speaker verifier."""
+    temporary = aside(path)
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def embed_file(path: Path, sha256: str) -> np.ndarray:
+    """The speaker embedding of a file. Raises UserError if it is not the one that was made."""
+    if sha256_of(path) != sha256:
+        raise UserError(
+            f"{path}: not as it was made (a power cut, a full disk?); remove {path.parents[3]}, start again"
+        )
+    return embed(soundfile.read(path, dtype="int16")[0])
+
+
+def _embed_task(task: tuple[Path, str]) -> np.ndarray:
+    return embed_file(*task)
+
+
+def _join_task(task: tuple) -> int:
+    return join_speaker(*task)
+
+
+# ---------------------------------------------------------------- the whole
+
+
+class _Crew:
+    """Worker processes; their death is a UserError, an interrupt ends them."""
+
+    def __init__(self, workshop: Workshop, jobs: int):
+        # one thread per worker: sums in another order would be other numbers
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[variable] = "1"
+        self._pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (workshop,))
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, function: Callable, tasks: Sequence, unit: str, desc: str, chunk: int = 1) -> list:
+        progress = ProgressLog(len(tasks), unit, desc, every_seconds=5.0)
+        results = []
+        try:
+            for result in self._pool.map(function, tasks, chunksize=chunk):
+                results.append(result)
+                progress.update()
+        except BrokenProcessPool:
+            raise UserError(
+                f"{desc}: a worker process ended before its time; was it short of memory? Start again to go on, with "
+                "fewer --nj if so"
+            ) from None
+        finally:
+            progress.close()
+        return results
+
+
+def fingerprint(conf: MiniCorpusConf, seed: int) -> str:
+    """Names what a corpus is made from: version, seed, and every value of the conf."""
+    text = json.dumps([VERSION, seed, _plain(conf)], sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _plain(value: Any) -> Any:
+    """A conf as nested dicts, lists and scalars."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def what_is_there(out: Path) -> dict[str, Any] | None:
+    """corpus.json of the corpus at OUT/LA, None where there is none. Raises UserError for something else there."""
+    la = out / "LA"
+    if not la.exists():
+        return None
+    if not (la / "corpus.json").exists():
+        raise UserError(f"{la}: is there, but no mini corpus; give another folder")
+    return read_json(la / "corpus.json")
+
+
+def build(conf: MiniCorpusConf, seed: int, downloads: Path, out: Path, requirements: Path, jobs: int) -> None:
+    """Build OUT/LA, or go on with it where an interrupted run stopped; say so and return if it is there."""
+    with _locked(out / ".LA.lock"):
+        _build(conf, seed, downloads, out, requirements, jobs)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two recipes that start at once must not make the same thing together."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process works in {path.parent}; waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(conf: MiniCorpusConf, seed: int, downloads: Path, out: Path, requirements: Path, jobs: int) -> None:
+    wanted = {"name": "mini corpus", "version": VERSION, "size": conf.size, "seed": seed, "recipe": "LA"}
+    wanted["conf"] = fingerprint(conf, seed)
+    there = what_is_there(out)
+    if there is not None:
+        other = [f"{key} {there.get(key)} instead of {wanted[key]}" for key in wanted if there.get(key) != wanted[key]]
+        if other:
+            raise UserError(
+                f"{out / 'LA'}: holds another corpus ({', '.join(other)}); remove it, or give another folder"
+            )
+        lacking = f" ({there['incomplete']}; remove it to build it anew)" if there.get("incomplete") else ""
+        print(f"{out / 'LA'}: the mini corpus, version {VERSION}, size {conf.size}, seed {seed}, is there{lacking}")
+        return
+
+    began = time.monotonic()
+    with _locked(downloads / ".mini_corpus.lock"):
+        sources = gather(conf, downloads, requirements)
+    building = out / ".LA.building"
+    made_from = {
+        "corpus": wanted,
+        "lost": list(sources.lost),
+        "packages": {name: package.sha256 for name, package in sorted(sources.packages.items())},
+    }
+    state = building / "work" / "made_from.json"
+    if building.exists() and (not state.exists() or read_json(state) != made_from):
+        print(f"{building}: was begun from other sources or another conf; starting anew", flush=True)
+        shutil.rmtree(building)
+    elif building.exists():
+        print(f"{building}: going on with what an interrupted run has made", flush=True)
+    write_json(state, made_from)
+    (building / "work" / "rows").mkdir(exist_ok=True)
+    for split in SPLITS:
+        flac_path(building / "LA", split, "any").parent.mkdir(parents=True, exist_ok=True)
+
+    conf = sources.conf
+    shop = Workshop(
+        conf=conf,
+        seed=seed,
+        building=building,
+        package_folders={name: str(package.folder) for name, package in sources.packages.items()},
+        package_names={name: package.as_source() for name, package in sources.packages.items()},
+        python_paths=sources.python_paths,
+    )
+    with _Crew(shop, jobs) as crew:
+        named = [(name, speaker) for split in SPLITS for name, speaker in conf.speakers[split].items()]
+        tasks = [
+            (name, speaker, sources.packages[speaker.package].folder, building / "work" / "joined" / name, seed, conf)
+            for name, speaker in named
+        ]
+        counts = crew.run(_join_task, tasks, "speakers", "joining bona fide speech")
+        utterances = plan(conf, {name: count for (name, _), count in zip(named, counts)}, seed)
+        crew.run(make_utterance, utterances, "utterances", "making the corpus", chunk=4)
+        rows = {utterance.name: read_json(shop.row(utterance)) for utterance in utterances}
+        _tell_skipped(utterances, rows)
+        made = [utterance for utterance in utterances if "skipped" not in rows[utterance.name]]
+        files = [(shop.flac(utterance), rows[utterance.name]["sha256"]) for utterance in made]
+        embeddings = crew.run(_embed_task, files, "files", "speaker embeddings", chunk=16)
+
+    la = building / "LA"
+    _write_protocols(la, made)
+    _write_asv(la, made, dict(zip((u.name for u in made), embeddings)), conf, seed)
+    _write_manifest(la / "manifest.tsv", made, rows)
+    incomplete = {"incomplete": f"incomplete: without {'; '.join(sources.lost)}"} if sources.lost else {}
+    write_json(
+        la / "corpus.json",
+        {
+            **wanted,
+            **incomplete,
+            "sources": sorted(shop.package_names.values()),
+            "attacks": {name: entry.what for name, entry in conf.attacks.items()},
+        },
+    )
+    la.replace(out / "LA")
+    shutil.rmtree(building)
+    seconds = sum(rows[utterance.name]["samples"] for utterance in made) / RATE
+    print(
+        f"{out / 'LA'}: mini corpus version {VERSION}, size {conf.size}, seed {seed}: {len(made)} utterances, "
+        f"{seconds / 60:.0f} min of speech, made in {time.monotonic() - began:.0f} s"
+        + (f"; {incomplete['incomplete']}" if incomplete else ""),
+        flush=True,
+    )
+
+
+def _tell_skipped(utterances: Sequence[Utterance], rows: dict[str, dict]) -> None:
+    planned = Counter(utterance.attack for utterance in utterances)
+    skipped: dict[str, Counter] = defaultdict(Counter)
+    for utterance in utterances:
+        if "skipped" in rows[utterance.name]:
+            skipped[utterance.attack][rows[utterance.name]["skipped"]] += 1
+    for attack, reasons in sorted(skipped.items()):
+        count = reasons.total()
+        text = f"attack {attack}: {count} of {planned[attack]} utterances could not be made ({', '.join(reasons)})"
+        if count > _SKIPPED_AT_MOST * planned[attack]:
+            raise UserError(f"{text}; its package does not work here as it should")
+        warn(text)
+
+
+def _lists(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+    """List -> its trials. eval_known has the bona fide trials of eval."""
+    return {
+        listed: [
+            u
+            for u in utterances
+            if u.trial_of == listed or (listed == "eval_known" and u.trial_of == "eval" and u.attack == BONAFIDE)
+        ]
+        for listed in LISTS
+    }
+
+
+def _write_protocols(la: Path, utterances: Sequence[Utterance]) -> None:
+    folder = la / "ASVspoof2019_LA_cm_protocols"
+    for listed, trials in _lists(utterances).items():
+        write_lines(
+            folder / f"ASVspoof2019.LA.cm.{listed}.{_SUFFIX[listed]}.txt",
+            (f"{u.speaker} {u.name} - {u.attack} {u.key}" for u in trials),
+        )
+
+
+def asv_trials(trials: Sequence[Utterance], models: Sequence[str], conf: MiniCorpusConf, seed: int) -> list[tuple]:
+    """(utterance, claimed speaker, key): each spoof claims its speaker; each bona fide its own, and some others."""
+    listed = []
+    for u in trials:
+        if u.attack != BONAFIDE:
+            listed.append((u, u.speaker, "spoof"))
+            continue
+        listed.append((u, u.speaker, "target"))
+        others = [model for model in models if model != u.speaker]
+        chosen = rng_of(seed, f"claims:{u.name}").permutation(others)[: conf.verification.non_target_models]
+        listed += [(u, str(model), "nontarget") for model in sorted(chosen)]
+    return listed
+
+
+def _write_asv(la: Path, utterances: Sequence[Utterance], embeddings: dict, conf: MiniCorpusConf, seed: int) -> None:
+    training = [u for u in utterances if u.split == "train" and u.attack == BONAFIDE]
+    verifier = SpeakerVerifier.train(np.stack([embeddings[u.name] for u in training]), [u.speaker for u in training])
+    lists = _lists(utterances)
+    for listed in ("dev", "eval", "eval_known"):
+        enrolment: dict[str, list[str]] = defaultdict(list)
+        for u in utterances:
+            if u.split == split_of(listed) and not u.trial_of:
+                enrolment[u.speaker].append(u.name)
+        trials = [
+            trial for trial in asv_trials(lists[listed], sorted(enrolment), conf, seed) if trial[1] in enrolment
+        ]  # a speaker with one utterance only cannot be enrolled
+        scores: dict[tuple[str, str], float] = {}
+        for model, files in enrolment.items():
+            claims = [u.name for u, claimed, _ in trials if claimed == model]
+            if claims:
+                scored = verifier.score(
+                    np.stack([embeddings[name] for name in files]), np.stack([embeddings[name] for name in claims])
+                )
+                scores.update({(name, model): score for name, score in zip(claims, scored)})
+        write_lines(
+            la / "ASVspoof2019_LA_asv_scores" / f"ASVspoof2019.LA.asv.{listed}.gi.trl.scores.txt",
+            (
+                f"{'bonafide' if u.attack == BONAFIDE else u.attack} {key} {scores[u.name, claimed]:.6f}"
+                for u, claimed, key in trials
+            ),
+        )
+        write_lines(
+            la / "ASVspoof2019_LA_asv_protocols" / f"ASVspoof2019.LA.asv.{listed}.gi.trn.txt",
+            (f"{speaker} {','.join(files)}" for speaker, files in sorted(enrolment.items())),
+        )
+        write_lines(
+            la / "ASVspoof2019_LA_asv_protocols" / f"ASVspoof2019.LA.asv.{listed}.gi.trl.txt",
+            (
+                f"{claimed} {u.name} {'bonafide' if u.attack == BONAFIDE else u.attack} {key}"
+                for u, claimed, key in trials
+            ),
+        )
+
+
+def _write_manifest(path: Path, utterances: Sequence[Utterance], rows: dict[str, dict]) -> None:
+    def lines() -> Iterable[str]:
+        yield "\t".join(["utterance", "sha256", "set", "speaker", "attack", "source", "parameters"])
+        for u in utterances:
+            row = rows[u.name]
+            parameters = " ".join(f"{key}={value}" for key, value in row["parameters"].items()) or "-"
+            listed = u.trial_of or f"{u.split}_enrolment"
+            yield "\t".join([u.name, row["sha256"], listed, u.speaker, u.attack, row["source"], parameters])
+
+    write_lines(path, lines())

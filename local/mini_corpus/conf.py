@@ -1,0 +1,213 @@
+"""The confs of the mini corpus: which speaker, which attack and how many utterances go to which split."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local.mini_corpus.attack import Attack, Draw, attacks_by_method, draw_of
+from utils import conf
+from utils.cli import UserError
+
+SPLITS = ("train", "dev", "eval")  # disjoint speakers; the audio folders of the corpus
+LISTS = ("train", "dev", "eval", "eval_known")  # the protocols; eval_known is on the audio folder and speakers of eval
+
+
+def split_of(name: str) -> str:
+    """The split whose speakers and audio folder a list uses."""
+    return "eval" if name == "eval_known" else name
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """How items (files of one speaker, prompts of one synthetic voice) become utterances."""
+
+    seconds: tuple[float, ...] = (1.5, 3.5)  # length, drawn evenly
+    gap_ms: tuple[float, ...] = (60.0, 250.0)  # silence between two items, drawn evenly
+    trim_db: float = 35.0  # below an item's 98th-percentile frame level is silence
+    longest_pause_ms: float = 200.0  # inside an item
+    shortest_item_s: float = 0.15  # shorter ones are left out
+    level_db: float = -26.0  # active level of each item, dB of full scale
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The channel that every file of both classes goes through."""
+
+    high_pass_hz: float = 60.0
+    equalise_hz: tuple[float, ...] = (70.0, 7200.0)
+    equalise_bands: int = 36
+    equalise_db: float = 20.0  # the largest gain, up or down
+    tilt_from_hz: float = 500.0  # the common long-term spectrum is flat up to here
+    tilt_db_per_octave: float = -9.0  # and falls so above
+    stop_hz: float = 6800.0  # nothing above
+    level_db: float = -26.0  # active level, dB of full scale
+    silence_ms: tuple[float, ...] = (40.0, 160.0)  # at each end, drawn evenly
+    noise_snr_db: tuple[float, ...] = (20.0, 35.0)  # speech-shaped noise over the whole file, drawn evenly
+    peak: float = 0.98
+    g722: bool = True  # through the telephone codec once
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The simple speaker verifier behind the ASV score files."""
+
+    enrolment_utterances: int = 3  # of each dev and eval speaker; they are no trials
+    non_target_models: int = 4  # other speakers that each bona fide trial claims to be
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One person's speech in one package. A person stands in one split only."""
+
+    package: str
+    files: str  # glob below the unpacked package
+    utterances: int  # at most so many; fewer where the files do not yield them
+    leave_out: tuple[str, ...] = ()  # globs of files that hold no speech, against the path below the package
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Texts of one language for the TTS attacks."""
+
+    package: str
+    file: str  # gzip'd lines `name: text`
+
+
+@dataclass(frozen=True)
+class Counts:
+    train: int = 0
+    dev: int = 0
+    eval: int = 0
+    eval_known: int = 0
+
+
+@dataclass(frozen=True)
+class AttackEntry:
+    """One attack of the corpus: a method, what is drawn for each utterance, and how many utterances."""
+
+    what: str  # in words, for the manifest's reader
+    method: str  # a function of copy_attacks.py or tts_attacks.py
+    draw: dict[str, Draw]
+    utterances: Counts
+    languages: tuple[str, ...] = ()  # TTS: of `prompts`
+
+    @property
+    def attack(self) -> Attack:
+        return attacks_by_method()[self.method]
+
+
+@dataclass(frozen=True)
+class MiniCorpusConf:
+    size: str
+    packages: dict[str, str]  # Debian package -> the version that the corpus was made with
+    utterance: Utterances
+    chain: Chain
+    verification: Verification
+    speakers: dict[str, dict[str, Speaker]]  # split -> name -> where
+    prompts: dict[str, Prompts]  # language -> where
+    attacks: dict[str, AttackEntry] = field(default_factory=dict)
+
+
+def load(path: str | Path) -> MiniCorpusConf:
+    """The conf at `path`. Raises UserError naming file, line and key for whatever is unknown, missing or wrong."""
+    lines: dict[str, str] = {}
+    values = conf.read_yaml(path, lines)
+    source = str(path)
+    _only(values, ["packages", "utterance", "chain", "verification", "speakers", "prompts", "attacks"], source)
+
+    def group(key: str, schema: type, at: dict[str, Any]):
+        name = key.rpartition(".")[2]
+        if not isinstance(at.get(name), dict):
+            raise UserError(f"{lines.get(key, source)}: {key}: a group of keys is expected here")
+        return conf.build(schema, at[name], lines, source, f"{key}.")
+
+    packages = values["packages"]
+    for package, version in packages.items():
+        if not isinstance(version, str):
+            raise UserError(f"{lines.get(f'packages.{package}', source)}: the version of {package} must be text")
+    _only(values["speakers"], SPLITS, f"{source}: speakers")
+    speakers = {
+        split: {name: group(f"speakers.{split}.{name}", Speaker, named) for name in named}
+        for split, named in values["speakers"].items()
+    }
+    names = [name for named in speakers.values() for name in named]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{source}: speaker {name} stands in more than one split")
+    prompts = {language: group(f"prompts.{language}", Prompts, values["prompts"]) for language in values["prompts"]}
+    for where in [*(s for named in speakers.values() for s in named.values()), *prompts.values()]:
+        if where.package not in packages:
+            raise UserError(f"{source}: {where.package} is used but has no version under packages:")
+    return MiniCorpusConf(
+        size=Path(path).stem,
+        packages=packages,
+        utterance=group("utterance", Utterances, values),
+        chain=group("chain", Chain, values),
+        verification=group("verification", Verification, values),
+        speakers=speakers,
+        prompts=prompts,
+        attacks={name: _attack_entry(name, entry, lines, source, prompts) for name, entry in values["attacks"].items()},
+    )
+
+
+def _only(values: Any, keys: typing.Iterable[str], source: str) -> None:
+    keys = list(keys)
+    if not isinstance(values, dict):
+        raise UserError(f"{source}: a group with the keys {', '.join(keys)} is expected here")
+    for key in values:
+        if key not in keys:
+            raise UserError(f"{source}: unknown key {key!r}; known here: {', '.join(keys)}")
+    for key in keys:
+        if key not in values:
+            raise UserError(f"{source}: the key {key!r} is missing")
+
+
+@dataclass(frozen=True)
+class _PlainEntry:
+    """An AttackEntry less `draw`, whose keys depend on the method."""
+
+    what: str
+    method: str
+    utterances: Counts
+    languages: tuple[str, ...] = ()
+
+
+def _attack_entry(
+    name: str, entry: Any, lines: dict[str, str], source: str, prompts: dict[str, Prompts]
+) -> AttackEntry:
+    where = lines.get(f"attacks.{name}", source)
+
+    if not isinstance(entry, dict):
+        raise UserError(f"{where}: attacks.{name}: a group of keys is expected here")
+    entry = dict(entry)
+    drawn = entry.pop("draw", {})
+    plain = conf.build(_PlainEntry, entry, lines, source, f"attacks.{name}.")
+    methods = attacks_by_method()
+    if plain.method not in methods:
+        raise UserError(f"{where}: no attack method {plain.method!r}; known: {', '.join(sorted(methods))}")
+    attack = methods[plain.method]
+    for language in plain.languages:
+        if language not in prompts:
+            raise UserError(f"{where}: no prompts of the language {language!r}; known: {', '.join(prompts)}")
+    if attack.speaks != bool(plain.languages):
+        needed = "needs the `languages:` of its prompts" if attack.speaks else "takes no `languages:`: it copies"
+        raise UserError(f"{where}: {name}: {plain.method} {needed}")
+    parameters = attack.parameters()
+    for key in drawn:
+        if key not in parameters:
+            raise UserError(
+                f"{lines.get(f'attacks.{name}.draw.{key}', where)}: {plain.method} has no parameter {key!r}; "
+                f"it has {', '.join(parameters)}"
+            )
+    for key, parameter in parameters.items():
+        if key not in drawn and parameter.default is inspect.Parameter.empty:
+            raise UserError(f"{where}: {name}: the parameter {key!r} of {plain.method} is missing under draw:")
+    draws = {
+        key: draw_of(value, parameters[key].annotation, lines.get(f"attacks.{name}.draw.{key}", where))
+        for key, value in drawn.items()
+    }
+    return AttackEntry(plain.what, plain.method, draws, plain.utterances, plain.languages)

@@ -1,0 +1,205 @@
+"""Attacks that re-synthesize or convert a given utterance. Each function's keyword-only parameters stand in the conf.
+
+All take speech (float64, 16 kHz, full scale 1.0, shape (samples,)) and a random generator, and give speech as long.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from scipy import signal
+
+from local.mini_corpus.attack import RATE, Unusable, copy_attack, in_fresh_process
+from local.mini_corpus.speech import resample
+
+
+def _fit(speech: np.ndarray, samples: int) -> np.ndarray:
+    """`speech` cut or filled with silence to `samples`."""
+    return np.pad(speech[:samples], (0, max(0, samples - len(speech))))
+
+
+@functools.cache
+def _pyworld() -> ModuleType:
+    # pyworld 0.3.5's own __init__ imports pkg_resources, which newer setuptools no longer bring: its compiled module
+    # is loaded without it.
+    package = importlib.util.find_spec("pyworld")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("pyworld is not installed")
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        for path in Path(package.submodule_search_locations[0]).glob(f"pyworld*{suffix}"):
+            spec = importlib.util.spec_from_file_location("pyworld", path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    raise ModuleNotFoundError("pyworld was installed without its compiled module")
+
+
+@copy_attack(needs="world")
+def world_conversion(speech: np.ndarray, rng: np.random.Generator, *, f0_scale: float, warp: float) -> np.ndarray:
+    """Voice conversion by the WORLD vocoder: F0 times `f0_scale`, the spectral envelope's frequencies times `warp`.
+
+    With both 1, plain analysis and synthesis. Source: Morise, Yokomori, Ozawa, IEICE Trans. E99-D(7), 2016.
+    """
+    world = _pyworld()
+    coarse, times = world.dio(speech, RATE)
+    f0 = world.stonemask(speech, coarse, times, RATE)
+    envelope = world.cheaptrick(speech, f0, times, RATE)
+    aperiodicity = world.d4c(speech, f0, times, RATE)
+    if warp != 1:
+        bins = np.arange(envelope.shape[1])
+        source = np.minimum(bins / warp, bins[-1])
+        below = source.astype(int)
+        above = np.minimum(below + 1, bins[-1])
+        part = source - below
+        log_envelope = np.log(envelope)
+        envelope = np.exp(log_envelope[:, below] * (1 - part) + log_envelope[:, above] * part)
+        aperiodicity = aperiodicity[:, below] * (1 - part) + aperiodicity[:, above] * part
+    envelope, aperiodicity = np.ascontiguousarray(envelope), np.ascontiguousarray(aperiodicity)
+    return _fit(world.synthesize(f0 * f0_scale, envelope, aperiodicity, RATE, 5.0), len(speech))
+
+
+_STFT, _STFT_HOP = 1024, 256
+
+
+@functools.lru_cache(maxsize=8)
+def _mel_filters(bands: int) -> np.ndarray:
+    """Triangular mel filters (HTK's scale) from 0 to 8 kHz, peak 1, shape (bands, bins)."""
+    top = 2595 * np.log10(1 + RATE / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    bins = np.fft.rfftfreq(_STFT, 1 / RATE)
+    rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
+    return np.clip(np.minimum(rising, falling), 0, None)
+
+
+def _stft(speech: np.ndarray, window: np.ndarray) -> np.ndarray:
+    frames = np.lib.stride_tricks.sliding_window_view(speech, _STFT)[::_STFT_HOP]
+    return np.fft.rfft(frames * window, axis=1)
+
+
+def _istft(spectra: np.ndarray, window: np.ndarray) -> np.ndarray:
+    frames = np.fft.irfft(spectra, _STFT, axis=1) * window
+    out = np.zeros((len(frames) - 1) * _STFT_HOP + _STFT)
+    weight = np.zeros_like(out)
+    for i, frame in enumerate(frames):
+        at = slice(i * _STFT_HOP, i * _STFT_HOP + _STFT)
+        out[at] += frame
+        weight[at] += window**2
+    return out / np.maximum(weight, 1e-8)
+
+
+@copy_attack()
+def griffin_lim(speech: np.ndarray, rng: np.random.Generator, *, bands: int, iterations: int) -> np.ndarray:
+    """Speech from its mel spectrogram of `bands` bands, phases found by the fast Griffin-Lim algorithm.
+
+    Source: Perraudin, Balazs, Sondergaard, WASPAA 2013 (momentum 0.99).
+    """
+    window = signal.get_window("hann", _STFT)
+    padded = np.pad(speech, (_STFT, _STFT + -len(speech) % _STFT_HOP))
+    filters = _mel_filters(bands)
+    mel = np.abs(_stft(padded, window)) @ filters.T
+    magnitude = np.maximum(mel @ np.linalg.pinv(filters).T, 0.0)
+    # the pseudo-inverse's zeros, between narrow bands, would ring: a floor at each frame's own weakest bands
+    magnitude = np.maximum(magnitude, 1e-3 * magnitude.max(axis=1, keepdims=True))
+    phases = np.exp(2j * np.pi * rng.random(magnitude.shape))
+    before = np.zeros_like(phases)
+    for _ in range(iterations):
+        projected = _stft(_istft(magnitude * phases, window), window)
+        phases = projected + 0.99 * (projected - before)
+        phases = phases / np.maximum(np.abs(phases), 1e-12)
+        before = projected
+    return _istft(magnitude * phases, window)[_STFT : _STFT + len(speech)]
+
+
+@copy_attack()
+def lpc_warp(speech: np.ndarray, rng: np.random.Generator, *, order: int, warp: float) -> np.ndarray:
+    """Voice conversion by linear prediction: the vocal tract's poles turned by the factor `warp`, excited by the
+    original residual.
+
+    32 ms frames every 8 ms; each frame keeps its energy. Source of the method: Matrouf, Bonastre, Fredouille, ICASSP
+    2006 (transfer-function conversion); this variant warps instead of taking another speaker's filter.
+    """
+    size, hop, tail = 512, 128, 256
+    window = signal.get_window("hann", size)
+    padded = np.pad(speech, (size, size + -len(speech) % hop))
+    starts = range(0, len(padded) - size + 1, hop)
+    frames = np.stack([padded[s : s + size] for s in starts]) * window
+    coefficients = _linear_prediction(frames, order)
+
+    companion = np.zeros((len(frames), order, order))
+    companion[:, np.arange(1, order), np.arange(order - 1)] = 1.0
+    companion[:, 0, :] = -coefficients[:, 1:]
+    poles = np.linalg.eigvals(companion)
+    angles = np.abs(np.angle(poles))
+    # real poles and those close to half the sampling rate stay: warped up they would meet their mirror image
+    moves = (angles > 1e-3) & (angles < 3.0)
+    turned = np.where(moves, np.minimum(angles * warp, 3.1), angles) * np.where(np.angle(poles) < 0, -1, 1)
+    poles = np.minimum(np.abs(poles), 0.98) * np.exp(1j * turned)
+
+    out = np.zeros(len(padded) + tail)
+    for start, frame, old, new_poles in zip(starts, frames, coefficients, poles):
+        energy = np.sum(frame**2)
+        if energy < 1e-10:
+            continue
+        residual = signal.lfilter(old, [1.0], np.pad(frame, (0, tail)))
+        made = signal.lfilter([1.0], np.real(np.poly(new_poles)), residual)
+        out[start : start + size + tail] += made * np.sqrt(energy / max(np.sum(made**2), 1e-20))
+    return out[size : size + len(speech)] / 2.0  # windows at a quarter of their length sum to 2
+
+
+def _linear_prediction(frames: np.ndarray, order: int) -> np.ndarray:
+    """Prediction-error filters by the autocorrelation method (Levinson-Durbin), shape (frames, order + 1)."""
+    spectra = np.abs(np.fft.rfft(frames, 2 * frames.shape[1], axis=1)) ** 2
+    correlation = np.fft.irfft(spectra, axis=1)[:, : order + 1]
+    correlation[:, 0] = correlation[:, 0] * (1 + 1e-5) + 1e-12
+    filters = np.zeros((len(frames), order + 1))
+    filters[:, 0] = 1.0
+    error = correlation[:, 0].copy()
+    for m in range(1, order + 1):
+        reflection = -np.sum(filters[:, :m] * correlation[:, m:0:-1], axis=1) / error
+        filters[:, 1 : m + 1] += reflection[:, None] * filters[:, m - 1 :: -1][:, :m]
+        error *= 1 - reflection**2
+    return filters
+
+
+@copy_attack(needs="psola")
+def psola(speech: np.ndarray, rng: np.random.Generator, *, pitch_scale: float, formant_scale: float) -> np.ndarray:
+    """Pitch and formants moved by Praat's "Change gender" (PSOLA on a resampled sound)."""
+    return in_fresh_process(_psola, speech, pitch_scale, formant_scale)
+
+
+def _psola(speech: np.ndarray, pitch_scale: float, formant_scale: float) -> np.ndarray:
+    import parselmouth
+    from parselmouth.praat import call
+
+    sound = parselmouth.Sound(speech, RATE)
+    f0 = sound.to_pitch(pitch_floor=75.0, pitch_ceiling=600.0).selected_array["frequency"]
+    voiced = f0[f0 > 0]
+    if len(voiced) < 10:
+        raise Unusable("no voiced speech was found in it")
+    changed = call(sound, "Change gender", 75.0, 600.0, formant_scale, float(np.median(voiced)) * pitch_scale, 1.0, 1.0)
+    return _fit(changed.values[0], len(speech))
+
+
+@copy_attack(needs="codec2")
+def codec2(speech: np.ndarray, rng: np.random.Generator, *, bits_per_second: int) -> np.ndarray:
+    """Analysis and synthesis by the sinusoidal coder Codec2, in the telephone band (8 kHz sampling rate)."""
+    return in_fresh_process(_codec2, speech, bits_per_second)
+
+
+def _codec2(speech: np.ndarray, bits_per_second: int) -> np.ndarray:
+    import pycodec2
+
+    coder = pycodec2.Codec2(bits_per_second)
+    size = coder.samples_per_frame()
+    narrow = resample(speech, RATE, 8000)
+    loudest = np.max(np.abs(narrow))
+    samples = np.round(narrow * (0.7 / loudest) * 32767).astype(np.int16)
+    samples = np.pad(samples, (0, -len(samples) % size))
+    made = np.concatenate([coder.decode(coder.encode(samples[i : i + size])) for i in range(0, len(samples), size)])
+    return _fit(resample(made * (loudest / 0.7 / 32767), 8000), len(speech))

@@ -1,0 +1,712 @@
+#!/usr/bin/env python3
+"""Kaldi data directories: validate, fix, split, subset, combine. Called by the shell scripts of those names.
+
+A data directory is a folder of text tables, one line `KEY VALUE...` per utterance (utt2spk, wav.scp, utt2label, text,
+feats.scp and so on), per speaker (spk2utt, spk2gender, cmvn.scp) or per recording (reco2dur; wav.scp too, where there
+is a `segments`), each sorted by key in the C locale's order. Every table whose name begins with utt2, spk2 or reco2
+counts, so that one of your own is split and filtered along with the others.
+
+One table is held in memory at a time, and each is read once: time is linear in the number of lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import random
+import re
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from utils.cli import UserError, make_parser, run_program, warn
+from utils.files import make_dir_aside, read_json, write_json, write_lines
+
+TABLE = re.compile(r"(utt2|spk2|reco2)[A-Za-z0-9_]+")
+MORE_UTT_TABLES = ("text", "feats.scp", "vad.scp", "segments")
+MORE_SPK_TABLES = ("cmvn.scp",)
+LABELS = ("bonafide", "spoof")
+
+
+def rows(path: Path, blank_values: bool = False) -> Iterator[tuple[int, str, str]]:
+    """The lines of a table as (number from 1, key, whole line without the spaces at its end).
+
+    Raises UserError, naming file and line, for an empty line, for a key without a value unless `blank_values`, and for
+    text that is not UTF-8.
+    """
+    number = 0
+    try:
+        with path.open(encoding="utf-8", newline="\n") as handle:
+            for number, line in enumerate(handle, 1):
+                line = line.rstrip()
+                fields = line.split(None, 1)
+                if not fields or (len(fields) < 2 and not blank_values):
+                    raise UserError(f"{path}: line {number}: {line!r} where `KEY VALUE` is expected; correct the line")
+                yield number, fields[0], line
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: line {number + 1}: not UTF-8 text; correct the line") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def value_of(line: str) -> str:
+    return line.split(None, 1)[1]
+
+
+class DataDir:
+    """The tables of the data directory at `path`. Raises UserError if it is none."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such data directory")
+        if not (self.path / "utt2spk").is_file():
+            raise UserError(f"{self.path}/utt2spk: no such file; a data directory has one")
+        self.names = sorted(
+            entry.name for entry in self.path.iterdir() if entry.is_file() and not entry.name.startswith(".")
+        )
+        self.has_segments = "segments" in self.names
+
+    def __getitem__(self, name: str) -> Path:
+        return self.path / name
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def utt_tables(self, extra: Collection[str] = ()) -> list[str]:
+        """Names of the tables with a line per utterance, utt2spk first."""
+        own = {name for name in self.names if name.startswith("utt2") and TABLE.fullmatch(name)}
+        own |= {name for name in (*MORE_UTT_TABLES, *extra) if name in self}
+        if "wav.scp" in self and not self.has_segments:
+            own.add("wav.scp")
+        return ["utt2spk", *sorted(own - {"utt2spk"})]
+
+    def spk_tables(self, extra: Collection[str] = ()) -> list[str]:
+        """Names of the tables with a line per speaker, without spk2utt, which follows from utt2spk."""
+        own = {name for name in self.names if name.startswith("spk2") and TABLE.fullmatch(name)}
+        return sorted((own | {name for name in (*MORE_SPK_TABLES, *extra) if name in self}) - {"spk2utt"})
+
+    def reco_tables(self) -> list[str]:
+        own = {name for name in self.names if name.startswith("reco2") and TABLE.fullmatch(name)}
+        if "wav.scp" in self and self.has_segments:
+            own.add("wav.scp")
+        return sorted(own)
+
+    def rows(self, name: str) -> Iterator[tuple[int, str, str]]:
+        return rows(self[name], blank_values=name == "text")
+
+    def map(self, name: str) -> dict[str, str]:
+        """A table as {key: value}. Raises UserError naming a key that stands there twice."""
+        table: dict[str, str] = {}
+        for number, key, line in self.rows(name):
+            if key in table:
+                raise UserError(
+                    f"{self[name]}: line {number}: {key} stands there twice; utils/fix_data_dir.sh {self.path} mends it"
+                )
+            table[key] = value_of(line)
+        return table
+
+
+def group_by_speaker(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
+    """{speaker: its utterances in their order}, speakers sorted."""
+    spk2utt: dict[str, list[str]] = {}
+    for utt, speaker in utt2spk.items():
+        spk2utt.setdefault(speaker, []).append(utt)
+    return dict(sorted(spk2utt.items()))
+
+
+def spk2utt_lines(utt2spk: Mapping[str, str]) -> Iterator[str]:
+    return (f"{speaker} {' '.join(utts)}" for speaker, utts in group_by_speaker(utt2spk).items())
+
+
+# --- validate ---------------------------------------------------------------------------------------------------------
+
+
+def _positive(text: str, kind: type) -> bool:
+    try:
+        return 0 < kind(text) < float("inf")
+    except ValueError:
+        return False
+
+
+def _check_segment(value: str) -> str:
+    fields = value.split()
+    if len(fields) != 3 or not _positive(fields[2], float):
+        return "is not `RECORDING START END`"
+    try:
+        return "" if 0 <= float(fields[1]) < float(fields[2]) else "ends before it begins"
+    except ValueError:
+        return "is not `RECORDING START END`"
+
+
+# What is wrong with a value of a table; an empty text where nothing is
+CHECKS: dict[str, Callable[[str], str]] = {
+    "utt2spk": lambda value: "is not one speaker" if len(value.split()) != 1 else "",
+    "utt2dur": lambda value: "" if _positive(value, float) else "is not a number of seconds above 0",
+    "utt2num_frames": lambda value: "" if _positive(value, int) else "is not a whole number of frames above 0",
+    "utt2label": lambda value: "" if value in LABELS else "is neither bonafide nor spoof",
+    "utt2attack": lambda value: "is not one attack" if len(value.split()) != 1 else "",
+    "wav.scp": lambda value: "begins with ~, which only a shell understands" if value.startswith("~") else "",
+    "spk2gender": lambda value: "" if value in ("m", "f") else "is neither m nor f",
+    "segments": _check_segment,
+}
+
+
+def _check_table(data: DataDir, name: str, wanted: Sequence[str] | None, of: str, non_print: bool = True) -> list[str]:
+    """The keys of a table, checked: sorted, none twice, good values, and the same as `wanted` if that is given."""
+    path, check = data[name], CHECKS.get(name)
+    mend = f"utils/fix_data_dir.sh {data.path} mends it"
+    keys: list[str] = []
+    for number, key, line in data.rows(name):
+        if keys and key <= keys[-1]:
+            what = "stands there twice" if key == keys[-1] else f"stands after {keys[-1]}: not in the C locale's order"
+            raise UserError(f"{path}: line {number}: {key} {what}; {mend}")
+        if check and (wrong := check(value_of(line))):
+            raise UserError(f"{path}: line {number}: {key}: {value_of(line)!r} {wrong}; correct the line")
+        if not non_print and not line.replace("\t", " ").isprintable():
+            raise UserError(
+                f"{path}: line {number}: {key}: a character that cannot be printed; say --non-print to allow it"
+            )
+        keys.append(key)
+    if not keys:
+        raise UserError(f"{path}: is empty; make the data directory again")
+    with path.open("rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        if handle.read(1) != b"\n":
+            raise UserError(f"{path}: its last line has no newline, so that the file may be cut off; make it again")
+    if wanted is not None and keys != list(wanted):
+        lacking, extra = sorted(set(wanted) - set(keys)), sorted(set(keys) - set(wanted))
+        found = [f"{len(lacking)} of {of} are not in it (first: {lacking[0]})"] if lacking else []
+        found += [f"{len(extra)} in it are not in {of} (first: {extra[0]})"] if extra else []
+        raise UserError(f"{path}: {', '.join(found)}; {mend}")
+    return keys
+
+
+def validate(
+    data: DataDir,
+    feats: bool = True,
+    wav: bool = True,
+    text: bool = True,
+    spk_sort: bool = True,
+    non_print: bool = False,
+) -> None:
+    """Raises UserError, naming file, line and key, where the data directory is not as it should be."""
+    for name, needed, option in (
+        ("feats.scp", feats, "--no-feats"),
+        ("wav.scp", wav, "--no-wav"),
+        ("text", text, "--no-text"),
+    ):
+        if needed and name not in data:
+            raise UserError(f"{data[name]}: no such file (if that is meant so, say {option})")
+    if "spk2utt" not in data:
+        raise UserError(f"{data['spk2utt']}: no such file; utils/fix_data_dir.sh {data.path} makes it")
+    utts = _check_table(data, "utt2spk", None, "")
+    utt2spk = data.map("utt2spk")
+    if spk_sort:
+        last = ""
+        for utt, speaker in utt2spk.items():
+            if speaker < last:
+                raise UserError(
+                    f"{data['utt2spk']}: {utt} of {speaker} stands after an utterance of {last}: the utterances are not in "
+                    "order of their speakers; say --no-spk-sort if the speaker is no prefix of the utterance's id"
+                )
+            last = speaker
+    expected = group_by_speaker(utt2spk)
+    speakers = _check_table(data, "spk2utt", list(expected), "the speakers of utt2spk")
+    for number, speaker, line in data.rows("spk2utt"):
+        if value_of(line).split() != expected[speaker]:
+            raise UserError(
+                f"{data['spk2utt']}: line {number}: {speaker}: not the utterances that utt2spk gives this speaker; "
+                f"utils/fix_data_dir.sh {data.path} makes it anew"
+            )
+    if len(speakers) == 1:
+        warn(f"{data['spk2utt']}: there is one speaker only, {speakers[0]}")
+    if data.has_segments and "wav.scp" not in data:
+        raise UserError(f"{data['wav.scp']}: no such file, though there are segments; make the data directory again")
+    for name in data.utt_tables()[1:]:
+        _check_table(data, name, utts, "the utterances of utt2spk", non_print or name != "text")
+    for name in data.spk_tables():
+        _check_table(data, name, speakers, "the speakers of spk2utt")
+    recordings = utts
+    if data.has_segments:
+        recordings = sorted({value_of(line).split()[0] for _, _, line in data.rows("segments")})
+    for name in data.reco_tables():
+        _check_table(data, name, recordings, "the recordings" + (" of segments" if data.has_segments else ""))
+    if "utt2label" in data and "utt2attack" in data:
+        for (number, utt, label), (_, _, attack) in zip(data.rows("utt2label"), data.rows("utt2attack")):
+            if (value_of(label) == "bonafide") != (value_of(attack) == "-"):
+                raise UserError(
+                    f"{data['utt2attack']}: line {number}: {utt}: the attack {value_of(attack)!r} does not go with the "
+                    f"label {value_of(label)!r} in utt2label (bona fide has '-'); correct the line"
+                )
+
+
+def main_validate() -> None:
+    parser = make_parser(
+        "Check that the tables of a data directory are sorted, whole and agree with each other. The --no- options let a "
+        "file be missing; if it is there, it is checked.",
+        "utils/validate_data_dir.sh --no-text --no-feats --no-spk-sort data/train",
+    )
+    for option, text in (
+        ("--no-feats", "feats.scp may be missing"),
+        ("--no-wav", "wav.scp may be missing"),
+        ("--no-text", "text may be missing"),
+        ("--no-spk-sort", "utterances need not be in the order of their speakers (their ids do not begin with them)"),
+        ("--non-print", "let text have characters that cannot be printed"),
+    ):
+        parser.add_argument(option, action="store_true", help=text)
+    parser.add_argument("data_dir", metavar="DATA-DIR", help="such as data/train")
+    args = parser.parse_args()
+    data = DataDir(args.data_dir)
+    validate(data, not args.no_feats, not args.no_wav, not args.no_text, not args.no_spk_sort, args.non_print)
+    print(f"{parser.prog}: {data.path} is valid")
+
+
+# --- fix --------------------------------------------------------------------------------------------------------------
+
+
+def _sorted_unique(data: DataDir, name: str) -> dict[str, str]:
+    """{key: line} in the C locale's order; of lines with one key the first one is kept."""
+    table: dict[str, str] = {}
+    twice = []
+    for number, key, line in data.rows(name):
+        if table.setdefault(key, line) != line:
+            twice.append((number, key))
+    if twice:
+        number, key = twice[0]
+        warn(
+            f"{data[name]}: {len(twice)} line(s) give a key another value than a line above; the first is kept "
+            f"(line {number}: {key})"
+        )
+    return dict(sorted(table.items()))
+
+
+def _rewrite(data: DataDir, name: str, lines: Iterable[str]) -> bool:
+    """Give a table these lines, the old ones kept in .backup; False if they are what it has already."""
+    new = "".join(line + "\n" for line in lines)
+    path = data[name]
+    if path.is_file():
+        if path.read_bytes() == new.encode():
+            return False
+        backup = data.path / ".backup"
+        backup.mkdir(exist_ok=True)
+        shutil.copy2(path, backup / name)
+    write_lines(path, new.splitlines())
+    return True
+
+
+def fix(
+    data: DataDir, utt_extra: Collection[str] = (), spk_extra: Collection[str] = (), shown: Path | None = None
+) -> tuple[int, int]:
+    """Sort every table and keep what is in all of them. Returns the utterances (before, after).
+
+    `shown` is the name that messages give the directory. Raises UserError, with nothing changed, where no utterance
+    would be left.
+    """
+    shown = shown or data.path
+    names = data.utt_tables(utt_extra)
+    all_utts = set(_sorted_unique(data, "utt2spk"))
+    utts = set(all_utts)
+    notes = []
+    recordings: set[str] | None = None
+    if data.has_segments:
+        if "wav.scp" not in data:
+            raise UserError(
+                f"{data['wav.scp']}: no such file, though there are segments; make the data directory again"
+            )
+        there = {key for _, key, _ in data.rows("wav.scp")}
+        recordings = {value_of(line).split()[0] for _, _, line in data.rows("segments")} & there
+    for name in names[1:]:
+        has = {
+            key
+            for _, key, line in data.rows(name)
+            if name != "segments" or recordings is None or value_of(line).split()[0] in recordings
+        }
+        lacking = all_utts - has
+        if lacking:
+            notes.append(f"{name} lacks {len(lacking)} (such as {min(lacking)})")
+        utts &= has
+    if not utts:
+        raise UserError(
+            f"{shown}: no utterance is in all of {' '.join(names)} ({'; '.join(notes)}); nothing was changed. "
+            "Remove the table that does not belong here, or make it again"
+        )
+    changed = []
+    used: set[str] = set()
+    for name in names:
+        table = _sorted_unique(data, name)
+        lines = [line for key, line in table.items() if key in utts]
+        if name == "segments":
+            used = {value_of(line).split()[0] for line in lines}
+        if _rewrite(data, name, lines):
+            changed.append(f"{name} ({len(table)} -> {len(lines)})")
+    utt2spk = data.map("utt2spk")
+    if _rewrite(data, "spk2utt", spk2utt_lines(utt2spk)):
+        changed.append("spk2utt")
+    speakers = set(utt2spk.values())
+    for name, keys in [(name, speakers) for name in data.spk_tables(spk_extra)] + [
+        (name, used if data.has_segments else utts) for name in data.reco_tables()
+    ]:
+        table = _sorted_unique(data, name)
+        lines = [line for key, line in table.items() if key in keys]
+        if _rewrite(data, name, lines):
+            changed.append(f"{name} ({len(table)} -> {len(lines)})")
+    for note in notes:
+        warn(f"{shown}: {note} of the {len(all_utts)} utterances of utt2spk: they were left out everywhere")
+    if changed:
+        print(f"{shown}: sorted and filtered: {', '.join(changed)}; the old files are in {shown}/.backup")
+    return len(all_utts), len(utts)
+
+
+def main_fix() -> None:
+    parser = make_parser(
+        "Sort the tables of a data directory and filter them to the utterances that all of them have; spk2utt is made "
+        "from utt2spk. The old files are kept in DATA-DIR/.backup.",
+        "utils/fix_data_dir.sh data/train",
+    )
+    parser.add_argument("--utt-extra-files", default="", help="further tables by utterance, such as 'f1 f2'")
+    parser.add_argument("--spk-extra-files", default="", help="further tables by speaker")
+    parser.add_argument("data_dir", metavar="DATA-DIR", help="such as data/train")
+    args = parser.parse_args()
+    before, after = fix(DataDir(args.data_dir), args.utt_extra_files.split(), args.spk_extra_files.split())
+    print(f"{parser.prog}: kept {'all ' if before == after else ''}{after} of {before} utterances of {args.data_dir}")
+
+
+# --- split and subset -------------------------------------------------------------------------------------------------
+
+
+def write_parts(data: DataDir, folders: Sequence[Path], part_of: Mapping[str, int]) -> None:
+    """Write a data directory per folder: utterance `utt` goes to `folders[part_of[utt]]`, or nowhere if it is not in it.
+
+    Speakers and recordings go wherever an utterance of theirs goes. Each table is read once.
+    """
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def distribute(name: str, parts: Callable[[str], Iterable[int]]) -> list[list[str]]:
+        lines: list[list[str]] = [[] for _ in folders]
+        for _, key, line in data.rows(name):
+            for part in parts(key):
+                lines[part].append(line)
+        for folder, own in zip(folders, lines):
+            write_lines(folder / name, own)
+        return lines
+
+    def of_utt(utt: str) -> tuple[int, ...]:
+        return (part_of[utt],) if utt in part_of else ()
+
+    spk_parts: dict[str, set[int]] = {}
+    reco_parts: dict[str, set[int]] = {}
+    for name in data.utt_tables():
+        lines = distribute(name, of_utt)
+        if name == "utt2spk":
+            for part, own in enumerate(lines):
+                utt2spk = dict(line.split() for line in own)
+                for speaker in utt2spk.values():
+                    spk_parts.setdefault(speaker, set()).add(part)
+                write_lines(folders[part] / "spk2utt", spk2utt_lines(utt2spk))
+        elif name == "segments":
+            for part, own in enumerate(lines):
+                for line in own:
+                    reco_parts.setdefault(line.split()[1], set()).add(part)
+    for name in data.spk_tables():
+        distribute(name, lambda speaker: spk_parts.get(speaker, ()))
+    for name in data.reco_tables():
+        distribute(name, (lambda reco: reco_parts.get(reco, ())) if data.has_segments else of_utt)
+    done = {"spk2utt", *data.utt_tables(), *data.spk_tables(), *data.reco_tables()}
+    for name in data.names:  # what is said of the whole, such as corpus.json or frame_shift
+        if name not in done:
+            for folder in folders:
+                shutil.copy2(data[name], folder / name)
+
+
+def _cuts(sizes: Sequence[int], parts: int) -> list[int]:
+    """Where to cut a row of groups of these sizes into `parts` runs of about equal size, none empty.
+
+    Returns the index of each run's first group. Each cut is made as near to its even share as the groups allow.
+    """
+    total, cuts, before, at = sum(sizes), [0], 0, 0
+    for part in range(1, parts):
+        goal = total * part / parts
+        last = len(sizes) - (parts - part)  # leave a group for each run to come
+        before += sizes[at]
+        at += 1
+        while at < last and before + sizes[at] / 2 <= goal:
+            before += sizes[at]
+            at += 1
+        cuts.append(at)
+    return cuts
+
+
+def assign(data: DataDir, parts: int, per_utt: bool) -> dict[str, int]:
+    """{utterance: part from 0}: runs of utterances, or (not `per_utt`) of whole speakers, of about equal size."""
+    utt2spk = data.map("utt2spk")
+    groups = [[utt] for utt in utt2spk] if per_utt else list(group_by_speaker(utt2spk).values())
+    if len(groups) < parts:
+        what = "utterances" if per_utt else "speakers"
+        mend = "" if per_utt or len(utt2spk) < parts else ", or say --per-utt"
+        raise UserError(
+            f"{data.path}: {len(groups)} {what} cannot be split into {parts} parts; ask for {len(groups)} at most{mend}"
+        )
+    if per_utt:  # the first parts get the odd ones, as in Kaldi
+        size, odd = divmod(len(groups), parts)
+        cuts = [part * size + min(part, odd) for part in range(parts)]
+    else:
+        cuts = _cuts([len(group) for group in groups], parts)
+    ends = [*cuts[1:], len(groups)]
+    return {
+        utt: part for part, (begin, end) in enumerate(zip(cuts, ends)) for group in groups[begin:end] for utt in group
+    }
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time: recipes may share a data directory and split it at the same moment."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def split(data: DataDir, parts: int, per_utt: bool) -> bool:
+    """Make DATA/split{parts}[utt]/{1..parts}; False if it is there already, made from the same tables."""
+    target = data.path / f"split{parts}{'utt' if per_utt else ''}"
+    stamps = {}
+    for name in data.names:
+        status = data[name].stat()
+        stamps[name] = [status.st_size, status.st_mtime_ns]
+    with locked(data.path):
+        stamp_file = target / ".made_from.json"
+        if stamp_file.is_file():
+            with contextlib.suppress(UserError):
+                if read_json(stamp_file) == stamps:
+                    return False
+        part_of = assign(data, parts, per_utt)
+        with make_dir_aside(target) as temporary:
+            write_parts(data, [temporary / str(part + 1) for part in range(parts)], part_of)
+            write_json(temporary / ".made_from.json", stamps)
+            shutil.rmtree(target, ignore_errors=True)
+    return True
+
+
+def main_split() -> None:
+    parser = make_parser(
+        "Split a data directory into N of about equal size: DATA-DIR/splitN/{1..N}, each speaker in one of them, or with "
+        "--per-utt DATA-DIR/splitNutt/{1..N}. Does nothing if that was made from the same tables already.",
+        "utils/split_data.sh --per-utt data/train 8",
+    )
+    parser.add_argument("--per-utt", action="store_true", help="split regardless of the speakers")
+    parser.add_argument("data_dir", metavar="DATA-DIR", help="such as data/train")
+    parser.add_argument("parts", metavar="N", type=int, help="number of parts")
+    args = parser.parse_args()
+    if args.parts < 1:
+        raise UserError(f"{args.parts} parts asked for; 1 is the least")
+    split(DataDir(args.data_dir), args.parts, args.per_utt)
+
+
+def spread(items: Sequence[str], n: int) -> list[str]:
+    """`n` of the items, evenly spaced over the whole."""
+    return [items[i * len(items) // n] for i in range(n)]
+
+
+def _listed(path: str, known: Collection[str], what: str, data: DataDir) -> set[str]:
+    wanted = {key for _, key, _ in rows(Path(path), blank_values=True)}
+    kept = wanted & set(known)
+    if not kept:
+        raise UserError(f"{path}: none of its {len(wanted)} {what} is in {data.path}; give the list that goes with it")
+    if len(kept) < len(wanted):
+        warn(f"{path}: {len(wanted) - len(kept)} of its {len(wanted)} {what} are not in {data.path}")
+    return kept
+
+
+def select(data: DataDir, args: argparse.Namespace, n: int) -> set[str]:
+    """The utterances that subset_data_dir.sh's options choose; `n` is 0 where a list is given."""
+    utt2spk = data.map("utt2spk")
+    utts = list(utt2spk)
+    if args.utt_list:
+        return _listed(args.utt_list, utts, "utterances", data)
+    if args.spk_list:
+        speakers = _listed(args.spk_list, set(utt2spk.values()), "speakers", data)
+        return {utt for utt, speaker in utt2spk.items() if speaker in speakers}
+    spk2utt = group_by_speaker(utt2spk)
+    if args.per_spk:
+        return {utt for own in spk2utt.values() for utt in spread(own, min(n, len(own)))}
+    if n > len(utts):
+        raise UserError(f"{data.path}: {n} utterances asked for, and it has {len(utts)}; ask for fewer")
+    if args.speakers:
+        chosen: set[str] = set()
+        order = list(spk2utt)
+        random.Random(0).shuffle(order)  # the same choice each time
+        for speaker in order:
+            if len(chosen) >= n:
+                break
+            chosen.update(spk2utt[speaker])
+        return chosen
+    if args.shortest:
+        name = next((name for name in ("utt2num_frames", "utt2dur") if name in data), None)
+        if name is None:
+            raise UserError(f"{data.path}: --shortest needs utt2num_frames or utt2dur, and neither is there")
+        lengths = data.map(name)
+        lacking = [utt for utt in utts if utt not in lengths]
+        if lacking:
+            raise UserError(f"{data[name]}: has no line for {lacking[0]}; utils/fix_data_dir.sh {data.path} mends it")
+        return set(sorted(utts, key=lambda utt: (float(lengths[utt]), utt))[:n])
+    if args.first:
+        return set(utts[:n])
+    if args.last:
+        return set(utts[len(utts) - n :])
+    return set(spread(utts, n))
+
+
+def replace_dir(target: Path, sources: Iterable[DataDir], write: Callable[[Path], None]) -> None:
+    """Make the data directory `target` by `write`; an older data directory of that name gives way when it is whole."""
+    if any(target.resolve() == data.path.resolve() for data in sources):
+        raise UserError(f"{target}: is what is to be read; give another place to write to")
+    if target.exists() and not (target / "utt2spk").is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target}: exists and is no data directory; remove it, or give another place to write to")
+    with make_dir_aside(target) as temporary:
+        write(temporary)
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def main_subset() -> None:
+    parser = make_parser(
+        "Make a data directory of some of the utterances of another. Without an option: N of them, evenly spread.",
+        "utils/subset_data_dir.sh --first data/train 500 data/train_500\n"
+        "utils/subset_data_dir.sh --utt-list some_utterances data/train data/train_some",
+    )
+    parser.usage = (
+        "%(prog)s [--first|--last|--shortest|--speakers|--per-spk] SRC-DIR N DEST-DIR\n"
+        "       %(prog)s (--spk-list FILE | --utt-list FILE) SRC-DIR DEST-DIR"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--first", action="store_true", help="the first N utterances")
+    how.add_argument("--last", action="store_true", help="the last N utterances")
+    how.add_argument("--shortest", action="store_true", help="the N shortest, by utt2num_frames or else utt2dur")
+    how.add_argument("--speakers", action="store_true", help="as many speakers, chosen at random, as have N utterances")
+    how.add_argument("--per-spk", action="store_true", help="N utterances of each speaker, if there are so many")
+    how.add_argument("--spk-list", metavar="FILE", help="the speakers in the first column of FILE")
+    how.add_argument("--utt-list", metavar="FILE", help="the utterances in the first column of FILE")
+    parser.add_argument("places", nargs="+", metavar="SRC-DIR [N] DEST-DIR", help="from where, how many, to where")
+    args = parser.parse_args()
+    listed = bool(args.spk_list or args.utt_list)
+    if len(args.places) != (2 if listed else 3):
+        parser.error("SRC-DIR DEST-DIR are expected" if listed else "SRC-DIR N DEST-DIR are expected")
+    n = 0
+    if not listed:
+        if not args.places[1].isdigit() or int(args.places[1]) < 1:
+            parser.error(f"N is {args.places[1]!r}, not a whole number above 0")
+        n = int(args.places[1])
+    data, target = DataDir(args.places[0]), Path(args.places[-1])
+    chosen = select(data, args, n)
+
+    def write(folder: Path) -> None:
+        write_parts(data, [folder], dict.fromkeys(chosen, 0))
+        if "corpus.json" in data and len(chosen) < sum(1 for _ in data.rows("utt2spk")):
+            write_json(folder / "corpus.json", {**read_json(data["corpus.json"]), "subset": True})
+
+    replace_dir(target, [data], write)
+    print(
+        f"{parser.prog}: {target} has {len(chosen)} of the {sum(1 for _ in data.rows('utt2spk'))} utterances of {data.path}"
+    )
+
+
+# --- combine ----------------------------------------------------------------------------------------------------------
+
+
+def _merge(sources: Sequence[DataDir], name: str, line_of: Callable[[DataDir], Iterable[tuple[str, str]]]) -> list[str]:
+    """The lines of a table of all sources, sorted by key. Raises UserError for a key to which two give other values."""
+    table: dict[str, str] = {}
+    origin: dict[str, DataDir] = {}
+    for data in sources:
+        for key, line in line_of(data):
+            if table.setdefault(key, line) != line:
+                raise UserError(
+                    f"{data[name]}: {key} is {value_of(line)!r} here and {value_of(table[key])!r} in {origin[key][name]}; "
+                    "rename one of them, or leave it out"
+                )
+            origin.setdefault(key, data)
+    return [table[key] for key in sorted(table)]
+
+
+def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = ()) -> None:
+    """Write the tables that all sources have, put together; says which ones are left out as some lack them."""
+    per_source = [
+        {*data.utt_tables(), *data.spk_tables(), *data.reco_tables(), *(name for name in extra if name in data)}
+        for data in sources
+    ]
+    for name in sorted(set.union(*per_source)):
+        lacking = [str(data.path) for data, names in zip(sources, per_source) if name not in names]
+        if lacking and name == "utt2uniq":  # an utterance that is no copy of another stands for itself
+
+            def uniq(data: DataDir) -> Iterator[tuple[str, str]]:
+                if "utt2uniq" in data:
+                    return ((key, line) for _, key, line in data.rows("utt2uniq"))
+                return ((key, f"{key} {key}") for _, key, _ in data.rows("utt2spk"))
+
+            write_lines(folder / name, _merge(sources, name, uniq))
+        elif lacking:
+            warn(f"{name} is left out: it is not in {', '.join(lacking)}")
+        else:
+
+            def lines(data: DataDir, name: str = name) -> Iterator[tuple[str, str]]:
+                return ((key, line) for _, key, line in data.rows(name))
+
+            write_lines(folder / name, _merge(sources, name, lines))
+    write_lines(folder / "spk2utt", spk2utt_lines(DataDir(folder).map("utt2spk")))
+    corpora = [read_json(data["corpus.json"]) if "corpus.json" in data else None for data in sources]
+    if all(corpus == corpora[0] for corpus in corpora):
+        if corpora[0] is not None:
+            write_json(folder / "corpus.json", corpora[0])
+    else:
+        names = dict.fromkeys(json.dumps(corpus) if corpus is None else corpus.get("name", "?") for corpus in corpora)
+        write_json(folder / "corpus.json", {"name": " + ".join(map(str, names)), "combined_from": corpora})
+
+
+def main_combine() -> None:
+    parser = make_parser(
+        "Put data directories together into one. Tables that some of them lack are left out. An older data directory of "
+        "the name DEST-DIR gives way.",
+        "utils/combine_data.sh data/train_dev data/train data/dev",
+    )
+    parser.add_argument("--extra-files", default="", help="further tables to put together, such as 'f1 f2'")
+    parser.add_argument("--skip-fix", default="false", choices=("true", "false"), help="do not filter the tables after")
+    parser.add_argument("dest", metavar="DEST-DIR", help="to be made")
+    parser.add_argument("sources", metavar="SRC-DIR", nargs="+", help="data directories")
+    args = parser.parse_args()
+    sources = [DataDir(source) for source in args.sources]
+
+    def write(folder: Path) -> None:
+        combine(sources, folder, args.extra_files.split())
+        if args.skip_fix == "false":
+            fix(DataDir(folder), args.extra_files.split(), shown=Path(args.dest))
+
+    replace_dir(Path(args.dest), sources, write)
+    count = sum(1 for _ in rows(Path(args.dest) / "utt2spk"))
+    print(f"{parser.prog}: {args.dest} has {count} utterances from {' '.join(args.sources)}")
+
+
+PROGRAMS = {
+    "validate_data_dir.sh": main_validate,
+    "fix_data_dir.sh": main_fix,
+    "split_data.sh": main_split,
+    "subset_data_dir.sh": main_subset,
+    "combine_data.sh": main_combine,
+}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in PROGRAMS:
+        sys.exit(f"data_dir.py: call it through utils/{', utils/'.join(PROGRAMS)}")
+    del sys.argv[0]  # its messages bear the name of the script that called it
+    run_program(PROGRAMS[sys.argv[0]])
