@@ -9,6 +9,7 @@ which the toolkit uses. So where the import fails for that reason, the libraries
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import subprocess
 import sys
@@ -21,6 +22,11 @@ def imports() -> tuple[bool, str]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example:\n  .venv/bin/python3 utils/fit_torchaudio.py",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     works, why = imports()
     if works:
         return 0

@@ -24,6 +24,9 @@ _COSINE_SERIES = {
 }
 
 
+_FFT_FRAMES = 16
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conf(FrontEndConf):
     max_samples: int | None
@@ -91,13 +94,21 @@ class FrontEnd(FrontEndBase):
         emphasised[:] = waveform
         emphasised[1:] -= conf.pre_emphasis * waveform[:-1]
         magnitude = (self._band if self._by_blocks else self._whole)(padded, n_frames)
-        return np.log(magnitude.astype(np.float32) + np.float32(np.exp(conf.log_floor_exponent)))
+        return np.log(magnitude.astype(np.float32, copy=False) + np.float32(np.exp(conf.log_floor_exponent)))
 
     def _whole(self, padded: np.ndarray, n_frames: int) -> np.ndarray:
+        """All bins by FFT, some frames at a time so that they stay in the processor's cache."""
         conf = self.conf
         frames = np.lib.stride_tricks.sliding_window_view(padded, conf.n_fft)[:: conf.hop_length][:n_frames]
-        spectrum = scipy.fft.rfft(frames * self._window, axis=1)[:, conf.first_bin : conf.last_bin + 1]
-        return np.abs(spectrum)
+        magnitude = np.empty((n_frames, self.n_bins), np.float32)
+        for begin in range(0, n_frames, _FFT_FRAMES):
+            part = frames[begin : begin + _FFT_FRAMES]
+            spectrum = scipy.fft.rfft(part * self._window, axis=1, overwrite_x=True)
+            spectrum = spectrum[:, conf.first_bin : conf.last_bin + 1]
+            power = np.square(spectrum.real)
+            power += np.square(spectrum.imag)
+            np.sqrt(power, out=magnitude[begin : begin + _FFT_FRAMES], casting="same_kind")
+        return magnitude
 
     def _block_phases(self, count: int) -> np.ndarray:
         """e^{-2 pi i k j hop_length / n_fft} for blocks j < count and the bins k, made once and kept.

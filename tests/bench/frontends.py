@@ -31,7 +31,7 @@ from steps.frontend import load_conf, make_frontend
 from steps.frontend.audio import read_waveform
 from tests.conftest import speech_like
 from utils.ark import ArkWriter
-from utils.cli import make_parser, run_program
+from utils.cli import UserError, make_parser, run_program
 from utils.files import read_map
 
 
@@ -67,6 +67,7 @@ def main() -> int:
     parser.add_argument("--wav-scp", help="the first utterances of it; without it, made-up speech-like ones")
     parser.add_argument("--utterances", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--at-least", type=float, default=0, help="fail if f0_subband's median ratio is below this")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -92,6 +93,10 @@ def main() -> int:
             one, two = kaldiio.load_scp(str(folder / "plain.scp")), kaldiio.load_scp(str(folder / "ours.scp"))
             difference = max(float(np.abs(one[utt] - two[utt]).max()) for utt in wavs)
             spread = f"{statistics.median(ratios):.1f} x ({min(ratios):.1f} to {max(ratios):.1f})"
+            if difference > 1e-4:
+                raise UserError(f"{conf}: differs from the plain way by {difference:.1e}, more than 1e-4")
+            if conf == "f0_subband" and statistics.median(ratios) < args.at_least:
+                raise UserError(f"{conf}: {statistics.median(ratios):.1f} times as fast, less than {args.at_least:g}")
             print(f"{conf:<14}{difference:>20.1e}{spread:>36}")
     return 0
 
