@@ -1,0 +1,65 @@
+"""Every conf that comes with the toolkit: it loads, and says of each key what it means."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from steps import frontend, nnet, training
+from utils.cli import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+LOADERS = {"frontend": frontend.load_conf, "model": nnet.load_conf, "train": training.load_conf}
+CONFS = [path for room in LOADERS for path in sorted((ROOT / "conf" / room).glob("*.yaml"))]
+
+
+def name(path):
+    return f"{path.parent.name}/{path.name}"
+
+
+@pytest.mark.parametrize("path", CONFS, ids=name)
+def test_loads(path):
+    LOADERS[path.parent.name](path)
+
+
+@pytest.mark.parametrize("path", CONFS, ids=name)
+def test_every_value_has_a_comment(path):
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("# "), "a conf begins by saying what it is"
+    if "_debug" in path.name:
+        return
+    for line in lines:
+        key = re.match(r"\s*(\w+): *([^#]*)", line)
+        if key and key[1] != "base" and key[2].strip():
+            assert "#" in line, f"{name(path)}: {key[1]} has no comment"
+
+
+@pytest.mark.parametrize("room", LOADERS)
+def test_a_misspelt_key_is_named_with_file_line_and_the_nearest(room, tmp_path):
+    path = next(p for p in CONFS if p.parent.name == room and "base:" not in p.read_text())
+    values = yaml.safe_load(path.read_text())
+    last = [key for key in values if key not in ("type", "method")][-1]
+    copy = tmp_path / "x.yaml"
+    copy.write_text(re.sub(rf"^{last}:", f"{last}x:", path.read_text(), flags=re.M))
+    with pytest.raises(UserError, match=rf"x\.yaml: line \d+: unknown key '{last}x'; did you mean '{last}'"):
+        LOADERS[room](copy)
+
+
+@pytest.mark.parametrize("room, key", [("frontend", "type"), ("model", "type"), ("train", "method")])
+def test_an_unknown_kind_names_the_nearest(room, key, tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        f"{key}: {'log_spectrun' if room == 'frontend' else 'resnett' if room == 'model' else 'self_distil'}\n"
+    )
+    with pytest.raises(UserError, match="did you mean '(log_spectrum|resnet|self_distill)'"):
+        LOADERS[room](path)
+
+
+def test_a_setting_of_another_section_is_left_alone_and_an_unknown_section_refused():
+    conf = training.load_conf(ROOT / "conf/train/baseline.yaml", ["train.epochs=3", "model.depth=18"])
+    assert conf.epochs == 3
+    with pytest.raises(UserError, match="did you mean 'train'"):
+        training.load_conf(ROOT / "conf/train/baseline.yaml", ["trian.epochs=3"])
+    with pytest.raises(UserError, match="section.key=value"):
+        training.load_conf(ROOT / "conf/train/baseline.yaml", ["epochs 3"])
