@@ -2,9 +2,11 @@
 # Prints the path of a Python that has the toolkit's packages; makes one in .venv where there is none yet.
 #
 # Usage: find_python.sh
+#  e.g.: "$(utils/find_python.sh)" steps/describe.py conf/model/senet34.yaml
 # $FSD_PYTHON, then the active environment, then <toolkit>/.venv. Messages go to standard error.
 set -euo pipefail
 
+case ${1:-} in --help | -h) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 
 missing_packages() { # the required packages that the Python $1 cannot import, on one line

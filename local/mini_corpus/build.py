@@ -7,6 +7,7 @@ interrupted run stopped. Only whole files have their names, so a file that is th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import fcntl
 import functools
@@ -297,6 +298,8 @@ _workshop: Workshop | None = None  # of a worker process
 def _start_worker(workshop: Workshop) -> None:
     global _workshop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
+    die_with_parent = 1  # PR_SET_PDEATHSIG of prctl(2): no workers are left where the parent is killed
+    ctypes.CDLL(None).prctl(die_with_parent, signal.SIGKILL)
     put_on_path(workshop.python_paths)
     _workshop = workshop
 
@@ -464,10 +467,9 @@ class _Crew:
         return results
 
 
-def fingerprint(conf: MiniCorpusConf, seed: int) -> str:
-    """Names what a corpus is made from: version, seed, and every value of the conf."""
-    text = json.dumps([VERSION, seed, _plain(conf)], sort_keys=True)
-    return f"{zlib.crc32(text.encode()):08x}"
+def fingerprint(conf: MiniCorpusConf) -> str:
+    """A name for every value of the conf together."""
+    return f"{zlib.crc32(json.dumps(_plain(conf), sort_keys=True).encode()):08x}"
 
 
 def _plain(value: Any) -> Any:
@@ -510,7 +512,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _build(conf: MiniCorpusConf, seed: int, downloads: Path, out: Path, requirements: Path, jobs: int) -> None:
     wanted = {"name": "mini corpus", "version": VERSION, "size": conf.size, "seed": seed, "recipe": "LA"}
-    wanted["conf"] = fingerprint(conf, seed)
+    wanted["conf"] = fingerprint(conf)
     there = what_is_there(out)
     if there is not None:
         other = [f"{key} {there.get(key)} instead of {wanted[key]}" for key in wanted if there.get(key) != wanted[key]]

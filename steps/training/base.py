@@ -53,6 +53,7 @@ class TrainConf:
     schedule: ScheduleConf
     hard_loss: HardLossConf
     max_grad_norm: float | None
+    select_by: Literal["dev_loss", "dev_eer"]
     average_last: int
     amp: Literal["none", "bf16", "fp16"]
     deterministic: bool

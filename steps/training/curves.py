@@ -8,8 +8,11 @@ from typing import Any
 from utils.files import write_aside
 
 
-def plot_curves(history: list[dict[str, Any]], best_epoch: int, title: str, path: Path) -> None:
-    """history: one dict per epoch with `epoch`, `lr`, `train` (loss terms), `dev_loss`, `dev_eer` (percent)."""
+def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, title: str, path: Path) -> None:
+    """history: one dict per epoch with `epoch`, `lr`, `train` (loss terms), `dev_loss`, `dev_eer` (percent).
+
+    chosen_by: in words, why best_epoch is the best.
+    """
     from matplotlib.figure import Figure
 
     epochs = [row["epoch"] for row in history]
@@ -49,6 +52,6 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, title: str, path
         panel.grid(alpha=0.3)
         panel.axvline(best_epoch, color="0.5", ls=":", lw=1)
         panel.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(f"{title}\n(dotted: epoch {best_epoch}, lowest dev loss)", fontsize=11)
+    figure.suptitle(f"{title}\n(dotted: epoch {best_epoch}, {chosen_by})", fontsize=11)
     with write_aside(path, "wb") as handle:
         figure.savefig(handle, format="png", dpi=110)

@@ -205,13 +205,19 @@ class Trainer:
                 row = {"epoch": epoch, "step": self.step, "lr": lr, "train": terms}
                 self.history.append({**row, "dev_loss": dev_loss, "dev_eer": dev_eer})
                 self.epoch = epoch
-                self.best_epoch = min(self.history, key=lambda r: r["dev_loss"])["epoch"]
+                self.best_epoch = min(self.history, key=self._rank)["epoch"]
                 self.checkpoints.save(epoch, self._state())
                 self._log(events, speed)
                 if time.monotonic() - drawn_at > 30 or epoch == conf.epochs:
-                    plot_curves(self.history, self.best_epoch, self.title, self.folder / "curves.png")
+                    plot_curves(
+                        self.history, self.best_epoch, self._chosen_by(), self.title, self.folder / "curves.png"
+                    )
                     drawn_at = time.monotonic()
         return Trained(self._chosen_state(), self.best_epoch, self.history)
+
+    def _rank(self, row: dict[str, Any]) -> tuple[float, float]:
+        """What the best epoch has least of; a small dev set often gives several epochs the same EER."""
+        return (row["dev_loss"], 0.0) if self.conf.select_by == "dev_loss" else (row["dev_eer"], row["dev_loss"])
 
     def _log(self, events: Any, speed: float) -> None:
         row = self.history[-1]
@@ -238,6 +244,9 @@ class Trainer:
                 for r in self.history
             ],
         )
+
+    def _chosen_by(self) -> str:
+        return "lowest dev loss" if self.conf.select_by == "dev_loss" else "lowest dev EER"
 
     def _chosen_state(self) -> dict[str, Tensor]:
         """The detector's weights of the best epoch, or averaged over the last ones (batch norm's averages too)."""

@@ -153,6 +153,15 @@ def test_average_of_the_last_epochs(root, made_up_sets, tmp_path):
             torch.testing.assert_close(value, (second[name] + third[name]) / 2)
 
 
+def test_selection(root, made_up_sets, tmp_path):
+    for by, column in (("dev_loss", -2), ("dev_eer", -1)):
+        out = tmp_path / by
+        run(command(root, made_up_sets, out, *options_of(root, "baseline", 4, f"--set=train.select_by={by}")))
+        rows = [line.split("\t") for line in (out / "epochs.tsv").read_text().splitlines()[1:]]
+        best = min(rows, key=lambda row: (float(row[column]), float(row[-2])))
+        assert torch.load(out / "final.pt", weights_only=True)["epoch"] == int(best[0])
+
+
 def test_bf16_autocast_trains(root, made_up_sets, tmp_path):
     run(command(root, made_up_sets, tmp_path / "seed1", *options_of(root, "self_distill", 1, "--set=train.amp=bf16")))
     assert all(v.dtype != torch.bfloat16 for v in weights(tmp_path / "seed1").values())
