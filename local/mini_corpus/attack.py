@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +106,17 @@ def draw_of(value: Any, wanted: type, where: str) -> Draw:
     raise UserError(f"{where}: {value!r} is neither a text nor a list of them")
 
 
-def _child(pipe: Any, function: Callable, arguments: tuple) -> None:
+def die_with_parent(parent: int) -> None:
+    """Let the kernel end this process when the process `parent`, which started it, ends: a killed build leaves no
+    workers behind."""
+    set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2), Linux
+    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # it had ended before
+        os._exit(1)
+
+
+def _child(pipe: Any, parent: int, function: Callable, arguments: tuple) -> None:
+    die_with_parent(parent)
     try:
         pipe.send((function(*arguments), None))
     except Exception as error:  # handed to the parent, which raises it there
@@ -118,7 +131,7 @@ def in_fresh_process(function: Callable, *arguments: Any) -> Any:
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(sender, function, arguments))
+    child = context.Process(target=_child, args=(sender, os.getpid(), function, arguments))
     child.start()
     sender.close()
     try:

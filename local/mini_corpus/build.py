@@ -7,7 +7,6 @@ interrupted run stopped. Only whole files have their names, so a file that is th
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import fcntl
 import functools
@@ -34,7 +33,7 @@ import soundfile
 
 from local.mini_corpus import VERSION
 from local.mini_corpus.asv import SpeakerVerifier, embed
-from local.mini_corpus.attack import RATE, Unusable, in_fresh_process
+from local.mini_corpus.attack import RATE, Unusable, die_with_parent, in_fresh_process
 from local.mini_corpus.chain import rng_of, through_chain
 from local.mini_corpus.conf import LISTS, SPLITS, AttackEntry, MiniCorpusConf, split_of
 from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissing
@@ -295,11 +294,10 @@ def flac_path(la: Path, split: str, name: str) -> Path:
 _workshop: Workshop | None = None  # of a worker process
 
 
-def _start_worker(workshop: Workshop) -> None:
+def _start_worker(workshop: Workshop, parent: int) -> None:
     global _workshop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
-    die_with_parent = 1  # PR_SET_PDEATHSIG of prctl(2): no workers are left where the parent is killed
-    ctypes.CDLL(None).prctl(die_with_parent, signal.SIGKILL)
+    die_with_parent(parent)
     put_on_path(workshop.python_paths)
     _workshop = workshop
 
@@ -442,7 +440,7 @@ class _Crew:
         # one thread per worker: sums in another order would be other numbers
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
-        self._pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (workshop,))
+        self._pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (workshop, os.getpid()))
 
     def __enter__(self) -> _Crew:
         return self
@@ -451,7 +449,7 @@ class _Crew:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, function: Callable, tasks: Sequence, unit: str, desc: str, chunk: int = 1) -> list:
-        progress = ProgressLog(len(tasks), unit, desc, every_seconds=5.0)
+        progress = ProgressLog(len(tasks), unit, desc, every_seconds=10.0)
         results = []
         try:
             for result in self._pool.map(function, tasks, chunksize=chunk):

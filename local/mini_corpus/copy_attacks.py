@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from scipy import signal
+from scipy import fft, signal
 
 from local.mini_corpus.attack import RATE, Unusable, copy_attack, in_fresh_process
 from local.mini_corpus.speech import resample
@@ -67,30 +67,34 @@ _STFT, _STFT_HOP = 1024, 256
 
 
 @functools.lru_cache(maxsize=8)
-def _mel_filters(bands: int) -> np.ndarray:
-    """Triangular mel filters (HTK's scale) from 0 to 8 kHz, peak 1, shape (bands, bins)."""
+def _mel_filters(bands: int) -> tuple[np.ndarray, np.ndarray]:
+    """Triangular mel filters (HTK's scale) from 0 to 8 kHz, peak 1, shape (bands, bins), and their pseudo-inverse."""
     top = 2595 * np.log10(1 + RATE / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
     bins = np.fft.rfftfreq(_STFT, 1 / RATE)
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    return np.clip(np.minimum(rising, falling), 0, None)
+    filters = np.clip(np.minimum(rising, falling), 0, None)
+    return filters, np.linalg.pinv(filters)
 
 
 def _stft(speech: np.ndarray, window: np.ndarray) -> np.ndarray:
     frames = np.lib.stride_tricks.sliding_window_view(speech, _STFT)[::_STFT_HOP]
-    return np.fft.rfft(frames * window, axis=1)
+    return fft.rfft(frames * window, axis=1)
+
+
+def _overlap_add(frames: np.ndarray) -> np.ndarray:
+    """Frames (frames, _STFT) added every _STFT_HOP samples, a quarter of a frame."""
+    count = len(frames)
+    out = np.zeros((count + 3, _STFT_HOP))
+    for quarter in range(4):
+        out[quarter : quarter + count] += frames[:, quarter * _STFT_HOP : (quarter + 1) * _STFT_HOP]
+    return out.ravel()
 
 
 def _istft(spectra: np.ndarray, window: np.ndarray) -> np.ndarray:
-    frames = np.fft.irfft(spectra, _STFT, axis=1) * window
-    out = np.zeros((len(frames) - 1) * _STFT_HOP + _STFT)
-    weight = np.zeros_like(out)
-    for i, frame in enumerate(frames):
-        at = slice(i * _STFT_HOP, i * _STFT_HOP + _STFT)
-        out[at] += frame
-        weight[at] += window**2
-    return out / np.maximum(weight, 1e-8)
+    weight = _overlap_add(np.broadcast_to(window**2, (len(spectra), _STFT)))
+    return _overlap_add(fft.irfft(spectra, _STFT, axis=1) * window) / np.maximum(weight, 1e-8)
 
 
 @copy_attack()
@@ -101,17 +105,17 @@ def griffin_lim(speech: np.ndarray, rng: np.random.Generator, *, bands: int, ite
     """
     window = signal.get_window("hann", _STFT)
     padded = np.pad(speech, (_STFT, _STFT + -len(speech) % _STFT_HOP))
-    filters = _mel_filters(bands)
+    filters, inverse = _mel_filters(bands)
     mel = np.abs(_stft(padded, window)) @ filters.T
-    magnitude = np.maximum(mel @ np.linalg.pinv(filters).T, 0.0)
+    magnitude = np.maximum(mel @ inverse.T, 0.0)
     # the pseudo-inverse's zeros, between narrow bands, would ring: a floor at each frame's own weakest bands
     magnitude = np.maximum(magnitude, 1e-3 * magnitude.max(axis=1, keepdims=True))
     phases = np.exp(2j * np.pi * rng.random(magnitude.shape))
     before = np.zeros_like(phases)
     for _ in range(iterations):
         projected = _stft(_istft(magnitude * phases, window), window)
-        phases = projected + 0.99 * (projected - before)
-        phases = phases / np.maximum(np.abs(phases), 1e-12)
+        ahead = projected + 0.99 * (projected - before)
+        phases = ahead / np.maximum(np.abs(ahead), 1e-12)
         before = projected
     return _istft(magnitude * phases, window)[_STFT : _STFT + len(speech)]
 
@@ -175,8 +179,9 @@ def psola(speech: np.ndarray, rng: np.random.Generator, *, pitch_scale: float, f
 
 def _psola(speech: np.ndarray, pitch_scale: float, formant_scale: float) -> np.ndarray:
     import parselmouth
-    from parselmouth.praat import call
+    from parselmouth.praat import call, run
 
+    run("random_initializeWithSeedUnsafelyButPredictably (1)")  # else Praat takes the clock for unvoiced frames
     sound = parselmouth.Sound(speech, RATE)
     f0 = sound.to_pitch(pitch_floor=75.0, pitch_ceiling=600.0).selected_array["frequency"]
     voiced = f0[f0 > 0]
