@@ -5,7 +5,7 @@
 #  e.g.: tests/run.sh --recipes false
 # Installs what it needs into the toolkit's environment. Temporary files go to a folder that is removed at the end.
 
-lint=true      # shellcheck and ruff
+lint=true      # lint by shellcheck and ruff
 units=true     # unit tests
 recipes=true   # recipes end to end, twice: the second time they have to find everything whole
 keep=          # keep the recipes' data, features and trainings in this folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +32,7 @@ class FrontEndConf:
     network_input: NetworkInput
 
 
-class FrontEndBase:
+class FrontEndBase(ABC):
     """A front end: made from its conf, it turns a waveform into a matrix.
 
     Attributes: `conf`, and `n_bins`, the number of columns of what `compute` returns.
@@ -40,6 +41,6 @@ class FrontEndBase:
     conf: FrontEndConf
     n_bins: int
 
+    @abstractmethod
     def compute(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: (samples,), full scale 1, at conf.sample_rate -> float32 (frames, bins)."""
-        raise NotImplementedError(f"{type(self).__name__} has no compute()")

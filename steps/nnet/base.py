@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ class ModelConf:
     type: str
 
 
-class BackboneBase(nn.Module):
+class BackboneBase(nn.Module, ABC):
     """A network cut into four stages.
 
     `stage_channels`: channels of the four feature maps. `forward` maps (batch, channels, frames, bins) to the list of
@@ -28,8 +29,9 @@ class BackboneBase(nn.Module):
 
     stage_channels: tuple[int, int, int, int]
 
+    @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:
-        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+        """The four feature maps, shallow to deep."""
 
 
 def pool(feature_map: Tensor) -> Tensor:

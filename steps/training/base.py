@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,7 +75,7 @@ class TrainConf:
                 raise ValueError(f"{key}: {getattr(self, key)} is negative")
 
 
-class MethodBase(nn.Module):
+class MethodBase(nn.Module, ABC):
     """A detector and whatever a method adds to it while training.
 
     `detector` is all that is kept; its parameters must not depend on the method. `trained_heads` are the blocks whose
@@ -90,12 +91,12 @@ class MethodBase(nn.Module):
         self.detector = detector
         self.hard_loss = HardLoss(conf.hard_loss)
 
+    @abstractmethod
     def losses(self, x: Tensor, labels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """x: (batch, channels, frames, bins), labels: (batch,) of 0 spoof, 1 bona fide, step: from 1.
 
         The loss to descend, and its terms by name (unweighted, detached) for the log.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no losses()")
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
         """(batch, 2) logits of each head that is trained, shallow to deep; the last is the detector's own."""
