@@ -108,13 +108,21 @@ if begin_stage 3 "train the self-distilled network"; then
   end_stage "$exp_dir/*_$(name_of "$distill_conf")*/seed*/curves.png"
 fi
 
-trainings() { # the folder of each training, a line each: of every network, method and seed
-  local network conf seed
+find_trainings() { # sets trainings to the folders that stages 2 and 3 finished: of every network, method and seed
+  local network conf seed dir
+  trainings=()
   for network in $model; do
     for conf in "$baseline_conf" "$distill_conf"; do
-      for seed in $seeds; do echo "$(experiment_of "$network" "$conf")/seed$seed"; done
+      for seed in $seeds; do
+        dir=$(experiment_of "$network" "$conf")/seed$seed
+        if [ -s "$dir/final.pt" ]; then trainings+=("$dir"); else log "not trained, so left out: $dir"; fi
+      done
     done
   done
+  if [ ${#trainings[@]} -eq 0 ]; then
+    echo "run.sh: error: nothing is trained yet; run stages 2 and 3 with the same options first" >&2
+    exit 1
+  fi
 }
 
 results_of() { # <training> <folder> <ending>: the files that a set's detector and heads end in, a line each
@@ -128,7 +136,8 @@ results_of() { # <training> <folder> <ending>: the files that a set's detector a
 has_heads() { $heads && [[ $1 == *_"$(name_of "$distill_conf")${tag:+_$tag}"/seed* ]]; }
 
 if begin_stage 4 "score"; then
-  for dir in $(trainings); do
+  find_trainings
+  for dir in "${trainings[@]}"; do
     features=(); for name in $test_sets; do features+=("$feats/$name/feats.scp"); done
     if all_up_to_date "$(results_of "$dir" scores .txt)" "$dir/final.pt" "${features[@]}"; then continue; fi
     log "scoring by $dir"
@@ -140,12 +149,13 @@ if begin_stage 4 "score"; then
 fi
 
 if begin_stage 5 "evaluate"; then
-  for dir in $(trainings); do
+  find_trainings
+  for dir in "${trainings[@]}"; do
     scores=$(results_of "$dir" scores .txt)
     if all_up_to_date "$(results_of "$dir" results /metrics.json)" $scores; then continue; fi
     $train_cmd "$dir/log/evaluate.log" evaluate_experiment.py --data-dir "$data_dir" "$dir" $test_sets
   done
-  readarray -t experiments < <(trainings | xargs -n 1 dirname | uniq)
+  readarray -t experiments < <(printf '%s\n' "${trainings[@]%/seed*}" | uniq)
   make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
   end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/det.png"
 fi
