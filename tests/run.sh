@@ -7,6 +7,7 @@
 
 lint=true      # lint by shellcheck and ruff
 units=true     # unit tests
+benches=true   # front ends against the plain way: equal, and not slow (a ratio; the bench itself asks for more)
 recipes=true   # recipes end to end, twice: the second time they have to find everything whole
 keep=          # keep the recipes' data, features and trainings in this folder
 
@@ -37,6 +38,11 @@ fi
 if $units; then
   log "unit tests"
   "$FSD_PYTHON" -m pytest
+fi
+
+if $benches; then
+  log "bench of the front ends"
+  "$FSD_PYTHON" tests/bench/frontends.py --utterances 30 --rounds 3 --at-least 2
 fi
 
 if $recipes; then
