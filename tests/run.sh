@@ -11,8 +11,8 @@ benches=true   # front ends against the plain way: equal, and not slow (a ratio;
 recipes=true   # recipes end to end, twice: the second time they have to find everything whole
 keep=          # keep the recipes' data, features and trainings in this folder
 
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../utils/parse_options.sh"
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
-. "$root/utils/parse_options.sh"
 set -euo pipefail
 cd "$root"
 . ./path.sh
