@@ -11,9 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.scoring.breakdown import Evaluation, Figures, evaluate
 from steps.scoring.labels import corpus_label, shorten
-from steps.scoring.score_files import check_trials, read_asv_scores, read_cm_scores
+from steps.scoring.score_files import CmScores, check_trials, read_asv_scores, read_cm_scores
+from steps.scoring.speakers import SpeakerFigures, per_speaker
 from utils.cli import UserError, make_parser, run_program, warn
-from utils.files import read_json, write_aside, write_json, write_lines
+from utils.files import read_json, read_map, write_aside, write_json, write_lines
 
 NO_ASV = "t-DCF: not computed, because no ASV scores were given (--asv-scores)"
 
@@ -85,6 +86,36 @@ def tsv_lines(result: Evaluation, corpus: str) -> list[str]:
     return lines
 
 
+def percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
+def speaker_figures(cm: CmScores, speakers: Path, threshold: float) -> dict[str, SpeakerFigures]:
+    """Figures of each speaker. Raises UserError for an utterance of which the table `speakers` does not know whose."""
+    speaker_of = read_map(speakers)
+    missing = [utt for utt in cm.utterance if utt not in speaker_of]
+    if missing:
+        raise UserError(f"{speakers}: it has no line of {missing[0]} ({len(missing)} trials lack one)")
+    return per_speaker(cm, speaker_of, threshold)
+
+
+def speaker_metrics(figures: SpeakerFigures) -> dict:
+    return {
+        "n_bonafide": figures.n_bonafide,
+        "n_spoof": figures.n_spoof,
+        "miss_rate": percent(figures.miss),
+        "eer": percent(figures.eer),
+        "eer_own_spoof": percent(figures.own_eer),
+    }
+
+
+def speaker_lines(figures: dict[str, SpeakerFigures]) -> list[str]:
+    lines = ["speaker\tn_bonafide\tn_spoof\tmiss_rate_percent\teer_percent\teer_own_spoof_percent"]
+    for name, one in figures.items():
+        lines.append("\t".join([name, *("" if v is None else str(v) for v in speaker_metrics(one).values())]))
+    return lines
+
+
 def evaluate_files(
     cm_scores: Path,
     out: Path,
@@ -93,10 +124,12 @@ def evaluate_files(
     corpus_json: Path | None,
     title: str | None = None,
     plot: bool = True,
+    speakers: Path | None = None,
 ) -> None:
     """Evaluate one score file, write the results to the folder `out` (metrics.json last) and print the table.
 
-    Raises UserError for whatever of the files cannot be used.
+    Without `plot` or `speakers` there is no det.png or per_speaker.tsv, and an older one goes. Raises UserError for
+    whatever of the files cannot be used.
     """
     title = " ".join((title or cm_scores.stem).split())
     corpus = None if corpus_json is None else read_json(corpus_json)
@@ -108,6 +141,7 @@ def evaluate_files(
     if trials is not None:
         check_trials(cm, cm_scores, trials)
     result = evaluate(cm, None if asv_scores is None else read_asv_scores(asv_scores))
+    of_speakers = None if speakers is None else speaker_figures(cm, speakers, result.pooled.threshold)
 
     try:
         if plot:
@@ -118,6 +152,10 @@ def evaluate_files(
         else:
             (out / "det.png").unlink(missing_ok=True)
         write_lines(out / "per_attack.tsv", tsv_lines(result, label))
+        if of_speakers is None:
+            (out / "per_speaker.tsv").unlink(missing_ok=True)
+        else:
+            write_lines(out / "per_speaker.tsv", speaker_lines(of_speakers))
         write_json(
             out / "metrics.json",
             {
@@ -126,13 +164,17 @@ def evaluate_files(
                 "cm_scores": str(cm_scores),
                 "asv_scores": None if asv_scores is None else str(asv_scores),
                 **metrics_of(result),
+                "per_speaker": None
+                if of_speakers is None
+                else {name: speaker_metrics(figures) for name, figures in of_speakers.items()},
             },
         )
     except OSError as error:
         raise UserError(f"{out}: cannot write the results there: {error}") from None
 
     print_table(result, title, label)
-    print(f"\nwritten: {out}/metrics.json, per_attack.tsv{', det.png' if plot else ''}")
+    files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers), *["det.png"] * plot]
+    print(f"\nwritten: {out}/{', '.join(files)}")
     sys.stdout.flush()
     for text in result.warnings:
         warn(f"{cm_scores}: {text}")
@@ -141,8 +183,8 @@ def evaluate_files(
 def main() -> None:
     parser = make_parser(
         "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised) and DET plot of a countermeasure's scores, pooled "
-        "and for each attack against all bona fide trials. Writes DIR/det.png, DIR/per_attack.tsv and, last, "
-        "DIR/metrics.json; prints a table.",
+        "and for each attack against all bona fide trials. Writes DIR/det.png, DIR/per_attack.tsv, with "
+        "--speakers DIR/per_speaker.tsv and, last, DIR/metrics.json; prints a table.",
         "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --trials data/eval/utt2label \\\n"
         "    --corpus-json data/eval/corpus.json --out exp/NAME/seed1/results/eval exp/NAME/seed1/scores/eval.txt",
     )
@@ -166,12 +208,25 @@ def main() -> None:
         type=Path,
         help="data/<set>/corpus.json, the corpus's name, version and size for tables and plots",
     )
+    parser.add_argument(
+        "--speakers",
+        metavar="UTT2SPEAKER",
+        type=Path,
+        help="data/<set>/utt2speaker: whose each utterance is; then there are figures of each speaker too",
+    )
     parser.add_argument("--title", help="name of the set in the table and the plot; else the score file's name")
     parser.add_argument("--no-plot", action="store_true", help="write no det.png, and remove an older one")
     args = parser.parse_args()
 
     evaluate_files(
-        args.cm_scores, args.out, args.asv_scores, args.trials, args.corpus_json, args.title, plot=not args.no_plot
+        args.cm_scores,
+        args.out,
+        args.asv_scores,
+        args.trials,
+        args.corpus_json,
+        args.title,
+        plot=not args.no_plot,
+        speakers=args.speakers,
     )
 
 

@@ -14,7 +14,7 @@ from utils.cli import UserError, make_parser, run_program
 
 def main() -> int:
     parser = make_parser(
-        "Evaluates EXP/scores/SET.txt (with a DET plot) and EXP/scores/SET_head*.txt of each SET; results go to "
+        "Evaluates EXP/scores/SET.txt (with a DET plot, and by speaker) and EXP/scores/SET_head*.txt; results go to "
         "EXP/results/. As steps/evaluate.py does for a single score file.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
@@ -27,10 +27,20 @@ def main() -> int:
         if not (scores / f"{name}.txt").is_file():
             raise UserError(f"{scores / name}.txt: no such file; run the scoring stage (--stage 4)")
         asv = data / "asv_scores" if (data / "asv_scores").is_file() else None
+        speakers = data / "utt2speaker" if (data / "utt2speaker").is_file() else None
         for path in [scores / f"{name}.txt", *sorted(scores.glob(f"{name}_head?.txt"))]:
             whole = path.stem == name
             results = args.exp_dir / "results" / path.stem
-            evaluate_files(path, results, asv, data / "utt2label", data / "corpus.json", path.stem, plot=whole)
+            evaluate_files(
+                path,
+                results,
+                asv,
+                data / "utt2label",
+                data / "corpus.json",
+                path.stem,
+                plot=whole,
+                speakers=speakers if whole else None,
+            )
             print()
     return 0
 

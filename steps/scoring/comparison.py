@@ -1,11 +1,28 @@
-"""Means and spreads over seeds, and whether two methods differ by more than their seeds do."""
+"""Means and spreads over seeds, and whether a method differs from its baseline by more than chance.
+
+Sources:
+  [Student]      the paired t-test: scipy.stats.ttest_rel, which is the one-sample test of the differences.
+  [Fisher 1935]  R. A. Fisher, "The Design of Experiments", section 21: the exact test by all signs of paired differences.
+  [Holm 1979]    S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statistics 6.
+  [Demsar 2006]  J. Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7: repeated runs are
+                 averaged, since they are not independent of one another, and the averages are tested.
+  [Winkler 2015] A. M. Winkler et al., "Multi-level block permutation", NeuroImage 123: where observations of a block
+                 depend on one another, the signs of whole blocks are flipped.
+"""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+LEVEL = 0.05  # a corrected p below it counts as a difference
+FEWEST = 3  # differences that a test takes
+MOST_FOR_ALL_SIGNS = 16  # differences; above it that many random signs are drawn as 16 have combinations
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -14,70 +31,81 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Another method's figure less the baseline's; below 0 is better for error rates and costs.
+class PairedTest:
+    """Differences, another method's figure less the baseline's, tested against 0; below 0 is better for error rates
+    and costs.
 
-    mean: difference of the means; where both have at least two seeds in common, over these alone;
-    standard_error: of the mean paired difference, None where fewer than two seeds are in common;
-    spread: pooled standard deviation over seeds, None where either has one seed only;
-    seeds: pairs, or where unpaired the lesser number of seeds.
+    count: of the differences; mean: None without any; standard_error: of the mean, None for fewer than 2;
+    interval: 95 % confidence interval of the mean; p_t, p_sign_flip: two-sided; the three are None where `untested`
+    says why there is no test.
     """
 
-    mean: float
+    count: int
+    mean: float | None
     standard_error: float | None
-    spread: float | None
-    seeds: int
-
-    @property
-    def within_spread(self) -> bool | None:
-        """Whether the difference is not above the spread over seeds; None where that is not known."""
-        return None if self.spread is None else abs(self.mean) <= self.spread
+    interval: tuple[float, float] | None
+    p_t: float | None
+    p_sign_flip: float | None
+    untested: str | None
 
 
-def difference(baseline: Mapping[int, float], other: Mapping[int, float]) -> Difference:
-    """Compare figures by seed number; each mapping has at least one."""
-    common = sorted(set(baseline) & set(other))
-    if len(common) >= 2:
-        paired = [other[seed] - baseline[seed] for seed in common]
-        base, against = [baseline[seed] for seed in common], [other[seed] for seed in common]
-        spread = math.sqrt((statistics.variance(base) + statistics.variance(against)) / 2)
-        return Difference(
-            statistics.fmean(paired), statistics.stdev(paired) / math.sqrt(len(common)), spread, len(common)
-        )
-    base, against = list(baseline.values()), list(other.values())
-    spread = None
-    if len(base) > 1 and len(against) > 1:
-        squares = [statistics.variance(values) * (len(values) - 1) for values in (base, against)]
-        spread = math.sqrt(sum(squares) / (len(base) + len(against) - 2))
-    return Difference(statistics.fmean(against) - statistics.fmean(base), None, spread, min(len(base), len(against)))
+def paired_differences(baseline: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
+    """`other` less `baseline` for each seed that both have, by seed."""
+    return [other[seed] - baseline[seed] for seed in sorted(set(baseline) & set(other))]
 
 
-def verdicts(found: Sequence[tuple[str, str, Difference]]) -> list[str]:
-    """Plain sentences on whether differences show over the spread over seeds; equal verdicts share a sentence.
+def paired_test(differences: Sequence[float], unit: str = "common seeds") -> PairedTest:
+    """Student's t-test of `differences` and Fisher's exact test by their signs; `unit` names them in `untested`.
 
-    found: for each figure its name, its spread in words, and its difference.
+    The t-test takes the differences as normal; the sign-flip test [Fisher 1935] takes their signs as random if the
+    methods are alike, and cannot give a p under smallest_sign_flip_p(). Fewer than 3 differences, or equal ones, are
+    not tested.
     """
-    shared: dict[str, list[tuple[str, str]]] = {}
-    for name, spread, one in found:
-        shared.setdefault(_verdict(one), []).append((name, spread))
-    sentences = []
-    for text, whose in shared.items():
-        names = " and ".join(name for name, _ in whose)
-        subject = f"The difference in {names} is" if len(whose) == 1 else f"The differences in {names} are"
-        sentences.append(f"{subject} {text.format(spread='; '.join(spread for _, spread in whose))}.")
-    return sentences
+    count = len(differences)
+    mean, spread = mean_and_spread(differences) if count else (None, None)
+    error = None if spread is None else spread / count**0.5
+    if count < FEWEST:
+        why = f"{count or 'no'} {unit.removesuffix('s') if count == 1 else unit}, and a test takes {FEWEST}"
+        return PairedTest(count, mean, error, None, None, None, why)
+    values = np.asarray(differences, dtype=np.float64)
+    if np.ptp(values) <= 1e-12 * np.abs(values).max():
+        return PairedTest(count, mean, error, None, None, None, "all differences are equal, so that there is no spread")
+    student = stats.ttest_1samp(values, 0.0)
+    low, high = student.confidence_interval(CONFIDENCE)
+    signs = stats.permutation_test(
+        (values,),
+        lambda sample, axis: np.mean(sample, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**MOST_FOR_ALL_SIGNS,
+        rng=np.random.default_rng(0),
+    )
+    return PairedTest(count, mean, error, (float(low), float(high)), float(student.pvalue), float(signs.pvalue), None)
 
 
-def _verdict(found: Difference) -> str:
-    if found.within_spread is None:
-        return "not to be judged: that takes at least 2 seeds of each method"
-    if found.within_spread:
-        return "smaller than the spread over seeds ({spread}): no proven effect"
-    text = "larger than the spread over seeds ({spread})"
-    if found.standard_error is None:
-        return f"{text}, but the methods have fewer than 2 seeds in common"
-    if found.seeds < 3:
-        return f"{text}, but of {found.seeds} pairs of seeds only, too few to rely on"
-    if abs(found.mean) < 2 * found.standard_error:
-        return f"{text}, yet under two standard errors of the paired differences"
-    return f"{text}, over {found.seeds} pairs of seeds"
+def pooled_test(differences_of_networks: Sequence[Sequence[float]]) -> PairedTest:
+    """All networks together: a test of the networks' mean differences, one value for each that has any.
+
+    The seeds of one network are no independent evidence on the method: what a network gains, it gains with every seed.
+    So a network is the unit: the t-test is that of the networks' means [Demsar 2006], and the signs are flipped for
+    all seeds of a network at once [Winkler 2015], which for the mean of means is to flip the means' signs. Each network
+    weighs the same, however many seeds it has. What the networks share otherwise (trials, training data, the order
+    by which a seed shuffles them) stays out of account.
+    """
+    return paired_test([statistics.fmean(values) for values in differences_of_networks if values], "networks")
+
+
+def smallest_sign_flip_p(count: int) -> float:
+    """The least p that the exact two-sided test can give for so many differences: 2 of the 2^count signs."""
+    return min(1.0, 2 / 2**count)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in the order given: the k-th least of m times m - k + 1, never less than
+    that of a lesser one, and 1 at most [Holm 1979]."""
+    corrected = [0.0] * len(p_values)
+    least = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        least = max(least, min(1.0, p_values[i] * (len(p_values) - rank)))
+        corrected[i] = least
+    return corrected

@@ -26,7 +26,12 @@ CONF_SECTIONS = ("frontend", "model", "train")
 
 @dataclass(frozen=True)
 class SetResult:
-    """Figures of one detector on one set. eer, asv_eer, attack_eer: percent; min_tdcf_*: None where not computed."""
+    """Figures of one detector on one set. eer, asv_eer, attack_eer, speaker_miss: percent; min_tdcf_*: None where not
+    computed.
+
+    speaker_miss: bona fide trials rejected at the threshold of the set's EER, of each bona fide speaker, and
+    speaker_trials: how many bona fide trials each has; both empty where the speakers were not known.
+    """
 
     path: Path
     corpus: str
@@ -39,6 +44,8 @@ class SetResult:
     n_spoof: int
     attack_eer: dict[str, float]
     attack_trials: dict[str, int]
+    speaker_miss: dict[str, float]
+    speaker_trials: dict[str, int]
     warnings: list[str]
 
 
@@ -94,6 +101,11 @@ def read_result(path: Path) -> SetResult:
     attacks = values.get("per_attack") if isinstance(values, dict) else None
     if not isinstance(attacks, dict):
         raise UserError(f"{path}: it has no per_attack; run steps/evaluate.py again to make this file")
+    speakers = values.get("per_speaker") or {}
+    if not isinstance(speakers, dict):
+        raise UserError(f"{path}: per_speaker is {speakers!r}; run steps/evaluate.py again to make this file")
+    speaker_trials = {name: number(group, "n_bonafide", (int,)) for name, group in speakers.items()}
+    speaker_trials = {name: count for name, count in speaker_trials.items() if count}
     return SetResult(
         path=path,
         corpus=corpus_label(values.get("corpus")),
@@ -106,6 +118,8 @@ def read_result(path: Path) -> SetResult:
         n_spoof=number(values, "n_spoof", (int,)),
         attack_eer={name: number(group, "eer", (float, int)) for name, group in attacks.items()},
         attack_trials={name: number(group, "n_spoof", (int,)) for name, group in attacks.items()},
+        speaker_miss={name: number(speakers[name], "miss_rate", (float, int)) for name in speaker_trials},
+        speaker_trials=speaker_trials,
         warnings=[str(text) for text in values.get("warnings", [])],
     )
 

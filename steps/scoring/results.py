@@ -3,10 +3,19 @@ experiments are compared, and how a figure over seeds is put in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from steps.scoring.comparison import Difference, difference, mean_and_spread, verdicts
+from steps.scoring.comparison import (
+    LEVEL,
+    PairedTest,
+    holm,
+    mean_and_spread,
+    paired_differences,
+    paired_test,
+    pooled_test,
+)
 from steps.scoring.experiments import Experiment, SetResult, check_same_trials, natural_order
 
 BASELINE = "baseline"
@@ -16,6 +25,7 @@ MEASURES: tuple[tuple[str, str, int], ...] = (  # heading, attribute of SetResul
     ("min t-DCF 2019", "min_tdcf_2019", 4),
     ("min t-DCF 2021", "min_tdcf_2021", 4),
 )
+TESTED = (("EER", "eer", 2), ("min t-DCF 2019", "min_tdcf_2019", 4))
 
 
 @dataclass(frozen=True)
@@ -81,31 +91,131 @@ def not_evaluated_at_all(experiments: Sequence[Experiment]) -> list[str]:
     return [e.name for e in experiments if not any(seed.results for seed in e.seeds)]
 
 
-def comparisons(table: SetTable) -> Iterator[tuple[Experiment | None, Experiment, dict[str, Difference]]]:
-    """Each experiment that is no baseline with its baseline: same network, front end and training set, and the same
-    variant, or else the only baseline there is; None where there is none, or several of other variants. The differences
-    are by SetResult's attribute."""
-    for other, other_results in table.rows:
-        if other.method == BASELINE:
+@dataclass(frozen=True)
+class Pair:
+    """One network, trained by its baseline and by another method; results by seed number."""
+
+    base: Experiment
+    other: Experiment
+    base_results: dict[int, SetResult]
+    other_results: dict[int, SetResult]
+
+
+@dataclass(frozen=True)
+class Family:
+    """All networks compared alike: by the same two recipes, on the same front end and training set. Each once."""
+
+    base: str
+    other: str
+    pairs: list[Pair]
+
+
+@dataclass(frozen=True)
+class MeasureTests:
+    """The tests of one figure within a family.
+
+    attribute: SetResult's; digits: after the point; tests: by network, in the family's order; corrected: the t-tests'
+    p-values corrected for the number of networks tested; pooled: all networks together, None for one network alone.
+    """
+
+    name: str
+    attribute: str
+    digits: int
+    tests: dict[str, PairedTest]
+    corrected: dict[str, float]
+    pooled: PairedTest | None
+
+
+def baseline_of(table: SetTable, other: Experiment) -> tuple[Experiment, dict[int, SetResult]] | None:
+    """The baseline that `other` is to be compared with: same network, front end and training set, and the same variant,
+    or else the only one there is; None where there is none, or several of other variants."""
+    candidates = [
+        (e, results)
+        for e, results in table.rows
+        if e.method == BASELINE and (e.model, e.frontend, e.train_set) == (other.model, other.frontend, other.train_set)
+    ]
+    chosen = [pair for pair in candidates if pair[0].variant == other.variant] or candidates
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def families(table: SetTable) -> list[Family]:
+    found: dict[tuple[str, ...], list[Pair]] = {}
+    for other, results in table.rows:
+        if other.method != BASELINE and (chosen := baseline_of(table, other)) is not None:
+            base, base_results = chosen
+            key = (base.recipe, other.recipe, other.frontend, other.train_set)
+            found.setdefault(key, []).append(Pair(base, other, base_results, results))
+    return [Family(key[0], key[1], pairs) for key, pairs in found.items()]
+
+
+def without_baseline(table: SetTable) -> list[Experiment]:
+    return [e for e, _ in table.rows if e.method != BASELINE and baseline_of(table, e) is None]
+
+
+def differences_of(pair: Pair, attribute: str) -> list[float]:
+    """The method's figure less the baseline's, of each seed that both have."""
+    return paired_differences(by_seed(pair.base_results, attribute), by_seed(pair.other_results, attribute))
+
+
+def significance(family: Family) -> list[MeasureTests]:
+    """The tests of EER and of the paper's t-DCF (2019); a figure that no pair has is left out."""
+    found = []
+    for name, attribute, digits in TESTED:
+        differences = {pair.other.model: differences_of(pair, attribute) for pair in family.pairs}
+        if not any(
+            by_seed(results, attribute) for pair in family.pairs for results in (pair.base_results, pair.other_results)
+        ):
             continue
-        candidates = [
-            (e, results)
-            for e, results in table.rows
-            if e.method == BASELINE
-            and (e.model, e.frontend, e.train_set) == (other.model, other.frontend, other.train_set)
-        ]
-        same_variant = [pair for pair in candidates if pair[0].variant == other.variant]
-        chosen = same_variant or candidates
-        if len(chosen) != 1:
-            yield None, other, {}
-            continue
-        base, base_results = chosen[0]
-        found = {}
-        for _, attribute, _ in MEASURES:
-            ours, theirs = by_seed(other_results, attribute), by_seed(base_results, attribute)
-            if ours and theirs:
-                found[attribute] = difference(theirs, ours)
-        yield base, other, found
+        tests = {model: paired_test(values) for model, values in differences.items()}
+        tested = {model: test.p_t for model, test in tests.items() if test.p_t is not None}
+        found.append(
+            MeasureTests(
+                name,
+                attribute,
+                digits,
+                tests,
+                dict(zip(tested, holm(list(tested.values())))),
+                pooled_test(list(differences.values())) if len(differences) > 1 else None,
+            )
+        )
+    return found
+
+
+def significance_sentences(family: Family) -> list[str]:
+    """For each figure tested, for which networks the method is better, worse, or not to be told apart."""
+    return [" ".join(_verdicts(family, measure)) for measure in significance(family)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _verdict(mean: float, p: float) -> str:
+    if p >= LEVEL:
+        return "not to be told apart from"
+    return "better than" if mean < 0 else "worse than"
+
+
+def _verdicts(family: Family, measure: MeasureTests) -> Iterator[str]:
+    networks: dict[str, list[str]] = {"better than": [], "worse than": [], "not to be told apart from": []}
+    untested: dict[str, list[str]] = {}
+    for model, test in measure.tests.items():
+        if test.untested:
+            untested.setdefault(test.untested, []).append(model)
+        else:
+            networks[_verdict(test.mean, measure.corrected[model])].append(model)
+    told = [f"{verdict} {family.base} for {_listed(models)}" for verdict, models in networks.items() if models]
+    if networks["not to be told apart from"]:
+        told[-1] += f" ({'corrected ' if len(measure.corrected) > 1 else ''}p of the t-test {LEVEL:g} or more)"
+    yield f"{measure.name}: {f'{family.other} is ' + '; '.join(told) if told else 'nothing to test'}."
+    for why, models in untested.items():
+        yield f"Not tested: {_listed(models)} ({why})."
+    if measure.pooled is not None:
+        if measure.pooled.untested:
+            yield f"All networks together: not tested ({measure.pooled.untested})."
+        else:
+            verdict = _verdict(measure.pooled.mean, measure.pooled.p_t)
+            yield f"All networks together: {verdict} {family.base} (p {p_text(measure.pooled.p_t)})."
 
 
 def by_seed(results: dict[int, SetResult], attribute: str) -> dict[int, float]:
@@ -127,24 +237,20 @@ def of_which(e: Experiment) -> str:
     return f" ({', '.join(where)})"
 
 
-def verdict_sentences(found: dict[str, Difference]) -> list[str]:
-    """What the differences of EER and of the t-DCF of the paper (2019) come to."""
-    named = [("EER", "eer", 2, " points"), ("min t-DCF 2019", "min_tdcf_2019", 4, "")]
-    return verdicts(
-        [
-            (
-                name,
-                "" if (spread := found[attribute].spread) is None else f"{spread:.{digits}f}{unit}",
-                found[attribute],
-            )
-            for name, attribute, digits, unit in named
-            if attribute in found
-        ]
-    )
-
-
-def difference_stat(found: Difference | None, digits: int) -> str:
-    if found is None:
+def difference_stat(test: PairedTest, digits: int) -> str:
+    """`mean ± standard error` of the paired differences."""
+    if test.mean is None:
         return "-"
-    mean = f"{found.mean:+.{digits}f}"
-    return mean if found.standard_error is None else f"{mean} ± {found.standard_error:.{digits}f}"
+    mean = f"{test.mean:+.{digits}f}"
+    return mean if test.standard_error is None else f"{mean} ± {test.standard_error:.{digits}f}"
+
+
+def p_text(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def attack_text(name: str, corpus: Mapping[str, Any]) -> str:
+    """`A10 pitch and formant shift by PSOLA` where the corpus says what its attacks are; else `A10`."""
+    words = corpus.get("attacks")
+    said = words.get(name) if isinstance(words, Mapping) else None
+    return f"{name} {said}" if isinstance(said, str) else name

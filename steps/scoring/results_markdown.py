@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from steps.scoring.comparison import Difference, mean_and_spread
-from steps.scoring.experiments import CONF_SECTIONS, Experiment
+from steps.scoring.block_cost import block_multiply_adds
+from steps.scoring.comparison import LEVEL, PairedTest, mean_and_spread, smallest_sign_flip_p
+from steps.scoring.experiments import CONF_SECTIONS, Experiment, SetResult
 from steps.scoring.results import (
     MEASURES,
     NO_BASELINE,
+    Family,
+    MeasureTests,
     SetTable,
+    attack_text,
     by_seed,
     collect,
-    comparisons,
-    difference_stat,
+    families,
     not_evaluated_at_all,
     of_which,
+    p_text,
+    significance,
+    significance_sentences,
     stat,
-    verdict_sentences,
+    without_baseline,
 )
+
+MOST_SPEAKERS = 12  # rows of the table by speaker
 
 PAPER = """\
 ## The paper's figures
@@ -38,6 +47,15 @@ Fake Speech Detection", ICASSP 2023 (arXiv 2303.01211), on the real ASVspoof 201
 | PA | ECANet34 | 0.88 / 0.0255 | 0.70 / 0.0208 |
 | PA | SENet34 | 1.14 / 0.0334 | 0.65 / 0.0174 |
 """
+
+
+SIGNIFICANCE = """\
+Tests: a difference is a method's figure less its baseline's of the same seed, EER in points; below 0 favours the
+method. Trainings of one seed share the detector's initial weights and the order of the utterances, but soon part, so
+that pairing by seed takes out only a part of the chance. The interval is that of the paired t-test, its p is corrected
+(Holm) for the number of networks; the sign-flip test takes all signs of the differences. "All networks" takes each
+network's mean difference as one value, as seeds of one network are no independent evidence. The tests weigh the
+chance of training only: other trials and speakers might decide otherwise.""".splitlines()
 
 
 def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
@@ -113,40 +131,208 @@ def _set_section(table: SetTable) -> list[str]:
         ],
         len(headings),
     )
-    bullets = []
-    for base, other, found in comparisons(table):
-        if base is None:
-            bullets.append(f"- {other.model}, {other.recipe}{of_which(other)}: {NO_BASELINE}.")
-        else:
-            sentences = " ".join([_difference_text(found), *verdict_sentences(found)])
-            bullets.append(f"- {other.model}, {other.recipe} against {base.recipe}{of_which(other)}: {sentences}")
+    bullets = [f"- {e.model}, {e.recipe}{of_which(e)}: {NO_BASELINE}." for e in without_baseline(table)]
     bullets += [f"- {note}" for note in table.notes]
     if bullets:
         lines += [*bullets, ""]
-    if table.heads:
-        count = max(block for _, blocks in table.heads for block in blocks)
-        lines += ["EER % of each block's own classifier (the deepest is the detector's):", ""]
-        lines += _markdown(
-            [*headings, "seeds", *(f"block {k}" for k in range(1, count + 1))],
-            [
-                [*cells(e), str(seeds)]
-                + [stat([r.eer for r in blocks.get(k, {}).values()], seeds, 2) for k in range(1, count + 1)]
-                for e, blocks in table.heads
-                for seeds in [len({seed for results in blocks.values() for seed in results})]
-            ],
-            len(headings),
-        )
-    lines += ["EER % of each attack, against all bona fide trials (mean over seeds):", ""]
+    for family in families(table):
+        lines += _significance_section(family)
+    return [*lines, *_heads_section(table), *_attacks_section(table), *_speakers_section(table)]
+
+
+def _significance_section(family: Family) -> list[str]:
+    """Tests of one family of networks on one set, and what they come to."""
+
+    def row(measure: MeasureTests, who: str, count: str, test: PairedTest, corrected: float | None) -> list[str]:
+        mean = "-" if test.mean is None else f"{test.mean:+.{measure.digits}f}"
+        interval = "-"
+        if test.interval is not None:
+            interval = " to ".join(f"{end:+.{measure.digits}f}" for end in test.interval)
+        p_values = ["-" if p is None else p_text(p) for p in (test.p_t, corrected, test.p_sign_flip)]
+        return [measure.name, who, count, mean, interval, *p_values]
+
+    measures = significance(family)
+    rows = []
+    for measure in measures:
+        for model, test in measure.tests.items():
+            rows.append(row(measure, model, str(test.count), test, measure.corrected.get(model)))
+        if measure.pooled is not None:
+            pairs = sum(test.count for test in measure.tests.values())
+            count = f"{pairs} in {measure.pooled.count} networks"
+            rows.append(row(measure, "all networks", count, measure.pooled, None))
+    lines = [f"#### {family.other} less {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
     lines += _markdown(
-        ["attack", "spoof trials", *(" ".join(cells(e)) for e, _ in table.rows)],
-        [
-            [name, f"{trials:,}"]
-            + [f"{mean_and_spread([r.attack_eer[name] for r in results.values()])[0]:.2f}" for _, results in table.rows]
-            for name, trials in sorted(one.attack_trials.items())
-        ],
-        1,
+        ["figure", "network", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected", "p, sign flip"],
+        rows,
+        2,
     )
+    lines += [f"- {sentence}" for sentence in significance_sentences(family)]
+    tested = [test.count for measure in measures for test in measure.tests.values() if not test.untested]
+    if tested and smallest_sign_flip_p(min(tested)) >= LEVEL:
+        lines.append(
+            f"- The sign-flip test of {min(tested)} pairs cannot give a p under {smallest_sign_flip_p(min(tested)):.3g}, "
+            "so the sentences go by the t-test."
+        )
+    return [*lines, ""]
+
+
+def _heads_section(table: SetTable) -> list[str]:
+    if not table.heads:
+        return []
+    experiments = [e for e, _ in table.heads]
+    whole = {e.name: results for e, results in table.rows}
+    headings, cells = _names(experiments)
+    count = max(block for _, blocks in table.heads for block in blocks)
+    lines = ["#### EER % of each block's own classifier, and of the detector", ""]
+    lines += ["The deepest block's is the detector's at its best epoch; the detector is what is kept in the end.", ""]
+    return lines + _markdown(
+        [*headings, "seeds", *(f"block {k}" for k in range(1, count + 1)), "detector"],
+        [
+            [*cells(e), str(seeds)]
+            + [stat([r.eer for r in blocks.get(k, {}).values()], seeds, 2) for k in range(1, count + 1)]
+            + [stat([r.eer for r in detector.values()], len(detector), 2)]
+            for e, blocks in table.heads
+            for seeds in [len({seed for results in blocks.values() for seed in results})]
+            for detector in [whole.get(e.name, {})]
+        ],
+        len(headings),
+    )
+
+
+def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetTable]) -> list[str]:
+    """Multiply-adds up to each block's score, for the experiments whose heads were evaluated."""
+    with_heads = {e.name for table in tables for e, _ in table.heads}
+    costs = {e.name: cost for e in experiments if e.name in with_heads and (cost := block_multiply_adds(e))}
+    if not costs:
+        return []
+    shown = [e for e in experiments if e.name in costs]
+    headings, cells = _names(shown)
+    count = max(max(cost) for cost in costs.values())
+    lines = [
+        "Multiply-adds up to the score of a block's own classifier, were the network left there, and their share of the",
+        "deepest block's, which is the detector's:",
+        "",
+    ]
+    return lines + _markdown(
+        [*headings, *(f"block {k}" for k in range(1, count + 1))],
+        [
+            cells(e)
+            + [f"{cost[k] / 1e9:.3g} G ({100 * cost[k] / max(cost.values()):.0f} %)" for k in range(1, count + 1)]
+            for e in shown
+            for cost in [costs[e.name]]
+        ],
+        len(headings),
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Results by seed shown in one cell each: one experiment's, or those of a baseline and another method."""
+
+    heading: str
+    results: list[dict[int, SetResult]]
+
+
+def _means(results: dict[int, SetResult], figure: Callable[[SetResult], float | None]) -> float | None:
+    """Mean over the seeds that have the figure; None without any."""
+    values = [value for result in results.values() if (value := figure(result)) is not None]
+    return mean_and_spread(values)[0] if values else None
+
+
+def _row_of_columns(columns: Sequence[_Column], figure: Callable[[SetResult], float | None]) -> list[str]:
+    """One cell for each column, mean over seeds; with several columns one more, the mean over them."""
+    means = [[_means(results, figure) for results in column.results] for column in columns]
+    if len(means) > 1:
+        means.append(
+            [mean_and_spread(values)[0] if None not in values else None for values in map(list, zip(*means))],
+        )
+    return [" / ".join("-" if mean is None else f"{mean:.2f}" for mean in cell) for cell in means]
+
+
+def _column_groups(table: SetTable) -> list[tuple[str, list[_Column]]]:
+    """Columns of compact tables, and what a cell holds: a group for each family, and one of what is in no family."""
+    found = families(table)
+    groups = [
+        (
+            f"`{family.base} / {family.other}`{of_which(family.pairs[0].other) if len(found) > 1 else ''}",
+            [_Column(pair.other.model, [pair.base_results, pair.other_results]) for pair in family.pairs],
+        )
+        for family in found
+    ]
+    compared = {e.name for family in found for pair in family.pairs for e in (pair.base, pair.other)}
+    rest = [(e, results) for e, results in table.rows if e.name not in compared]
+    if rest:
+        _, cells = _names([e for e, _ in table.rows])
+        groups.append(("", [_Column(" ".join(cells(e)), [results]) for e, results in rest]))
+    return groups
+
+
+def _compact_tables(
+    table: SetTable,
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[tuple[Sequence[str], Callable[[SetResult], float | None]]],
+) -> list[str]:
+    """A table for each group of columns that has such figures; rows: the first cells, and the figure that the others
+    show."""
+    lines = [f"#### {title}", ""]
+    for held, columns in _column_groups(table):
+        shown = [results for column in columns for results in column.results]
+        if all(_means(results, figure) is None for results in shown for _, figure in rows):
+            continue
+        lines += [f"Mean over seeds{f'; a cell holds {held}' if held else ''}.", ""]
+        means = ["mean over networks"] if len(columns) > 1 else []
+        lines += _markdown(
+            [*headings, *(column.heading for column in columns), *means],
+            [[*cells, *_row_of_columns(columns, figure)] for cells, figure in rows],
+            1,
+        )
     return lines
+
+
+def _attacks_section(table: SetTable) -> list[str]:
+    one = table.any_result
+    rows = [
+        ([attack_text(name, one.corpus_values), f"{trials:,}"], lambda r, name=name: r.attack_eer[name])
+        for name, trials in sorted(one.attack_trials.items())
+    ]
+    return _compact_tables(
+        table, "EER % of each attack, against all bona fide trials", ["attack", "spoof trials"], rows
+    )
+
+
+def _speakers_section(table: SetTable) -> list[str]:
+    """Nothing where no result knows its speakers. The speakers with the most trials one by one, the others together."""
+    trials: dict[str, int] = {}
+    for _, results in table.rows:
+        for result in results.values():
+            trials = trials or result.speaker_trials
+    if not trials:
+        return []
+
+    def missed(names: Sequence[str]) -> Callable[[SetResult], float | None]:
+        """Share of all these speakers' trials, percent; None where a result lacks one of them."""
+        total = sum(trials[name] for name in names)
+
+        def share(result: SetResult) -> float | None:
+            if any(name not in result.speaker_miss for name in names):
+                return None
+            return sum(trials[name] * result.speaker_miss[name] for name in names) / total
+
+        return share
+
+    def count(names: Sequence[str]) -> str:
+        total = sum(trials[name] for name in names)
+        return f"{total:,} ({100 * total / sum(trials.values()):.0f} %)"
+
+    names = sorted(trials, key=lambda name: (-trials[name], name))
+    few = len(names) <= MOST_SPEAKERS
+    alone, others = (names, []) if few else (names[: MOST_SPEAKERS - 1], names[MOST_SPEAKERS - 1 :])
+    rows = [([name, count([name])], missed([name])) for name in alone]
+    if others:
+        rows.append(([f"{len(others)} others", count(others)], missed(others)))
+    title = "Bona fide trials rejected at the threshold of the set's EER, %, by speaker"
+    return _compact_tables(table, title, ["speaker", "bona fide trials"], rows)
 
 
 def _confs(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
@@ -164,16 +350,6 @@ def _confs(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
     ]
 
 
-def _difference_text(found: dict[str, Difference]) -> str:
-    parts = [
-        f"{heading.removesuffix(' %')} {difference_stat(found[name], digits)}"
-        for heading, name, digits in MEASURES
-        if name in found
-    ]
-    how = "paired by seed, mean ± standard error" if any(d.standard_error is not None for d in found.values()) else ""
-    return "; ".join(parts) + (f" ({how})." if how else ".")
-
-
 def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
     """RESULTS.md. The same experiments give the same text."""
     tables = collect(experiments)
@@ -184,10 +360,11 @@ def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
         lines += ["The mini corpus is a small stand-in: its figures do not stand for the real ASVspoof 2019's.", ""]
     lines += [
         "Each figure is the mean ± sample standard deviation over seeds. The t-DCF columns are the minimum normalised",
-        "t-DCF as ASVspoof 2019 defined it and as ASVspoof 2021 revised it. Differences below 0 favour the method over",
-        "the baseline.",
+        "t-DCF as ASVspoof 2019 defined it and as ASVspoof 2021 revised it.",
         "",
     ]
+    if any(families(table) for table in tables):
+        lines += [*SIGNIFICANCE, ""]
     if command:
         lines += ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""]
     for corpus in corpora:
@@ -210,6 +387,7 @@ def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
         [[*cells(e), *_training_cells(e)] for e in experiments],
         len(headings),
     )
+    lines += _block_cost_section(experiments, tables)
     for title, text in _confs(experiments):
         lines += [
             f"<details><summary>{title}</summary>",

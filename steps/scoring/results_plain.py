@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from steps.scoring.comparison import paired_test
 from steps.scoring.experiments import Experiment
 from steps.scoring.labels import shorten
 from steps.scoring.results import (
@@ -13,12 +14,14 @@ from steps.scoring.results import (
     SetTable,
     by_seed,
     collect,
-    comparisons,
     difference_stat,
+    differences_of,
+    families,
     not_evaluated_at_all,
     of_which,
+    significance_sentences,
     stat,
-    verdict_sentences,
+    without_baseline,
 )
 
 PLAIN_WIDTH = 78
@@ -37,7 +40,8 @@ def _plain_table(table: SetTable) -> list[str]:
     one = table.any_result
     lines = _wrapped(f"{table.set_name}, {table.corpus}: {one.n_bonafide} bona fide, {one.n_spoof} spoof trials")
     lines.append(_plain_row("", "seeds", [heading for heading, _, _ in MEASURES]))
-    differences = {other.name: (base, found) for base, other, found in comparisons(table)}
+    pairs = {pair.other.name: pair for family in families(table) for pair in family.pairs}
+    alone = {e.name for e in without_baseline(table)}
     partial = False
     group = None
     for e, results in table.rows:
@@ -50,24 +54,20 @@ def _plain_table(table: SetTable) -> list[str]:
             partial |= incomplete
             figures.append(stat(values, len(values), digits) + ("*" if incomplete else ""))
         lines.append(_plain_row(e.recipe, str(len(results)), figures))
-        if e.name in differences:
-            base, found = differences[e.name]
-            if base is None:
-                lines += _wrapped(f"({NO_BASELINE})", "  ")
-                continue
-            lines.append(
-                _plain_row(
-                    "difference",
-                    str(found["eer"].seeds),
-                    [difference_stat(found.get(name), digits) for _, name, digits in MEASURES],
-                )
-            )
-            if base.variant != e.variant:
-                lines += _wrapped(f"(against {base.recipe}, the only baseline of this network)", "  ")
-            for sentence in verdict_sentences(found):
-                lines += _wrapped(sentence, "  ")
+        if e.name in alone:
+            lines += _wrapped(f"({NO_BASELINE})", "  ")
+        if e.name in pairs:
+            pair = pairs[e.name]
+            tests = [paired_test(differences_of(pair, name)) for _, name, _ in MEASURES]
+            figures = [difference_stat(test, digits) for test, (_, _, digits) in zip(tests, MEASURES)]
+            lines.append(_plain_row("difference", str(tests[0].count), figures))
+            if pair.base.variant != e.variant:
+                lines += _wrapped(f"(against {pair.base.recipe}, the only baseline of this network)", "  ")
     if partial:
         lines.append("  * not of all seeds: some have no ASV scores")
+    for family in families(table):
+        for sentence in significance_sentences(family):
+            lines += _wrapped(sentence, "  ")
     for note in table.notes:
         lines += _wrapped(note, "  ")
     return lines
@@ -85,11 +85,8 @@ def plain(experiments: Sequence[Experiment]) -> str:
         here = [table for table in tables if table.corpus == corpus]
         for table in here:
             lines += [*_plain_table(table), ""]
-        if any(True for table in here for _ in comparisons(table)):
-            lines += _wrapped(
-                "difference: the method less its baseline; where they have seeds in common, paired by seed, mean ± "
-                "standard error."
-            )
+        if any(families(table) for table in here):
+            lines += _wrapped("difference: the method less its baseline, paired by seed, mean ± standard error.")
             lines.append("")
     for name in not_evaluated_at_all(experiments):
         lines += _wrapped(f"not evaluated on any set: {name}")

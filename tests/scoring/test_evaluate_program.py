@@ -137,6 +137,55 @@ def test_windows_line_ends_and_a_missing_last_newline(run, metrics):
     assert metrics() == before
 
 
+def test_speakers(run, metrics, tmp_path):
+    whose = {utt: "ann" if int(utt[1:]) < 12 else "bob" for utt, *_ in CM}
+    (tmp_path / "utt2speaker").write_text(text_of(whose.items()))
+    done = run(CM, "--speakers", "utt2speaker")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "per_speaker.tsv" in done.stdout
+    heading, *lines = [line.split("\t") for line in (tmp_path / "results/per_speaker.tsv").read_text().splitlines()]
+    assert heading == [
+        "speaker", "n_bonafide", "n_spoof", "miss_rate_percent", "eer_percent", "eer_own_spoof_percent",
+    ]  # fmt: skip
+    assert [line[:3] for line in lines] == [["ann", "12", "22"], ["bob", "8", "8"]]
+    assert lines[1][4:] == ["", ""]  # fewer than 10 bona fide trials
+    threshold = metrics()["eer_threshold"]
+    missed = sum(score <= threshold for utt, _, key, score in CM if key == "bonafide" and whose[utt] == "ann")
+    assert float(lines[0][3]) == pytest.approx(100 * missed / 12)
+    assert metrics()["per_speaker"]["ann"]["miss_rate"] == float(lines[0][3])
+    assert metrics()["per_speaker"]["bob"]["eer"] is None
+    assert run().returncode == 0
+    assert not (tmp_path / "results/per_speaker.tsv").exists()
+    assert metrics()["per_speaker"] is None
+
+
+def test_each_trial_needs_a_speaker(run, tmp_path):
+    (tmp_path / "utt2speaker").write_text(text_of([(utt, "ann") for utt, *_ in CM if utt not in ("s3", "s4")]))
+    done = run(CM, "--speakers", "utt2speaker")
+    assert done.returncode == 1
+    assert "utt2speaker: it has no line of s3 (2 trials lack one)" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_experiment_s_sets_and_heads(tmp_path):
+    for name in ("dev", "eval", "dev2"):
+        data = tmp_path / "data" / name
+        data.mkdir(parents=True)
+        (data / "utt2label").write_text(text_of([(utt, key) for utt, _, key, _ in CM]))
+        (data / "corpus.json").write_text('{"name": "mini corpus"}')
+    (tmp_path / "data/eval/utt2speaker").write_text(text_of([(utt, "ann") for utt, *_ in CM]))
+    (tmp_path / "exp/scores").mkdir(parents=True)
+    for name in ("dev", "eval", "eval_head1", "dev2"):
+        (tmp_path / f"exp/scores/{name}.txt").write_text(text_of(CM))
+    command = [sys.executable, ROOT / "steps/evaluate_experiment.py", "exp", "dev", "eval"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    results = tmp_path / "exp/results"
+    assert sorted(path.name for path in results.iterdir()) == ["dev", "eval", "eval_head1"]
+    assert [path.parent.name for path in results.glob("*/per_speaker.tsv")] == ["eval"]
+    assert sorted(path.parent.name for path in results.glob("*/det.png")) == ["dev", "eval"]
+
+
 def test_no_plot_leaves_no_stale_plot(run, tmp_path):
     assert run(plot=True).returncode == 0
     assert (tmp_path / "results/det.png").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from steps.scoring.comparison import difference, mean_and_spread
+from steps.scoring.block_cost import block_multiply_adds
 from steps.scoring.experiments import natural_order, read_experiments
 from steps.scoring.labels import corpus_label, shorten
 from steps.scoring.results_markdown import markdown
@@ -91,10 +91,11 @@ def test_tables_by_hand(exp):
     spread = math.sqrt(((19.5 - 62 / 3) ** 2 + (21 - 62 / 3) ** 2 + (21.5 - 62 / 3) ** 2) / 2)
     assert row_of(text, "senet34", "self_distill", "1,343,760")[5] == f"20.67 ± {spread:.2f}"
     assert row_of(text, "senet34", "self_distill", "3")[2:] == [
-        "3", "23.67 ± 1.04", "22.67 ± 1.04", "21.67 ± 1.04", "20.67 ± 1.04",
+        "3", "23.67 ± 1.04", "22.67 ± 1.04", "21.67 ± 1.04", "20.67 ± 1.04", "20.67 ± 1.04",
     ]  # fmt: skip
-    assert row_of(text, "A07") == ["A07", "60", "22.00", "21.67"]
-    assert row_of(text, "A08") == ["A08", "40", "20.00", "19.67"]
+    assert "a cell holds `baseline / self_distill`." in text
+    assert row_of(text, "A07") == ["A07", "60", "22.00 / 21.67"]
+    assert row_of(text, "A08") == ["A08", "40", "20.00 / 19.67"]
     assert row_of(text, "senet34", "baseline", "8")[-1] == "fixed 1363.6"
 
 
@@ -122,15 +123,148 @@ def test_the_terminal_s_table(exp):
     # paired by seed: -0.5, -1.0, +0.5
     (row,) = [line for line in text.splitlines() if "difference  " in line]
     assert row.split()[1:5] == ["3", "-0.33", "±", "0.44"]
-    assert "smaller than the spread over seeds (1.02 points; 0.0255): no proven effect." in " ".join(text.split())
+    text = " ".join(text.split())
+    assert "EER: self_distill is not to be told apart from baseline for senet34 (p of the t-test 0.05 or more)." in text
 
 
-def test_a_difference_over_the_spread_is_told_as_such(exp):
-    for method, eers in (("baseline", (20.0, 22.0, 21.0)), ("self_distill", (15.0, 17.5, 16.0))):
-        for seed, eer in enumerate(eers, 1):
-            exp.evaluate(exp.train("senet34", method, seed), eer)
-    text = " ".join(plain(exp.read()).split())
-    assert "are larger than the spread over seeds (1.14 points; 0.0284), over 3 pairs of seeds." in text
+def test_significance_of_one_network(exp):
+    text = markdown(exp.usual().read(), None)
+    # -0.5, -1.0, +0.5: mean -1/3, variance 7/12, t^2 = (1/9) / (7/36) = 4/7, and with 2 degrees of freedom
+    # p = 1 - sqrt(t^2 / (t^2 + 2)) = 1 - sqrt(2/9); |sum| of the signed values is 1 or more for 6 of 8 signs
+    assert row_of(text, "EER", "senet34") == [
+        "EER", "senet34", "3", "-0.33", "-2.23 to +1.56", "0.529", "0.529", "0.750",
+    ]  # fmt: skip
+    assert row_of(text, "min t-DCF 2019", "senet34")[2:4] == ["3", "-0.0083"]
+    assert "all networks |" not in text
+    assert "All networks together" not in text
+    assert "- The sign-flip test of 3 pairs cannot give a p under 0.25, so the sentences go by the t-test." in text
+
+
+GAINS = {"senet9": (-5.0, -6.0, -4.5), "senet18": (4.0, 4.2, 4.1), "senet34": (1.0, -1.0, 0.3), "senet50": (-1.0, -2.0)}
+
+
+def networks(exp, gains, **more):
+    for model, of_seeds in gains.items():
+        for seed, gain in enumerate(of_seeds, 1):
+            exp.evaluate(exp.train(model, "baseline", seed), 20.0 + seed / 10, **more)
+            exp.evaluate(exp.train(model, "self_distill", seed), 20.0 + seed / 10 + gain, **more)
+    return exp.read()
+
+
+def test_what_is_told_of_several_networks_follows_from_their_figures(exp):
+    experiments = networks(exp, GAINS)
+    wanted = (
+        "EER: self_distill is better than baseline for senet9; worse than baseline for senet18; not to be told apart "
+        "from baseline for senet34 (corrected p of the t-test 0.05 or more). Not tested: senet50 (2 common seeds, and "
+        "a test takes 3). All networks together: not to be told apart from baseline (p "
+    )
+    text = markdown(experiments, None)
+    assert f"- {wanted}" in text
+    assert wanted in " ".join(plain(experiments).split())
+    assert row_of(text, "EER", "senet50") == ["EER", "senet50", "2", "-1.50", "-", "-", "-", "-"]
+    pooled = row_of(text, "EER", "all networks")
+    # the mean of -31/6, 4.1, 0.1 and -1.5; the sum of their absolute values by other signs is as far from 0 for 12 of 16
+    assert (pooled[2], pooled[3], pooled[6], pooled[7]) == ("11 in 4 networks", "-0.62", "-", "0.750")
+    corrected = {model: row_of(text, "EER", model)[5:7] for model in ("senet9", "senet18", "senet34")}
+    assert corrected["senet34"][0] == corrected["senet34"][1]
+    assert float(corrected["senet9"][1]) == pytest.approx(2 * float(corrected["senet9"][0]), abs=0.0011)
+
+
+def test_all_networks_together_may_differ(exp):
+    # means -5.25, -4.2 and -4.7: t^2 = 3 (14.15 / 3)^2 / 0.27583 = 241.97, p = 1 - sqrt(241.97 / 243.97)
+    text = markdown(networks(exp, {"senet9": (-5, -5.5), "senet18": (-4, -4.4), "senet34": (-4.5, -4.9)}), None)
+    assert (
+        "- EER: nothing to test. Not tested: senet9, senet18 and senet34 (2 common seeds, and a test takes 3)." in text
+    )
+    assert "All networks together: better than baseline (p 0.004)." in text
+    assert "sign-flip test of" not in text
+
+
+def test_recipes_are_compared_apart(exp):
+    exp.usual()
+    for seed, eer in enumerate((20.0, 22.5, 21.0), 1):
+        exp.evaluate(exp.train("senet34", "self_distill", seed, tag="beta1"), eer)
+    text = markdown(exp.read(), None)
+    assert "#### self_distill less baseline, paired by seed" in text
+    assert "#### self_distill_beta1 less baseline, paired by seed" in text
+    assert "a cell holds `baseline / self_distill_beta1` (f0_subband, trained on train)." in text
+
+
+def test_without_asv_scores_only_the_eer_is_tested(exp):
+    nothing = {"min_tdcf_2019": None, "min_tdcf_2021": None, "asv_eer": None}
+    text = markdown(networks(exp, GAINS, **nothing), None)
+    assert "no ASV scores" in text
+    assert "- EER: " in text
+    assert "- min t-DCF" not in text
+    assert "| min t-DCF 2019 | senet9 |" not in text
+
+
+def test_a_baseline_alone_is_compared_with_nothing(exp):
+    exp.evaluate(exp.train("senet34", "baseline", 1), 20.0)
+    text = markdown(exp.read(), None)
+    assert "Tests:" not in text
+    assert "paired by seed" not in text
+    assert "own classifier" not in text
+    assert "by speaker" not in text
+    assert row_of(text, "A07") == ["A07", "60", "21.00"]
+    assert "| attack | spoof trials | senet34 baseline |" in text
+
+
+def test_attacks_in_words_and_their_mean_over_networks(exp):
+    corpus = {**MINI, "attacks": {"A07": "formant TTS"}}
+    text = markdown(networks(exp, {"senet9": (-5.0,), "senet18": (4.0,)}, corpus=corpus), None)
+    assert "| attack | spoof trials | senet9 | senet18 | mean over networks |" in text
+    assert "| A07 formant TTS | 60 |" in text
+    assert "| A08 | 40 |" in text
+
+
+def speakers(**rates):
+    return {name: {"n_bonafide": count, "n_spoof": 9, "miss_rate": miss} for name, (count, miss) in rates.items()}
+
+
+def test_speakers(exp):
+    for method, studio in (("baseline", (20.0, 30.0)), ("self_distill", (10.0, 20.0))):
+        for seed, miss in enumerate(studio, 1):
+            known = speakers(studio=(300, miss), guest=(65, 40.0), only_spoof=(0, None))
+            exp.evaluate(exp.train("senet34", method, seed), 20.0, per_speaker=known)
+    exp.evaluate(exp.train("senet50", "baseline", 1), 20.0)
+    text = markdown(exp.read(), None)
+    assert row_of(text, "studio", "300 (82 %)") == ["studio", "300 (82 %)", "25.00 / 15.00"]
+    assert row_of(text, "guest", "65 (18 %)")[2] == "40.00 / 40.00"
+    assert "only_spoof" not in text
+    assert text.count("| guest |") == 1  # there is no table of senet50, evaluated without speakers
+
+
+def test_many_speakers_are_summed_up(exp):
+    known = speakers(**{f"s{i:02}": (20 - i, float(i)) for i in range(14)})
+    exp.evaluate(exp.train("senet34", "baseline", 1), 20.0, per_speaker=known)
+    text = markdown(exp.read(), None)
+    assert "| s10 | 10 (5 %) | 10.00 |" in text
+    assert "| s11 |" not in text
+    # 9, 8 and 7 trials
+    assert f"| 3 others | 24 (13 %) | {(9 * 11 + 8 * 12 + 7 * 13) / 24:.2f} |" in text
+
+
+def test_multiply_adds_of_blocks(exp):
+    from steps import nnet, training
+    from steps.nnet.cost import detector_cost
+    from utils.conf import to_dict
+
+    confs = ROOT / "egs/asvspoof2019/la/conf"
+    exp.usual()
+    assert "were the network left there" not in markdown(exp.read(), None)  # confs that no network can be made of
+    model = nnet.load_conf(confs / "model/ecanet9.yaml")
+    train = training.load_conf(confs / "train/self_distill.yaml")
+    for folder in exp.root.glob("*self_distill/seed*"):
+        conf = yaml.safe_load((folder / "conf.yaml").read_text())
+        (folder / "conf.yaml").write_text(yaml.safe_dump({**conf, "model": to_dict(model), "train": to_dict(train)}))
+    (e,) = [e for e in exp.read() if e.method == "self_distill"]
+    costs = block_multiply_adds(e)
+    assert list(costs) == [1, 2, 3, 4]
+    assert costs[4] == detector_cost(nnet.make_detector(model), 600, 45)["multiply_adds"]
+    # the stem's 7x7 on 300 x 23, two 3x3 of 16 channels on 150 x 12 with ECA's kernel, 16 -> 128 and 128 -> 2
+    assert costs[1] == 300 * 23 * 16 * 49 + 2 * 150 * 12 * 16 * 16 * 9 + 16 * 3 + 16 * 128 + 128 * 2
+    assert f"({100 * costs[1] / costs[4]:.0f} %) |" in markdown(exp.read(), None)
 
 
 def test_one_seed_has_no_spread_and_no_verdict(exp):
@@ -140,7 +274,7 @@ def test_one_seed_has_no_spread_and_no_verdict(exp):
     assert row_of(markdown(experiments, None), "ecanet18", "baseline", "1,343,760")[5] == "20.00 (1 seed)"
     text = " ".join(plain(experiments).split())
     assert "20.00 (1 seed)" in text
-    assert "not to be judged: that takes at least 2 seeds of each method" in text
+    assert "EER: nothing to test. Not tested: ecanet18 (1 common seed, and a test takes 3)." in text
 
 
 def test_what_is_missing_is_told(exp):
@@ -236,7 +370,12 @@ def test_folders_are_named_by_training_confs(exp):
         ("train", "own_short", "short", "baseline"),
         ("", "my_own_name", "my_own_name", "baseline"),
     }
-    assert "self_distill_mini_short against baseline_mini_short" in markdown(exp.read(), None)
+    assert "self_distill_mini_short less baseline_mini_short" in markdown(exp.read(), None)
+
+
+def spoil_speakers(path):
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "per_speaker": {"s": {"n_bonafide": 4, "miss_rate": None}}}))
 
 
 @pytest.mark.parametrize(
@@ -247,6 +386,7 @@ def test_folders_are_named_by_training_confs(exp):
         (lambda f: (f / "results/eval/metrics.json").write_text("{"), "cannot be read as JSON"),
         (lambda f: (f / "results/eval/metrics.json").write_text('{"per_attack": {}}'), "eer is None"),
         (lambda f: (f / "results/eval/metrics.json").write_text("{}"), "no per_attack"),
+        (lambda f: spoil_speakers(f / "results/eval/metrics.json"), "miss_rate is None"),
         (lambda f: f.rename(f.parent / "run1"), "no folder seed<N>"),
     ],
 )
@@ -286,26 +426,6 @@ def test_the_program(exp, tmp_path):
     first = (tmp_path / "RESULTS.md").read_bytes()
     assert run().returncode == 0
     assert (tmp_path / "RESULTS.md").read_bytes() == first
-
-
-def test_spread_and_paired_difference_by_hand():
-    assert mean_and_spread([1.0, 2.0, 3.0]) == (2.0, 1.0)
-    assert mean_and_spread([4.0]) == (4.0, None)
-    found = difference({1: 10.0, 2: 12.0, 3: 14.0}, {1: 9.0, 2: 12.0, 3: 10.0})
-    # paired -1, 0, -4: mean -5/3, variance 13/3; variances 4 and 7/3
-    assert found.mean == pytest.approx(-5 / 3)
-    assert found.standard_error == pytest.approx(math.sqrt(13 / 3 / 3))
-    assert found.spread == pytest.approx(math.sqrt((4 + 7 / 3) / 2))
-    assert found.within_spread is True
-    assert found.seeds == 3
-
-
-def test_difference_without_common_seeds_is_unpaired():
-    found = difference({1: 10.0, 2: 12.0}, {3: 5.0, 4: 6.0, 5: 7.0})
-    assert (found.mean, found.standard_error, found.seeds) == (-5.0, None, 2)
-    assert found.spread == pytest.approx(math.sqrt((2 * 1 + 1 * 2) / 3))
-    assert found.within_spread is False
-    assert difference({1: 10.0}, {1: 9.0}).within_spread is None
 
 
 def test_labels():
