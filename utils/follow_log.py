@@ -91,6 +91,15 @@ class Log:
             self.passed_on.append(line.decode(errors="replace"))
 
 
+def distinct_names(paths: list[Path]) -> dict[Path, str]:
+    """What tells each path from the others: its parts that are not the same in all, or its last part."""
+    same = set.intersection(*(set(enumerate(path.parts)) for path in paths)) if paths else set()
+    return {
+        path: "/".join(part for i, part in enumerate(path.parts) if (i, part) not in same) or path.name
+        for path in paths
+    }
+
+
 class Follower:
     """Follows the logs that match the patterns, those that come to be later too."""
 
@@ -113,9 +122,10 @@ class Follower:
         for path in self.paths():
             self.logs.setdefault(path, Log(path))
         lines = []
+        names = distinct_names(list(self.logs))
         for log in self.logs.values():
             log.read()
-            prefix = f"{log.path.name}: " if len(self.logs) > 1 else ""
+            prefix = f"{names[log.path]}: " if len(self.logs) > 1 else ""
             lines += [prefix + line for line in log.passed_on]
             log.passed_on = []
         return lines

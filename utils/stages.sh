@@ -68,6 +68,17 @@ all_up_to_date() { # are all files of the list $1 there, and newer than each of 
   for output in $1; do up_to_date "$output" "${@:2}" || return 1; done
 }
 
+least() { printf '%s\n' "$@" | sort -n | head -n 1; }
+most() { printf '%s\n' "$@" | sort -n | tail -n 1; }
+
+ranges_of() { # whole numbers -> the ranges that they make up, as job arrays want them: 1 2 3 7 -> 1:3 7:7
+  printf '%s\n' "$@" | sort -nu | awk '
+    NR == 1 { first = last = $1; next }
+    $1 == last + 1 { last = $1; next }
+    { print first ":" last; first = last = $1 }
+    END { if (NR) print first ":" last }'
+}
+
 name_of() { # the name of a conf: its file's, without folder and .yaml
   basename "$1" .yaml
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.follow_log import MOST_WARNINGS, Follower
+from utils.follow_log import MOST_WARNINGS, Follower, distinct_names
 
 
 def write(path: Path, text: str, mode: str = "a") -> None:
@@ -53,6 +53,13 @@ def test_what_a_former_run_left_does_not_count(tmp_path):
     write(old, "# Started at 3\nprogress 2/4 utterances\n", "w")
     follower.look()
     assert follower.progress()[:2] == (2, 4)
+
+
+def test_logs_of_one_name_are_told_apart_by_their_folders():
+    paths = [Path("exp/a/seed1/log/train.log"), Path("exp/a/seed2/log/train.log")]
+    assert list(distinct_names(paths).values()) == ["seed1", "seed2"]
+    assert distinct_names([Path("log/x.1.log"), Path("log/x.2.log")])[Path("log/x.2.log")] == "x.2.log"
+    assert distinct_names([Path("log/x.1.log")]) == {Path("log/x.1.log"): "x.1.log"}
 
 
 def test_lines_that_are_passed_on(tmp_path):

@@ -1,0 +1,34 @@
+"""utils/stages.sh: what recipes share."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def in_recipe(script: str) -> list[str]:
+    prelude = f"stage=0 stop_stage=5 caller_dir=$PWD; set -euo pipefail; . {ROOT}/utils/stages.sh; "
+    done = subprocess.run(["bash", "-c", prelude + script], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ranges"),
+    [
+        ("1 2 3", ["1:3"]),
+        ("7", ["7:7"]),
+        ("3 1 2 9 7 8 2", ["1:3", "7:9"]),
+        ("9 10 11", ["9:11"]),
+        ("2 4", ["2:2", "4:4"]),
+    ],
+)
+def test_numbers_become_the_ranges_of_job_arrays(numbers, ranges):
+    assert in_recipe(f"ranges_of {numbers}") == ranges
+
+
+def test_least_and_most_are_numeric():
+    assert in_recipe("least 10 9; most 10 9") == ["9", "10"]
