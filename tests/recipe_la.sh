@@ -23,7 +23,7 @@ for method in baseline_debug self_distill_debug; do
   for seed in 1 2; do
     dir=$exp/train_f0_subband_ecanet9_$method/seed$seed
     for file in final.pt conf.yaml detector.json curves.png epochs.tsv scores/eval.txt results/eval/metrics.json \
-      results/eval/per_attack.tsv results/eval/det.png results/dev/metrics.json; do
+      results/eval/per_attack.tsv results/eval/per_speaker.tsv results/eval/det.png results/dev/metrics.json; do
       [ -s "$dir/$file" ] || die "$dir/$file is missing or empty"
     done
     compgen -G "$dir/tensorboard/events*" >/dev/null || die "$dir/tensorboard has no events"
@@ -35,6 +35,9 @@ grep -q "mini corpus" "$exp/RESULTS.md" || die "$exp/RESULTS.md does not name th
 for set in train dev eval; do
   "$root/utils/validate_data_dir.sh" --no-text --no-spk-sort --no-feats "$work/data-tiny/$set" || die "data dir $set"
 done
+
+# What is not the synthesis tells little: duration, level, silences, outer bands. On so few files the EER is coarse.
+"$root/local/mini_corpus/leak_test.py" --at-least 25 "$work/data-tiny/mini_corpus_tiny/LA"
 
 checksums() { (cd "$work" && find data-tiny feats-tiny exp-tiny -type f ! -name '*.log' ! -name '*.json.*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
 checksums > "$work/before.sums"

@@ -2,7 +2,9 @@
 
 What stands where: conf.py reads conf/mini_corpus/*.yaml; debian.py and python_packages.py fetch; speech.py turns a
 package's files into utterances; copy_attacks.py and tts_attacks.py spoof them; chain.py is the channel that every
-file of both classes goes through; asv.py verifies speakers; build.py plans the corpus and makes it.
+file of both classes goes through; asv.py verifies speakers; planning.py plans the corpus; build.py makes it; writers.py
+writes its lists. added_speech.py brings the user's own speech in; losses.py tells what could not be had; frozen.py says
+whether the audio is the version's, compare.py how far two builds are apart.
 """
 
-VERSION = "0"  # results name it: raise it with every change that changes a built corpus
+VERSION = "1"  # results name it: raise it with every change that changes a built corpus

@@ -28,12 +28,12 @@ class Attack:
     """A copy attack: `function(speech, rng, **drawn)` -> speech, as long (float64, 16 kHz, shape (samples,)).
     A TTS attack: `function(texts, language, rng, **drawn)` -> for each text its speech (16 kHz, any level).
 
-    `needs` is its group of requirements-mini.txt, None for what the toolkit has anyway.
+    `needs` are its groups of requirements-mini.txt, none for what the toolkit has anyway.
     """
 
     function: Callable
     speaks: bool
-    needs: str | None
+    needs: tuple[str, ...]
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """What the conf may set: the function's keyword-only parameters."""
@@ -44,8 +44,8 @@ class Attack:
 _ATTACKS: dict[str, Attack] = {}
 
 
-def copy_attack(needs: str | None = None) -> Callable[[Callable], Callable]:
-    """Registers an attack that changes a given utterance."""
+def copy_attack(*needs: str) -> Callable[[Callable], Callable]:
+    """Registers an attack that changes a given utterance, and the groups of packages that it needs."""
 
     def register(function: Callable) -> Callable:
         _ATTACKS[function.__name__] = Attack(function, speaks=False, needs=needs)
@@ -54,8 +54,8 @@ def copy_attack(needs: str | None = None) -> Callable[[Callable], Callable]:
     return register
 
 
-def tts_attack(needs: str | None = None) -> Callable[[Callable], Callable]:
-    """Registers an attack that speaks given texts."""
+def tts_attack(*needs: str) -> Callable[[Callable], Callable]:
+    """Registers an attack that speaks given texts, and the groups of packages that it needs."""
 
     def register(function: Callable) -> Callable:
         _ATTACKS[function.__name__] = Attack(function, speaks=True, needs=needs)
@@ -66,7 +66,7 @@ def tts_attack(needs: str | None = None) -> Callable[[Callable], Callable]:
 
 def attacks_by_method() -> dict[str, Attack]:
     """Every attack, by its function's name."""
-    from local.mini_corpus import copy_attacks, tts_attacks  # noqa: F401  (they register on import)
+    from local.mini_corpus import copy_attacks, neural_tts, tts_attacks  # noqa: F401  (they register on import)
 
     return _ATTACKS
 

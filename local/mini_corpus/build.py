@@ -19,7 +19,7 @@ import signal
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,20 +31,21 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from local.mini_corpus import VERSION
-from local.mini_corpus.asv import SpeakerVerifier, embed
+from local.mini_corpus import VERSION, frozen
+from local.mini_corpus.added_speech import AddedFolder, AddedSpeaker, entries, join_added, speakers_of, with_utterances
+from local.mini_corpus.asv import embed
 from local.mini_corpus.attack import RATE, Unusable, die_with_parent, in_fresh_process
 from local.mini_corpus.chain import rng_of, through_chain
-from local.mini_corpus.conf import LISTS, SPLITS, AttackEntry, MiniCorpusConf, split_of
+from local.mini_corpus.conf import SPLITS, AttackEntry, MiniCorpusConf
 from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissing
+from local.mini_corpus.losses import Losses
+from local.mini_corpus.planning import BONAFIDE, Utterance, flac_path, plan
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
-from local.mini_corpus.speech import active_level, join_items, prepare_item, read_file, read_prompts
+from local.mini_corpus.speech import Joined, active_level, join_items, prepare_item, read_file, read_prompts
+from local.mini_corpus.writers import write_asv, write_manifest, write_protocols
 from utils.cli import ProgressLog, UserError, warn
-from utils.files import aside, read_json, sha256_of, write_aside, write_json, write_lines
+from utils.files import aside, read_json, sha256_of, write_aside, write_json
 
-BONAFIDE = "-"  # the attack column of bona fide lines
-_LETTER = {"train": "T", "dev": "D", "eval": "E"}
-_SUFFIX = {"train": "trn", "dev": "trl", "eval": "trl", "eval_known": "trl"}
 _LONGEST_PROMPT = 10  # words: a TTS utterance takes 3.5 s at most
 _SKIPPED_AT_MOST = 0.1  # of an attack's utterances
 
@@ -59,43 +60,22 @@ class Sources:
     lost: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Utterance:
-    """One file to make."""
-
-    name: str  # LA_T_1234567
-    split: str  # whose audio folder it is in
-    trial_of: str  # the list, or "" for an enrolment utterance
-    speaker: str  # LA_0001: who speaks, or who the attack claims to be
-    attack: str  # A02, or BONAFIDE
-    source: str  # bona fide speaker (as named in the conf) that it is or copies, "" for TTS
-    number: int  # of that speaker's joined utterances; TTS: of the attack's utterances in its list
-
-    @property
-    def key(self) -> str:
-        return "bonafide" if self.attack == BONAFIDE else "spoof"
-
-
 # ---------------------------------------------------------------- what can be had
 
 
-def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path) -> Sources:
-    """Fetch every package that the conf names. What cannot be had is left out with one line; UserError if the rest is
-    no corpus: a split without speakers, fewer than two attacks, or none to train on."""
+def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: Collection[str] = ()) -> Sources:
+    """Fetch every package that the conf names. What cannot be had is left out with one line for each reason; UserError
+    if the rest is no corpus: a split without speakers (but those in `added_to` have others), fewer than two attacks, or
+    none to train on."""
     debian, python = DebianPackages(downloads), PythonPackages(downloads, requirements)
     packages: dict[str, DebianPackage] = {}
-    lost: list[str] = []
-
-    def lose(what: str, why: object) -> None:
-        lost.append(what)
-        warn(f"left out: {what}: {why}")
-
+    lose = Losses()
     used = {s.package for named in conf.speakers.values() for s in named.values()}
     used |= {conf.prompts[language].package for entry in conf.attacks.values() for language in entry.languages}
     reasons: dict[str, str] = {}
     for name in sorted(used):
         try:
-            packages[name] = debian.get(name, conf.packages[name])
+            packages[name] = debian.get(name, conf.packages[name].version)
         except PackageMissing as missing:
             reasons[name] = str(missing)
     speakers: dict[str, dict] = {split: {} for split in SPLITS}
@@ -116,16 +96,17 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path) -> Sources
         if entry.languages and not languages:
             lose(f"attack {name} ({entry.what})", "it has no prompts left")
             continue
-        group = entry.attack.needs
-        if group is not None:
+        for group in entry.attack.needs:
             try:
                 if group not in paths and group not in reasons:
                     paths[group] = str(python.get(group))
             except GroupMissing as missing:
                 reasons[group] = str(missing)
-            if group not in paths:
-                lose(f"attack {name} ({entry.what})", reasons[group])
-                continue
+        lacking = [group for group in entry.attack.needs if group not in paths]
+        if lacking:
+            lose(f"attack {name} ({entry.what})", reasons[lacking[0]])
+            continue
+        if entry.attack.needs:
             try:
                 in_fresh_process(_try_attack, entry, languages, tuple(paths.values()))
             except (Unusable, ImportError, OSError, RuntimeError) as failure:
@@ -133,11 +114,13 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path) -> Sources
                 continue
         attacks[name] = dataclasses.replace(entry, languages=languages)
 
-    empty = [split for split in SPLITS if not speakers[split]]
+    lost = lose.tell()
+    empty = [split for split in SPLITS if not speakers[split] and split not in added_to]
     if empty:
         raise UserError(
             f"no bona fide speech for {', '.join(empty)}: the Debian packages {', '.join(sorted(used))} are needed. "
-            f"Mend the network or apt's sources, or lay their .deb files into {debian.folder}"
+            f"Mend the network or apt's sources, or lay their .deb files into {debian.folder}, or give speech of your "
+            "own with --bonafide-dir DIR:SPLIT"
         )
     in_training = [name for name, entry in attacks.items() if entry.utterances.train]
     if len(attacks) < 2 or not in_training:
@@ -149,7 +132,7 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path) -> Sources
         packages,
         dataclasses.replace(conf, speakers=speakers, attacks=attacks),
         tuple(paths.values()),
-        tuple(lost),
+        lost,
     )
 
 
@@ -170,7 +153,7 @@ def _try_attack(entry: AttackEntry, languages: Sequence[str], python_paths: Sequ
 
 def speaker_files(folder: Path, speaker) -> list[Path]:
     """A speaker's files, sorted, less those that hold no speech."""
-    files = sorted(path for path in folder.glob(speaker.files) if path.is_file())
+    files = sorted({path for glob in speaker.globs for path in folder.glob(glob) if path.is_file()})
     return [
         path
         for path in files
@@ -188,7 +171,9 @@ def join_speaker(name: str, speaker, folder: Path, out: Path, seed: int, conf: M
         return len(read_json(index)["ends"])
     files = speaker_files(folder, speaker)
     if not files:
-        raise UserError(f"{folder}: no file matches {speaker.files} (speaker {name}); does another version have it?")
+        raise UserError(
+            f"{folder}: no file matches {' '.join(speaker.globs)} (speaker {name}); does another version have it?"
+        )
     rng = rng_of(seed, f"join:{name}")
 
     def items() -> Iterable[tuple[str, np.ndarray]]:
@@ -204,66 +189,29 @@ def join_speaker(name: str, speaker, folder: Path, out: Path, seed: int, conf: M
         if len(made) == speaker.utterances:
             break
     if not made:
-        raise UserError(f"{folder}: {speaker.files} holds too little speech for one utterance (speaker {name})")
-    with write_aside(out.with_suffix(".npy"), "wb") as handle:
-        np.save(handle, np.concatenate([j.speech for j in made]).astype(np.float32))
-    ends = np.cumsum([len(j.speech) for j in made]).tolist()
-    write_json(index, {"ends": ends, "items": [list(j.items) for j in made]})
+        raise UserError(
+            f"{folder}: {' '.join(speaker.globs)} holds too little speech for one utterance (speaker {name})"
+        )
+    _write_joined(out, made)
     return len(made)
 
 
-# ---------------------------------------------------------------- the plan
+def _write_joined(out: Path, made: Sequence[Joined], **more: str) -> None:
+    if made:
+        with write_aside(out.with_suffix(".npy"), "wb") as handle:
+            np.save(handle, np.concatenate([j.speech for j in made]).astype(np.float32))
+    ends = np.cumsum([len(j.speech) for j in made]).tolist()
+    write_json(out.with_suffix(".json"), {"ends": ends, "items": [list(j.items) for j in made], **more})
 
 
-def _even_share(count: int, sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
-    """`count` split over groups in proportion to their sizes, none given more than it has."""
-    total = sum(sizes)
-    count = min(count, total)
-    exact = [count * size / total for size in sizes]
-    share = [int(e) for e in exact]
-    order = sorted(range(len(sizes)), key=lambda i: (share[i] - exact[i], rng.random()))
-    for i in order[: count - sum(share)]:
-        share[i] += 1
-    return share
-
-
-def plan(conf: MiniCorpusConf, available: dict[str, int], seed: int) -> list[Utterance]:
-    """Every utterance of the corpus. `available`: how many joined utterances each bona fide speaker has.
-
-    Copy attacks take about the same part of every speaker's utterances and claim to be that speaker; what a TTS
-    attack says claims the split's speakers in turn. Names are drawn, so that they tell neither class nor order.
-    """
-    numbers = {name: f"LA_{n:04d}" for n, name in enumerate((s for sp in SPLITS for s in conf.speakers[sp]), 1)}
-    drafts: list[Utterance] = []
-    trials: dict[str, dict[str, list[int]]] = {split: {} for split in SPLITS}  # bona fide, by split and speaker
-    for split in SPLITS:
-        for name in conf.speakers[split]:
-            # a speaker with hardly any utterances keeps at least one trial
-            enrolment = 0 if split == "train" else min(conf.verification.enrolment_utterances, available[name] - 1)
-            trials[split][name] = list(range(enrolment, available[name]))
-            for number in range(available[name]):
-                trial_of = "" if number < enrolment else split
-                drafts.append(Utterance("", split, trial_of, numbers[name], BONAFIDE, name, number))
-    for attack, entry in conf.attacks.items():
-        for listed in LISTS:
-            split, count = split_of(listed), getattr(entry.utterances, listed)
-            rng = rng_of(seed, f"plan:{attack}:{listed}")
-            names = list(trials[split])
-            if entry.attack.speaks:
-                drafts += [
-                    Utterance("", split, listed, numbers[names[i % len(names)]], attack, "", i) for i in range(count)
-                ]
-                continue
-            shares = _even_share(count, [len(trials[split][name]) for name in names], rng)
-            for name, share in zip(names, shares):
-                chosen = rng.permutation(trials[split][name])[:share]
-                drafts += [Utterance("", split, listed, numbers[name], attack, name, int(n)) for n in sorted(chosen)]
-    named = []
-    for split in SPLITS:
-        here = [draft for draft in drafts if draft.split == split]
-        drawn = rng_of(seed, f"names:{split}").choice(9_000_000, size=len(here), replace=False) + 1_000_000
-        named += [dataclasses.replace(d, name=f"LA_{_LETTER[split]}_{n}") for d, n in zip(here, drawn)]
-    return sorted(named, key=lambda utterance: utterance.name)
+def join_added_speaker(speaker: AddedSpeaker, out: Path, seed: int, conf: MiniCorpusConf) -> int:
+    """As join_speaker, for a speaker of an added folder; 0 where there is too little speech."""
+    index = out.with_suffix(".json")
+    if index.exists():
+        return len(read_json(index)["ends"])
+    made = join_added(speaker, seed, conf.utterance)
+    _write_joined(out, made, added=f"added {speaker.folder.name}")
+    return len(made)
 
 
 # ---------------------------------------------------------------- one file
@@ -287,10 +235,6 @@ class Workshop:
         return self.building / "work" / "rows" / f"{utterance.name}.json"
 
 
-def flac_path(la: Path, split: str, name: str) -> Path:
-    return la / f"ASVspoof2019_LA_{split}" / "flac" / f"{name}.flac"
-
-
 _workshop: Workshop | None = None  # of a worker process
 
 
@@ -312,8 +256,11 @@ def _bonafide_speech(shop: Workshop, name: str, number: int) -> tuple[np.ndarray
     """A joined utterance, and its package and files."""
     speech, index = _joined(str(shop.building / "work"), name)
     start = index["ends"][number - 1] if number else 0
-    speaker = next(named[name] for named in shop.conf.speakers.values() if name in named)
-    source = f"{shop.package_names[speaker.package]}: {' '.join(index['items'][number])}"
+    origin = index.get("added")
+    if origin is None:
+        speaker = next(named[name] for named in shop.conf.speakers.values() if name in named)
+        origin = shop.package_names[speaker.package]
+    source = f"{origin}: {' '.join(index['items'][number])}"
     return np.array(speech[start : index["ends"][number]], np.float64), source
 
 
@@ -430,6 +377,10 @@ def _join_task(task: tuple) -> int:
     return join_speaker(*task)
 
 
+def _join_added_task(task: tuple) -> int:
+    return join_added_speaker(*task)
+
+
 # ---------------------------------------------------------------- the whole
 
 
@@ -489,10 +440,18 @@ def what_is_there(out: Path) -> dict[str, Any] | None:
     return read_json(la / "corpus.json")
 
 
-def build(conf: MiniCorpusConf, seed: int, downloads: Path, out: Path, requirements: Path, jobs: int) -> None:
+def build(
+    conf: MiniCorpusConf,
+    seed: int,
+    downloads: Path,
+    out: Path,
+    requirements: Path,
+    jobs: int,
+    added: Sequence[AddedFolder] = (),
+) -> None:
     """Build OUT/LA, or go on with it where an interrupted run stopped; say so and return if it is there."""
     with _locked(out / ".LA.lock"):
-        _build(conf, seed, downloads, out, requirements, jobs)
+        _build(conf, seed, downloads, out, requirements, jobs, added)
 
 
 @contextlib.contextmanager
@@ -508,23 +467,35 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(conf: MiniCorpusConf, seed: int, downloads: Path, out: Path, requirements: Path, jobs: int) -> None:
+def _build(
+    conf: MiniCorpusConf,
+    seed: int,
+    downloads: Path,
+    out: Path,
+    requirements: Path,
+    jobs: int,
+    added: Sequence[AddedFolder],
+) -> None:
     wanted = {"name": "mini corpus", "version": VERSION, "size": conf.size, "seed": seed, "recipe": "LA"}
     wanted["conf"] = fingerprint(conf)
+    wanted["additions"] = "; ".join(map(str, added)) or "none"
     there = what_is_there(out)
     if there is not None:
+        there = {"additions": "none", **there}
         other = [f"{key} {there.get(key)} instead of {wanted[key]}" for key in wanted if there.get(key) != wanted[key]]
         if other:
             raise UserError(
                 f"{out / 'LA'}: holds another corpus ({', '.join(other)}); remove it, or give another folder"
             )
-        lacking = f" ({there['incomplete']}; remove it to build it anew)" if there.get("incomplete") else ""
+        lacking = "; ".join(there[key] for key in ("incomplete", "other_sources") if there.get(key))
+        lacking = f" ({lacking}; remove it to build it anew)" if lacking else ""
         print(f"{out / 'LA'}: the mini corpus, version {VERSION}, size {conf.size}, seed {seed}, is there{lacking}")
         return
 
     began = time.monotonic()
+    added_speakers = speakers_of(added)
     with _locked(downloads / ".mini_corpus.lock"):
-        sources = gather(conf, downloads, requirements)
+        sources = gather(conf, downloads, requirements, {speaker.split for speaker in added_speakers})
     building = out / ".LA.building"
     made_from = {
         "corpus": wanted,
@@ -558,7 +529,13 @@ def _build(conf: MiniCorpusConf, seed: int, downloads: Path, out: Path, requirem
             for name, speaker in named
         ]
         counts = crew.run(_join_task, tasks, "speakers", "joining bona fide speech")
-        utterances = plan(conf, {name: count for (name, _), count in zip(named, counts)}, seed)
+        available = {name: count for (name, _), count in zip(named, counts)}
+        if added_speakers:
+            tasks = [(speaker, building / "work" / "joined" / speaker.key, seed, conf) for speaker in added_speakers]
+            counts = crew.run(_join_added_task, tasks, "speakers", "joining added speech")
+            available.update((speaker.key, count) for speaker, count in zip(added_speakers, counts))
+            added_speakers = with_utterances(added_speakers, counts)
+        utterances = plan(conf, available, seed, {speaker.key: speaker.split for speaker in added_speakers})
         crew.run(make_utterance, utterances, "utterances", "making the corpus", chunk=4)
         rows = {utterance.name: read_json(shop.row(utterance)) for utterance in utterances}
         _tell_skipped(utterances, rows)
@@ -567,28 +544,38 @@ def _build(conf: MiniCorpusConf, seed: int, downloads: Path, out: Path, requirem
         embeddings = crew.run(_embed_task, files, "files", "speaker embeddings", chunk=16)
 
     la = building / "LA"
-    _write_protocols(la, made)
-    _write_asv(la, made, dict(zip((u.name for u in made), embeddings)), conf, seed)
-    _write_manifest(la / "manifest.tsv", made, rows)
-    incomplete = {"incomplete": f"incomplete: without {'; '.join(sources.lost)}"} if sources.lost else {}
-    write_json(
-        la / "corpus.json",
-        {
-            **wanted,
-            **incomplete,
-            "sources": sorted(shop.package_names.values()),
-            "attacks": {name: entry.what for name, entry in conf.attacks.items()},
-        },
-    )
+    write_protocols(la, made)
+    write_asv(la, made, dict(zip((u.name for u in made), embeddings)), conf, seed)
+    write_manifest(la / "manifest.tsv", made, rows)
+    told = {"incomplete": f"incomplete: without {'; '.join(sources.lost)}"} if sources.lost else {}
+    others = [package.instead() for package in sources.packages.values() if package.instead()]
+    if others:
+        told["other_sources"] = f"other sources: {', '.join(sorted(others))}"
+    corpus = {
+        **wanted,
+        **told,
+        "sources": sorted(shop.package_names.values()),
+        "attacks": {name: entry.what for name, entry in conf.attacks.items()},
+    }
+    checksums = [(utterance, rows[utterance.name]["sha256"]) for utterance in made]
+    corpus["audio_digest"] = frozen.audio_digest((utterance.name, sha256) for utterance, sha256 in checksums)
+    if added:
+        keys = {speaker.key for speaker in added_speakers}
+        corpus["added"] = entries(added, available, added_speakers)
+        corpus["audio_digest_less_added"] = frozen.audio_digest(
+            (utterance.name, sha256) for utterance, sha256 in checksums if utterance.source not in keys
+        )
+    write_json(la / "corpus.json", corpus)
     la.replace(out / "LA")
     shutil.rmtree(building)
     seconds = sum(rows[utterance.name]["samples"] for utterance in made) / RATE
     print(
         f"{out / 'LA'}: mini corpus version {VERSION}, size {conf.size}, seed {seed}: {len(made)} utterances, "
         f"{seconds / 60:.0f} min of speech, made in {time.monotonic() - began:.0f} s"
-        + (f"; {incomplete['incomplete']}" if incomplete else ""),
+        + "".join(f"; {text}" for text in told.values()),
         flush=True,
     )
+    print(f"{out / 'LA'}: {frozen.verdict(corpus, frozen.read_known())}", flush=True)
 
 
 def _tell_skipped(utterances: Sequence[Utterance], rows: dict[str, dict]) -> None:
@@ -603,90 +590,3 @@ def _tell_skipped(utterances: Sequence[Utterance], rows: dict[str, dict]) -> Non
         if count > _SKIPPED_AT_MOST * planned[attack]:
             raise UserError(f"{text}; its package does not work here as it should")
         warn(text)
-
-
-def _lists(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
-    """List -> its trials. eval_known has the bona fide trials of eval."""
-    return {
-        listed: [
-            u
-            for u in utterances
-            if u.trial_of == listed or (listed == "eval_known" and u.trial_of == "eval" and u.attack == BONAFIDE)
-        ]
-        for listed in LISTS
-    }
-
-
-def _write_protocols(la: Path, utterances: Sequence[Utterance]) -> None:
-    folder = la / "ASVspoof2019_LA_cm_protocols"
-    for listed, trials in _lists(utterances).items():
-        write_lines(
-            folder / f"ASVspoof2019.LA.cm.{listed}.{_SUFFIX[listed]}.txt",
-            (f"{u.speaker} {u.name} - {u.attack} {u.key}" for u in trials),
-        )
-
-
-def asv_trials(trials: Sequence[Utterance], models: Sequence[str], conf: MiniCorpusConf, seed: int) -> list[tuple]:
-    """(utterance, claimed speaker, key): each spoof claims its speaker; each bona fide its own, and some others."""
-    listed = []
-    for u in trials:
-        if u.attack != BONAFIDE:
-            listed.append((u, u.speaker, "spoof"))
-            continue
-        listed.append((u, u.speaker, "target"))
-        others = [model for model in models if model != u.speaker]
-        chosen = rng_of(seed, f"claims:{u.name}").permutation(others)[: conf.verification.non_target_models]
-        listed += [(u, str(model), "nontarget") for model in sorted(chosen)]
-    return listed
-
-
-def _write_asv(la: Path, utterances: Sequence[Utterance], embeddings: dict, conf: MiniCorpusConf, seed: int) -> None:
-    training = [u for u in utterances if u.split == "train" and u.attack == BONAFIDE]
-    verifier = SpeakerVerifier.train(np.stack([embeddings[u.name] for u in training]), [u.speaker for u in training])
-    lists = _lists(utterances)
-    for listed in ("dev", "eval", "eval_known"):
-        enrolment: dict[str, list[str]] = defaultdict(list)
-        for u in utterances:
-            if u.split == split_of(listed) and not u.trial_of:
-                enrolment[u.speaker].append(u.name)
-        trials = [
-            trial for trial in asv_trials(lists[listed], sorted(enrolment), conf, seed) if trial[1] in enrolment
-        ]  # a speaker with one utterance only cannot be enrolled
-        scores: dict[tuple[str, str], float] = {}
-        for model, files in enrolment.items():
-            claims = [u.name for u, claimed, _ in trials if claimed == model]
-            if claims:
-                scored = verifier.score(
-                    np.stack([embeddings[name] for name in files]), np.stack([embeddings[name] for name in claims])
-                )
-                scores.update({(name, model): score for name, score in zip(claims, scored)})
-        write_lines(
-            la / "ASVspoof2019_LA_asv_scores" / f"ASVspoof2019.LA.asv.{listed}.gi.trl.scores.txt",
-            (
-                f"{'bonafide' if u.attack == BONAFIDE else u.attack} {key} {scores[u.name, claimed]:.6f}"
-                for u, claimed, key in trials
-            ),
-        )
-        write_lines(
-            la / "ASVspoof2019_LA_asv_protocols" / f"ASVspoof2019.LA.asv.{listed}.gi.trn.txt",
-            (f"{speaker} {','.join(files)}" for speaker, files in sorted(enrolment.items())),
-        )
-        write_lines(
-            la / "ASVspoof2019_LA_asv_protocols" / f"ASVspoof2019.LA.asv.{listed}.gi.trl.txt",
-            (
-                f"{claimed} {u.name} {'bonafide' if u.attack == BONAFIDE else u.attack} {key}"
-                for u, claimed, key in trials
-            ),
-        )
-
-
-def _write_manifest(path: Path, utterances: Sequence[Utterance], rows: dict[str, dict]) -> None:
-    def lines() -> Iterable[str]:
-        yield "\t".join(["utterance", "sha256", "set", "speaker", "attack", "source", "parameters"])
-        for u in utterances:
-            row = rows[u.name]
-            parameters = " ".join(f"{key}={value}" for key, value in row["parameters"].items()) or "-"
-            listed = u.trial_of or f"{u.split}_enrolment"
-            yield "\t".join([u.name, row["sha256"], listed, u.speaker, u.attack, row["source"], parameters])
-
-    write_lines(path, lines())

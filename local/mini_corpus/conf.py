@@ -60,13 +60,26 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Package:
+    """A Debian package: the version that the corpus was made with, and the licence of what is taken from it."""
+
+    version: str
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class Speaker:
     """One person's speech in one package. A person stands in one split only."""
 
     package: str
-    files: str  # glob below the unpacked package
+    files: str | tuple[str, ...]  # glob, or globs, below the unpacked package
     utterances: int  # at most so many; fewer where the files do not yield them
     leave_out: tuple[str, ...] = ()  # globs of files that hold no speech, against the path below the package
+    person: str = ""  # where one person has several entries: the name that they share
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        return (self.files,) if isinstance(self.files, str) else self.files
 
 
 @dataclass(frozen=True)
@@ -103,13 +116,17 @@ class AttackEntry:
 @dataclass(frozen=True)
 class MiniCorpusConf:
     size: str
-    packages: dict[str, str]  # Debian package -> the version that the corpus was made with
+    packages: dict[str, Package]
     utterance: Utterances
     chain: Chain
     verification: Verification
-    speakers: dict[str, dict[str, Speaker]]  # split -> name -> where
+    speakers: dict[str, dict[str, Speaker]]  # split -> name -> where; those of one `person` are one protocol speaker
     prompts: dict[str, Prompts]  # language -> where
     attacks: dict[str, AttackEntry] = field(default_factory=dict)
+
+    def persons(self) -> dict[str, str]:
+        """Speaker entry -> the person who speaks there, split by split."""
+        return {name: entry.person or name for split in SPLITS for name, entry in self.speakers[split].items()}
 
 
 def load(path: str | Path) -> MiniCorpusConf:
@@ -125,10 +142,10 @@ def load(path: str | Path) -> MiniCorpusConf:
             raise UserError(f"{lines.get(key, source)}: {key}: a group of keys is expected here")
         return conf.build(schema, at[name], lines, source, f"{key}.")
 
-    packages = values["packages"]
-    for package, version in packages.items():
-        if not isinstance(version, str):
-            raise UserError(f"{lines.get(f'packages.{package}', source)}: the version of {package} must be text")
+    packages = {
+        name: Package(entry) if isinstance(entry, str) else group(f"packages.{name}", Package, values["packages"])
+        for name, entry in values["packages"].items()
+    }
     _only(values["speakers"], SPLITS, f"{source}: speakers")
     speakers = {
         split: {name: group(f"speakers.{split}.{name}", Speaker, named) for name in named}
@@ -138,6 +155,14 @@ def load(path: str | Path) -> MiniCorpusConf:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{source}: speaker {name} stands in more than one split")
+    splits: dict[str, str] = {}
+    for split, named in speakers.items():
+        for name, speaker in named.items():
+            person = speaker.person or name
+            if splits.setdefault(person, split) != split:
+                raise UserError(
+                    f"{source}: person {person} stands in more than one split: {splits[person]} and {split}"
+                )
     prompts = {language: group(f"prompts.{language}", Prompts, values["prompts"]) for language in values["prompts"]}
     for where in [*(s for named in speakers.values() for s in named.values()), *prompts.values()]:
         if where.package not in packages:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.machinery
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,7 @@ from scipy import fft, signal
 
 from local.mini_corpus.attack import RATE, Unusable, copy_attack, in_fresh_process
 from local.mini_corpus.speech import resample
+from utils.cli import UserError
 
 
 def _fit(speech: np.ndarray, samples: int) -> np.ndarray:
@@ -39,7 +41,7 @@ def _pyworld() -> ModuleType:
     raise ModuleNotFoundError("pyworld was installed without its compiled module")
 
 
-@copy_attack(needs="world")
+@copy_attack("world")
 def world_conversion(speech: np.ndarray, rng: np.random.Generator, *, f0_scale: float, warp: float) -> np.ndarray:
     """Voice conversion by the WORLD vocoder: F0 times `f0_scale`, the spectral envelope's frequencies times `warp`.
 
@@ -121,14 +123,16 @@ def griffin_lim(speech: np.ndarray, rng: np.random.Generator, *, bands: int, ite
 
 
 @copy_attack()
-def lpc_warp(speech: np.ndarray, rng: np.random.Generator, *, order: int, warp: float) -> np.ndarray:
+def lpc_warp(speech: np.ndarray, rng: np.random.Generator, *, order: int, warp: float, hop_ms: int) -> np.ndarray:
     """Voice conversion by linear prediction: the vocal tract's poles turned by the factor `warp`, excited by the
     original residual.
 
-    32 ms frames every 8 ms; each frame keeps its energy. Source of the method: Matrouf, Bonastre, Fredouille, ICASSP
+    32 ms frames every `hop_ms`, 8 or 16 (the fewer, the rougher); each frame keeps its energy. Source of the method: Matrouf, Bonastre, Fredouille, ICASSP
     2006 (transfer-function conversion); this variant warps instead of taking another speaker's filter.
     """
-    size, hop, tail = 512, 128, 256
+    size, hop, tail = 512, hop_ms * RATE // 1000, 256
+    if size % (2 * hop):
+        raise UserError(f"lpc_warp: hop_ms {hop_ms}: windows of 32 ms add up evenly every 16, 8 or 4 ms")
     window = signal.get_window("hann", size)
     padded = np.pad(speech, (size, size + -len(speech) % hop))
     starts = range(0, len(padded) - size + 1, hop)
@@ -153,7 +157,7 @@ def lpc_warp(speech: np.ndarray, rng: np.random.Generator, *, order: int, warp: 
         residual = signal.lfilter(old, [1.0], np.pad(frame, (0, tail)))
         made = signal.lfilter([1.0], np.real(np.poly(new_poles)), residual)
         out[start : start + size + tail] += made * np.sqrt(energy / max(np.sum(made**2), 1e-20))
-    return out[size : size + len(speech)] / 2.0  # windows at a quarter of their length sum to 2
+    return out[size : size + len(speech)] * (2 * hop / size)  # what the windows sum to
 
 
 def _linear_prediction(frames: np.ndarray, order: int) -> np.ndarray:
@@ -171,7 +175,7 @@ def _linear_prediction(frames: np.ndarray, order: int) -> np.ndarray:
     return filters
 
 
-@copy_attack(needs="psola")
+@copy_attack("psola")
 def psola(speech: np.ndarray, rng: np.random.Generator, *, pitch_scale: float, formant_scale: float) -> np.ndarray:
     """Pitch and formants moved by Praat's "Change gender" (PSOLA on a resampled sound)."""
     return in_fresh_process(_psola, speech, pitch_scale, formant_scale)
@@ -191,10 +195,13 @@ def _psola(speech: np.ndarray, pitch_scale: float, formant_scale: float) -> np.n
     return _fit(changed.values[0], len(speech))
 
 
-@copy_attack(needs="codec2")
+@copy_attack("codec2")
 def codec2(speech: np.ndarray, rng: np.random.Generator, *, bits_per_second: int) -> np.ndarray:
-    """Analysis and synthesis by the sinusoidal coder Codec2, in the telephone band (8 kHz sampling rate)."""
-    return in_fresh_process(_codec2, speech, bits_per_second)
+    """Analysis and synthesis by the sinusoidal coder Codec2 below 3.6 kHz; above, where that coder has nothing (it works
+    at 8 kHz), the recording itself: an empty band would give the attack away without its synthesis."""
+    coded = in_fresh_process(_codec2, speech, bits_per_second)
+    below, above = (signal.butter(8, 3600.0, kind, fs=RATE, output="sos") for kind in ("lowpass", "highpass"))
+    return signal.sosfiltfilt(below, coded) + signal.sosfiltfilt(above, speech)
 
 
 def _codec2(speech: np.ndarray, bits_per_second: int) -> np.ndarray:
@@ -205,6 +212,48 @@ def _codec2(speech: np.ndarray, bits_per_second: int) -> np.ndarray:
     narrow = resample(speech, RATE, 8000)
     loudest = np.max(np.abs(narrow))
     samples = np.round(narrow * (0.7 / loudest) * 32767).astype(np.int16)
-    samples = np.pad(samples, (0, -len(samples) % size))
+    samples = np.pad(samples, (0, -len(samples) % size + size))
     made = np.concatenate([coder.decode(coder.encode(samples[i : i + size])) for i in range(0, len(samples), size)])
+    made = made[size:]  # it is a frame late
     return _fit(resample(made * (loudest / 0.7 / 32767), 8000), len(speech))
+
+
+@copy_attack("mlsa")
+def mlsa(speech: np.ndarray, rng: np.random.Generator, *, order: int, f0_scale: float) -> np.ndarray:
+    """Analysis to F0 (SWIPE') and a mel-cepstrum of `order`, synthesis from pulses or noise by the MLSA filter; F0
+    times `f0_scale`. On some voices the filter diverges.
+
+    Sources: Fukada, Tokuda, Kobayashi, Imai, ICASSP 1992; Imai, ICASSP 1983.
+    """
+    return in_fresh_process(_mlsa, speech, rng, order, f0_scale)
+
+
+def _mlsa(speech: np.ndarray, rng: np.random.Generator, order: int, f0_scale: float) -> np.ndarray:
+    # pysptk 1.0.1 imports it, for an example's path only; newer setuptools no longer bring it
+    sys.modules.setdefault("pkg_resources", ModuleType("pkg_resources"))
+    import pysptk
+
+    size, hop, alpha, pade = 512, 80, 0.42, 5
+    frames = -(-len(speech) // hop) + 1
+    f0 = f0_scale * pysptk.swipe(np.pad(speech, (0, hop)), RATE, hop, min=60.0, max=500.0, threshold=0.3)
+    f0 = np.pad(f0, (0, max(0, frames - len(f0))))[:frames]
+    padded = np.pad(speech, size // 2 + hop) + 1e-6 * rng.standard_normal(len(speech) + size + 2 * hop)
+    views = np.lib.stride_tricks.sliding_window_view(padded, size)[hop::hop][:frames]
+    windowed = np.ascontiguousarray(views * pysptk.blackman(size))
+    # the smallest power added keeps digital silence from having no logarithm
+    coefficients = [pysptk.mc2b(pysptk.mcep(w, order, alpha, etype=1, eps=1e-8), alpha) for w in windowed]
+
+    filters = pysptk.synthesis.MLSADF(order, alpha, pade)
+    made = pysptk.synthesis.Synthesizer(filters, hop).synthesis(_excitation(f0, hop, rng), np.stack(coefficients))
+    return _fit(made, len(speech))
+
+
+def _excitation(f0: np.ndarray, hop: int, rng: np.random.Generator) -> np.ndarray:
+    """Pulses where F0 (Hz, every `hop` samples) is above 0, noise elsewhere; power 1, shape (frames * hop,)."""
+    voiced = np.repeat(f0 > 0, hop)
+    f0_of_sample = np.repeat(f0, hop)
+    turns = np.cumsum(f0_of_sample) / RATE
+    pulse = np.diff(np.floor(turns), prepend=0.0) > 0
+    out = np.where(voiced, 0.0, rng.standard_normal(len(voiced)))
+    out[pulse] = np.sqrt(RATE / f0_of_sample[pulse])
+    return out

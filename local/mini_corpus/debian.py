@@ -1,22 +1,26 @@
 """Debian packages as sources of speech: fetched with apt-get, checked, unpacked; without root and without installing.
 
 DOWNLOADS/debian/PACKAGE_VERSION.deb, and beside it PACKAGE_VERSION/ with its files. A .deb laid there by hand is
-used as it is, so that a machine without a network can build as well.
+used as it is, so that a machine without a network can build as well. A download that broke off goes on in
+DOWNLOADS/debian/incoming/; a file leaves it only with the checksum of apt's lists.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from local.mini_corpus.attack import die_with_parent
 from utils.cli import ProgressLog, UserError, warn
-from utils.files import make_dir_aside, read_json, sha256_of, write_json
+from utils.files import aside, make_dir_aside, read_json, sha256_of, write_json
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,14 @@ class DebianPackage:
     version: str
     sha256: str
     folder: Path  # its files
+    wanted: str = ""  # the version asked for; empty: this one
 
     def as_source(self) -> str:
         return f"{self.name} {self.version}"
+
+    def instead(self) -> str:
+        """ "NAME VERSION instead of WANTED", empty where it is the version asked for."""
+        return f"{self.as_source()} instead of {self.wanted}" if self.wanted not in ("", self.version) else ""
 
 
 class PackageMissing(Exception):
@@ -50,7 +59,8 @@ class DebianPackages:
 
     def get(self, name: str, version: str) -> DebianPackage:
         """The unpacked package, from the cache or fetched. Another version than `version` is taken where that is not
-        on offer any more, and told. Raises PackageMissing, UserError for a machine without Debian's tools."""
+        on offer any more, and told. Raises PackageMissing, as on a machine without Debian's tools; UserError for a file
+        laid there that is no whole package."""
         have = self._cached(name, version) or self._fetch(name, version)
         deb, got, sha256 = have
         if got != version:
@@ -58,11 +68,12 @@ class DebianPackages:
         folder = deb.with_suffix("")
         if not folder.is_dir():
             self._need("dpkg-deb")
-            with make_dir_aside(folder) as aside:
-                done = subprocess.run(["dpkg-deb", "-x", deb, aside], capture_output=True, text=True)
+            remove_stale(folder)
+            with make_dir_aside(folder) as unpacked:
+                done = subprocess.run(["dpkg-deb", "-x", deb, unpacked], capture_output=True, text=True)
                 if done.returncode != 0:
                     raise UserError(f"{deb}: cannot be unpacked: {done.stderr.strip()}; remove it and start again")
-        return DebianPackage(name, got, sha256, folder)
+        return DebianPackage(name, got, sha256, folder, version)
 
     def _file(self, name: str, version: str) -> Path:
         return self.folder / f"{name}_{quote(version, safe='.+~-')}.deb"
@@ -94,7 +105,7 @@ class DebianPackages:
 
     def _need(self, program: str) -> None:
         if shutil.which(program) is None:
-            raise UserError(
+            raise PackageMissing(
                 f"{program} is not here: the mini corpus is made from Debian packages, so it is built on Debian or "
                 "Ubuntu; build it there and copy the folder, or give the real corpus with --corpus-dir"
             )
@@ -154,41 +165,88 @@ class DebianPackages:
 
     def _download(self, name: str, offer: _Offer) -> Path:
         incoming = self.folder / "incoming" / name  # apt goes on with what an interrupted download left here
+        left_over = any(incoming.glob("*.deb*"))
         incoming.mkdir(parents=True, exist_ok=True)
-        megabytes = offer.bytes / 1e6
-        print(f"fetching {name} {offer.version} ({megabytes:.1f} MB)", flush=True)
+        print(f"fetching {name} {offer.version} ({offer.bytes / 1e6:.1f} MB)", flush=True)
+        failure = self._run_download(name, offer, incoming)
+        if failure and left_over:  # perhaps because of what was there: once more from the start
+            shutil.rmtree(incoming)
+            incoming.mkdir()
+            failure = self._run_download(name, offer, incoming)
+        if failure:
+            raise PackageMissing(failure)
+        deb = self._file(name, offer.version)
+        write_json(deb.with_suffix(".json"), {"version": offer.version, "sha256": offer.sha256})
+        next(incoming.glob("*.deb")).replace(deb)
+        shutil.rmtree(incoming)
+        return deb
+
+    def _run_download(self, name: str, offer: _Offer, incoming: Path) -> str:
+        """Let apt-get fetch a package into `incoming`, and check it: why there is none, or empty."""
         command = ["apt-get", *self._apt_options, "-q", "download", f"{name}={offer.version}"]
-        show = ProgressLog(round(megabytes), "MB", desc=name) if megabytes > 1 else None
         process = subprocess.Popen(
             command, cwd=incoming, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "LC_ALL": "C"},
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),
         )  # fmt: skip
+        show = _DownloadProgress(name, offer.bytes, incoming)
         try:
             while process.poll() is None:
                 time.sleep(0.2)
-                if show is not None:
-                    here = round(sum(f.stat().st_size for f in incoming.glob("*.deb*")) / 1e6)
-                    if here > show.done:
-                        show.update(here - show.done)
+                show.look()
             said = process.stderr.read()
         finally:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-            if show is not None:
-                show.close()
+            show.close()
         fetched = sorted(incoming.glob("*.deb"))
         if process.returncode != 0 or not fetched:
-            raise PackageMissing(f"apt-get download {name} failed: {_last_line(said)}")
+            return f"apt-get download {name} failed: {_last_line(said)}"
         sha256 = sha256_of(fetched[0])
         if sha256 != offer.sha256:
             fetched[0].unlink()
-            raise PackageMissing(f"{name}: what was fetched has the checksum {sha256}, not {offer.sha256}")
-        deb = self._file(name, offer.version)
-        write_json(deb.with_suffix(".json"), {"version": offer.version, "sha256": sha256})
-        fetched[0].replace(deb)
-        shutil.rmtree(incoming)
-        return deb
+            return f"{name}: what was fetched has the checksum {sha256}, not {offer.sha256}"
+        return ""
+
+
+class _DownloadProgress:
+    """A bar with the time left, or lines with it, from the size of what is there; nothing for a small file."""
+
+    def __init__(self, name: str, size: int, folder: Path):
+        self._size, self._folder = size, folder
+        self._log = ProgressLog(round(size / 1e6), "MB", desc=name) if size > 1e6 else None
+        self._began, self._before = time.monotonic(), self._here()
+
+    def _here(self) -> int:
+        sizes = []
+        for path in self._folder.glob("*.deb*"):
+            try:
+                sizes.append(path.stat().st_size)
+            except FileNotFoundError:  # apt has just renamed it
+                continue
+        return min(sum(sizes), self._size)
+
+    def look(self) -> None:
+        if self._log is None:
+            return
+        here = self._here()
+        more = round(here / 1e6) - self._log.done
+        if more > 0:
+            since, got = time.monotonic() - self._began, here - self._before
+            left = "" if sys.stderr.isatty() or not got else f"{since * (self._size - here) / got:.0f} s left"
+            self._log.update(more, left)  # on a terminal the bar tells the time left itself
+
+    def close(self) -> None:
+        if self._log is not None:
+            self.look()
+            self._log.close()
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what a killed process left of making the folder `path` aside; only for who holds the downloads' lock."""
+    for stale in path.parent.glob(aside(path).name.removesuffix(str(os.getpid())) + "*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _last_line(text: str) -> str:

@@ -2,7 +2,8 @@
 """How far bona fide and spoof can be told apart by what is not the synthesis: length, level, silences, outer bands.
 
 Trains a logistic regression on such features of the training set and prints its EER on the other lists, per attack
-as well: the nearer to 50 %, the better the corpus. It takes any corpus in the layout of ASVspoof 2019 LA.
+as well: the nearer to 50 %, the better the corpus. It takes any corpus in the layout of ASVspoof 2019 LA. With
+--at-least, an EER below that on any list is an error.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.build import flac_path
 from local.mini_corpus.conf import LISTS, split_of
+from local.mini_corpus.planning import flac_path
 from local.mini_corpus.speech import active_frames, active_level, frame_levels
 from utils.cli import UserError, make_parser, run_program
 from utils.files import read_table
@@ -95,7 +96,9 @@ def main() -> None:
     parser = make_parser(__doc__, "local/mini_corpus/leak_test.py --nj 2 downloads/mini_small/LA")
     parser.add_argument("corpus", metavar="LA", type=Path, help="the folder LA of a corpus")
     parser.add_argument("--nj", type=int, default=2, help="worker processes")
+    parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT", help="EER that each list has to have")
     args = parser.parse_args()
+    rates: dict[str, float] = {}
     classifier: Pipeline | None = None
     with ProcessPoolExecutor(args.nj, get_context("spawn")) as pool:
         for listed in LISTS:
@@ -107,7 +110,8 @@ def main() -> None:
                 classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
                 classifier.fit(features, is_bonafide)
             scores = classifier.decision_function(features)
-            print(f"{listed}: EER {equal_error_rate(scores, is_bonafide):.1f} %", end="")
+            rates[listed] = equal_error_rate(scores, is_bonafide)
+            print(f"{listed}: EER {rates[listed]:.1f} %", end="")
             for attack in sorted(set(attacks[~is_bonafide])):
                 among = is_bonafide | (attacks == attack)
                 print(f"  {attack} {equal_error_rate(scores[among], is_bonafide[among]):.1f}", end="")
@@ -115,6 +119,12 @@ def main() -> None:
     weights = classifier[-1].coef_[0]
     order = np.argsort(-np.abs(weights))[:5]
     print("what tells most:", "; ".join(f"{FEATURES[i]} ({weights[i]:+.2f})" for i in order))
+    leaking = [f"{listed} {rate:.1f} %" for listed, rate in rates.items() if rate < args.at_least and listed != "train"]
+    if leaking:
+        raise UserError(
+            f"{args.corpus}: bona fide and spoof can be told apart without the synthesis: EER {', '.join(leaking)}, "
+            f"less than {args.at_least:g} %; what tells most stands above"
+        )
 
 
 if __name__ == "__main__":

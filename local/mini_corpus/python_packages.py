@@ -1,12 +1,18 @@
 """The synthesizers' Python packages: groups of requirements-mini.txt, each installed into the downloads folder.
 
     DOWNLOADS/python-<cksum>/GROUP/   never the toolkit's own environment, which gives numpy and the like
+    DOWNLOADS/python-files-<kind of machine>/   the packages' own files: a set that broke off goes on with the next file,
+                                                and a machine without a network installs from what was laid there
+
+The versions are pinned; pip checks each file against the checksum that the index gives. The files' own checksums are not
+pinned: there are some twenty files of a version, one for each Python and kind of machine.
 
 A group `NAME.build` holds what only building NAME needs.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import re
@@ -17,6 +23,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from local.mini_corpus.attack import die_with_parent
+from local.mini_corpus.debian import remove_stale
 from utils.cli import UserError
 from utils.files import make_dir_aside
 
@@ -50,6 +58,7 @@ class PythonPackages:
             f"{requirements.read_text(encoding='utf-8')}{sysconfig.get_platform()}{sys.implementation.cache_tag}"
         )
         self.folder = downloads / f"python-{zlib.crc32(made_from.encode()):08x}"
+        self.files = downloads / f"python-files-{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
 
     def get(self, group: str) -> Path:
         """The folder of a group's packages, installed on first use. Raises GroupMissing."""
@@ -59,23 +68,47 @@ class PythonPackages:
         if folder.is_dir():
             return folder
         requirements = self.groups[group]
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-deps"]
-        environment = dict(os.environ)
+        environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+        options = ["--no-deps"]
         if f"{group}.build" in self.groups:
             # built against the running Python's own numpy: what is compiled must fit the numpy that it runs with
             build = str(self.get(f"{group}.build"))
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [build, environment.get("PYTHONPATH", "")]))
-            command.append("--no-build-isolation")
+            options.append("--no-build-isolation")
+        self.files.mkdir(parents=True, exist_ok=True)
+        lacking = [requirement for requirement in requirements if not self._has_file(requirement)]
+        for requirement in lacking:  # one at a time: pip moves a file there when it has the whole set
+            print(f"fetching {requirement}", flush=True)
+            said = _pip(["download", *options, "--dest", str(self.files), requirement], environment)
+            if said:
+                raise GroupMissing(f"pip could not fetch {requirement}: {said}")
         print(f"installing {', '.join(requirements)} into {self.folder}", flush=True)
-        quiet = [] if sys.stderr.isatty() else ["-qq"]
-        with make_dir_aside(folder) as aside:
-            done = subprocess.run(
-                [*command, *quiet, "--target", str(aside), *requirements],
-                env=environment, stdout=sys.stderr.fileno(), stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            if done.returncode != 0:
-                raise GroupMissing(f"pip could not install {', '.join(requirements)}: {_reason(done.stderr)}")
+        remove_stale(folder)
+        with make_dir_aside(folder) as made:
+            local = ["--no-index", "--find-links", str(self.files.resolve())]
+            said = _pip(["install", *options, *local, "--target", str(made), *requirements], environment)
+            if said:
+                raise GroupMissing(f"pip could not install {', '.join(requirements)}: {said}")
         return folder
+
+    def _has_file(self, requirement: str) -> bool:
+        """Is there a wheel or a source archive of NAME==VERSION?"""
+        name, _, version = requirement.partition("==")
+        wanted = re.compile(
+            rf"{re.sub(r'[-_.]+', '[-_.]+', name)}-{re.escape(version)}(-.*\.whl|\.tar\.gz|\.zip)", re.IGNORECASE
+        )
+        return any(wanted.fullmatch(path.name) for path in self.files.iterdir())
+
+
+def _pip(arguments: list[str], environment: dict[str, str]) -> str:
+    """Run pip, with its own bar on a terminal: what went wrong, or empty."""
+    quiet = [] if sys.stderr.isatty() else ["-qq"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *arguments, *quiet],
+        env=environment, stdout=sys.stderr.fileno(), stderr=subprocess.PIPE, text=True,
+        preexec_fn=functools.partial(die_with_parent, os.getpid()),
+    )  # fmt: skip
+    return "" if done.returncode == 0 else _reason(done.stderr)
 
 
 def put_on_path(folders: Iterable[str | Path]) -> None:

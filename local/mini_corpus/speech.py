@@ -105,10 +105,13 @@ class Joined:
     items: tuple[str, ...]
 
 
-def join_items(items: Iterable[tuple[str, np.ndarray]], rng: np.random.Generator, conf: Utterances) -> Iterator[Joined]:
+def join_items(
+    items: Iterable[tuple[str, np.ndarray]], rng: np.random.Generator, conf: Utterances, keep_rest: bool = False
+) -> Iterator[Joined]:
     """Utterances of drawn lengths from prepared items, each item in one utterance only.
 
-    What is left of the items at the end, too short for an utterance, is not used.
+    With `keep_rest`, for long recordings, what is cut off an item begins the next utterance, and the cut is made where
+    it is quietest near the drawn length. What is left of the items at the end, too short for an utterance, is not used.
     """
 
     def next_length() -> int:
@@ -129,11 +132,27 @@ def join_items(items: Iterable[tuple[str, np.ndarray]], rng: np.random.Generator
         pieces.append(speech)
         names.append(name)
         total += len(speech)
-        if total >= length:
-            whole = np.concatenate(pieces)[:length]
+        while total >= length:
+            everything = np.concatenate(pieces)
+            shortest = max(int(conf.seconds[0] * RATE), total - len(speech))  # what goes on is of this item alone
+            cut = _quietest(everything, length, shortest) if keep_rest else length
+            whole, rest = everything[:cut], everything[cut:].copy()
             whole[-_SPLICE:] *= np.linspace(1, 0, _SPLICE)
             yield Joined(whole, tuple(names))
             names, pieces, total, length = [], [], 0, next_length()
+            if not keep_rest or len(rest) < conf.shortest_item_s * RATE:
+                break
+            rest[:_SPLICE] *= np.linspace(0, 1, _SPLICE)
+            speech, names, pieces, total = rest, [name], [rest], len(rest)
+
+
+def _quietest(speech: np.ndarray, end: int, shortest: int) -> int:
+    """Where to cut: in the middle of the quietest 20 ms within the last 0.4 s before sample `end`, not below
+    `shortest` samples."""
+    start = max(shortest, end - int(0.4 * RATE))
+    if end - start < _FRAME:
+        return end
+    return start + int(np.argmin(frame_levels(speech[start:end]))) * _HOP + _FRAME // 2
 
 
 def read_prompts(path: Path) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from local.mini_corpus.speech import resample
 from utils.cli import UserError
 
 
-@tts_attack(needs="espeak")
+@tts_attack("espeak")
 def formant_tts(
     texts: list[str],
     language: str,
@@ -34,16 +34,24 @@ def formant_tts(
     return in_fresh_process(_espeak, texts, f"{language}+{variant}", words_per_minute, pitch, pitch_range)
 
 
-def _espeak(texts: list[str], voice: str, words_per_minute: int, pitch: int, pitch_range: int) -> list[np.ndarray]:
+def start_espeak(voice: str) -> tuple[ctypes.CDLL, int]:
+    """eSpeak NG's library with a voice, and its rate in Hz. It keeps state: a child process is the place."""
     import espeakng_loader
 
-    # from eSpeak NG's speak_lib.h
-    retrieval, utf8, by_character = 1, 1, 1
-    rate_parameter, pitch_parameter, range_parameter = 1, 3, 4
+    retrieval = 1  # from eSpeak NG's speak_lib.h: samples are handed over, not played
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     rate = library.espeak_Initialize(retrieval, 0, espeakng_loader.get_data_path().encode(), 0)
     if rate <= 0:
         raise RuntimeError("eSpeak NG did not start: its data folder was not found")
+    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        raise UserError(f"eSpeak NG has no voice {voice!r}; correct the language or the variant in the conf")
+    return library, rate
+
+
+def _espeak(texts: list[str], voice: str, words_per_minute: int, pitch: int, pitch_range: int) -> list[np.ndarray]:
+    utf8, by_character = 1, 1  # from eSpeak NG's speak_lib.h
+    rate_parameter, pitch_parameter, range_parameter = 1, 3, 4
+    library, rate = start_espeak(voice)
     blocks: list[np.ndarray] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -54,8 +62,6 @@ def _espeak(texts: list[str], voice: str, words_per_minute: int, pitch: int, pit
 
     library.espeak_SetSynthCallback(take)
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # else it takes the clock
-    if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise UserError(f"eSpeak NG has no voice {voice!r}; correct the language or the variant in the conf")
     settings = {rate_parameter: words_per_minute, pitch_parameter: pitch, range_parameter: pitch_range}
     for parameter, value in settings.items():
         library.espeak_SetParameter(parameter, value, 0)
@@ -120,7 +126,7 @@ def to_kana(text: str) -> str:
     )
 
 
-@tts_attack(needs="hts")
+@tts_attack("hts")
 def hts_tts(
     texts: list[str], language: str, rng: np.random.Generator, *, half_tone: float, speed: float
 ) -> list[np.ndarray]:

