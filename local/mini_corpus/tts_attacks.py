@@ -6,16 +6,15 @@ All take texts, their language and a random generator, and give one speech signa
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import re
 import unicodedata
 
 import numpy as np
 
-from local.mini_corpus.attack import Unusable, in_fresh_process, tts_attack
+from local.mini_corpus import espeak
+from local.mini_corpus.attack import Unusable, tts_attack
 from local.mini_corpus.speech import resample
-from utils.cli import UserError
 
 
 @tts_attack("espeak")
@@ -31,50 +30,9 @@ def formant_tts(
 ) -> list[np.ndarray]:
     """eSpeak NG: rules to phonemes, phonemes to formants. `variant` is one of its voices; `pitch` and `pitch_range`
     are 0 to 100."""
-    return in_fresh_process(_espeak, texts, f"{language}+{variant}", words_per_minute, pitch, pitch_range)
-
-
-def start_espeak(voice: str) -> tuple[ctypes.CDLL, int]:
-    """eSpeak NG's library with a voice, and its rate in Hz. It keeps state: a child process is the place."""
-    import espeakng_loader
-
-    retrieval = 1  # from eSpeak NG's speak_lib.h: samples are handed over, not played
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = library.espeak_Initialize(retrieval, 0, espeakng_loader.get_data_path().encode(), 0)
-    if rate <= 0:
-        raise RuntimeError("eSpeak NG did not start: its data folder was not found")
-    if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise UserError(f"eSpeak NG has no voice {voice!r}; correct the language or the variant in the conf")
-    return library, rate
-
-
-def _espeak(texts: list[str], voice: str, words_per_minute: int, pitch: int, pitch_range: int) -> list[np.ndarray]:
-    utf8, by_character = 1, 1  # from eSpeak NG's speak_lib.h
-    rate_parameter, pitch_parameter, range_parameter = 1, 3, 4
-    library, rate = start_espeak(voice)
-    blocks: list[np.ndarray] = []
-
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def take(samples, count, _events):
-        if samples and count > 0:
-            blocks.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
-        return 0
-
-    library.espeak_SetSynthCallback(take)
-    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # else it takes the clock
-    settings = {rate_parameter: words_per_minute, pitch_parameter: pitch, range_parameter: pitch_range}
-    for parameter, value in settings.items():
-        library.espeak_SetParameter(parameter, value, 0)
-    spoken = []
-    for text in texts:
-        blocks.clear()
-        data = text.encode()
-        if library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, by_character, 0, utf8, None, None) != 0:
-            raise RuntimeError(f"eSpeak NG could not speak {text!r}")
-        library.espeak_Synchronize()
-        samples = np.concatenate(blocks) if blocks else np.zeros(1, np.int16)
-        spoken.append(resample(samples / 32768.0, rate))
-    return spoken
+    voice = f"{language}+{variant}"
+    spoken, rate = espeak.speak(texts, voice, words_per_minute=words_per_minute, pitch=pitch, pitch_range=pitch_range)
+    return [resample(np.frombuffer(samples or bytes(2), np.int16) / 32768.0, rate) for samples in spoken]
 
 
 # Kana for a, i, u, e, o after each consonant; the last entry for the consonant alone.

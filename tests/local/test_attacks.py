@@ -184,7 +184,7 @@ def test_phonemes_keep_punctuation_and_lose_language_marks():
 
 def _phonemes(folders, texts):
     put_on_path(folders)
-    return neural_tts._espeak_phonemes(texts, "en-us")
+    return neural_tts._phonemes(texts, "en-us")
 
 
 def test_styletts_refuses_a_voice_that_it_has_not(tmp_path, monkeypatch):

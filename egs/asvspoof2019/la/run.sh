@@ -30,7 +30,7 @@ tag=                  # name of a variant, appended to the names of its training
 seeds="1 2 3"         # trainings of each network and method
 nj=$(nproc)           # parallel jobs for features
 ngpu=0                # GPUs that a training uses: 0 or 1
-train_jobs=           # trainings at once, of one network's seeds; empty: as many as there are cores, or GPUs
+train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
 heads=true            # score and evaluate the heads of blocks 1 to 4 of the self-distilled networks too
 cmd=                  # job runner in the place of those in cmd.sh
@@ -49,9 +49,8 @@ set -euo pipefail
 recipe=la
 train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
 require_integers stage stop_stage mini_seed bonafide_utterances nj ngpu
-[ -z "$train_jobs" ] || require_integers train_jobs
-for seed in $seeds; do
-  [[ $seed =~ ^[1-9][0-9]*$ ]] || { echo "run.sh: error: --seeds takes whole numbers of 1 or more, not '$seed'" >&2; exit 1; }
+for number in $seeds $train_jobs; do
+  [[ $number =~ ^[1-9][0-9]*$ ]] || { echo "run.sh: error: --seeds and --train-jobs take whole numbers of 1 or more, not '$number'" >&2; exit 1; }
 done
 data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
 frontend=$(input_path "$frontend") model=$(input_paths "$model")
@@ -98,14 +97,20 @@ if begin_stage 1 "features by $(name_of "$frontend")"; then
   end_stage "$feats"
 fi
 
-train_all() { # training conf: every network's seeds, several at once
-  local network experiment range seed logs jobs=$train_jobs threads=() limit=()
+threads_of() { # number of jobs: sets `limit` and `threads`, how many run at once and the threads of each
+  local jobs=$train_jobs
+  limit=() threads=()
   if [ "$ngpu" -eq 0 ]; then
-    # A thread each: two trainings on a core each get further than one training on two.
-    [ -n "$jobs" ] || jobs=$(least "$(nproc)" "$(wc -w <<<"$seeds")")
+    # A thread each: two jobs on a core each get further than one job on two.
+    [ -n "$jobs" ] || jobs=$(least "$(nproc)" "$1")
     threads=(--num-threads "$(most 1 $(($(nproc) / jobs)))")
   fi
   [ -z "$jobs" ] || limit=(--max-jobs-run "$jobs")
+}
+
+train_all() { # training conf: every network's seeds, several at once
+  local network experiment range seed logs limit threads
+  threads_of "$(wc -w <<<"$seeds")"
   for network in $model; do
     experiment=$(experiment_of "$network" "$1")
     for range in $(ranges_of $seeds); do
@@ -130,15 +135,20 @@ if begin_stage 3 "train the self-distilled network"; then
   end_stage "$exp_dir/*_$(name_of "$distill_conf")*/seed*/curves.png"
 fi
 
-find_trainings() { # sets trainings to the folders that stages 2 and 3 finished: of every network, method and seed
-  local network conf seed dir
-  trainings=()
+find_trainings() { # sets trainings to the folders that stages 2 and 3 finished, and experiments to those above them
+  local network conf seed experiment found
+  trainings=() experiments=()
   for network in $model; do
     for conf in "$baseline_conf" "$distill_conf"; do
+      experiment=$(experiment_of "$network" "$conf") found=false
       for seed in $seeds; do
-        dir=$(experiment_of "$network" "$conf")/seed$seed
-        if [ -s "$dir/final.pt" ]; then trainings+=("$dir"); else log "not trained, so left out: $dir"; fi
+        if [ -s "$experiment/seed$seed/final.pt" ]; then
+          trainings+=("$experiment/seed$seed") found=true
+        else
+          log "not trained, so left out: $experiment/seed$seed"
+        fi
       done
+      ! $found || experiments+=("$experiment")
     done
   done
   if [ ${#trainings[@]} -eq 0 ]; then
@@ -157,27 +167,49 @@ results_of() { # <training> <folder> <ending>: the files that a set's detector a
 
 has_heads() { $heads && [[ $1 == *_"$(name_of "$distill_conf")${tag:+_$tag}"/seed* ]]; }
 
+seeds_to_do() { # <experiment> <is it done?>: the ranges of those of its trainings' seeds for which that does not hold
+  local dir todo=()
+  for dir in "${trainings[@]}"; do
+    if [ "${dir%/seed*}" = "$1" ] && ! "$2" "$dir"; then todo+=("${dir##*/seed}"); fi
+  done
+  [ ${#todo[@]} -eq 0 ] || ranges_of "${todo[@]}"
+}
+
+is_scored() {
+  local features=() name
+  for name in $test_sets; do features+=("$feats/$name/feats.scp"); done
+  all_up_to_date "$(results_of "$1" scores .txt)" "$1/final.pt" "${features[@]}"
+}
+
+is_evaluated() {
+  local scores
+  scores=$(results_of "$1" scores .txt)
+  all_up_to_date "$(results_of "$1" results /metrics.json)" $scores
+}
+
 if begin_stage 4 "score"; then
   find_trainings
-  for dir in "${trainings[@]}"; do
-    features=(); for name in $test_sets; do features+=("$feats/$name/feats.scp"); done
-    if all_up_to_date "$(results_of "$dir" scores .txt)" "$dir/final.pt" "${features[@]}"; then continue; fi
-    log "scoring by $dir"
-    head_options=(); ! has_heads "$dir" || head_options=(--head final --head 1 --head 2 --head 3 --head 4)
-    $cuda_cmd --gpu "$ngpu" "$dir/log/score.log" \
-      score.py --ngpu "$ngpu" "${head_options[@]}" --data-dir "$data_dir" --feats-dir "$feats" "$dir" $test_sets
+  threads_of "$(wc -w <<<"$seeds")"
+  for experiment in "${experiments[@]}"; do
+    head_options=(); ! has_heads "$experiment/seed1" || head_options=(--head final --head 1 --head 2 --head 3 --head 4)
+    for range in $(seeds_to_do "$experiment" is_scored); do
+      log "scoring by $experiment, seeds $range"
+      $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" "$experiment/seedJOB/log/score.log" \
+        score.py --ngpu "$ngpu" "${threads[@]}" "${head_options[@]}" --data-dir "$data_dir" --feats-dir "$feats" \
+        "$experiment/seedJOB" $test_sets
+    done
   done
   end_stage "$exp_dir/*/seed*/scores"
 fi
 
 if begin_stage 5 "evaluate"; then
   find_trainings
-  for dir in "${trainings[@]}"; do
-    scores=$(results_of "$dir" scores .txt)
-    if all_up_to_date "$(results_of "$dir" results /metrics.json)" $scores; then continue; fi
-    $train_cmd "$dir/log/evaluate.log" evaluate_experiment.py --data-dir "$data_dir" "$dir" $test_sets
+  for experiment in "${experiments[@]}"; do
+    for range in $(seeds_to_do "$experiment" is_evaluated); do
+      $train_cmd --max-jobs-run "$nj" JOB="$range" "$experiment/seedJOB/log/evaluate.log" \
+        evaluate_experiment.py --data-dir "$data_dir" "$experiment/seedJOB" $test_sets
+    done
   done
-  readarray -t experiments < <(printf '%s\n' "${trainings[@]%/seed*}" | uniq)
   make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
   end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/det.png"
 fi
