@@ -55,6 +55,17 @@ require_integers() { # names of variables that must hold whole numbers
   done
 }
 
+require_counts() { # <option> <number>...: one whole number of 1 or more, or several
+  local option=$1 number
+  shift
+  for number in "${@:-}"; do
+    if ! [[ $number =~ ^[1-9][0-9]*$ ]]; then
+      echo "${0##*/}: error: $option takes whole numbers of 1 or more, not '$number'" >&2
+      exit 1
+    fi
+  done
+}
+
 up_to_date() { # is file $1 there, and newer than each of the files that follow?
   local input
   [ -s "$1" ] || return 1
@@ -72,6 +83,7 @@ least() { printf '%s\n' "$@" | sort -n | head -n 1; }
 most() { printf '%s\n' "$@" | sort -n | tail -n 1; }
 
 ranges_of() { # whole numbers -> the ranges that they make up, as job arrays want them: 1 2 3 7 -> 1:3 7:7
+  [ $# -gt 0 ] || return 0
   printf '%s\n' "$@" | sort -nu | awk '
     NR == 1 { first = last = $1; next }
     $1 == last + 1 { last = $1; next }

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -269,9 +270,18 @@ def _prompts(file: str) -> list[tuple[str, str]]:
     return read_prompts(Path(file))
 
 
-def prompts_of(all_prompts: list[tuple[str, str]], split: str) -> list[tuple[str, str]]:
-    """The prompts of one split: every third line."""
-    return all_prompts[SPLITS.index(split) :: len(SPLITS)]
+def texts_of_split(texts: Iterable[tuple[str, str]], split: str) -> list[tuple[str, str]]:
+    """The (name, text) that one split may say: every third of the texts that differ in more than case and punctuation,
+    so that no text is said in two splits."""
+    distinct: dict[str, tuple[str, str]] = {}
+    for name, text in texts:
+        distinct.setdefault(" ".join(re.findall(r"\w+", text.lower())), (name, text))
+    return list(distinct.values())[SPLITS.index(split) :: len(SPLITS)]
+
+
+def _words(prompts: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """Each prompt's words of two letters or more, under the prompt's name."""
+    return ((name, word) for name, text in prompts for word in text.split() if sum(c.isalpha() for c in word) > 1)
 
 
 def _speak(shop: Workshop, utterance: Utterance, entry: AttackEntry, drawn: dict) -> tuple[np.ndarray, str, str]:
@@ -279,20 +289,15 @@ def _speak(shop: Workshop, utterance: Utterance, entry: AttackEntry, drawn: dict
     rng = rng_of(shop.seed, f"prompts:{utterance.attack}:{utterance.trial_of}:{utterance.number}")
     language = entry.languages[utterance.number % len(entry.languages)]
     where = shop.conf.prompts[language]
-    prompts = prompts_of(_prompts(str(Path(shop.package_folders[where.package]) / where.file)), utterance.split)
+    prompts = _prompts(str(Path(shop.package_folders[where.package]) / where.file))
     words_only = bool(rng.integers(2))
+    begins = ((name, " ".join(text.split()[:_LONGEST_PROMPT])) for name, text in prompts)
+    sayable = texts_of_split(_words(prompts) if words_only else begins, utterance.split)
 
     def texts() -> Iterable[tuple[str, str]]:
         while True:
-            for i in rng.permutation(len(prompts)):
-                name, text = prompts[i]
-                words = text.split()
-                if not words_only:
-                    yield name, " ".join(words[:_LONGEST_PROMPT])
-                    continue
-                longer = [w for w in words if sum(c.isalpha() for c in w) > 1]
-                if longer:
-                    yield name, longer[int(rng.integers(len(longer)))]
+            for i in rng.permutation(len(sayable)):
+                yield sayable[i]
 
     queue = iter(texts())
     items: list[tuple[str, np.ndarray]] = []

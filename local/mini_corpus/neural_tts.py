@@ -21,7 +21,7 @@ import numpy as np
 
 from local.mini_corpus import espeak
 from local.mini_corpus.attack import Unusable, in_fresh_process, tts_attack
-from local.mini_corpus.copy_attacks import world_conversion
+from local.mini_corpus.copy_attacks import psola
 from local.mini_corpus.speech import resample
 from local.mini_corpus.tts_attacks import to_kana
 from utils.cli import UserError
@@ -130,13 +130,13 @@ def _hibari_voice() -> Any:
     return hibari.Hibari()  # the bundled voice, one thread; any other voice would be downloaded
 
 
-@tts_attack("onnx", "espeak", "vits", "world")
+@tts_attack("onnx", "espeak", "vits", "psola")
 def vits_conversion(
-    texts: list[str], language: str, rng: np.random.Generator, *, f0_scale: float, warp: float
+    texts: list[str], language: str, rng: np.random.Generator, *, pitch_scale: float, formant_scale: float
 ) -> list[np.ndarray]:
-    """What vits_tts says, converted by world_conversion: text-to-speech and voice conversion in a row."""
+    """What vits_tts says, converted by psola: text-to-speech and voice conversion in a row."""
     spoken = vits_tts(texts, language, rng, scale=1.0, speed=1.0)
-    return [world_conversion(speech, rng, f0_scale=f0_scale, warp=warp) for speech in spoken]
+    return [psola(speech, rng, pitch_scale=pitch_scale, formant_scale=formant_scale) for speech in spoken]
 
 
 @tts_attack("onnx", "hts", "kokoro")

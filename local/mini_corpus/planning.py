@@ -86,7 +86,9 @@ def plan(
             split, count = split_of(listed), getattr(entry.utterances, listed)
             if entry.attack.speaks:
                 claimed = list(dict.fromkeys(numbers[name] for name in own[split] or more[split]))
-                drafts += [Utterance("", split, listed, claimed[i % len(claimed)], attack, "", i) for i in range(count)]
+                # each turn begins one further, else the languages, which go in turn too, would keep to their speakers
+                claims = [claimed[(i + i // len(claimed)) % len(claimed)] for i in range(count)]
+                drafts += [Utterance("", split, listed, claim, attack, "", i) for i, claim in enumerate(claims)]
             else:
                 rng = rng_of(seed, f"plan:{attack}:{listed}")
                 drafts += _copies(attack, listed, count, trials[split], numbers, rng)

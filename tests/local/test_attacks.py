@@ -26,7 +26,7 @@ PACKAGES = PythonPackages(ROOT / "downloads", ROOT / "requirements-mini.txt")
 SPEAKING = {
     "vits_tts": ("en", {"scale": 1.1, "speed": 1.0}),
     "harmonic_noise_tts": ("en", {"scale": 0.9, "speed": 1.1}),
-    "vits_conversion": ("en", {"f0_scale": 1.2, "warp": 0.95}),
+    "vits_conversion": ("en", {"pitch_scale": 1.2, "formant_scale": 0.95}),
     "styletts_tts": ("es", {"voice": "jf_alpha", "speed": 1.2}),
 }
 TEXTS = ["uno dos", "agente", "uno dos"]
@@ -60,7 +60,7 @@ def test_every_attack_names_groups_that_stand_in_the_requirements():
     groups = read_groups(ROOT / "requirements-mini.txt")
     for method, attack in attacks_by_method().items():
         assert isinstance(attack.needs, tuple) and set(attack.needs) <= set(groups), method
-    assert attacks_by_method()["vits_conversion"].needs == ("onnx", "espeak", "vits", "world")
+    assert attacks_by_method()["vits_conversion"].needs == ("onnx", "espeak", "vits", "psola")
     assert all(attacks_by_method()[method].speaks for method in SPEAKING)
 
 

@@ -30,5 +30,17 @@ def test_numbers_become_the_ranges_of_job_arrays(numbers, ranges):
     assert in_recipe(f"ranges_of {numbers}") == ranges
 
 
+def test_no_numbers_are_no_ranges():
+    assert in_recipe("ranges_of") == []
+
+
+@pytest.mark.parametrize("given", ['""', "0", "1 x", "-1", "1.5"])
+def test_what_is_no_count_is_refused(given):
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        in_recipe(f"require_counts --seeds {given}")
+    assert "--seeds takes whole numbers of 1 or more" in refused.value.stderr
+    assert in_recipe("require_counts --seeds 1 20") == []
+
+
 def test_least_and_most_are_numeric():
     assert in_recipe("least 10 9; most 10 9") == ["9", "10"]

@@ -12,9 +12,9 @@
 stage=0               # first stage to run
 stop_stage=5          # last stage to run
 corpus_dir=           # the real corpus, .../LA; empty: the mini corpus
-mini_size=small       # size of the mini corpus: tiny or small
+mini_size=small       # size of the mini corpus: tiny, small or full
 mini_seed=1           # seed of the mini corpus
-bonafide_dir=         # speech to add to the mini corpus (see make_mini_corpus.py --help): "DIR DIR:dev DIR:eval"
+bonafide_dir=         # speech to add to the mini corpus: "DIR DIR:dev DIR:eval"; wants a --data-dir, --feats-dir, --exp-dir of its own
 bonafide_split=train  # where a DIR without :SPLIT goes: train, dev or eval
 bonafide_utterances=60  # at most so many of each added speaker
 allow_subset=false    # take a corpus that lacks some of the official trials
@@ -27,7 +27,7 @@ baseline_conf=        # training of stage 2; empty: baseline.yaml, or baseline_m
 distill_conf=         # training of stage 3; empty: self_distill.yaml, or self_distill_mini.yaml on the mini corpus
 set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3"
 tag=                  # name of a variant, appended to the names of its trainings
-seeds="1 2 3"         # trainings of each network and method
+seeds="1 2 3"         # trainings of each network and method; neighbouring numbers can run at once
 nj=$(nproc)           # parallel jobs for features
 ngpu=0                # GPUs that a training uses: 0 or 1
 train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
@@ -49,11 +49,14 @@ set -euo pipefail
 recipe=la
 train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
 require_integers stage stop_stage mini_seed bonafide_utterances nj ngpu
-for number in $seeds $train_jobs; do
-  [[ $number =~ ^[1-9][0-9]*$ ]] || { echo "run.sh: error: --seeds and --train-jobs take whole numbers of 1 or more, not '$number'" >&2; exit 1; }
-done
+require_counts --seeds $seeds
+[ -z "$train_jobs" ] || require_counts --train-jobs "$train_jobs"
+[ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || { echo "run.sh: error: --bonafide-dir adds to the mini corpus, not to --corpus-dir" >&2; exit 1; }
 data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
 frontend=$(input_path "$frontend") model=$(input_paths "$model")
+for path in "$PWD" "$data_dir" "$feats_dir" "$exp_dir" "$frontend"; do
+  [[ $path != *[[:space:]]* ]] || { echo "run.sh: error: '$path': Kaldi's files and job runners take no path with a blank" >&2; exit 1; }
+done
 settings=(); for setting in $set; do settings+=(--set "$setting"); done
 feats=$feats_dir/$(name_of "$frontend")
 
@@ -97,12 +100,12 @@ if begin_stage 1 "features by $(name_of "$frontend")"; then
   end_stage "$feats"
 fi
 
-threads_of() { # number of jobs: sets `limit` and `threads`, how many run at once and the threads of each
+threads_of() { # <first:last>: sets `limit` and `threads`, how many jobs of that array run at once and the threads of each
   local jobs=$train_jobs
   limit=() threads=()
   if [ "$ngpu" -eq 0 ]; then
     # A thread each: two jobs on a core each get further than one job on two.
-    [ -n "$jobs" ] || jobs=$(least "$(nproc)" "$1")
+    [ -n "$jobs" ] || jobs=$(least "$(nproc)" $((${1#*:} - ${1%:*} + 1)))
     threads=(--num-threads "$(most 1 $(($(nproc) / jobs)))")
   fi
   [ -z "$jobs" ] || limit=(--max-jobs-run "$jobs")
@@ -110,14 +113,14 @@ threads_of() { # number of jobs: sets `limit` and `threads`, how many run at onc
 
 train_all() { # training conf: every network's seeds, several at once
   local network experiment range seed logs limit threads
-  threads_of "$(wc -w <<<"$seeds")"
   for network in $model; do
     experiment=$(experiment_of "$network" "$1")
     for range in $(ranges_of $seeds); do
-      logs=(); for seed in $(seq "${range%:*}" "${range#*:}"); do logs+=("$experiment/seed$seed/log/train.log"); done
-      log "training $experiment, seeds $range (logs: seed*/log/train.log)"
+      threads_of "$range"
+      logs=(); for seed in $(seq "${range%:*}" "${range#*:}"); do logs+=("$experiment/log/train.$seed.log"); done
+      log "training $experiment, seeds $range (logs: log/train.SEED.log)"
       with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" \
-        "$experiment/seedJOB/log/train.log" \
+        "$experiment/log/train.JOB.log" \
         train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" --seed JOB \
         --ngpu "$ngpu" "${threads[@]}" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
       grep -h '^train.py:' "${logs[@]}" || true
@@ -189,12 +192,12 @@ is_evaluated() {
 
 if begin_stage 4 "score"; then
   find_trainings
-  threads_of "$(wc -w <<<"$seeds")"
   for experiment in "${experiments[@]}"; do
     head_options=(); ! has_heads "$experiment/seed1" || head_options=(--head final --head 1 --head 2 --head 3 --head 4)
     for range in $(seeds_to_do "$experiment" is_scored); do
+      threads_of "$range"
       log "scoring by $experiment, seeds $range"
-      $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" "$experiment/seedJOB/log/score.log" \
+      $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" "$experiment/log/score.JOB.log" \
         score.py --ngpu "$ngpu" "${threads[@]}" "${head_options[@]}" --data-dir "$data_dir" --feats-dir "$feats" \
         "$experiment/seedJOB" $test_sets
     done
@@ -206,7 +209,7 @@ if begin_stage 5 "evaluate"; then
   find_trainings
   for experiment in "${experiments[@]}"; do
     for range in $(seeds_to_do "$experiment" is_evaluated); do
-      $train_cmd --max-jobs-run "$nj" JOB="$range" "$experiment/seedJOB/log/evaluate.log" \
+      $train_cmd --max-jobs-run "$nj" JOB="$range" "$experiment/log/evaluate.JOB.log" \
         evaluate_experiment.py --data-dir "$data_dir" "$experiment/seedJOB" $test_sets
     done
   done
