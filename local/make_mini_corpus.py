@@ -43,7 +43,7 @@ def main() -> None:
         "mini_libri",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder that takes the corpus, as OUT/LA")
-    parser.add_argument("--size", default="small", help="a conf of conf/mini_corpus: tiny (for tests) or small")
+    parser.add_argument("--size", default="small", help="a conf of conf/mini_corpus: tiny (for tests), small or full")
     parser.add_argument("--seed", type=int, default=1, help="of every random draw")
     parser.add_argument("--downloads", type=Path, default=ROOT / "downloads", help="cache of packages")
     parser.add_argument("--nj", type=int, default=min(8, os.cpu_count() or 1), help="worker processes")

@@ -67,17 +67,17 @@ class ProgressLog:
     utils/follow_log.py turns those lines, from the logs of one or many jobs, back into a bar.
     """
 
-    def __init__(self, total: int, unit: str, desc: str = "", every_seconds: float = 2.0):
+    def __init__(self, total: int, unit: str, desc: str = "", every_seconds: float = 2.0, done: int = 0):
         import time
 
         self._clock = time.monotonic
-        self.total, self.unit, self.done, self.every = total, unit, 0, every_seconds
+        self.total, self.unit, self.done, self.every = total, unit, done, every_seconds
         self._next = self._clock()
         self._bar = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, unit=unit, desc=desc, leave=False, dynamic_ncols=True)
+            self._bar = tqdm(total=total, initial=done, unit=unit, desc=desc, leave=False, dynamic_ncols=True)
         else:
             self._say()
 
@@ -94,6 +94,14 @@ class ProgressLog:
             self._bar.update(n)
         elif self.done >= self.total or self._clock() >= self._next:
             self._say(text)
+
+    def say(self, line: str) -> None:
+        """A line on standard error, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
 
     def close(self) -> None:
         if self._bar is not None:

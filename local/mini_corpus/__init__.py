@@ -1,10 +1,14 @@
 """The mini corpus: real speech and real synthesizers from ordinary packages, in the layout of ASVspoof 2019 LA.
 
 What stands where: conf.py reads conf/mini_corpus/*.yaml; debian.py and python_packages.py fetch; speech.py turns a
-package's files into utterances; copy_attacks.py and tts_attacks.py spoof them; chain.py is the channel that every
-file of both classes goes through; asv.py verifies speakers; planning.py plans the corpus; build.py makes it; writers.py
-writes its lists. added_speech.py brings the user's own speech in; losses.py tells what could not be had; frozen.py says
-whether the audio is the version's, compare.py how far two builds are apart.
+package's files into utterances; attack.py says what an attack is, and copy_attacks.py, tts_attacks.py (with espeak.py)
+and neural_tts.py are them; chain.py is the channel that every file of both classes goes through, g722.py its telephone
+codec; asv.py verifies speakers; planning.py plans the corpus; build.py makes it; writers.py writes its lists.
+added_speech.py brings the user's own speech in; losses.py tells what could not be had; frozen.py says whether the audio
+is the version's.
+
+Programs of their own: compare.py tells how far two builds are apart, leak_test.py what gives the classes away without
+any synthesis, describe.py writes a corpus's tables, sheet.py draws spectrograms of all attacks.
 """
 
 VERSION = "1"  # results name it: raise it with every change that changes a built corpus

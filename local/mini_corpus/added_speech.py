@@ -258,11 +258,20 @@ def _rates(one: AddedFolder) -> dict[str, int | None]:
     return rates
 
 
+def one_word(text: str, keep: str = "") -> str:
+    """`text` without blanks or what else would break a manifest's line, each as %XX of its bytes; `keep` stays."""
+
+    def percent(found: re.Match) -> str:
+        return found[0] if found[0] in keep else "".join(f"%{byte:02X}" for byte in os.fsencode(found[0]))
+
+    return re.sub(r"[\s%\udc80-\udcff]|:(?= )", percent, text)
+
+
 def join_added(speaker: AddedSpeaker, seed: int, conf: Utterances) -> list[Joined]:
     """At most `speaker.utterances` utterances from files in a random order; none where they hold too little speech.
 
-    A file longer than an utterance goes on in the next one. Raises UserError for a file that ends before its header
-    says, or is damaged otherwise.
+    A file longer than an utterance goes on in the next one. Raises UserError for a file that is damaged so that
+    libsndfile notices: of a file that was cut off it takes what is there (WAV, OGG), or had it left out before (FLAC).
     """
     longest = speaker.utterances * conf.seconds[1] * 3 + 60  # seconds of one file: all that could be needed, and more
 
@@ -279,7 +288,7 @@ def join_added(speaker: AddedSpeaker, seed: int, conf: Utterances) -> list[Joine
                 ) from None
             item = prepare_item(resample(samples.mean(axis=1), rate), conf)
             if item is not None:
-                yield speaker.files[i], item
+                yield one_word(speaker.files[i]), item
 
     made: list[Joined] = []
     for joined in join_items(items(), rng_of(seed, f"lengths:{speaker.key}"), conf, keep_rest=True):

@@ -7,6 +7,7 @@ import inspect
 import multiprocessing
 import os
 import signal
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -89,8 +90,15 @@ class Draw:
         return round(float(rng.uniform(self.low, self.high)), 4)
 
 
-def draw_of(value: Any, wanted: type, where: str) -> Draw:
-    """A conf's value as a Draw: `[low, high]` for a numeric parameter, a list of choices for text, or one value."""
+def draw_of(value: Any, wanted: Any, where: str) -> Draw:
+    """A conf's value as a Draw: `[low, high]` for a numeric parameter, a list of choices for text, or one value. A
+    parameter that is a Literal of whole numbers takes those only."""
+    if typing.get_origin(wanted) is typing.Literal:
+        allowed = typing.get_args(wanted)
+        draw = draw_of(value, int, where)
+        if not set(range(int(draw.low), int(draw.high) + 1)) <= set(allowed):
+            raise UserError(f"{where}: {value!r}: one of {', '.join(map(str, allowed))} is expected")
+        return draw
     if wanted in (int, float):
         ends = value if isinstance(value, list) else [value, value]
         kinds = (int,) if wanted is int else (int, float)
@@ -115,12 +123,18 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def _sendable(error: Exception) -> Exception:
+    """The error, or its text where its class is a package's, which the parent may not have."""
+    home = type(error).__module__.partition(".")[0]
+    return error if home in ("builtins", "local", "utils") else RuntimeError(repr(error))
+
+
 def _child(pipe: Any, parent: int, function: Callable, arguments: tuple) -> None:
     die_with_parent(parent)
     try:
         pipe.send((function(*arguments), None))
     except Exception as error:  # handed to the parent, which raises it there
-        pipe.send((None, error))
+        pipe.send((None, _sendable(error)))
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:

@@ -20,7 +20,7 @@ import signal
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -33,7 +33,15 @@ import numpy as np
 import soundfile
 
 from local.mini_corpus import VERSION, frozen
-from local.mini_corpus.added_speech import AddedFolder, AddedSpeaker, entries, join_added, speakers_of, with_utterances
+from local.mini_corpus.added_speech import (
+    AddedFolder,
+    AddedSpeaker,
+    entries,
+    join_added,
+    one_word,
+    speakers_of,
+    with_utterances,
+)
 from local.mini_corpus.asv import embed
 from local.mini_corpus.attack import RATE, Unusable, die_with_parent, in_fresh_process
 from local.mini_corpus.chain import rng_of, through_chain
@@ -42,7 +50,7 @@ from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissi
 from local.mini_corpus.losses import Losses
 from local.mini_corpus.planning import BONAFIDE, Utterance, flac_path, plan
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
-from local.mini_corpus.speech import Joined, active_level, join_items, prepare_item, read_file, read_prompts
+from local.mini_corpus.speech import Joined, check_usable, join_items, prepare_item, read_file, read_prompts
 from local.mini_corpus.writers import write_asv, write_manifest, write_protocols
 from utils.cli import ProgressLog, UserError, warn
 from utils.files import aside, read_json, sha256_of, write_aside, write_json
@@ -58,6 +66,7 @@ class Sources:
     packages: dict[str, DebianPackage]
     conf: MiniCorpusConf  # less the speakers, languages and attacks that cannot be had
     python_paths: tuple[str, ...]
+    synthesizers: tuple[str, ...]  # NAME==VERSION of every Python package that the attacks use
     lost: tuple[str, ...]
 
 
@@ -107,12 +116,14 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: 
         if lacking:
             lose(f"attack {name} ({entry.what})", reasons[lacking[0]])
             continue
-        if entry.attack.needs:
-            try:
-                in_fresh_process(_try_attack, entry, languages, tuple(paths.values()))
-            except (Unusable, ImportError, OSError, RuntimeError) as failure:
-                lose(f"attack {name} ({entry.what})", f"its package does not work here: {failure!r}")
-                continue
+        try:
+            in_fresh_process(_try_attack, entry, languages, tuple(paths.values()))
+        except UserError:
+            raise
+        except Exception as failure:  # whatever a package raises that does not fit this machine
+            what = "its package does" if entry.attack.needs else "it does"
+            lose(f"attack {name} ({entry.what})", f"{what} not work here: {failure!r}")
+            continue
         attacks[name] = dataclasses.replace(entry, languages=languages)
 
     lost = lose.tell()
@@ -133,6 +144,7 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: 
         packages,
         dataclasses.replace(conf, speakers=speakers, attacks=attacks),
         tuple(paths.values()),
+        tuple(sorted({pin for entry in attacks.values() for pin in python.pins(entry.attack.needs)})),
         lost,
     )
 
@@ -211,7 +223,7 @@ def join_added_speaker(speaker: AddedSpeaker, out: Path, seed: int, conf: MiniCo
     if index.exists():
         return len(read_json(index)["ends"])
     made = join_added(speaker, seed, conf.utterance)
-    _write_joined(out, made, added=f"added {speaker.folder.name}")
+    _write_joined(out, made, added=f"added {one_word(speaker.folder.name, ' ')}")
     return len(made)
 
 
@@ -336,8 +348,7 @@ def make_utterance(utterance: Utterance) -> None:
                 speech = entry.attack.function(original, rng, **parameters)
                 if len(speech) != len(original):
                     raise RuntimeError(f"{entry.method} made {len(speech)} samples of {len(original)}")
-            if not np.all(np.isfinite(speech)) or np.max(np.abs(speech)) > 20 or active_level(speech) < -70:
-                raise Unusable("it diverged or fell silent")
+            check_usable(speech)
     except Unusable as unusable:
         _write_quickly(row, json.dumps({"skipped": str(unusable)}).encode())
         return
@@ -506,6 +517,7 @@ def _build(
         "corpus": wanted,
         "lost": list(sources.lost),
         "packages": {name: package.sha256 for name, package in sorted(sources.packages.items())},
+        "synthesizers": list(sources.synthesizers),
     }
     state = building / "work" / "made_from.json"
     if building.exists() and (not state.exists() or read_json(state) != made_from):
@@ -543,7 +555,7 @@ def _build(
         utterances = plan(conf, available, seed, {speaker.key: speaker.split for speaker in added_speakers})
         crew.run(make_utterance, utterances, "utterances", "making the corpus", chunk=4)
         rows = {utterance.name: read_json(shop.row(utterance)) for utterance in utterances}
-        _tell_skipped(utterances, rows)
+        _tell_skipped(utterances, rows, {speaker.key for speaker in added_speakers}, building)
         made = [utterance for utterance in utterances if "skipped" not in rows[utterance.name]]
         files = [(shop.flac(utterance), rows[utterance.name]["sha256"]) for utterance in made]
         embeddings = crew.run(_embed_task, files, "files", "speaker embeddings", chunk=16)
@@ -551,7 +563,7 @@ def _build(
     la = building / "LA"
     write_protocols(la, made)
     write_asv(la, made, dict(zip((u.name for u in made), embeddings)), conf, seed)
-    write_manifest(la / "manifest.tsv", made, rows)
+    write_manifest(la / "manifest.tsv", made, rows, {speaker.key: speaker.label for speaker in added_speakers})
     told = {"incomplete": f"incomplete: without {'; '.join(sources.lost)}"} if sources.lost else {}
     others = [package.instead() for package in sources.packages.values() if package.instead()]
     if others:
@@ -560,6 +572,7 @@ def _build(
         **wanted,
         **told,
         "sources": sorted(shop.package_names.values()),
+        "synthesizers": list(sources.synthesizers),
         "attacks": {name: entry.what for name, entry in conf.attacks.items()},
     }
     checksums = [(utterance, rows[utterance.name]["sha256"]) for utterance in made]
@@ -583,15 +596,25 @@ def _build(
     print(f"{out / 'LA'}: {frozen.verdict(corpus, frozen.read_known())}", flush=True)
 
 
-def _tell_skipped(utterances: Sequence[Utterance], rows: dict[str, dict]) -> None:
-    planned = Counter(utterance.attack for utterance in utterances)
-    skipped: dict[str, Counter] = defaultdict(Counter)
+def _tell_skipped(
+    utterances: Sequence[Utterance], rows: Mapping[str, dict], added: Collection[str], building: Path
+) -> None:
+    """Warn of what was skipped. UserError if an attack could not make more than a tenth of the conf's own utterances;
+    copies of `added` speakers, whose speech may be whatever it is, only warn."""
+    planned: Counter = Counter()
+    skipped: dict[tuple[str, bool], Counter] = defaultdict(Counter)
     for utterance in utterances:
+        key = (utterance.attack, utterance.source in added)
+        planned[key] += 1
         if "skipped" in rows[utterance.name]:
-            skipped[utterance.attack][rows[utterance.name]["skipped"]] += 1
-    for attack, reasons in sorted(skipped.items()):
-        count = reasons.total()
-        text = f"attack {attack}: {count} of {planned[attack]} utterances could not be made ({', '.join(reasons)})"
-        if count > _SKIPPED_AT_MOST * planned[attack]:
-            raise UserError(f"{text}; its package does not work here as it should")
+            skipped[key][rows[utterance.name]["skipped"]] += 1
+    for (attack, of_added), reasons in sorted(skipped.items()):
+        count, of = reasons.total(), planned[attack, of_added]
+        what = "copies of added speech" if of_added else "utterances"
+        text = f"attack {attack}: {count} of {of} {what} could not be made ({', '.join(reasons)})"
+        if not of_added and count > _SKIPPED_AT_MOST * of:
+            raise UserError(
+                f"{text}; its package does not work here as it should: take the attack out of the conf, or mend what "
+                f"is wrong, remove {building} and start again"
+            )
         warn(text)

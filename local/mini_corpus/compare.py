@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from local.mini_corpus.writers import read_manifest
 from utils.cli import ProgressLog, UserError, make_parser, run_program
 
 BITS, SAMPLES, CLOSE, LENGTH = "equal bit for bit", "equal samples, packed otherwise", "different", "of other lengths"
@@ -33,19 +34,6 @@ class Difference:
     kind: str  # BITS, SAMPLES, CLOSE or LENGTH
     db: float = -np.inf  # only for CLOSE is it finite
     attack: str = "-"
-
-
-def read_manifest(la: Path) -> dict[str, tuple[str, str]]:
-    """Utterance -> (attack, source) of a built corpus. Raises UserError if there is none."""
-    path = la / "manifest.tsv"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give the folder LA of a built mini corpus")
-    header, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    try:
-        name, attack, source = (header.index(column) for column in ("utterance", "attack", "source"))
-        return {row[name]: (row[attack], row[source]) for row in rows}
-    except (ValueError, IndexError):
-        raise UserError(f"{path}: not the manifest of a mini corpus") from None
 
 
 def audio_files(la: Path) -> dict[str, Path]:
@@ -76,7 +64,9 @@ def compare(first: Path, second: Path) -> tuple[list[Difference], list[str], lis
 
     Speech that was added to one build with --bonafide-dir is left out of the latter, and told.
     """
-    manifests = [read_manifest(la) for la in (first, second)]
+    manifests = [
+        {row["utterance"]: (row["attack"], row["source"]) for row in read_manifest(la)} for la in (first, second)
+    ]
     files = [audio_files(la) for la in (first, second)]
     for la, manifest, there in zip((first, second), manifests, files):
         lacking = sorted(set(manifest) - set(there))

@@ -103,7 +103,7 @@ class AttackEntry:
     """One attack of the corpus: a method, what is drawn for each utterance, and how many utterances."""
 
     what: str  # in words, for the manifest's reader
-    method: str  # a function of copy_attacks.py or tts_attacks.py
+    method: str  # a function of copy_attacks.py, tts_attacks.py or neural_tts.py
     draw: dict[str, Draw]
     utterances: Counts
     languages: tuple[str, ...] = ()  # TTS: of `prompts`

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 from scipy import fft, signal
@@ -123,16 +124,21 @@ def griffin_lim(speech: np.ndarray, rng: np.random.Generator, *, bands: int, ite
 
 
 @copy_attack()
-def lpc_warp(speech: np.ndarray, rng: np.random.Generator, *, order: int, warp: float, hop_ms: int) -> np.ndarray:
+def lpc_warp(
+    speech: np.ndarray, rng: np.random.Generator, *, order: int, warp: float, hop_ms: Literal[4, 8, 16]
+) -> np.ndarray:
     """Voice conversion by linear prediction: the vocal tract's poles turned by the factor `warp`, excited by the
     original residual.
 
-    32 ms frames every `hop_ms`, 8 or 16 (the fewer, the rougher); each frame keeps its energy. Source of the method: Matrouf, Bonastre, Fredouille, ICASSP
-    2006 (transfer-function conversion); this variant warps instead of taking another speaker's filter.
+    Frames of 32 ms every `hop_ms`: 4, 8 or 16, by which their windows add up evenly; 16, the fewest frames, is the
+    roughest. Each frame keeps its energy.
+
+    Source of the method: Matrouf, Bonastre, Fredouille, ICASSP 2006 (transfer-function conversion); this variant warps
+    instead of taking another speaker's filter.
     """
+    if hop_ms not in (4, 8, 16):
+        raise UserError(f"lpc_warp: hop_ms {hop_ms!r}: windows of 32 ms add up evenly every 4, 8 or 16 ms; give one")
     size, hop, tail = 512, hop_ms * RATE // 1000, 256
-    if size % (2 * hop):
-        raise UserError(f"lpc_warp: hop_ms {hop_ms}: windows of 32 ms add up evenly every 16, 8 or 4 ms")
     window = signal.get_window("hann", size)
     padded = np.pad(speech, (size, size + -len(speech) % hop))
     starts = range(0, len(padded) - size + 1, hop)

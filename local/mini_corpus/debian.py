@@ -1,12 +1,14 @@
 """Debian packages as sources of speech: fetched with apt-get, checked, unpacked; without root and without installing.
 
 DOWNLOADS/debian/PACKAGE_VERSION.deb, and beside it PACKAGE_VERSION/ with its files. A .deb laid there by hand is
-used as it is, so that a machine without a network can build as well. A download that broke off goes on in
-DOWNLOADS/debian/incoming/; a file leaves it only with the checksum of apt's lists.
+used as it is, so that a machine without a network can build as well (one of another version than the conf's only where
+the conf's cannot be had). A download that broke off goes on in DOWNLOADS/debian/incoming/; a file leaves it only with
+the checksum of apt's lists.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -58,10 +60,15 @@ class DebianPackages:
         self._apt_options: list[str] = []  # set once the machine's own package list does not do
 
     def get(self, name: str, version: str) -> DebianPackage:
-        """The unpacked package, from the cache or fetched. Another version than `version` is taken where that is not
-        on offer any more, and told. Raises PackageMissing, as on a machine without Debian's tools; UserError for a file
-        laid there that is no whole package."""
-        have = self._cached(name, version) or self._fetch(name, version)
+        """The unpacked package, from the cache or fetched. Another version than `version`, of the cache first, is taken
+        where that is not to be had any more, and told. Raises PackageMissing, as on a machine without Debian's tools;
+        UserError for a file laid there that is no whole package."""
+        have = self._cached(name, version)
+        if have is None:
+            have = self._fetch(name, version)
+        elif have[1] != version:
+            with contextlib.suppress(PackageMissing):
+                have = self._fetch(name, version, or_another=False)
         deb, got, sha256 = have
         if got != version:
             warn(f"{name}: version {got} instead of {version}; the corpus made from it is another one")
@@ -144,7 +151,8 @@ class DebianPackages:
             warn(f"apt-get update: {_last_line(updated.stderr)}")
         return True
 
-    def _fetch(self, name: str, version: str) -> tuple[Path, str, str]:
+    def _fetch(self, name: str, version: str, or_another: bool = True) -> tuple[Path, str, str]:
+        """(file, version, sha256). Raises PackageMissing; without `or_another` also if only others are on offer."""
         for program in ("apt-get", "apt-cache", "dpkg-deb"):
             self._need(program)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +162,9 @@ class DebianPackages:
                 continue
             if not offers:
                 raise PackageMissing(f"no Debian package {name} is on offer (is there a network?)")
-            offer = next((o for o in offers if o.version == version), offers[0])
+            offer = next((o for o in offers if o.version == version), offers[0] if or_another else None)
+            if offer is None:
+                raise PackageMissing(f"the Debian package {name} {version} is not on offer")
             try:
                 deb = self._download(name, offer)
             except PackageMissing:

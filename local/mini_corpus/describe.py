@@ -8,6 +8,7 @@ of the attacks' parameters), and requirements-mini.txt (the synthesizers' versio
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 import re
 import sys
@@ -26,6 +27,8 @@ from local.mini_corpus.attack import RATE, Draw
 from local.mini_corpus.conf import LISTS, SPLITS, AttackEntry, MiniCorpusConf, Speaker, load
 from local.mini_corpus.leak_test import read_list
 from local.mini_corpus.planning import BONAFIDE, flac_path
+from local.mini_corpus.python_packages import read_pins
+from local.mini_corpus.writers import read_manifest
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_json, write_aside, write_lines
 
@@ -47,6 +50,7 @@ class Row:
     source: str  # "PACKAGE VERSION: FILE FILE ...", of an added folder "added FOLDER: FILE FILE ..."
     parameters: str
     seconds: float
+    entry: str  # who was recorded: a speaker entry of the conf, or FOLDER/SPEAKER; empty where the manifest has it not
 
     @property
     def split(self) -> str:
@@ -97,22 +101,18 @@ def read_synthesizers(requirements: Path) -> dict[str, list[Synthesizer]]:
     wheels state licences in three ways or not at all. Raises UserError for a line that leaves the licence open.
     """
     groups: dict[str, list[Synthesizer]] = {}
-    packages: list[Synthesizer] = []
     licences = re.compile(r"\b(MIT|BSD|ISC|[AL]?GPL|Apache|CC0|CC-BY|MPL|PSF|Unlicense|public domain)", re.IGNORECASE)
-    for number, line in enumerate(requirements.read_text(encoding="utf-8").splitlines(), 1):
-        header = re.match(r"#\s*\[([\w.]+)\]", line)
-        if header:
-            packages = groups.setdefault(header[1], [])
-        elif line.strip() and not line.startswith("#"):
-            found = re.match(r"([\w.-]+)==([\w.]+)\s*(#.*)?$", line)
-            fields = [field.strip() for field in (found[3] or "").lstrip("#").split(";")] if found else []
+    for group, pins in read_pins(requirements).items():
+        packages = groups.setdefault(group, [])
+        for pin in pins:
+            fields = [field.strip() for field in pin.comment.split(";")]
             stated = next((i for i, field in enumerate(fields) if licences.match(field)), None)
-            if found and stated is not None:
-                packages.append(Synthesizer(found[1], found[2], "; ".join(fields[:stated]), fields[stated]))
-            elif found and packages:
-                packages.append(Synthesizer(found[1], found[2], packages[-1].what, packages[-1].licence))
+            if stated is not None:
+                packages.append(Synthesizer(pin.name, pin.version, "; ".join(fields[:stated]), fields[stated]))
+            elif packages:
+                packages.append(dataclasses.replace(packages[-1], name=pin.name, version=pin.version))
             else:
-                raise UserError(f"{requirements}: line {number}: write NAME==VERSION  # what it is; its licence")
+                raise UserError(f"{requirements}: line {pin.line}: write NAME==VERSION  # what it is; its licence")
     return groups
 
 
@@ -136,19 +136,12 @@ def read_corpus(la: Path, conf_path: Path | None = None, requirements: Path = RO
 
 
 def _read_manifest(la: Path) -> list[Row]:
-    path = la / "manifest.tsv"
-    try:
-        header, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    except (FileNotFoundError, ValueError):
-        raise UserError(f"{path}: no such file, or an empty one; is {la} a mini corpus?") from None
     rows = []
-    for number, fields in enumerate(lines, 2):
-        if len(fields) != len(header):
-            raise UserError(f"{path}: line {number}: {len(fields)} columns where {len(header)} are expected")
-        values = dict(zip(header, fields))
-        row = Row(*(values[name] for name in ("utterance", "set", "speaker", "attack", "source", "parameters")), 0.0)
+    for values in read_manifest(la):
+        known = {name: values[name] for name in ("utterance", "set", "speaker", "attack", "source", "parameters")}
+        row = Row(**known, seconds=0.0, entry=values.get("entry", ""))
         samples = int(values["samples"]) if "samples" in values else soundfile.info(la / row.path).frames
-        rows.append(Row(**{**row.__dict__, "seconds": samples / RATE}))
+        rows.append(dataclasses.replace(row, seconds=samples / RATE))
     return rows
 
 
@@ -223,6 +216,8 @@ def _is_of(row: Row, speaker: Speaker) -> bool:
 
 def entry_of(row: Row, conf: MiniCorpusConf) -> str:
     """Whose speech a bona fide row is: the name of a speaker entry of the conf, or FOLDER/SPEAKER of an added folder."""
+    if row.entry:
+        return row.entry
     package, version = _package_of(row)
     if not version:
         return package + row.files[0].split("/")[0]
@@ -244,8 +239,10 @@ def sources_table(corpus: Corpus) -> list[str]:
     out = []
     for (split, package, version), rows in sorted(groups.items()):
         licence = conf.packages[package].licence if package in conf.packages else "as you have it"
-        entries = sorted({_less_package(entry_of(row, conf), package) for row in rows})
-        speakers = ", ".join(entries) if version else str(len(entries))
+        if version:
+            speakers = ", ".join(sorted({_less_package(entry_of(row, conf), package) for row in rows}))
+        else:
+            speakers = str(len({row.speaker for row in rows}))
         out.append(
             [SPLITS[split], package, version or "added", licence or "?", speakers, len(rows), _minutes(rows)]
         )  # fmt: skip

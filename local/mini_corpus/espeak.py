@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 _UNKNOWN_VOICE = 3  # exit status
+_PATIENCE = 120  # seconds
 _RATE, _PITCH, _RANGE = 1, 3, 4  # parameters, and the constants below: eSpeak NG's speak_lib.h
 _RETRIEVAL, _UTF8, _BY_CHARACTER, _PHONEMES_IPA = 1, 1, 1, 2
 
@@ -23,7 +24,8 @@ def speak(
     texts: Sequence[str], voice: str, *, words_per_minute: int, pitch: int, pitch_range: int
 ) -> tuple[list[bytes], int]:
     """For each text its samples (int16 of this machine's byte order), and their rate in Hz. `pitch` and `pitch_range`
-    are 0 to 100. Raises Unusable if eSpeak NG crashes, UserError for a voice that it does not have."""
+    are 0 to 100. Raises Unusable if eSpeak NG crashes or does not answer, UserError for a voice that it does not have,
+    RuntimeError if it fails otherwise."""
     settings = {_RATE: words_per_minute, _PITCH: pitch, _RANGE: pitch_range}
     said = _ask({"task": "speak", "voice": voice, "texts": list(texts), "settings": settings})
     return [base64.b64decode(samples) for samples in said["spoken"]], said["rate"]
@@ -41,11 +43,16 @@ def _ask(task: Mapping) -> dict:
     from utils.cli import UserError
 
     places = {"library": espeakng_loader.get_library_path(), "data": espeakng_loader.get_data_path()}
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", __file__],
-        input=json.dumps({**task, **places}), capture_output=True, text=True,
-        env={"LC_ALL": "C.UTF-8"}, timeout=120,
-    )  # fmt: skip
+    # nothing of the environment that it could go by, but where a Python of its own folder finds its libraries
+    environment = {key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", __file__],
+            input=json.dumps({**task, **places}), capture_output=True, text=True,
+            env={**environment, "LC_ALL": "C.UTF-8"}, timeout=_PATIENCE,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Unusable(f"eSpeak NG did not answer within {_PATIENCE} s") from None
     if done.returncode == _UNKNOWN_VOICE:
         raise UserError(f"eSpeak NG has no voice {task['voice']!r}; correct the language or the variant in the conf")
     if done.returncode < 0:

@@ -21,6 +21,7 @@ import sys
 import sysconfig
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from local.mini_corpus.attack import die_with_parent
@@ -29,21 +30,38 @@ from utils.cli import UserError
 from utils.files import make_dir_aside
 
 
-def read_groups(requirements: Path) -> dict[str, list[str]]:
-    """Group -> pinned requirements. Raises UserError for a line that is no group, pin or comment."""
-    groups: dict[str, list[str]] = {}
-    name = ""
+@dataclass(frozen=True)
+class Pin:
+    """A line of requirements-mini.txt: NAME==VERSION  # comment."""
+
+    name: str
+    version: str
+    comment: str
+    line: int
+
+
+def read_pins(requirements: Path) -> dict[str, list[Pin]]:
+    """Group -> its lines. Raises UserError for a line that is no group, pin or comment."""
+    groups: dict[str, list[Pin]] = {}
+    group = ""
     for number, line in enumerate(requirements.read_text(encoding="utf-8").splitlines(), 1):
         header = re.match(r"#\s*\[([\w.]+)\]", line)
-        requirement = line.split("#")[0].strip()
+        requirement, _, comment = line.partition("#")
+        requirement = requirement.strip()
         if header:
-            name = header[1]
-            groups[name] = []
+            group = header[1]
+            groups.setdefault(group, [])
         elif requirement:
-            if not name or not re.fullmatch(r"[\w.-]+==[\w.]+", requirement):
+            found = re.fullmatch(r"([\w.-]+)==([\w.]+)", requirement)
+            if not group or not found:
                 raise UserError(f"{requirements}: line {number}: {requirement!r} is not NAME==VERSION in a group")
-            groups[name].append(requirement)
+            groups[group].append(Pin(found[1], found[2], comment.strip(), number))
     return groups
+
+
+def read_groups(requirements: Path) -> dict[str, list[str]]:
+    """Group -> NAME==VERSION of its packages. Raises as `read_pins` does."""
+    return {group: [f"{pin.name}=={pin.version}" for pin in pins] for group, pins in read_pins(requirements).items()}
 
 
 class GroupMissing(Exception):
@@ -59,6 +77,11 @@ class PythonPackages:
         )
         self.folder = downloads / f"python-{zlib.crc32(made_from.encode()):08x}"
         self.files = downloads / f"python-files-{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+
+    def pins(self, groups: Iterable[str]) -> list[str]:
+        """NAME==VERSION of all that `groups` install, with what only building them needs."""
+        wanted = [name for group in groups for name in (group, f"{group}.build")]
+        return [pin for name in wanted for pin in self.groups.get(name, [])]
 
     def get(self, group: str) -> Path:
         """The folder of a group's packages, installed on first use. Raises GroupMissing."""

@@ -34,10 +34,10 @@ from scipy import signal
 
 from local.mini_corpus.attack import RATE, Unusable
 from local.mini_corpus.chain import rng_of, through_chain
-from local.mini_corpus.conf import AttackEntry, MiniCorpusConf, Package, load
+from local.mini_corpus.conf import AttackEntry, MiniCorpusConf, load
 from local.mini_corpus.debian import DebianPackages, PackageMissing
-from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
-from local.mini_corpus.speech import active_level, prepare_item, read_file, read_prompts
+from local.mini_corpus.python_packages import PythonPackages, put_on_path
+from local.mini_corpus.speech import check_usable, prepare_item, read_file, read_prompts
 from steps import frontend as frontends
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import write_aside
@@ -70,18 +70,21 @@ class Panel:
 def read_sentence(downloads: Path, conf: MiniCorpusConf) -> tuple[np.ndarray, str]:
     """(the recorded prompt, prepared as every item of the corpus; its text)."""
     packages = DebianPackages(downloads)
+    lacking = [name for name in (_SPEECH, _TEXTS) if name not in conf.packages]
+    if lacking:
+        raise UserError(f"the conf {conf.size} has no package {' and no '.join(lacking)}; give --size small")
     try:
-        version = conf.packages.get(_TEXTS, Package("1.6.1-1")).version
-        speech, texts = (packages.get(name, version).folder for name in (_SPEECH, _TEXTS))
+        speech, texts = (packages.get(name, conf.packages[name].version).folder for name in (_SPEECH, _TEXTS))
     except PackageMissing as missing:
         raise UserError(str(missing)) from None
-    text = dict(read_prompts(texts / _TRANSCRIPT))[PROMPT]
-    recorded = read_file(speech / _SOUNDS / f"{PROMPT}.g722")
+    text = dict(read_prompts(texts / _TRANSCRIPT)).get(PROMPT)
+    sound = speech / _SOUNDS / f"{PROMPT}.g722"
+    if text is None or not sound.is_file():
+        raise UserError(f"{sound if text else texts / _TRANSCRIPT}: this version of the package has no {PROMPT}")
+    recorded = read_file(sound)
     prepared = None if recorded is None else prepare_item(recorded, conf.utterance)
     if prepared is None:
-        raise UserError(
-            f"{speech / _SOUNDS / PROMPT}.g722 holds no speech; remove the package {_SPEECH} and start again"
-        )
+        raise UserError(f"{sound} holds no speech; remove the package {_SPEECH} and start again")
     return prepared, text
 
 
@@ -103,9 +106,10 @@ def make_panels(
         try:
             put_on_path([folder_of(group) for group in entry.attack.needs])
             made = _attacked(entry, speech, text, rng, drawn, conf)
-        except (GroupMissing, Unusable, UserError, ImportError, OSError, RuntimeError) as failure:
-            warn(f"no panel for {name} ({entry.what}): {failure}")
-            panels.append(dataclasses.replace(panel, missing=str(failure)))
+        except Exception as failure:  # whatever a package raises that does not fit this machine
+            why = str(failure) or repr(failure)
+            warn(f"no panel for {name} ({entry.what}): {why}")
+            panels.append(dataclasses.replace(panel, missing=why))
             continue
         panels.append(dataclasses.replace(panel, samples=through(made)))
     return panels
@@ -126,8 +130,7 @@ def _attacked(
         made = prepare_item(spoken, conf.utterance)
         if made is None:
             raise Unusable("its voice said nothing")
-    if not np.all(np.isfinite(made)) or np.max(np.abs(made)) > 20 or active_level(made) < -70:
-        raise Unusable("it diverged or fell silent")
+    check_usable(made)
     return made
 
 

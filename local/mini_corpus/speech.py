@@ -17,7 +17,7 @@ import soundfile
 from scipy import signal
 
 from local.mini_corpus import g722
-from local.mini_corpus.attack import RATE
+from local.mini_corpus.attack import RATE, Unusable
 from local.mini_corpus.conf import Utterances
 from utils.cli import UserError
 
@@ -63,6 +63,12 @@ def active_level(speech: np.ndarray, below_db: float = 35.0) -> float:
     levels = frame_levels(speech)
     active = levels[active_frames(speech, below_db)]
     return float(10 * np.log10(np.mean(10 ** (active / 10)))) if len(active) else -120.0
+
+
+def check_usable(speech: np.ndarray) -> None:
+    """Raises Unusable for what an attack made if that diverged or fell silent."""
+    if not np.all(np.isfinite(speech)) or np.max(np.abs(speech)) > 20 or active_level(speech) < -70:
+        raise Unusable("it diverged or fell silent")
 
 
 def _splice(pieces: list[np.ndarray]) -> np.ndarray:

@@ -1,17 +1,20 @@
-"""The lists of a made mini corpus: protocols, the speaker verifier's trials and scores, the manifest."""
+"""The lists of a made mini corpus: protocols, the speaker verifier's trials and scores, the manifest and its reader."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
+from local.mini_corpus.added_speech import one_word
 from local.mini_corpus.asv import SpeakerVerifier
 from local.mini_corpus.chain import rng_of
 from local.mini_corpus.conf import LISTS, MiniCorpusConf, split_of
 from local.mini_corpus.planning import BONAFIDE, Utterance
+from utils.cli import UserError
 from utils.files import write_lines
 
 _SUFFIX = {"train": "trn", "dev": "trl", "eval": "trl", "eval_known": "trl"}
@@ -92,13 +95,41 @@ def write_asv(la: Path, utterances: Sequence[Utterance], embeddings: dict, conf:
         )
 
 
-def write_manifest(path: Path, utterances: Sequence[Utterance], rows: dict[str, dict]) -> None:
+_COLUMNS = ("utterance", "sha256", "set", "speaker", "attack", "source", "parameters")
+_LATER_COLUMNS = ("samples", "entry")  # of the first corpora there are manifests without
+
+
+def write_manifest(
+    path: Path,
+    utterances: Sequence[Utterance],
+    rows: Mapping[str, dict],
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """One line for each file. `labels`: what to call an added speaker, by key. The column `entry` has who was recorded:
+    a speaker entry of the conf or a label, "-" for text-to-speech."""
+
     def lines() -> Iterable[str]:
-        yield "\t".join(["utterance", "sha256", "set", "speaker", "attack", "source", "parameters"])
+        yield "\t".join([*_COLUMNS, *_LATER_COLUMNS])
         for u in utterances:
             row = rows[u.name]
             parameters = " ".join(f"{key}={value}" for key, value in row["parameters"].items()) or "-"
             listed = u.trial_of or f"{u.split}_enrolment"
-            yield "\t".join([u.name, row["sha256"], listed, u.speaker, u.attack, row["source"], parameters])
+            entry = one_word(labels.get(u.source, u.source), " ") or "-"
+            fields = [u.name, row["sha256"], listed, u.speaker, u.attack, row["source"], parameters]
+            yield "\t".join([*fields, str(row["samples"]), entry])
 
     write_lines(path, lines())
+
+
+def read_manifest(la: Path) -> list[dict[str, str]]:
+    """The lines of LA/manifest.tsv by column. Raises UserError if that is not the manifest of a mini corpus."""
+    path = la / "manifest.tsv"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the folder LA of a built mini corpus")
+    header, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()] or [[]]
+    if not set(_COLUMNS) <= set(header):
+        raise UserError(f"{path}: not the manifest of a mini corpus; give the folder LA of a built one")
+    for number, fields in enumerate(lines, 2):
+        if len(fields) != len(header):
+            raise UserError(f"{path}: line {number}: {len(fields)} columns where {len(header)} are expected")
+    return [dict(zip(header, fields)) for fields in lines]

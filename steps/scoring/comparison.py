@@ -55,11 +55,11 @@ def paired_differences(baseline: Mapping[int, float], other: Mapping[int, float]
 
 
 def paired_test(differences: Sequence[float], unit: str = "common seeds") -> PairedTest:
-    """Student's t-test of `differences` and Fisher's exact test by their signs; `unit` names them in `untested`.
+    """Student's t-test of `differences` and Fisher's test by their signs; `unit` names them in `untested`.
 
     The t-test takes the differences as normal; the sign-flip test [Fisher 1935] takes their signs as random if the
-    methods are alike, and cannot give a p under smallest_sign_flip_p(). Fewer than 3 differences, or equal ones, are
-    not tested.
+    methods are alike, and cannot give a p under smallest_sign_flip_p(). It is exact up to MOST_FOR_ALL_SIGNS
+    differences; of more, signs are drawn. Fewer than 3 differences, or equal ones, are not tested.
     """
     count = len(differences)
     mean, spread = mean_and_spread(differences) if count else (None, None)
@@ -96,8 +96,9 @@ def pooled_test(differences_of_networks: Sequence[Sequence[float]]) -> PairedTes
 
 
 def smallest_sign_flip_p(count: int) -> float:
-    """The least p that the exact two-sided test can give for so many differences: 2 of the 2^count signs."""
-    return min(1.0, 2 / 2**count)
+    """The least p that the two-sided test can give for so many differences: 2 of the 2^count signs, or of those drawn
+    and the differences' own."""
+    return min(1.0, 2 / 2**count) if count <= MOST_FOR_ALL_SIGNS else 2 / (2**MOST_FOR_ALL_SIGNS + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

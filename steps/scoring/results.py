@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from steps.scoring.comparison import (
@@ -17,6 +18,7 @@ from steps.scoring.comparison import (
     pooled_test,
 )
 from steps.scoring.experiments import Experiment, SetResult, check_same_trials, natural_order
+from utils.cli import UserError
 
 BASELINE = "baseline"
 NO_BASELINE = "no one baseline of the same network, front end and training set to compare with"
@@ -139,13 +141,28 @@ def baseline_of(table: SetTable, other: Experiment) -> tuple[Experiment, dict[in
 
 
 def families(table: SetTable) -> list[Family]:
+    """The families of a table. Raises UserError for a network that would stand in one twice, as when experiments of one
+    name are given from two folders."""
     found: dict[tuple[str, ...], list[Pair]] = {}
     for other, results in table.rows:
         if other.method != BASELINE and (chosen := baseline_of(table, other)) is not None:
             base, base_results = chosen
             key = (base.recipe, other.recipe, other.frontend, other.train_set)
-            found.setdefault(key, []).append(Pair(base, other, base_results, results))
+            pairs = found.setdefault(key, [])
+            for pair in pairs:
+                if pair.other.model == other.model:
+                    raise UserError(
+                        f"{_folder(pair.other_results)} and {_folder(results)} are the same network and method, "
+                        f"measured on the same set ({table.set_name}, {table.corpus}); leave one out, or train it "
+                        "under another --tag"
+                    )
+            pairs.append(Pair(base, other, base_results, results))
     return [Family(key[0], key[1], pairs) for key, pairs in found.items()]
+
+
+def _folder(results: Mapping[int, SetResult]) -> Path:
+    """The experiment's."""
+    return next(iter(results.values())).path.parents[3]
 
 
 def without_baseline(table: SetTable) -> list[Experiment]:
@@ -181,9 +198,10 @@ def significance(family: Family) -> list[MeasureTests]:
     return found
 
 
-def significance_sentences(family: Family) -> list[str]:
-    """For each figure tested, for which networks the method is better, worse, or not to be told apart."""
-    return [" ".join(_verdicts(family, measure)) for measure in significance(family)]
+def significance_sentences(family: Family, measures: Sequence[MeasureTests]) -> list[str]:
+    """For each figure tested, for which networks the method is better, worse, or not to be told apart. `measures`:
+    what significance(family) gives."""
+    return [" ".join(_verdicts(family, measure)) for measure in measures]
 
 
 def _listed(names: Sequence[str]) -> str:

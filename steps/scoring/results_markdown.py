@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from steps.scoring.block_cost import block_multiply_adds
-from steps.scoring.comparison import LEVEL, PairedTest, mean_and_spread, smallest_sign_flip_p
+from steps.scoring.comparison import LEVEL, MOST_FOR_ALL_SIGNS, PairedTest, mean_and_spread, smallest_sign_flip_p
 from steps.scoring.experiments import CONF_SECTIONS, Experiment, SetResult
 from steps.scoring.results import (
     MEASURES,
@@ -49,13 +49,14 @@ Fake Speech Detection", ICASSP 2023 (arXiv 2303.01211), on the real ASVspoof 201
 """
 
 
-SIGNIFICANCE = """\
+SIGNIFICANCE = f"""\
 Tests: a difference is a method's figure less its baseline's of the same seed, EER in points; below 0 favours the
 method. Trainings of one seed share the detector's initial weights and the order of the utterances, but soon part, so
 that pairing by seed takes out only a part of the chance. The interval is that of the paired t-test, its p is corrected
-(Holm) for the number of networks; the sign-flip test takes all signs of the differences. "All networks" takes each
-network's mean difference as one value, as seeds of one network are no independent evidence. The tests weigh the
-chance of training only: other trials and speakers might decide otherwise.""".splitlines()
+(Holm) for the number of networks; the sign-flip test takes all signs of the differences (of more than
+{MOST_FOR_ALL_SIGNS} pairs, {2**MOST_FOR_ALL_SIGNS:,} drawn ones). "All networks" takes each network's mean
+difference as one value, as seeds of one network are no independent evidence. The tests weigh the chance of training
+only: other trials and speakers might decide otherwise.""".splitlines()
 
 
 def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
@@ -166,12 +167,12 @@ def _significance_section(family: Family) -> list[str]:
         rows,
         2,
     )
-    lines += [f"- {sentence}" for sentence in significance_sentences(family)]
+    lines += [f"- {sentence}" for sentence in significance_sentences(family, measures)]
     tested = [test.count for measure in measures for test in measure.tests.values() if not test.untested]
-    if tested and smallest_sign_flip_p(min(tested)) >= LEVEL:
+    if tested and (least := smallest_sign_flip_p(min(tested))) >= LEVEL:
         lines.append(
-            f"- The sign-flip test of {min(tested)} pairs cannot give a p under {smallest_sign_flip_p(min(tested)):.3g}, "
-            "so the sentences go by the t-test."
+            f"- The sign-flip test of {min(tested)} pairs cannot give a p under {least:.3g}; the sentences go by the "
+            "t-test."
         )
     return [*lines, ""]
 

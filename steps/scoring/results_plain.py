@@ -19,6 +19,7 @@ from steps.scoring.results import (
     families,
     not_evaluated_at_all,
     of_which,
+    significance,
     significance_sentences,
     stat,
     without_baseline,
@@ -40,7 +41,8 @@ def _plain_table(table: SetTable) -> list[str]:
     one = table.any_result
     lines = _wrapped(f"{table.set_name}, {table.corpus}: {one.n_bonafide} bona fide, {one.n_spoof} spoof trials")
     lines.append(_plain_row("", "seeds", [heading for heading, _, _ in MEASURES]))
-    pairs = {pair.other.name: pair for family in families(table) for pair in family.pairs}
+    compared = [(family, significance(family)) for family in families(table)]
+    pairs = {pair.other.name: (pair, measures) for family, measures in compared for pair in family.pairs}
     alone = {e.name for e in without_baseline(table)}
     partial = False
     group = None
@@ -57,16 +59,17 @@ def _plain_table(table: SetTable) -> list[str]:
         if e.name in alone:
             lines += _wrapped(f"({NO_BASELINE})", "  ")
         if e.name in pairs:
-            pair = pairs[e.name]
-            tests = [paired_test(differences_of(pair, name)) for _, name, _ in MEASURES]
+            pair, measures = pairs[e.name]
+            done = {measure.attribute: measure.tests[e.model] for measure in measures}
+            tests = [done.get(name) or paired_test(differences_of(pair, name)) for _, name, _ in MEASURES]
             figures = [difference_stat(test, digits) for test, (_, _, digits) in zip(tests, MEASURES)]
             lines.append(_plain_row("difference", str(tests[0].count), figures))
             if pair.base.variant != e.variant:
                 lines += _wrapped(f"(against {pair.base.recipe}, the only baseline of this network)", "  ")
     if partial:
         lines.append("  * not of all seeds: some have no ASV scores")
-    for family in families(table):
-        for sentence in significance_sentences(family):
+    for family, measures in compared:
+        for sentence in significance_sentences(family, measures):
             lines += _wrapped(sentence, "  ")
     for note in table.notes:
         lines += _wrapped(note, "  ")

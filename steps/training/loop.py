@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,38 +131,34 @@ class Trainer:
                 )
         pending.clear()
 
-    def _train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
+    def _train_epoch(self, epoch: int, progress: ProgressLog) -> tuple[dict[str, float], float]:
         conf = self.conf
         self.method.train()
         self.train_set.set_epoch(epoch)
         plan = training_plan(len(self.train_set), conf.batch_size, self.seed, epoch)
-        progress = ProgressLog(sum(map(len, plan)), "utt", f"epoch {epoch}/{conf.epochs}")
         sums: dict[str, Tensor] = {}
         pending: list[tuple[int, np.ndarray, Tensor]] = []
         began = time.monotonic()
-        try:
-            for x, labels, indices in self.train_set.batches(plan, self.device, conf.num_workers):
-                self.step += 1
-                for group in self.optimizer.param_groups:
-                    group["lr"] = conf.schedule.at(self.step)
-                self.optimizer.zero_grad(set_to_none=True)
-                with autocast(conf.amp, self.device):
-                    total, terms = self.method.losses(x, labels, self.step)
-                pending.append((self.step, indices, total.detach()))
-                if len(pending) >= _LOSS_CHECK_EVERY[self.device.type]:
-                    self._check(pending)
-                self.scaler.scale(total).backward()
-                if conf.max_grad_norm is not None:
-                    self.scaler.unscale_(self.optimizer)
-                    clip_grad_norm_(self.method.parameters(), conf.max_grad_norm)
-                self.scaler.step(self.optimizer)
-                self.scaler.update()
-                for name, value in {"total": total.detach(), **terms}.items():
-                    sums[name] = sums.get(name, 0) + value * len(indices)
-                progress.update(len(indices), f"epoch {epoch}/{conf.epochs}")
-            self._check(pending) if pending else None
-        finally:
-            progress.close()
+        for x, labels, indices in self.train_set.batches(plan, self.device, conf.num_workers):
+            self.step += 1
+            for group in self.optimizer.param_groups:
+                group["lr"] = conf.schedule.at(self.step)
+            self.optimizer.zero_grad(set_to_none=True)
+            with autocast(conf.amp, self.device):
+                total, terms = self.method.losses(x, labels, self.step)
+            pending.append((self.step, indices, total.detach()))
+            if len(pending) >= _LOSS_CHECK_EVERY[self.device.type]:
+                self._check(pending)
+            self.scaler.scale(total).backward()
+            if conf.max_grad_norm is not None:
+                self.scaler.unscale_(self.optimizer)
+                clip_grad_norm_(self.method.parameters(), conf.max_grad_norm)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            for name, value in {"total": total.detach(), **terms}.items():
+                sums[name] = sums.get(name, 0) + value * len(indices)
+            progress.update(len(indices), f"epoch {epoch}/{conf.epochs}")
+        self._check(pending) if pending else None
         count = sum(map(len, plan))
         return {name: float(value) / count for name, value in sums.items()}, count / (time.monotonic() - began)
 
@@ -196,10 +191,15 @@ class Trainer:
         conf = self.conf
         self.folder.mkdir(parents=True, exist_ok=True)
         drawn_at = 0.0
-        with SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1) as events:
+        per_epoch = len(self.train_set)
+        progress = ProgressLog(conf.epochs * per_epoch, "utt", done=self.epoch * per_epoch)
+        with (
+            contextlib.closing(progress),
+            SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1) as events,
+        ):
             while self.epoch < conf.epochs:
                 epoch = self.epoch + 1
-                terms, speed = self._train_epoch(epoch)
+                terms, speed = self._train_epoch(epoch, progress)
                 dev_loss, dev_eer = self._evaluate()
                 lr = self.optimizer.param_groups[0]["lr"]
                 row = {"epoch": epoch, "step": self.step, "lr": lr, "train": terms}
@@ -207,7 +207,7 @@ class Trainer:
                 self.epoch = epoch
                 self.best_epoch = min(self.history, key=self._rank)["epoch"]
                 self.checkpoints.save(epoch, self._state())
-                self._log(events, speed)
+                self._log(events, progress, speed)
                 if time.monotonic() - drawn_at > 30 or epoch == conf.epochs:
                     plot_curves(
                         self.history, self.best_epoch, self._chosen_by(), self.title, self.folder / "curves.png"
@@ -219,15 +219,14 @@ class Trainer:
         """What the best epoch has least of; a small dev set often gives several epochs the same EER."""
         return (row["dev_loss"], 0.0) if self.conf.select_by == "dev_loss" else (row["dev_eer"], row["dev_loss"])
 
-    def _log(self, events: Any, speed: float) -> None:
+    def _log(self, events: Any, progress: ProgressLog, speed: float) -> None:
         row = self.history[-1]
         terms = "  ".join(f"{name} {value:.4f}" for name, value in row["train"].items())
         best = "  *" if self.best_epoch == row["epoch"] else ""
-        sys.stderr.write(
+        progress.say(
             f"epoch {row['epoch']}/{self.conf.epochs}: {terms}  lr {row['lr']:.2e}  {speed:.0f} utt/s  "
-            f"dev loss {row['dev_loss']:.4f}  dev EER {row['dev_eer']:.2f} %{best}\n"
+            f"dev loss {row['dev_loss']:.4f}  dev EER {row['dev_eer']:.2f} %{best}"
         )
-        sys.stderr.flush()
         for name, value in row["train"].items():
             events.add_scalar(f"train/{name}", value, row["epoch"])
         for name in ("lr", "dev_loss", "dev_eer"):

@@ -169,11 +169,28 @@ def test_a_damaged_file_is_told_by_its_name(tmp_path):
     at = folder(tmp_path / "x", "a/1.flac", seconds=5.0)
     (speaker,) = speakers_of(added_from(str(at)))
     data = (at / "a" / "1.flac").read_bytes()
-    (at / "a" / "1.flac").write_bytes(data[:200] + b"\0" * 50)
-    try:
-        assert added_speech.join_added(speaker, 1, Utterances()) == []
-    except UserError as error:
-        assert "1.flac: cannot be decoded" in str(error)
+    (at / "a" / "1.flac").write_bytes(b"\0" * len(data))
+    with pytest.raises(UserError, match=r"a/1\.flac: cannot be decoded"):
+        added_speech.join_added(speaker, 1, Utterances())
+
+
+def test_of_a_wav_file_that_was_cut_off_the_rest_is_taken(tmp_path):
+    at = folder(tmp_path / "x", "a/1.wav", seconds=8.0)
+    data = (at / "a" / "1.wav").read_bytes()
+    (at / "a" / "1.wav").write_bytes(data[: len(data) // 2])
+    (speaker,) = speakers_of(added_from(str(at)))
+    made = added_speech.join_added(speaker, 1, Utterances())
+    assert made and sum(len(joined.speech) for joined in made) <= 4 * RATE
+
+
+def test_names_with_blanks_stay_one_word_in_the_manifest(tmp_path):
+    assert added_speech.one_word("a b\t100%/\u00a0x.wav") == "a%20b%09100%25/%C2%A0x.wav"
+    assert added_speech.one_word("My: Speech\n", " ") == "My%3A Speech%0A"
+    assert added_speech.one_word("b\udcfc.wav") == "b%FC.wav"  # a file name that is not UTF-8
+    at = folder(tmp_path / "My Speech", "John A/x 1.wav", seconds=5.0)
+    (speaker,) = speakers_of(added_from(str(at)))
+    made = added_speech.join_added(speaker, 1, Utterances())
+    assert {item for joined in made for item in joined.items} == {"John%20A/x%201.wav"}
 
 
 # ---------------------------------------------------------------- the plan
@@ -276,7 +293,9 @@ def test_a_corpus_with_additions_has_the_plain_one_in_it_and_says_so(make, tmp_p
     new = [row for row in rows if row[5].startswith("added OWN: p")]
     assert entry["utterances"] == sum(row[4] == "-" for row in new) and 5 <= entry["utterances"] <= 8
     assert {row[2] for row in new} <= {"dev", "dev_enrolment"} and {row[4] for row in new} == {"-", "A05"}
-    assert {row[3] for row in new} == {"LA_0005", "LA_0006"}
+    assert {(row[3], row[8]) for row in new} == {("LA_0005", "OWN/p1"), ("LA_0006", "OWN/p2")}
+    assert {row[8] for row in rows if row not in new} == set("abce")
+    assert all(int(row[7]) == soundfile.info(next(both.glob(f"*/flac/{row[0]}.flac"))).frames for row in rows)
     assert all((both / "ASVspoof2019_LA_dev" / "flac" / f"{row[0]}.flac").is_file() for row in new)
 
     make("both", f"{own}:dev")

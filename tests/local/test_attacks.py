@@ -4,14 +4,18 @@ does; where that fails, what needs them is skipped with pip's reason."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import socket
+import subprocess
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from local.mini_corpus import build, copy_attacks, neural_tts
+from local.mini_corpus import build, copy_attacks, espeak, neural_tts
 from local.mini_corpus.attack import RATE, Unusable, attacks_by_method, in_fresh_process
 from local.mini_corpus.conf import load
 from local.mini_corpus.debian import DebianPackage
@@ -134,6 +138,86 @@ def test_an_attack_that_lacks_one_of_its_groups_is_left_out(gathered, capsys, mi
     assert "A99" not in sources.conf.attacks and "mlsa" not in dict(tried)
     assert any("A99" in lost for lost in sources.lost)
     assert f"no {missing} here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failure", [AttributeError("np.float_ was removed"), ValueError("size"), Unusable("crash")])
+def test_an_attack_whose_package_fails_here_is_left_out(gathered, monkeypatch, capsys, failure):
+    def fails(function, entry, *_):
+        if entry.method == "mlsa":
+            raise failure
+
+    monkeypatch.setattr(build, "in_fresh_process", fails)
+    sources, _ = gathered()
+    assert "A99" not in sources.conf.attacks and any("A99" in lost for lost in sources.lost)
+    assert "its package does not work here" in capsys.readouterr().err
+
+
+def test_an_error_of_the_users_is_no_failure_of_a_package(gathered, monkeypatch):
+    def refuse(*_):
+        raise UserError("correct the conf")
+
+    monkeypatch.setattr(build, "in_fresh_process", refuse)
+    with pytest.raises(UserError, match="correct the conf"):
+        gathered()
+
+
+def test_an_error_of_a_package_s_own_class_comes_as_its_text():
+    with pytest.raises(RuntimeError, match="Odd.*'what'.*'why'"):
+        in_fresh_process(_raise_odd)
+    with pytest.raises(UserError, match="mend it"):
+        in_fresh_process(_raise_user_error)
+
+
+class Odd(Exception):
+    """Cannot be made again from what it was pickled to."""
+
+    def __init__(self, what, why):
+        super().__init__(what, why)
+        self.lock = os.scandir()
+
+
+def _raise_odd():
+    raise Odd("what", "why")
+
+
+def _raise_user_error():
+    raise UserError("mend it")
+
+
+@pytest.fixture
+def espeak_says(monkeypatch):
+    """Replaces eSpeak NG's process; returns what it was given."""
+    given = {}
+
+    def replace(said):
+        def run(command, **options):
+            given.update(options)
+            if isinstance(said, Exception):
+                raise said
+            return subprocess.CompletedProcess(command, 0, json.dumps(said), "")
+
+        monkeypatch.setattr(espeak.subprocess, "run", run)
+        return given
+
+    loader = types.SimpleNamespace(get_library_path=lambda: "/lib.so", get_data_path=lambda: "/data")
+    monkeypatch.setitem(sys.modules, "espeakng_loader", loader)
+    return replace
+
+
+def test_espeak_that_does_not_answer_is_unusable(espeak_says):
+    espeak_says(subprocess.TimeoutExpired("python", 120))
+    with pytest.raises(Unusable, match="did not answer within 120 s"):
+        espeak.phonemes(["hello"], "en-us")
+
+
+def test_espeak_gets_nothing_of_the_environment_but_where_libraries_are(espeak_says, monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/python/lib")
+    given = espeak_says({"phonemes": ["h"]})
+    assert espeak.phonemes(["hello"], "en-us") == ["h"]
+    assert given["env"] == {"LC_ALL": "C.UTF-8", "LD_LIBRARY_PATH": "/opt/python/lib"}
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    espeak.phonemes(["hello"], "en-us")
+    assert given["env"] == {"LC_ALL": "C.UTF-8"}
 
 
 # ---------------------------------------------------------------- with packages

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import json
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import soundfile
 from local.mini_corpus import describe, sheet
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import LISTS, Package, load
+from local.mini_corpus.debian import DebianPackage
 from local.mini_corpus.python_packages import GroupMissing, read_groups
 from utils.cli import UserError
 
@@ -122,6 +125,27 @@ def test_a_speaker_has_the_name_of_the_conf_though_entries_share_a_person(corpus
     assert "| LA_0005 | VCTK/p225 | train | 1 | 0 | 0.5 | 25.0 % |" in table
     assert "| LA_0003 | klettres-es | dev | 1 | 1 | 1.0 | 100.0 % |" in table
     assert "| LA_0004 | klettres-ru | eval | 1 | 0 | 0.5 | 100.0 % |" in table
+
+
+def test_added_speakers_are_counted_and_named_whatever_their_files_are_called(tmp_path, corpus):
+    """Two persons of a flat folder, with DIR/utt2spk."""
+    la, conf = write_corpus(tmp_path / "flat", with_samples=True)
+    manifest = la / "manifest.tsv"
+    header, *lines = manifest.read_text().splitlines()
+    flat = [
+        "LA_T_7\t0\ttrain\tLA_0006\t-\tadded My Speech: a%201.wav a2.wav\t-\t9",
+        "LA_T_8\t0\ttrain\tLA_0006\t-\tadded My Speech: a3.wav\t-\t9",
+        "LA_T_9\t0\ttrain\tLA_0007\t-\tadded My Speech: b1.wav\t-\t9",
+    ]
+    entries = ["-"] * len(lines) + ["My Speech/ann", "My Speech/ann", "My Speech/bob b"]
+    entries[:3] = ["klettres-da", "klettres-da-man", "klettres-de-man"]
+    lines = [f"{line}\t{entry}" for line, entry in zip([*lines, *flat], entries)]
+    manifest.write_text("\n".join([f"{header}\tentry", *lines]) + "\n")
+    described = describe.read_corpus(la, conf)
+    assert "| train | My Speech/ | added | as you have it | 2 | 3 | 0.0 |" in describe.sources_table(described)
+    table = "\n".join(describe.speakers_table(described))
+    assert "| LA_0006 | My Speech/ann | train | 2 |" in table and "| LA_0007 | My Speech/bob b | train | 1 |" in table
+    assert "| LA_0001 | klettres-da | train |" in table
 
 
 def test_attacks_have_packages_kind_counts_and_ranges(corpus):
@@ -253,7 +277,27 @@ def test_the_page_has_its_markers_and_its_picture():
 # ---------------------------------------------------------------- the sheet
 
 
-def test_sheet_has_a_panel_for_each_attack_and_says_what_is_missing(tmp_path, capsys):
+def test_a_sheet_needs_its_sentence(tmp_path, monkeypatch):
+    (tmp_path / "c.yaml").write_text(CONF)
+    conf = load(tmp_path / "c.yaml")
+    with pytest.raises(UserError, match="the conf c has no package asterisk-core-sounds-en-g722 and no asterisk"):
+        sheet.read_sentence(tmp_path, conf)
+    asked = []
+
+    def get(self, name, version):
+        asked.append((name, version))
+        return DebianPackage(name, version, "0" * 64, tmp_path)
+
+    monkeypatch.setattr(sheet.DebianPackages, "get", get)
+    versions = {sheet._SPEECH: Package("1"), sheet._TEXTS: Package("2")}
+    (tmp_path / sheet._TRANSCRIPT).parent.mkdir(parents=True)
+    (tmp_path / sheet._TRANSCRIPT).write_bytes(gzip.compress(b"hello: Hello\n"))
+    with pytest.raises(UserError, match=f"txt.gz: this version of the package has no {sheet.PROMPT}"):
+        sheet.read_sentence(tmp_path, dataclasses.replace(conf, packages=versions))
+    assert asked == [(sheet._SPEECH, "1"), (sheet._TEXTS, "2")]
+
+
+def test_sheet_has_a_panel_for_each_attack_and_says_what_is_missing(tmp_path, monkeypatch, capsys):
     (tmp_path / "c.yaml").write_text(CONF)
     conf = load(tmp_path / "c.yaml")
     time = np.arange(RATE) / RATE
@@ -267,6 +311,11 @@ def test_sheet_has_a_panel_for_each_attack_and_says_what_is_missing(tmp_path, ca
     assert [panel.name for panel in panels if panel.samples is None] == ["A02"]
     assert "could not install espeak" in panels[1].missing and "no panel for A02" in capsys.readouterr().err
     assert panels[4].parameters.startswith("order 16, warp 0.")
+
+    monkeypatch.setattr(sheet, "_attacked", lambda *_: {}["a package of another numpy"])
+    broken = sheet.make_panels(conf, speech, "A text.", 1, lambda group: tmp_path)
+    assert all("another numpy" in panel.missing for panel in broken[1:])
+    monkeypatch.undo()
 
     figure = sheet.draw_sheet(panels, "title")
     shown = [axes.get_label() for axes in figure.axes if axes.get_label() in {panel.name for panel in panels}]

@@ -216,6 +216,23 @@ def test_a_package_is_fetched_once_with_progress_and_another_version_is_marked(a
     assert DebianPackage("voices", "1", "", tmp_path).instead() == ""
 
 
+def test_the_version_asked_for_is_fetched_though_another_lies_there(apt, tmp_path, monkeypatch, capsys):
+    packages = DebianPackages(tmp_path / "downloads")
+    packages.get("voices", "1")
+    old = packages.folder / "voices_1.deb"
+    for path in (old, old.with_suffix(".json"), old.with_suffix("")):
+        path.rename(path.with_name(path.name.replace("_1", "_0.9")))
+    note = packages.folder / "voices_0.9.json"
+    note.write_text(note.read_text().replace('"1"', '"0.9"'))
+    assert packages.get("voices", "1").version == "1" and downloads_of(apt) == 2
+    assert "instead of" not in capsys.readouterr().err
+    # nor is a third version taken where one is there already
+    (packages.folder / "voices_1.deb").unlink()
+    assert packages.get("voices", "2").instead() == "voices 0.9 instead of 2" and downloads_of(apt) == 2
+    monkeypatch.setattr(debian.shutil, "which", lambda program: None)  # without apt
+    assert packages.get("voices", "1").version == "0.9"
+
+
 @pytest.mark.parametrize("mode", ["broken", "wrong"])
 def test_a_download_that_broke_off_is_never_taken_for_whole(apt, tmp_path, monkeypatch, mode):
     monkeypatch.setenv("FAKE_MODE", mode)

@@ -203,6 +203,12 @@ def test_unwarped_lpc_gives_the_speech_back():
     assert np.corrcoef(original, made)[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("hop_ms", [0, 2, 11, 32])
+def test_lpc_warp_takes_hops_whose_windows_add_up(hop_ms):
+    with pytest.raises(UserError, match="every 4, 8 or 16 ms"):
+        copy_attacks.lpc_warp(speechlike(0.5), np.random.default_rng(0), order=16, warp=1.1, hop_ms=hop_ms)
+
+
 def test_kana():
     assert tts_attacks.to_kana("conferencia") == "コンフェレンチア"
     assert tts_attacks.to_kana("mañana, ¿sí?") == "マニャナ, ¿シ?"
@@ -281,6 +287,8 @@ def test_confs_have_both_classes_everywhere_and_known_requirements(path):
         ("draw: {bands: 80,", "draw: {bandz: 80,", "no parameter 'bandz'"),
         ("warp: [1.06, 1.18]", "warp: [1.18, 1.06]", "runs downwards"),
         ("iterations: 32}", "iterations: many}", "whole number"),
+        ("hop_ms: 16}", "hop_ms: [8, 16]}", "one of 4, 8, 16 is expected"),
+        ("hop_ms: 16}", "hop_ms: 0}", "one of 4, 8, 16 is expected"),
         ("languages: [es, it]", "languages: [xx]", "no prompts of the language 'xx'"),
         ("    klettres-he:", "    klettres-hu:", "more than one split"),
         ("level_db: -26 ", "lvl_db: -26 ", "unknown key"),
@@ -584,6 +592,44 @@ def test_an_attack_that_mostly_fails_is_an_error(make, offline, tmp_path, monkey
     monkeypatch.setitem(attacks_by_method(), "griffin_lim", dataclasses.replace(attack, function=broken))
     with pytest.raises(UserError, match="attack A05: .* could not be made"):
         make(tmp_path / "out")
+
+
+def test_added_speech_that_an_attack_fails_on_is_no_failure_of_its_package(tmp_path, capsys):
+    def utterance(number: int, source: str) -> build.Utterance:
+        return build.Utterance(f"LA_T_{number}", "train", "train", "LA_0001", "A10", source, number)
+
+    own = [utterance(i, "a") for i in range(20)]
+    noisy = [utterance(20 + i, "added-x") for i in range(4)]
+    rows = {u.name: {} for u in own} | {u.name: {"skipped": "no voiced speech"} for u in (own[0], *noisy)}
+    build._tell_skipped([*own, *noisy], rows, {"added-x"}, tmp_path)
+    assert [line for line in capsys.readouterr().err.splitlines() if line] == [
+        "WARNING: attack A10: 1 of 20 utterances could not be made (no voiced speech)",
+        "WARNING: attack A10: 4 of 4 copies of added speech could not be made (no voiced speech)",
+    ]
+    with pytest.raises(UserError, match=f"5 of 24 utterances .* out of the conf, or .*, remove {tmp_path} and"):
+        build._tell_skipped([*own, *noisy], rows, set(), tmp_path)
+
+
+def test_the_synthesizers_pins_are_of_the_corpus(make, offline, tmp_path, monkeypatch, capsys):
+    conf, _ = offline
+    attack = attacks_by_method()["griffin_lim"]
+    monkeypatch.setitem(attacks_by_method(), "griffin_lim", dataclasses.replace(attack, needs=("one",)))
+    monkeypatch.setattr(build.PythonPackages, "get", lambda self, group: tmp_path)
+    requirements = tmp_path / "r.txt"
+    requirements.write_text("# [one]\nx==1\n# [one.build]\ncython==3\n# [two]\ny==2\n")
+    built = lambda: build.build(conf, 1, tmp_path / "downloads", tmp_path / "out", requirements, 1)
+
+    def stops(utterance):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as within:
+        within.setattr(build, "make_utterance", stops)
+        with pytest.raises(KeyboardInterrupt):
+            built()
+    requirements.write_text(requirements.read_text().replace("x==1", "x==1.1"))
+    built()
+    assert "begun from other sources" in capsys.readouterr().out
+    assert read_json(tmp_path / "out" / "LA" / "corpus.json")["synthesizers"] == ["cython==3", "x==1.1"]
 
 
 def test_leak_features_tell_their_number():

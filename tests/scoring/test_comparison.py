@@ -81,6 +81,13 @@ def test_many_pairs_are_sampled_the_same_each_time():
     assert first.p_sign_flip == pytest.approx(first.p_t, abs=0.02)
 
 
+@pytest.mark.parametrize("count", [16, 40])
+def test_the_least_p_is_that_of_the_signs_that_are_tried(count):
+    found = paired_test([-1.0 - i / 100 for i in range(count)])
+    assert found.p_sign_flip == pytest.approx(smallest_sign_flip_p(count), rel=1e-12)
+    assert smallest_sign_flip_p(count) == pytest.approx(2 / 65536 if count == 16 else 2 / 65537)
+
+
 def test_all_networks_weigh_the_same_and_a_network_is_the_unit():
     found = pooled_test([[-1.0, -3.0], [-2.0, -2.0, -2.0], [-6.0], []])
     # means -2, -2 and -6: mean -10/3, variance 16/3, t^2 = (100/9) / (16/9); signs: 2 of 8

@@ -137,7 +137,7 @@ def test_significance_of_one_network(exp):
     assert row_of(text, "min t-DCF 2019", "senet34")[2:4] == ["3", "-0.0083"]
     assert "all networks |" not in text
     assert "All networks together" not in text
-    assert "- The sign-flip test of 3 pairs cannot give a p under 0.25, so the sentences go by the t-test." in text
+    assert "- The sign-flip test of 3 pairs cannot give a p under 0.25; the sentences go by the t-test." in text
 
 
 GAINS = {"senet9": (-5.0, -6.0, -4.5), "senet18": (4.0, 4.2, 4.1), "senet34": (1.0, -1.0, 0.3), "senet50": (-1.0, -2.0)}
@@ -178,6 +178,15 @@ def test_all_networks_together_may_differ(exp):
     )
     assert "All networks together: better than baseline (p 0.004)." in text
     assert "sign-flip test of" not in text
+
+
+def test_a_network_twice_in_one_family_is_refused(exp, tmp_path):
+    exp.usual()
+    again = Exp(tmp_path / "again")
+    again.evaluate(again.train("senet34", "self_distill", 1), 5.0)
+    for written in (lambda experiments: markdown(experiments, None), plain):
+        with pytest.raises(UserError, match="exp/train_f0_.* and .*again/train_f0_.*self_distill are the same network"):
+            written(read_experiments([*exp.folders(), *again.folders()]))
 
 
 def test_recipes_are_compared_apart(exp):
