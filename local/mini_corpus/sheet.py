@@ -261,7 +261,7 @@ def write_png(figure: Figure, path: Path) -> None:
     figure.canvas.draw()
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     with write_aside(path, "wb") as handle:
-        picture.quantize(256, dither=Image.Dither.NONE).save(handle, format="PNG", optimize=True)
+        picture.quantize(96, dither=Image.Dither.NONE).save(handle, format="PNG", optimize=True)
 
 
 def write_audio(panels: Sequence[Panel], folder: Path) -> None:
