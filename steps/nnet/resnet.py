@@ -71,8 +71,9 @@ class Backbone(BackboneBase):
         super().__init__()
         first, bottleneck = conf.widths[0], conf.depth == 50
         if conf.stem == "conv7":
+            # ReLU and max pooling change places: the same numbers, and ReLU has a quarter of them to look at.
             self.stem = nn.Sequential(
-                _conv(in_channels, first, 7, 2), nn.BatchNorm2d(first), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+                _conv(in_channels, first, 7, 2), nn.BatchNorm2d(first), nn.MaxPool2d(3, 2, 1), nn.ReLU(inplace=True)
             )
         else:
             layers: list[nn.Module] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +25,7 @@ class OptimizerConf:
 
 @dataclass(frozen=True)
 class ScheduleConf:
-    name: Literal["constant", "noam"]
+    name: Literal["constant", "noam", "cosine"]
     lr: float
     noam_size: float
     warmup_steps: int
@@ -33,14 +34,21 @@ class ScheduleConf:
         if self.warmup_steps < 1:
             raise ValueError(f"warmup_steps: {self.warmup_steps} is not positive")
 
-    def at(self, step: int) -> float:
-        """Learning rate of training step `step`, the first being 1.
+    def at(self, step: int, total_steps: int) -> float:
+        """Learning rate of training step `step`, the first being 1 and the last total_steps.
 
         noam: Vaswani et al., "Attention is all you need", 2017, equation 3, with noam_size for the model's width.
+        cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, one period that ends at 0 after the last step,
+        with a linear warm-up before it: lr is reached at warmup_steps.
         """
         if self.name == "constant":
             return self.lr
-        return self.noam_size**-0.5 * min(step**-0.5, step * self.warmup_steps**-1.5)
+        if self.name == "noam":
+            return self.noam_size**-0.5 * min(step**-0.5, step * self.warmup_steps**-1.5)
+        if step <= self.warmup_steps:
+            return self.lr * step / self.warmup_steps
+        done = (step - self.warmup_steps) / (total_steps + 1 - self.warmup_steps)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +62,7 @@ class TrainConf:
     schedule: ScheduleConf
     hard_loss: HardLossConf
     max_grad_norm: float | None
-    select_by: Literal["dev_loss", "dev_eer"]
+    select_by: Literal["dev_loss", "dev_eer", "last_epoch"]
     average_last: int
     amp: Literal["none", "bf16", "fp16"]
     deterministic: bool

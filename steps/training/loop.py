@@ -81,7 +81,14 @@ class Trainer:
             torch.backends.cudnn.deterministic = conf.deterministic
             torch.backends.cudnn.benchmark = not conf.deterministic
         self.method = method.to(device, memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(conf.optimizer, method.parameters(), conf.schedule.at(1))
+        # Every epoch has as many steps.
+        self.total_steps = conf.epochs * len(training_plan(len(train_set), conf.batch_size, seed, 1))
+        if conf.schedule.name == "cosine" and conf.schedule.warmup_steps >= self.total_steps:
+            raise UserError(
+                f"train.schedule.warmup_steps: {conf.schedule.warmup_steps} is not below the {self.total_steps} steps of "
+                f"this training; lower it, or raise train.epochs"
+            )
+        self.optimizer = make_optimizer(conf.optimizer, method.parameters(), conf.schedule.at(1, self.total_steps))
         self.scaler = torch.amp.GradScaler(device.type, enabled=conf.amp == "fp16")
         self.checkpoints = CheckpointFolder(folder / "checkpoints", keep=conf.average_last)
         self.epoch = self.step = self.best_epoch = 0
@@ -142,7 +149,7 @@ class Trainer:
         for x, labels, indices in self.train_set.batches(plan, self.device, conf.num_workers):
             self.step += 1
             for group in self.optimizer.param_groups:
-                group["lr"] = conf.schedule.at(self.step)
+                group["lr"] = conf.schedule.at(self.step, self.total_steps)
             self.optimizer.zero_grad(set_to_none=True)
             with autocast(conf.amp, self.device):
                 total, terms = self.method.losses(x, labels, self.step)
@@ -217,7 +224,11 @@ class Trainer:
 
     def _rank(self, row: dict[str, Any]) -> tuple[float, float]:
         """What the best epoch has least of; a small dev set often gives several epochs the same EER."""
-        return (row["dev_loss"], 0.0) if self.conf.select_by == "dev_loss" else (row["dev_eer"], row["dev_loss"])
+        return {
+            "dev_loss": (row["dev_loss"], 0.0),
+            "dev_eer": (row["dev_eer"], row["dev_loss"]),
+            "last_epoch": (-row["epoch"], 0.0),
+        }[self.conf.select_by]
 
     def _log(self, events: Any, progress: ProgressLog, speed: float) -> None:
         row = self.history[-1]
@@ -245,7 +256,8 @@ class Trainer:
         )
 
     def _chosen_by(self) -> str:
-        return "lowest dev loss" if self.conf.select_by == "dev_loss" else "lowest dev EER"
+        words = {"dev_loss": "lowest dev loss", "dev_eer": "lowest dev EER", "last_epoch": "the last one"}
+        return words[self.conf.select_by]
 
     def _chosen_state(self) -> dict[str, Tensor]:
         """The detector's weights of the best epoch, or averaged over the last ones (batch norm's averages too)."""

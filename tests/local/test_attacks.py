@@ -241,6 +241,7 @@ def _speak(method: str, folders: list[Path], texts: list[str], home: str) -> tup
 @pytest.mark.parametrize("method", SPEAKING)
 def test_a_voice_says_the_same_whatever_it_said_before(method, tmp_path, capfd):
     folders = folders_of(method)
+    capfd.readouterr()  # where the packages are not there yet, fetching them says so
     spoken, threads = in_fresh_process(_speak, method, folders, TEXTS, str(tmp_path))
     alone, _ = in_fresh_process(_speak, method, folders, TEXTS[1:2], str(tmp_path))
     assert capfd.readouterr() == ("", "")  # no greeting
@@ -285,6 +286,7 @@ def _mlsa_three(folders, sounds):
 
 def test_mlsa_is_as_long_as_loud_and_the_same_whatever_was_made_before(capfd):
     folders = folders_of("mlsa")
+    capfd.readouterr()  # where the packages are not there yet, fetching them says so
     originals = [pulses(), tone(440), pulses()]
     one, other, again = in_fresh_process(_mlsa_three, folders, originals)
     (alone,) = in_fresh_process(_mlsa_three, folders, [originals[1]])

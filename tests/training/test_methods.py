@@ -1,5 +1,7 @@
 """Self-distillation does to the networks what its formulas say, and leaves no trace in the detector."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -129,8 +131,19 @@ def test_heads(root, batch):
 
 def test_schedules(root):
     noam = training.load_conf(root / "conf/train/baseline_noam.yaml").schedule
-    assert noam.at(1000) == pytest.approx(3.95e-3, rel=1e-3)
-    assert noam.at(1) == pytest.approx(64**-0.5 * 1000**-1.5)
-    assert noam.at(4000) == pytest.approx(noam.at(1000) / 2)
-    assert max(noam.at(n) for n in range(1, 5000)) == noam.at(1000)
-    assert training.load_conf(root / "conf/train/baseline.yaml").schedule.at(123) == 1e-4
+    assert noam.at(1000, 10) == pytest.approx(3.95e-3, rel=1e-3)
+    assert noam.at(1, 10) == pytest.approx(64**-0.5 * 1000**-1.5)
+    assert noam.at(4000, 10) == pytest.approx(noam.at(1000, 10) / 2)
+    assert max(noam.at(n, 10) for n in range(1, 5000)) == noam.at(1000, 10)
+    assert training.load_conf(root / "conf/train/baseline.yaml").schedule.at(123, 1000) == 1e-4
+
+
+def test_the_cosine_schedule_warms_up_and_ends_near_zero(root):
+    schedule = dataclasses.replace(
+        training.load_conf(root / "conf/train/baseline.yaml").schedule, name="cosine", lr=1e-2, warmup_steps=10
+    )
+    rates = [schedule.at(n, 110) for n in range(1, 111)]
+    assert rates[0] == pytest.approx(1e-3) and rates[9] == 1e-2 == max(rates)
+    assert rates[59] == pytest.approx(5e-3, rel=0.02)
+    assert 0 < rates[-1] < 1e-5
+    assert rates[9:] == sorted(rates[9:], reverse=True)
