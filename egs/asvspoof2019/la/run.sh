@@ -87,46 +87,16 @@ test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
 variant=; ! grep -q '"name": *"mini corpus"' "$data_dir/train/corpus.json" || variant=_mini
 baseline_conf=$(input_path "${baseline_conf:-conf/train/baseline$variant.yaml}")
 distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}")
-
-experiment_of() { # model conf, training conf
-  echo "$exp_dir/train_$(name_of "$frontend")_$(name_of "$1")_$(name_of "$2")${tag:+_$tag}"
-}
+. steps/trainings.sh
 
 if begin_stage 1 "features by $(name_of "$frontend")"; then
+  steps/check_feats_space.py --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
   for name in $sets; do
     steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
       "$data_dir/$name" "$feats/$name"
   done
   end_stage "$feats"
 fi
-
-threads_of() { # <first:last>: sets `limit` and `threads`, how many jobs of that array run at once and the threads of each
-  local jobs=$train_jobs
-  limit=() threads=()
-  if [ "$ngpu" -eq 0 ]; then
-    # A thread each: two jobs on a core each get further than one job on two.
-    [ -n "$jobs" ] || jobs=$(least "$(nproc)" $((${1#*:} - ${1%:*} + 1)))
-    threads=(--num-threads "$(most 1 $(($(nproc) / jobs)))")
-  fi
-  [ -z "$jobs" ] || limit=(--max-jobs-run "$jobs")
-}
-
-train_all() { # training conf: every network's seeds, several at once
-  local network experiment range seed logs limit threads
-  for network in $model; do
-    experiment=$(experiment_of "$network" "$1")
-    for range in $(ranges_of $seeds); do
-      threads_of "$range"
-      logs=(); for seed in $(seq "${range%:*}" "${range#*:}"); do logs+=("$experiment/log/train.$seed.log"); done
-      log "training $experiment, seeds $range (logs: log/train.SEED.log)"
-      with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" \
-        "$experiment/log/train.JOB.log" \
-        train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" --seed JOB \
-        --ngpu "$ngpu" "${threads[@]}" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
-      grep -h '^train.py:' "${logs[@]}" || true
-    done
-  done
-}
 
 if begin_stage 2 "train the baseline"; then
   train_all "$baseline_conf"
@@ -137,58 +107,6 @@ if begin_stage 3 "train the self-distilled network"; then
   train_all "$distill_conf"
   end_stage "$exp_dir/*_$(name_of "$distill_conf")*/seed*/curves.png"
 fi
-
-find_trainings() { # sets trainings to the folders that stages 2 and 3 finished, and experiments to those above them
-  local network conf seed experiment found
-  trainings=() experiments=()
-  for network in $model; do
-    for conf in "$baseline_conf" "$distill_conf"; do
-      experiment=$(experiment_of "$network" "$conf") found=false
-      for seed in $seeds; do
-        if [ -s "$experiment/seed$seed/final.pt" ]; then
-          trainings+=("$experiment/seed$seed") found=true
-        else
-          log "not trained, so left out: $experiment/seed$seed"
-        fi
-      done
-      ! $found || experiments+=("$experiment")
-    done
-  done
-  if [ ${#trainings[@]} -eq 0 ]; then
-    echo "run.sh: error: nothing is trained yet; run stages 2 and 3 with the same options first" >&2
-    exit 1
-  fi
-}
-
-results_of() { # <training> <folder> <ending>: the files that a set's detector and heads end in, a line each
-  local name head
-  for name in $test_sets; do
-    echo "$1/$2/$name$3"
-    if has_heads "$1"; then for head in 1 2 3 4; do echo "$1/$2/${name}_head$head$3"; done; fi
-  done
-}
-
-has_heads() { $heads && [[ $1 == *_"$(name_of "$distill_conf")${tag:+_$tag}"/seed* ]]; }
-
-seeds_to_do() { # <experiment> <is it done?>: the ranges of those of its trainings' seeds for which that does not hold
-  local dir todo=()
-  for dir in "${trainings[@]}"; do
-    if [ "${dir%/seed*}" = "$1" ] && ! "$2" "$dir"; then todo+=("${dir##*/seed}"); fi
-  done
-  [ ${#todo[@]} -eq 0 ] || ranges_of "${todo[@]}"
-}
-
-is_scored() {
-  local features=() name
-  for name in $test_sets; do features+=("$feats/$name/feats.scp"); done
-  all_up_to_date "$(results_of "$1" scores .txt)" "$1/final.pt" "${features[@]}"
-}
-
-is_evaluated() {
-  local scores
-  scores=$(results_of "$1" scores .txt)
-  all_up_to_date "$(results_of "$1" results /metrics.json)" $scores
-}
 
 if begin_stage 4 "score"; then
   find_trainings

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Before the feature stage: how much disk the features will take, how much is free, and what to do if it does not fit.
+
+Only sets whose features are not there yet are counted.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from steps.frontend import FrontEndBase, load_conf, make_frontend
+from utils.cli import UserError, make_parser, run_program
+from utils.files import read_map
+
+_BYTES = {"none": 4, "16bit": 2, "8bit": 1}
+_POINTS = 8  # durations at which frames are counted; in between, their number is taken to be linear
+
+
+def frames_of(frontend: FrontEndBase, seconds: np.ndarray) -> np.ndarray:
+    """Frames that the front end makes of utterances of these durations (s), (n,) float64, to within a frame or two."""
+    rate = frontend.conf.sample_rate
+    points = np.unique(np.quantile(seconds, np.linspace(0, 1, _POINTS)))
+    noise = np.random.default_rng(0).standard_normal(max(1, int(points[-1] * rate))) * 0.1
+    counts = [len(frontend.compute(noise[: max(1, int(point * rate))])) for point in points]
+    return np.interp(seconds, points, counts)
+
+
+def feats_bytes(frontend: FrontEndBase, data: Path) -> int:
+    """About how many bytes a data dir's features take in ark files. Raises UserError if it has no utt2dur."""
+    seconds = np.array([float(text) for text in read_map(data / "utt2dur").values()])
+    if not len(seconds):
+        raise UserError(f"{data / 'utt2dur'}: no utterances")
+    return int(frames_of(frontend, seconds).sum() * frontend.n_bins * _BYTES[frontend.conf.compress])
+
+
+def in_words(count: int) -> str:
+    """115 MiB, 1.9 GiB."""
+    mib = count / 2**20
+    return f"{mib / 1024:.1f} GiB" if mib >= 1000 else f"{max(1, round(mib))} MiB"
+
+
+def main() -> int:
+    parser = make_parser(
+        __doc__, "steps/check_feats_space.py --frontend conf/frontend/lps.yaml data feats/lps train dev eval"
+    )
+    parser.add_argument("--frontend", required=True, help="conf of the front end")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
+    parser.add_argument("data_dir", type=Path, metavar="DATA", help="folder of the data dirs")
+    parser.add_argument("feats_dir", type=Path, metavar="FEATS", help="folder of the sets' features, feats/<frontend>")
+    parser.add_argument("sets", nargs="+", metavar="SET")
+    args = parser.parse_args()
+
+    frontend = make_frontend(load_conf(args.frontend, args.set))
+    lacking = [name for name in args.sets if not (args.feats_dir / name / "feats.scp").exists()]
+    if not lacking:
+        return 0
+    sizes = {name: feats_bytes(frontend, args.data_dir / name) for name in lacking}
+    needed = sum(sizes.values())
+    there = args.feats_dir.resolve()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    each = ", ".join(f"{name} {in_words(size)}" for name, size in sizes.items())
+    text = f"about {in_words(needed)} of features ({each}); {in_words(free)} are free in {there}"
+    if needed > free:
+        mends = ["give a folder on a larger disk (--feats-dir)", "take a front end of fewer bins (--frontend)"]
+        if frontend.conf.compress == "none":
+            mends.insert(0, "halve or quarter them (--set frontend.compress=16bit or 8bit)")
+        raise UserError(f"{text}: they do not fit; {', '.join(mends)}, or free some space")
+    print(f"check_feats_space.py: {text}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)
