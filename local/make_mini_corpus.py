@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Builds the mini corpus: real speech against real synthesizers, in the layout of ASVspoof 2019 LA.
+"""Builds a mini corpus in the layout of ASVspoof 2019: for LA real speech against real synthesizers, for PA the same real
+speech against replays of it in simulated rooms by simulated devices.
 
     OUT/LA/ASVspoof2019_LA_cm_protocols/  train, dev, eval (unknown attacks), eval_known (known attacks, eval's speakers)
     OUT/LA/ASVspoof2019_LA_{train,dev,eval}/flac/
     OUT/LA/ASVspoof2019_LA_asv_scores/    of a simple speaker verifier; ASVspoof2019_LA_asv_protocols/: its trials
     OUT/LA/corpus.json, manifest.tsv      which corpus this is; every file's checksum, sources and parameters
+    OUT/PA/...                            likewise with PA in the names, less eval_known
 
-Speech comes from Debian packages (needs apt-get and dpkg-deb, no root), synthesizers from PyPI; both are kept in the
-downloads folder. An interrupted run goes on where it stopped. Figures measured on it never stand for the real corpus's.
+Speech comes from Debian packages (needs apt-get and dpkg-deb, no root), synthesizers and room acoustics from PyPI; all
+are kept in the downloads folder. An interrupted run goes on where it stopped. Figures measured on it never stand for the real corpus's.
 
 --bonafide-dir adds speech of your own (LibriSpeech, VCTK, ...) as further bona fide speakers, copied by the same attacks.
 A speaker is a first-level folder of DIR (LibriSpeech: LibriSpeech/train-clean-100; VCTK: VCTK-Corpus/wav48), or what
@@ -32,6 +34,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from local.mini_corpus.added_speech import AT_MOST, list_added, parse_folders
 from local.mini_corpus.build import build
 from local.mini_corpus.conf import SPLITS, load
+from local.mini_corpus.replay.conf import load as load_replay
 from utils.cli import UserError, make_parser, run_program
 
 
@@ -40,10 +43,14 @@ def main() -> None:
         __doc__,
         "local/make_mini_corpus.py --size small --seed 1 --downloads downloads --nj 2 downloads/mini_small\n"
         "local/make_mini_corpus.py --bonafide-dir LibriSpeech/train-clean-100 --bonafide-dir LibriSpeech/dev-clean:dev "
-        "mini_libri",
+        "mini_libri\n"
+        "local/make_mini_corpus.py --recipe pa --size tiny mini_tiny",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder that takes the corpus, as OUT/LA")
-    parser.add_argument("--size", default="small", help="a conf of conf/mini_corpus: tiny (for tests), small or full")
+    parser.add_argument("--recipe", choices=["la", "pa"], default="la", help="synthesis (la) or replay (pa)")
+    parser.add_argument(
+        "--size", default="small", help="a conf of conf/mini_corpus (pa_SIZE for pa): tiny (for tests), small or full"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of every random draw")
     parser.add_argument("--downloads", type=Path, default=ROOT / "downloads", help="cache of packages")
     parser.add_argument("--nj", type=int, default=min(8, os.cpu_count() or 1), help="worker processes")
@@ -65,7 +72,8 @@ def main() -> None:
         raise UserError(f"--seed {args.seed}: give a whole number from 0 up")
     if args.bonafide_utterances < 1:
         raise UserError(f"--bonafide-utterances {args.bonafide_utterances}: give a whole number from 1 up")
-    conf = load(ROOT / "conf" / "mini_corpus" / f"{args.size}.yaml")
+    confs = ROOT / "conf" / "mini_corpus"
+    conf = load(confs / f"{args.size}.yaml") if args.recipe == "la" else load_replay(confs / f"pa_{args.size}.yaml")
     folders = parse_folders(getattr(args, "bonafide_dir", []), args.bonafide_split)
     added = list_added(folders, args.bonafide_utterances)
     try:

@@ -24,11 +24,11 @@ import shutil
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from local.layout import OFFICIAL_SETS, Layout
 from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
 from utils.files import make_dir_aside, read_json, read_table, sha256_of, write_json, write_lines
 
@@ -37,7 +37,6 @@ OFFICIAL_COUNTS = {
     "la": {"train": (25380, 2580), "dev": (24844, 2548), "eval": (71237, 7355)},
     "pa": {"train": (54000, 5400), "dev": (29700, 5400), "eval": (134730, 18090)},
 }
-OFFICIAL_SETS = ("train", "dev", "eval")
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")  # a speaker or an utterance: it becomes a key and a file name
 ATTACK = {"la": re.compile(r"A[0-9]{2}"), "pa": re.compile(r"[A-C]{2}")}
@@ -57,41 +56,6 @@ class Trial(NamedTuple):
     attack: str  # "-" for bona fide
     environment: str  # "-" for LA
     line: int  # in the protocol, from 1
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a corpus keeps its files. `root` is absolute."""
-
-    root: Path
-    recipe: str
-
-    @property
-    def stem(self) -> str:
-        return f"ASVspoof2019_{self.recipe.upper()}"
-
-    @property
-    def protocols(self) -> Path:
-        return self.root / f"{self.stem}_cm_protocols"
-
-    def protocol(self, subset: str) -> Path:
-        kind = "trn" if subset.split("_")[0] == "train" else "trl"
-        return self.protocols / f"ASVspoof2019.{self.recipe.upper()}.cm.{subset}.{kind}.txt"
-
-    def audio(self, subset: str) -> Path:
-        """The flac folder; a set such as eval_known takes its audio from that of eval."""
-        return self.root / f"{self.stem}_{subset.split('_')[0]}" / "flac"
-
-    def asv_scores(self, subset: str) -> Path:
-        """The ASV's scores of the set's trials, for the t-DCF; there is none for train."""
-        name = f"ASVspoof2019.{self.recipe.upper()}.asv.{subset}.gi.trl.scores.txt"
-        return self.root / f"{self.stem}_asv_scores" / name
-
-    def sets(self) -> list[str]:
-        """train, dev, eval, then the names of whatever further protocols are there."""
-        pattern = f"ASVspoof2019.{self.recipe.upper()}.cm.*.tr[ln].txt"
-        there = {path.name.split(".")[3] for path in self.protocols.glob(pattern)}
-        return [*OFFICIAL_SETS, *sorted(there - set(OFFICIAL_SETS))]
 
 
 def find_corpus(corpus_dir: str, recipe: str) -> Layout:

@@ -7,6 +7,8 @@ codec; asv.py verifies speakers; planning.py plans the corpus; build.py makes it
 added_speech.py brings the user's own speech in; losses.py tells what could not be had; frozen.py says whether the audio
 is the version's.
 
+replay/ is a room of its own: the acoustics of replayed speech, for a corpus in the layout of ASVspoof 2019 PA.
+
 Programs of their own: compare.py tells how far two builds are apart, leak_test.py what gives the classes away without
 any synthesis, describe.py writes a corpus's tables, sheet.py draws spectrograms of all attacks.
 """

@@ -68,6 +68,7 @@ def tts_attack(*needs: str) -> Callable[[Callable], Callable]:
 def attacks_by_method() -> dict[str, Attack]:
     """Every attack, by its function's name."""
     from local.mini_corpus import copy_attacks, neural_tts, tts_attacks  # noqa: F401  (they register on import)
+    from local.mini_corpus.replay import making  # noqa: F401
 
     return _ATTACKS
 

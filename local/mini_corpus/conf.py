@@ -12,6 +12,9 @@ from local.mini_corpus.attack import Attack, Draw, attacks_by_method, draw_of
 from utils import conf
 from utils.cli import UserError
 
+if typing.TYPE_CHECKING:
+    from local.mini_corpus.replay.conf import ReplayConf
+
 SPLITS = ("train", "dev", "eval")  # disjoint speakers; the audio folders of the corpus
 LISTS = ("train", "dev", "eval", "eval_known")  # the protocols; eval_known is on the audio folder and speakers of eval
 
@@ -115,6 +118,7 @@ class AttackEntry:
 
 @dataclass(frozen=True)
 class MiniCorpusConf:
+    recipe: str  # la or pa
     size: str
     packages: dict[str, Package]
     utterance: Utterances
@@ -123,6 +127,12 @@ class MiniCorpusConf:
     speakers: dict[str, dict[str, Speaker]]  # split -> name -> where; those of one `person` are one protocol speaker
     prompts: dict[str, Prompts]  # language -> where
     attacks: dict[str, AttackEntry] = field(default_factory=dict)
+    replay: ReplayConf | None = None  # of a PA corpus: its rooms and devices
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The protocols of the corpus. A replay corpus has no unknown attacks that eval_known would set apart."""
+        return LISTS if self.recipe == "la" else SPLITS
 
     def persons(self) -> dict[str, str]:
         """Speaker entry -> the person who speaks there, split by split."""
@@ -134,7 +144,7 @@ def load(path: str | Path) -> MiniCorpusConf:
     lines: dict[str, str] = {}
     values = conf.read_yaml(path, lines)
     source = str(path)
-    _only(values, ["packages", "utterance", "chain", "verification", "speakers", "prompts", "attacks"], source)
+    only(values, ["packages", "utterance", "chain", "verification", "speakers", "prompts", "attacks"], source)
 
     def group(key: str, schema: type, at: dict[str, Any]):
         name = key.rpartition(".")[2]
@@ -146,7 +156,7 @@ def load(path: str | Path) -> MiniCorpusConf:
         name: Package(entry) if isinstance(entry, str) else group(f"packages.{name}", Package, values["packages"])
         for name, entry in values["packages"].items()
     }
-    _only(values["speakers"], SPLITS, f"{source}: speakers")
+    only(values["speakers"], SPLITS, f"{source}: speakers")
     speakers = {
         split: {name: group(f"speakers.{split}.{name}", Speaker, named) for name in named}
         for split, named in values["speakers"].items()
@@ -168,6 +178,7 @@ def load(path: str | Path) -> MiniCorpusConf:
         if where.package not in packages:
             raise UserError(f"{source}: {where.package} is used but has no version under packages:")
     return MiniCorpusConf(
+        recipe="la",
         size=Path(path).stem,
         packages=packages,
         utterance=group("utterance", Utterances, values),
@@ -179,7 +190,8 @@ def load(path: str | Path) -> MiniCorpusConf:
     )
 
 
-def _only(values: Any, keys: typing.Iterable[str], source: str) -> None:
+def only(values: Any, keys: typing.Iterable[str], source: str) -> None:
+    """Raises UserError unless `values` has just these keys."""
     keys = list(keys)
     if not isinstance(values, dict):
         raise UserError(f"{source}: a group with the keys {', '.join(keys)} is expected here")

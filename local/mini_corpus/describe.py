@@ -23,10 +23,11 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from local.layout import Layout
 from local.mini_corpus.attack import RATE, Draw
 from local.mini_corpus.conf import LISTS, SPLITS, AttackEntry, MiniCorpusConf, Speaker, load
 from local.mini_corpus.leak_test import read_list
-from local.mini_corpus.planning import BONAFIDE, flac_path
+from local.mini_corpus.planning import BONAFIDE
 from local.mini_corpus.python_packages import read_pins
 from local.mini_corpus.writers import read_manifest
 from utils.cli import UserError, make_parser, run_program, warn
@@ -67,7 +68,7 @@ class Row:
     @property
     def path(self) -> Path:
         """Its flac, relative to the folder LA."""
-        return flac_path(Path(), self.split, self.utterance)
+        return Layout(Path(), "la").flac(self.split, self.utterance)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from local.layout import Layout
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import LISTS, split_of
-from local.mini_corpus.planning import flac_path
 from local.mini_corpus.speech import active_frames, active_level, frame_levels
 from utils.cli import UserError, make_parser, run_program
 from utils.files import read_table
@@ -84,11 +84,10 @@ def _features_of(path: str) -> np.ndarray:
 
 def read_list(la: Path, listed: str) -> list[tuple[str, str, bool]]:
     """(file, attack, is it bona fide) of each trial."""
-    suffix = "trn" if listed == "train" else "trl"
-    protocol = la / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{listed}.{suffix}.txt"
+    layout = Layout(la, "la")
     return [
-        (str(flac_path(la, split_of(listed), utterance)), attack, key == "bonafide")
-        for _, (_, utterance, _, attack, key) in read_table(protocol, 5)
+        (str(layout.flac(split_of(listed), utterance)), attack, key == "bonafide")
+        for _, (_, utterance, _, attack, key) in read_table(layout.protocol(listed), 5)
     ]
 
 

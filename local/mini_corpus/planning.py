@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -14,6 +13,8 @@ from local.mini_corpus.chain import rng_of
 from local.mini_corpus.conf import LISTS, SPLITS, MiniCorpusConf, split_of
 
 BONAFIDE = "-"  # the attack column of bona fide lines
+# Of ASVspoof 2019 PA: room size, T60, talker-to-ASV distance
+ENVIRONMENTS = tuple(a + b + c for a in "abc" for b in "abc" for c in "abc")
 _LETTER = {"train": "T", "dev": "D", "eval": "E"}
 
 
@@ -21,21 +22,18 @@ _LETTER = {"train": "T", "dev": "D", "eval": "E"}
 class Utterance:
     """One file to make."""
 
-    name: str  # LA_T_1234567
+    name: str  # LA_T_1234567, PA_T_1234567
     split: str  # whose audio folder it is in
     trial_of: str  # the list, or "" for an enrolment utterance
     speaker: str  # LA_0001: who speaks, or who the attack claims to be
     attack: str  # A02, or BONAFIDE
     source: str  # bona fide speaker (as named in the conf) that it is or copies, "" for TTS
     number: int  # of that speaker's joined utterances; TTS: of the attack's utterances in its list
+    environment: str = "-"  # PA: room size, T60, talker-to-ASV distance
 
     @property
     def key(self) -> str:
         return "bonafide" if self.attack == BONAFIDE else "spoof"
-
-
-def flac_path(la: Path, split: str, name: str) -> Path:
-    return la / f"ASVspoof2019_LA_{split}" / "flac" / f"{name}.flac"
 
 
 def _even_share(count: int, sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
@@ -65,7 +63,10 @@ def plan(
     """
     persons = conf.persons()
     first_of = {person: name for name, person in reversed(persons.items())}  # that entry has the person's enrolment
-    labels = {person: f"LA_{n:04d}" for n, person in enumerate([*dict.fromkeys(persons.values()), *added], 1)}
+    labels = {
+        person: f"{conf.recipe.upper()}_{n:04d}"
+        for n, person in enumerate([*dict.fromkeys(persons.values()), *added], 1)
+    }
     numbers = {name: labels[person] for name, person in persons.items()} | {name: labels[name] for name in added}
     own = {split: list(conf.speakers[split]) for split in SPLITS}
     more = {split: [name for name, to in added.items() if to == split] for split in SPLITS}
@@ -110,8 +111,28 @@ def plan(
         spare = rng_of(seed, f"names:{split}:added").choice(9_000_000, size=len(here) + len(further), replace=False)
         spare = spare[~np.isin(spare + 1_000_000, drawn)][: len(further)] + 1_000_000
         for draft, number in zip([*here, *further], [*drawn, *spare]):
-            named.append(dataclasses.replace(draft, name=f"LA_{_LETTER[split]}_{number}"))
-    return sorted(named, key=lambda utterance: utterance.name)
+            named.append(dataclasses.replace(draft, name=f"{conf.recipe.upper()}_{_LETTER[split]}_{number}"))
+    named.sort(key=lambda utterance: utterance.name)
+    return named if conf.replay is None else _in_environments(named, set(added), seed)
+
+
+def _in_environments(utterances: Sequence[Utterance], added: Collection[str], seed: int) -> list[Utterance]:
+    """The utterances, sorted by name, in all environments in turn; a list's replays take their turns attack by attack,
+    so that each attack meets all environments alike where its number is a multiple of theirs."""
+    turns: dict[tuple, Iterator[str]] = {}
+
+    def turn(name: str) -> Iterator[str]:
+        rng = rng_of(seed, f"environments:{name}")
+        while True:
+            yield from (ENVIRONMENTS[i] for i in rng.permutation(len(ENVIRONMENTS)))
+
+    placed = []
+    for u in sorted(utterances, key=lambda u: (u.attack, u.name)):
+        group = (u.split, u.trial_of, u.key, u.source in added)
+        if group not in turns:
+            turns[group] = turn(":".join(map(str, group)))
+        placed.append(dataclasses.replace(u, environment=next(turns[group])))
+    return sorted(placed, key=lambda u: u.name)
 
 
 def _trials(conf: MiniCorpusConf, split: str, available: int) -> list[int]:

@@ -9,18 +9,17 @@ from types import MappingProxyType
 
 import numpy as np
 
+from local.layout import Layout
 from local.mini_corpus.added_speech import one_word
 from local.mini_corpus.asv import SpeakerVerifier
 from local.mini_corpus.chain import rng_of
-from local.mini_corpus.conf import LISTS, MiniCorpusConf, split_of
+from local.mini_corpus.conf import MiniCorpusConf, split_of
 from local.mini_corpus.planning import BONAFIDE, Utterance
 from utils.cli import UserError
 from utils.files import write_lines
 
-_SUFFIX = {"train": "trn", "dev": "trl", "eval": "trl", "eval_known": "trl"}
 
-
-def _lists(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+def _lists(utterances: Sequence[Utterance], conf: MiniCorpusConf) -> dict[str, list[Utterance]]:
     """List -> its trials. eval_known has the bona fide trials of eval."""
     return {
         listed: [
@@ -28,16 +27,14 @@ def _lists(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
             for u in utterances
             if u.trial_of == listed or (listed == "eval_known" and u.trial_of == "eval" and u.attack == BONAFIDE)
         ]
-        for listed in LISTS
+        for listed in conf.lists
     }
 
 
-def write_protocols(la: Path, utterances: Sequence[Utterance]) -> None:
-    folder = la / "ASVspoof2019_LA_cm_protocols"
-    for listed, trials in _lists(utterances).items():
+def write_protocols(layout: Layout, utterances: Sequence[Utterance], conf: MiniCorpusConf) -> None:
+    for listed, trials in _lists(utterances, conf).items():
         write_lines(
-            folder / f"ASVspoof2019.LA.cm.{listed}.{_SUFFIX[listed]}.txt",
-            (f"{u.speaker} {u.name} - {u.attack} {u.key}" for u in trials),
+            layout.protocol(listed), (f"{u.speaker} {u.name} {u.environment} {u.attack} {u.key}" for u in trials)
         )
 
 
@@ -55,11 +52,13 @@ def asv_trials(trials: Sequence[Utterance], models: Sequence[str], conf: MiniCor
     return listed
 
 
-def write_asv(la: Path, utterances: Sequence[Utterance], embeddings: dict, conf: MiniCorpusConf, seed: int) -> None:
+def write_asv(
+    layout: Layout, utterances: Sequence[Utterance], embeddings: dict, conf: MiniCorpusConf, seed: int
+) -> None:
     training = [u for u in utterances if u.split == "train" and u.attack == BONAFIDE]
     verifier = SpeakerVerifier.train(np.stack([embeddings[u.name] for u in training]), [u.speaker for u in training])
-    lists = _lists(utterances)
-    for listed in ("dev", "eval", "eval_known"):
+    lists = _lists(utterances, conf)
+    for listed in conf.lists[1:]:
         enrolment: dict[str, list[str]] = defaultdict(list)
         for u in utterances:
             if u.split == split_of(listed) and not u.trial_of:
@@ -76,18 +75,18 @@ def write_asv(la: Path, utterances: Sequence[Utterance], embeddings: dict, conf:
                 )
                 scores.update({(name, model): score for name, score in zip(claims, scored)})
         write_lines(
-            la / "ASVspoof2019_LA_asv_scores" / f"ASVspoof2019.LA.asv.{listed}.gi.trl.scores.txt",
+            layout.asv_scores(listed),
             (
                 f"{'bonafide' if u.attack == BONAFIDE else u.attack} {key} {scores[u.name, claimed]:.6f}"
                 for u, claimed, key in trials
             ),
         )
         write_lines(
-            la / "ASVspoof2019_LA_asv_protocols" / f"ASVspoof2019.LA.asv.{listed}.gi.trn.txt",
+            layout.asv_protocol(listed, "trn"),
             (f"{speaker} {','.join(files)}" for speaker, files in sorted(enrolment.items())),
         )
         write_lines(
-            la / "ASVspoof2019_LA_asv_protocols" / f"ASVspoof2019.LA.asv.{listed}.gi.trl.txt",
+            layout.asv_protocol(listed, "trl"),
             (
                 f"{claimed} {u.name} {'bonafide' if u.attack == BONAFIDE else u.attack} {key}"
                 for u, claimed, key in trials

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.mini_corpus import added_speech, build, frozen, planning, speech
+from local.mini_corpus import added_speech, build, frozen, joining, planning, sources, speech
 from local.mini_corpus.added_speech import list_added, parse_folders, speakers_of
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.conf import Utterances, load
+from local.mini_corpus.conf import SPLITS, Utterances, load
 from local.mini_corpus.debian import DebianPackage
 from steps.scoring.labels import corpus_label
 from utils.cli import UserError
@@ -236,7 +236,7 @@ class _CrewOfOne:
         return self
 
     def __exit__(self, *_):
-        build._joined.cache_clear()
+        joining._read.cache_clear()
 
     def run(self, function, tasks, unit, desc, chunk=1):
         return [function(task) for task in tasks]
@@ -264,7 +264,7 @@ def make(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text(CONF)
     conf = load(tmp_path / "mine.yaml")
     monkeypatch.setattr(build, "_Crew", _CrewOfOne)
-    monkeypatch.setattr(build.DebianPackages, "get", lambda *_: DebianPackage("voices", "1", "0" * 64, package))
+    monkeypatch.setattr(sources.DebianPackages, "get", lambda *_: DebianPackage("voices", "1", "0" * 64, package))
     requirements = ROOT / "requirements-mini.txt"
     return lambda out, *given: build.build(
         conf, 1, tmp_path / "downloads", tmp_path / out, requirements, 1, added_from(*given, at_most=4)
@@ -312,13 +312,13 @@ def test_a_corpus_with_additions_has_the_plain_one_in_it_and_says_so(make, tmp_p
 
 def test_added_speakers_can_stand_for_a_package_that_is_not_to_be_had(make, tmp_path, monkeypatch):
     def refuse(*_):
-        raise build.PackageMissing("no network")
+        raise sources.PackageMissing("no network")
 
-    monkeypatch.setattr(build.DebianPackages, "get", refuse)
-    mine = [folder(tmp_path / f"own_{s}", f"{s}1/1.wav", f"{s}2/1.wav", seconds=6.0) for s in build.SPLITS]
+    monkeypatch.setattr(sources.DebianPackages, "get", refuse)
+    mine = [folder(tmp_path / f"own_{s}", f"{s}1/1.wav", f"{s}2/1.wav", seconds=6.0) for s in SPLITS]
     with pytest.raises(UserError, match="no bona fide speech for dev, eval: .*--bonafide-dir DIR:SPLIT"):
         make("out", str(mine[0]))
-    make("out", *(f"{at}:{split}" for at, split in zip(mine, build.SPLITS)))
+    make("out", *(f"{at}:{split}" for at, split in zip(mine, SPLITS)))
     corpus = read_json(tmp_path / "out" / "LA" / "corpus.json")
     assert corpus["incomplete"] == "incomplete: without speakers a, b (train), c (dev), e (eval)"
     assert corpus_label(corpus).endswith("+ own_train + own_dev + own_eval, incomplete")

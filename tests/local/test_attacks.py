@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from local.mini_corpus import build, copy_attacks, espeak, neural_tts
+from local.mini_corpus import copy_attacks, espeak, neural_tts, sources
 from local.mini_corpus.attack import RATE, Unusable, attacks_by_method, in_fresh_process
 from local.mini_corpus.conf import load
 from local.mini_corpus.debian import DebianPackage
@@ -106,37 +106,39 @@ def gathered(tmp_path, monkeypatch):
     several = dataclasses.replace(attacks_by_method()["mlsa"], needs=("one", "two"))
     monkeypatch.setitem(attacks_by_method(), "mlsa", several)
     monkeypatch.setattr(
-        build.DebianPackages, "get", lambda self, name, version: DebianPackage(name, version, "0" * 64, tmp_path)
+        sources.DebianPackages, "get", lambda self, name, version: DebianPackage(name, version, "0" * 64, tmp_path)
     )
     tried = []
-    monkeypatch.setattr(build, "in_fresh_process", lambda function, *given: tried.append((given[0].method, given[2])))
+    monkeypatch.setattr(sources, "in_fresh_process", lambda function, *given: tried.append((given[0].method, given[2])))
 
-    def gather(*missing: str) -> tuple[build.Sources, list]:
+    def gather(*missing: str) -> tuple[sources.Sources, list]:
         def get(self, group):
             if group in missing:
                 raise GroupMissing(f"no {group} here")
             return Path("/packages") / group
 
-        monkeypatch.setattr(build.PythonPackages, "get", get)
+        monkeypatch.setattr(sources.PythonPackages, "get", get)
         attacks = {**conf.attacks, "A99": needy}
-        return build.gather(dataclasses.replace(conf, attacks=attacks), tmp_path, ROOT / "requirements-mini.txt"), tried
+        return sources.gather(
+            dataclasses.replace(conf, attacks=attacks), tmp_path, ROOT / "requirements-mini.txt"
+        ), tried
 
     return gather
 
 
 def test_an_attack_of_several_groups_gets_them_all(gathered):
-    sources, tried = gathered()
-    assert "A99" in sources.conf.attacks
+    got, tried = gathered()
+    assert "A99" in got.conf.attacks
     paths = dict(tried)["mlsa"]
     assert {"/packages/one", "/packages/two"} <= set(paths)
-    assert set(paths) <= set(sources.python_paths)
+    assert set(paths) <= set(got.python_paths)
 
 
 @pytest.mark.parametrize("missing", ["one", "two"])
 def test_an_attack_that_lacks_one_of_its_groups_is_left_out(gathered, capsys, missing):
-    sources, tried = gathered(missing)
-    assert "A99" not in sources.conf.attacks and "mlsa" not in dict(tried)
-    assert any("A99" in lost for lost in sources.lost)
+    got, tried = gathered(missing)
+    assert "A99" not in got.conf.attacks and "mlsa" not in dict(tried)
+    assert any("A99" in lost for lost in got.lost)
     assert f"no {missing} here" in capsys.readouterr().err
 
 
@@ -146,9 +148,9 @@ def test_an_attack_whose_package_fails_here_is_left_out(gathered, monkeypatch, c
         if entry.method == "mlsa":
             raise failure
 
-    monkeypatch.setattr(build, "in_fresh_process", fails)
-    sources, _ = gathered()
-    assert "A99" not in sources.conf.attacks and any("A99" in lost for lost in sources.lost)
+    monkeypatch.setattr(sources, "in_fresh_process", fails)
+    got, _ = gathered()
+    assert "A99" not in got.conf.attacks and any("A99" in lost for lost in got.lost)
     assert "its package does not work here" in capsys.readouterr().err
 
 
@@ -156,7 +158,7 @@ def test_an_error_of_the_users_is_no_failure_of_a_package(gathered, monkeypatch)
     def refuse(*_):
         raise UserError("correct the conf")
 
-    monkeypatch.setattr(build, "in_fresh_process", refuse)
+    monkeypatch.setattr(sources, "in_fresh_process", refuse)
     with pytest.raises(UserError, match="correct the conf"):
         gathered()
 

@@ -15,7 +15,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.mini_corpus import asv, build, chain, copy_attacks, g722, leak_test, speech, tts_attacks
+from local.mini_corpus import (
+    asv,
+    build,
+    chain,
+    copy_attacks,
+    g722,
+    joining,
+    leak_test,
+    planning,
+    sources,
+    speech,
+    synthesis,
+    tts_attacks,
+)
 from local.mini_corpus.attack import RATE, Unusable, attacks_by_method, draw_of, in_fresh_process, tts_attack
 from local.mini_corpus.conf import LISTS, SPLITS, Chain, Utterances, load
 from local.mini_corpus.debian import DebianPackage
@@ -120,7 +133,7 @@ def test_prompts_leave_out_what_is_not_said(tmp_path):
 def test_a_text_is_of_one_split_even_if_it_stands_there_twice():
     prompts = [(f"p{i}", f"text {i}") for i in range(10)]
     again = [("q", "Text 4!"), ("r", "text, 8")]
-    parts = [build.texts_of_split(prompts + again, split) for split in SPLITS]
+    parts = [synthesis.texts_of_split(prompts + again, split) for split in SPLITS]
     assert sorted(sum(parts, [])) == sorted(prompts) and {len(part) for part in parts} == {3, 4}
 
 
@@ -323,7 +336,7 @@ def test_requirements_that_are_not_pinned_are_refused(tmp_path):
 def tiny_plan(seed: int = 1) -> tuple:
     conf = load(ROOT / "conf" / "mini_corpus" / "tiny.yaml")
     available = {name: speaker.utterances for named in conf.speakers.values() for name, speaker in named.items()}
-    return conf, build.plan(conf, available, seed)
+    return conf, planning.plan(conf, available, seed)
 
 
 def test_plan_has_the_confs_counts_and_disjoint_speakers():
@@ -341,15 +354,15 @@ def test_plan_is_of_its_seed_and_names_tell_nothing():
     assert tiny_plan(1)[1] == tiny_plan(1)[1]
     assert {u.name for u in tiny_plan(1)[1]} != {u.name for u in tiny_plan(2)[1]}
     train = [u for u in tiny_plan()[1] if u.split == "train"]
-    places = [i for i, u in enumerate(train) if u.attack == build.BONAFIDE]
+    places = [i for i, u in enumerate(train) if u.attack == planning.BONAFIDE]
     assert abs(np.mean(places) / len(train) - 0.5) < 0.1
 
 
 def test_copies_are_of_trials_and_claim_the_speaker_that_they_copy():
     conf, utterances = tiny_plan()
-    own = {u.source: u.speaker for u in utterances if u.attack == build.BONAFIDE}
+    own = {u.source: u.speaker for u in utterances if u.attack == planning.BONAFIDE}
     enrolled = {(u.source, u.number) for u in utterances if not u.trial_of}
-    copies = [u for u in utterances if u.attack != build.BONAFIDE and u.source]
+    copies = [u for u in utterances if u.attack != planning.BONAFIDE and u.source]
     assert copies and all(u.speaker == own[u.source] for u in copies)
     assert not enrolled & {(u.source, u.number) for u in copies}
     per_speaker = Counter(u.source for u in copies if u.trial_of == "train" and u.attack == "A05")
@@ -359,8 +372,8 @@ def test_copies_are_of_trials_and_claim_the_speaker_that_they_copy():
 def test_a_speaker_with_one_utterance_has_a_trial():
     conf, _ = tiny_plan()
     available = {name: 1 for named in conf.speakers.values() for name in named}
-    planned = build.plan(conf, available, 1)
-    assert all(u.trial_of for u in planned if u.attack == build.BONAFIDE)
+    planned = planning.plan(conf, available, 1)
+    assert all(u.trial_of for u in planned if u.attack == planning.BONAFIDE)
 
 
 def test_verifier_tells_speakers_apart():
@@ -437,7 +450,7 @@ class _CrewOfOne:
         return self
 
     def __exit__(self, *_):
-        build._joined.cache_clear()
+        joining._read.cache_clear()
 
     def run(self, function, tasks, unit, desc, chunk=1):
         return [function(task) for task in tasks]
@@ -447,7 +460,7 @@ class _CrewOfOne:
 def make(offline, monkeypatch):
     conf, package = offline
     monkeypatch.setattr(build, "_Crew", _CrewOfOne)
-    monkeypatch.setattr(build.DebianPackages, "get", lambda self, name, version: package)
+    monkeypatch.setattr(sources.DebianPackages, "get", lambda self, name, version: package)
     # this conf has one known attack only
     return lambda out, seed=1, conf=conf: build.build(
         conf, seed, out.parent / "downloads", out, ROOT / "requirements-mini.txt", 1
@@ -543,7 +556,7 @@ def test_a_begun_corpus_of_another_seed_is_begun_anew(make, tmp_path, capsys):
 
 
 def test_a_file_spoilt_since_it_was_made_is_told(tmp_path):
-    flac = build.flac_path(tmp_path / ".LA.building" / "LA", "dev", "LA_D_1000000")
+    flac = planning.flac_path(tmp_path / ".LA.building" / "LA", "dev", "LA_D_1000000")
     flac.parent.mkdir(parents=True)
     flac.write_bytes(b"")
     with pytest.raises(UserError, match="LA_D_1000000.flac: not as it was made .* remove .*LA.building,"):
@@ -562,9 +575,9 @@ def test_what_cannot_be_had_is_left_out_and_marked(make, offline, tmp_path, monk
     conf = dataclasses.replace(conf, attacks={**conf.attacks, "A11": lacking})
 
     def refuse(self, group):
-        raise build.GroupMissing("no network")
+        raise sources.GroupMissing("no network")
 
-    monkeypatch.setattr(build.PythonPackages, "get", refuse)
+    monkeypatch.setattr(sources.PythonPackages, "get", refuse)
     make(tmp_path / "out", conf=conf)
     assert "left out: attack A11" in capsys.readouterr().err
     assert read_json(tmp_path / "out" / "LA" / "corpus.json")["incomplete"].startswith("incomplete: without attack A11")
@@ -576,9 +589,9 @@ def test_too_little_is_an_error(make, offline, tmp_path, monkeypatch):
         make(tmp_path / "out", conf=dataclasses.replace(conf, attacks={"A05": conf.attacks["A05"]}))
 
     def refuse(self, name, version):
-        raise build.PackageMissing("no network")
+        raise sources.PackageMissing("no network")
 
-    monkeypatch.setattr(build.DebianPackages, "get", refuse)
+    monkeypatch.setattr(sources.DebianPackages, "get", refuse)
     with pytest.raises(UserError, match="no bona fide speech for train, dev, eval"):
         make(tmp_path / "out")
 
@@ -595,8 +608,8 @@ def test_an_attack_that_mostly_fails_is_an_error(make, offline, tmp_path, monkey
 
 
 def test_added_speech_that_an_attack_fails_on_is_no_failure_of_its_package(tmp_path, capsys):
-    def utterance(number: int, source: str) -> build.Utterance:
-        return build.Utterance(f"LA_T_{number}", "train", "train", "LA_0001", "A10", source, number)
+    def utterance(number: int, source: str) -> planning.Utterance:
+        return planning.Utterance(f"LA_T_{number}", "train", "train", "LA_0001", "A10", source, number)
 
     own = [utterance(i, "a") for i in range(20)]
     noisy = [utterance(20 + i, "added-x") for i in range(4)]
@@ -614,7 +627,7 @@ def test_the_synthesizers_pins_are_of_the_corpus(make, offline, tmp_path, monkey
     conf, _ = offline
     attack = attacks_by_method()["griffin_lim"]
     monkeypatch.setitem(attacks_by_method(), "griffin_lim", dataclasses.replace(attack, needs=("one",)))
-    monkeypatch.setattr(build.PythonPackages, "get", lambda self, group: tmp_path)
+    monkeypatch.setattr(sources.PythonPackages, "get", lambda self, group: tmp_path)
     requirements = tmp_path / "r.txt"
     requirements.write_text("# [one]\nx==1\n# [one.build]\ncython==3\n# [two]\ny==2\n")
     built = lambda: build.build(conf, 1, tmp_path / "downloads", tmp_path / "out", requirements, 1)

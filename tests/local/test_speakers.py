@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.mini_corpus.build import speaker_files
 from local.mini_corpus.conf import SPLITS, Speaker, load
+from local.mini_corpus.joining import speaker_files
 from local.mini_corpus.planning import BONAFIDE, plan
 from utils.cli import UserError
 

@@ -1,0 +1,99 @@
+"""The confs of the mini PA corpus: whose speech, how many rooms, devices and replays, and what is drawn for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.mini_corpus import conf as speech_conf
+from local.mini_corpus.conf import SPLITS, AttackEntry, Counts, MiniCorpusConf, Verification
+from local.mini_corpus.replay.devices import DeviceConf
+from local.mini_corpus.replay.present import PresentConf
+from local.mini_corpus.replay.rooms import RoomConf
+from utils import conf
+from utils.cli import UserError
+
+ATTACKS = tuple(a + b for a in "ABC" for b in "ABC")
+
+_DISTANCE = {"A": "10-50 cm", "B": "50-100 cm", "C": "over 100 cm"}
+_QUALITY = {"A": "perfect", "B": "high-quality", "C": "low-quality"}
+
+
+@dataclass(frozen=True)
+class PerSplit:
+    """A number for each split."""
+
+    train: int
+    dev: int
+    eval: int
+
+    def __post_init__(self) -> None:
+        for split in SPLITS:
+            if getattr(self, split) < 1:
+                raise ValueError(f"{split}: {getattr(self, split)} is not positive")
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How many of what; no split has another's rooms or devices."""
+
+    rooms: PerSplit  # of each of the 27 environments
+    places: int  # pairs of places in a room, for each distance
+    devices: PerSplit  # of each quality
+    replays: PerSplit  # of each of the nine attacks, over the environments in turn
+
+
+@dataclass(frozen=True)
+class ReplayConf:
+    amounts: Amounts
+    room: RoomConf
+    device: DeviceConf
+    present: PresentConf
+    lead_ms: tuple[float, ...]  # of silence before the talker begins, drawn evenly
+    noise_snr_db: tuple[float, ...]  # of the verifier's microphone, drawn evenly
+    stop_hz: float  # nothing above: the end of that microphone's band
+
+    def __post_init__(self) -> None:
+        if not 1000 <= self.stop_hz < 8000:
+            raise ValueError(f"stop_hz: {self.stop_hz} is not within 1000 and 8000")
+
+
+def load(path: str | Path) -> MiniCorpusConf:
+    """The conf at `path`, its speakers taken from the LA conf that `speech` names (in the same folder). Raises UserError
+    naming file, line and key for whatever is unknown, missing or wrong."""
+    lines: dict[str, str] = {}
+    values = conf.read_yaml(path, lines)
+    source = str(path)
+    speech_conf.only(
+        values,
+        ["speech", "amounts", "room", "device", "present", "lead_ms", "noise_snr_db", "stop_hz", "verification"],
+        source,
+    )
+    speech = Path(path).with_name(f"{values['speech']}.yaml")
+    if not speech.is_file():
+        raise UserError(f"{lines.get('speech', source)}: speech: {values['speech']!r}: there is no {speech}")
+    base = speech_conf.load(speech)
+    groups = {key: value for key, value in values.items() if key not in ("speech", "verification")}
+    replay = conf.build(ReplayConf, groups, lines, source)
+    verification = conf.build(Verification, values["verification"], lines, source, "verification.")
+    used = {speaker.package for named in base.speakers.values() for speaker in named.values()}
+    return MiniCorpusConf(
+        recipe="pa",
+        size=Path(path).stem.removeprefix("pa_"),
+        packages={name: package for name, package in base.packages.items() if name in used},
+        utterance=base.utterance,
+        chain=base.chain,
+        verification=verification,
+        speakers=base.speakers,
+        prompts={},
+        attacks={name: _entry(name, replay.amounts.replays) for name in ATTACKS},
+        replay=replay,
+    )
+
+
+def _entry(name: str, replays: PerSplit) -> AttackEntry:
+    distance, quality = name
+    what = f"recorded at {_DISTANCE[distance]}, played by a {_QUALITY[quality]} device"
+    draw: dict[str, Any] = {}
+    return AttackEntry(what, "replay", draw, Counts(replays.train, replays.dev, replays.eval))
