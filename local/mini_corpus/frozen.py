@@ -57,7 +57,8 @@ def verdict(corpus: Mapping[str, Any], known: Iterable[Frozen]) -> str:
         digest, whose = corpus.get("audio_digest_less_added"), "audio less what was added"
     if not digest:
         return "its audio has no digest: it was built before there were any"
-    version, size, seed = str(corpus["version"]), corpus["size"], corpus["seed"]
+    part = "pa_" if corpus.get("recipe") == "PA" else ""
+    version, size, seed = str(corpus["version"]), part + corpus["size"], corpus["seed"]
     those = [one for one in known if (one.version, one.size, one.seed) == (version, size, seed)]
     if any(one.digest == digest for one in those):
         return f"{whose} is that of version {version}, bit for bit"

@@ -105,6 +105,8 @@ def _training_cells(e: Experiment) -> list[str]:
     rate = get("schedule", "lr")
     if get("schedule", "name") == "noam":
         rate = f"noam, {get('schedule', 'warmup_steps')} steps"
+    elif get("schedule", "name") == "cosine":
+        rate = f"{rate}, cosine to 0"
     margin = get("hard_loss", "lambda_mode")
     if margin == "fixed":
         margin = f"fixed {get('hard_loss', 'lambda_fixed')}"
@@ -185,7 +187,7 @@ def _heads_section(table: SetTable) -> list[str]:
     headings, cells = _names(experiments)
     count = max(block for _, blocks in table.heads for block in blocks)
     lines = ["#### EER % of each block's own classifier, and of the detector", ""]
-    lines += ["The deepest block's is the detector's at its best epoch; the detector is what is kept in the end.", ""]
+    lines += ["The deepest block's is the detector's at the epoch that was kept; the detector is what is kept in the end.", ""]
     return lines + _markdown(
         [*headings, "seeds", *(f"block {k}" for k in range(1, count + 1)), "detector"],
         [
