@@ -5,6 +5,7 @@
 # A training is $exp_dir/train_FRONTEND_MODEL_METHOD[_TAG]/seedN; the folder above it, the experiment, holds all seeds.
 # Wants the recipe's options, data_dir, feats, test_sets, and baseline_conf and distill_conf as paths.
 : "${data_dir:?}" "${feats:?}" "${exp_dir:?}" "${frontend:?}" "${model:?}" "${seeds:?}" "${baseline_conf:?}" "${distill_conf:?}"
+settings=("${settings[@]}") # of --set; may be empty
 : "${test_sets:?}" "${ngpu:?}" "${heads:?}" "${cuda_cmd:?}" "${train_cmd:?}" "${nj:?}" "${tag?}" "${train_jobs?}"
 
 experiment_of() { # model conf, training conf

@@ -52,6 +52,7 @@ if $recipes; then
     trap 'rm -rf "$work"' EXIT
   fi
   log "recipes, in $work"
-  tests/recipe_la.sh "$work/la"
+  tests/recipe.sh la "$work/la"
+  tests/recipe.sh pa "$work/pa"
 fi
 log "all passed"

@@ -187,7 +187,10 @@ def _heads_section(table: SetTable) -> list[str]:
     headings, cells = _names(experiments)
     count = max(block for _, blocks in table.heads for block in blocks)
     lines = ["#### EER % of each block's own classifier, and of the detector", ""]
-    lines += ["The deepest block's is the detector's at the epoch that was kept; the detector is what is kept in the end.", ""]
+    lines += [
+        "The deepest block's is the detector's at the epoch that was kept; the detector is what is kept in the end.",
+        "",
+    ]
     return lines + _markdown(
         [*headings, "seeds", *(f"block {k}" for k in range(1, count + 1)), "detector"],
         [

@@ -21,8 +21,8 @@ allow_subset=false    # take a corpus that lacks some of the official trials
 data_dir=data         # Kaldi data dirs
 feats_dir=feats       # features
 exp_dir=exp           # trainings, scores and results
-frontend=conf/frontend/f0_subband.yaml  # front end
-model=conf/model/ecanet18.yaml          # network, or several: "a.yaml b.yaml"
+frontend=             # front end; empty: f0_subband.yaml
+model=conf/model/ecanet18.yaml  # network, or several: "a.yaml b.yaml"
 baseline_conf=        # training of stage 2; empty: baseline.yaml, or baseline_mini.yaml on the mini corpus
 distill_conf=         # training of stage 3; empty: self_distill.yaml, or self_distill_mini.yaml on the mini corpus
 set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3"
@@ -46,31 +46,31 @@ set -euo pipefail
 . utils/with_progress.sh
 [ $# -eq 0 ] || { echo "run.sh: error: unexpected argument '$1' (see run.sh --help)" >&2; exit 1; }
 
-recipe=la
+recipe=la mini_words="real speech and real synthesizers"
+real_frontend=conf/frontend/f0_subband.yaml mini_frontend=conf/frontend/f0_subband.yaml
 train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
 require_integers stage stop_stage mini_seed bonafide_utterances nj ngpu
 require_counts --seeds $seeds
 [ -z "$train_jobs" ] || require_counts --train-jobs "$train_jobs"
 [ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || { echo "run.sh: error: --bonafide-dir adds to the mini corpus, not to --corpus-dir" >&2; exit 1; }
 data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
-frontend=$(input_path "$frontend") model=$(input_paths "$model")
+model=$(input_paths "$model")
 for path in "$PWD" "$data_dir" "$feats_dir" "$exp_dir" "$frontend"; do
   [[ $path != *[[:space:]]* ]] || { echo "run.sh: error: '$path': Kaldi's files and job runners take no path with a blank" >&2; exit 1; }
 done
 settings=(); for setting in $set; do settings+=(--set "$setting"); done
-feats=$feats_dir/$(name_of "$frontend")
 
 if begin_stage 0 "corpus and data lists"; then
   if [ -n "$corpus_dir" ]; then
     corpus=$(input_path "$corpus_dir")
   else
-    log "no --corpus-dir: using the mini corpus ($mini_size): real speech and real synthesizers, but small; its figures say nothing about ASVspoof 2019"
+    log "no --corpus-dir: using the mini corpus ($mini_size): $mini_words, but small; its figures say nothing about ASVspoof 2019"
     added=()
     for dir in $bonafide_dir; do
       split=; case $dir in *:train | *:dev | *:eval) split=:${dir##*:} dir=${dir%:*} ;; esac
       added+=(--bonafide-dir "$(input_path "$dir")$split")
     done
-    local/make_mini_corpus.py --size "$mini_size" --seed "$mini_seed" --nj "$nj" \
+    local/make_mini_corpus.py --recipe "$recipe" --size "$mini_size" --seed "$mini_seed" --nj "$nj" \
       --bonafide-split "$bonafide_split" --bonafide-utterances "$bonafide_utterances" "${added[@]}" \
       --downloads "${FSD_DOWNLOADS:-$FSD_ROOT/downloads}" "$data_dir/mini_corpus_$mini_size"
     corpus=$data_dir/mini_corpus_$mini_size/${recipe^^}
@@ -84,7 +84,10 @@ fi
 [ -f "$data_dir/train/corpus.json" ] || { echo "run.sh: error: no data dirs in $data_dir yet; start with --stage 0" >&2; exit 1; }
 sets=$(cd "$data_dir" && for list in */utt2label; do dirname "$list"; done)
 test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
-variant=; ! grep -q '"name": *"mini corpus"' "$data_dir/train/corpus.json" || variant=_mini
+variant='' default_frontend=$real_frontend
+if grep -q '"name": *"mini corpus"' "$data_dir/train/corpus.json"; then variant=_mini default_frontend=$mini_frontend; fi
+frontend=$(input_path "${frontend:-$default_frontend}")
+feats=$feats_dir/$(name_of "$frontend")
 baseline_conf=$(input_path "${baseline_conf:-conf/train/baseline$variant.yaml}")
 distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}")
 . steps/trainings.sh

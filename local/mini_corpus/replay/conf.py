@@ -43,6 +43,10 @@ class Amounts:
     devices: PerSplit  # of each quality
     replays: PerSplit  # of each of the nine attacks, over the environments in turn
 
+    def __post_init__(self) -> None:
+        if self.places < 1:
+            raise ValueError(f"places: {self.places} is not positive")
+
 
 @dataclass(frozen=True)
 class ReplayConf:

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# ASVspoof 2019 physical access (PA): baseline and self-distilled networks, from the corpus to EER and min t-DCF.
+#
+# Usage: run.sh [options]          without --corpus-dir it builds and uses the mini corpus
+#  e.g.: run.sh --corpus-dir /corpora/asvspoof2019/PA --ngpu 1 --seeds "1 2 3"
+#  e.g.: run.sh --stage 2 --model conf/model/senet34.yaml --set "train.epochs=8" --tag short
+#
+# Stages: 0 corpus and data lists, 1 features, 2 train the baseline, 3 train the self-distilled network, 4 score,
+# 5 evaluate and tabulate. What is whole and made from the same inputs and confs is not made again.
+# Paths are taken from where the command is given; confs and the defaults from the recipe's own folder.
+
+stage=0               # first stage to run
+stop_stage=5          # last stage to run
+corpus_dir=           # the real corpus, .../PA; empty: the mini corpus
+mini_size=small       # size of the mini corpus: tiny, small or full
+mini_seed=1           # seed of the mini corpus
+bonafide_dir=         # speech to add to the mini corpus: "DIR DIR:dev DIR:eval"; wants a --data-dir, --feats-dir, --exp-dir of its own
+bonafide_split=train  # where a DIR without :SPLIT goes: train, dev or eval
+bonafide_utterances=60  # at most so many of each added speaker
+allow_subset=false    # take a corpus that lacks some of the official trials
+data_dir=data         # Kaldi data dirs
+feats_dir=feats       # features
+exp_dir=exp           # trainings, scores and results
+frontend=             # front end; empty: lps.yaml, or lps_257.yaml on the mini corpus
+model=conf/model/ecanet18.yaml  # network, or several: "a.yaml b.yaml"
+baseline_conf=        # training of stage 2; empty: baseline.yaml, or baseline_mini.yaml on the mini corpus
+distill_conf=         # training of stage 3; empty: self_distill.yaml, or self_distill_mini.yaml on the mini corpus
+set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3"
+tag=                  # name of a variant, appended to the names of its trainings
+seeds="1 2 3"         # trainings of each network and method; neighbouring numbers can run at once
+nj=$(nproc)           # parallel jobs for features
+ngpu=0                # GPUs that a training uses: 0 or 1
+train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
+skip_bad=false        # leave out utterances that cannot be read instead of stopping
+heads=true            # score and evaluate the heads of blocks 1 to 4 of the self-distilled networks too
+cmd=                  # job runner in the place of those in cmd.sh
+
+command_line="egs/asvspoof2019/pa/run.sh$(printf ' %q' "$@" | sed "s/ ''\$//")"
+. "$(dirname "${BASH_SOURCE[0]}")/utils/parse_options.sh"
+caller_dir=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+. ./path.sh || exit 1
+. ./cmd.sh
+set -euo pipefail
+. utils/stages.sh
+. utils/with_progress.sh
+[ $# -eq 0 ] || { echo "run.sh: error: unexpected argument '$1' (see run.sh --help)" >&2; exit 1; }
+
+recipe=pa mini_words="real speech, replayed in simulated rooms"
+real_frontend=conf/frontend/lps.yaml mini_frontend=conf/frontend/lps_257.yaml
+train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
+require_integers stage stop_stage mini_seed bonafide_utterances nj ngpu
+require_counts --seeds $seeds
+[ -z "$train_jobs" ] || require_counts --train-jobs "$train_jobs"
+[ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || { echo "run.sh: error: --bonafide-dir adds to the mini corpus, not to --corpus-dir" >&2; exit 1; }
+data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
+model=$(input_paths "$model")
+for path in "$PWD" "$data_dir" "$feats_dir" "$exp_dir" "$frontend"; do
+  [[ $path != *[[:space:]]* ]] || { echo "run.sh: error: '$path': Kaldi's files and job runners take no path with a blank" >&2; exit 1; }
+done
+settings=(); for setting in $set; do settings+=(--set "$setting"); done
+
+if begin_stage 0 "corpus and data lists"; then
+  if [ -n "$corpus_dir" ]; then
+    corpus=$(input_path "$corpus_dir")
+  else
+    log "no --corpus-dir: using the mini corpus ($mini_size): $mini_words, but small; its figures say nothing about ASVspoof 2019"
+    added=()
+    for dir in $bonafide_dir; do
+      split=; case $dir in *:train | *:dev | *:eval) split=:${dir##*:} dir=${dir%:*} ;; esac
+      added+=(--bonafide-dir "$(input_path "$dir")$split")
+    done
+    local/make_mini_corpus.py --recipe "$recipe" --size "$mini_size" --seed "$mini_seed" --nj "$nj" \
+      --bonafide-split "$bonafide_split" --bonafide-utterances "$bonafide_utterances" "${added[@]}" \
+      --downloads "${FSD_DOWNLOADS:-$FSD_ROOT/downloads}" "$data_dir/mini_corpus_$mini_size"
+    corpus=$data_dir/mini_corpus_$mini_size/${recipe^^}
+  fi
+  subset=(); ! $allow_subset || subset=(--allow-subset)
+  local/prepare_data.py --corpus-dir "$corpus" --recipe "$recipe" "${subset[@]}" "$data_dir"
+  end_stage "$data_dir"
+fi
+
+# The sets that stage 0 made, and what follows from which corpus they are of.
+[ -f "$data_dir/train/corpus.json" ] || { echo "run.sh: error: no data dirs in $data_dir yet; start with --stage 0" >&2; exit 1; }
+sets=$(cd "$data_dir" && for list in */utt2label; do dirname "$list"; done)
+test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
+variant='' default_frontend=$real_frontend
+if grep -q '"name": *"mini corpus"' "$data_dir/train/corpus.json"; then variant=_mini default_frontend=$mini_frontend; fi
+frontend=$(input_path "${frontend:-$default_frontend}")
+feats=$feats_dir/$(name_of "$frontend")
+baseline_conf=$(input_path "${baseline_conf:-conf/train/baseline$variant.yaml}")
+distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}")
+. steps/trainings.sh
+
+if begin_stage 1 "features by $(name_of "$frontend")"; then
+  steps/check_feats_space.py --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
+  for name in $sets; do
+    steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
+      "$data_dir/$name" "$feats/$name"
+  done
+  end_stage "$feats"
+fi
+
+if begin_stage 2 "train the baseline"; then
+  train_all "$baseline_conf"
+  end_stage "$exp_dir/*_$(name_of "$baseline_conf")*/seed*/curves.png"
+fi
+
+if begin_stage 3 "train the self-distilled network"; then
+  train_all "$distill_conf"
+  end_stage "$exp_dir/*_$(name_of "$distill_conf")*/seed*/curves.png"
+fi
+
+if begin_stage 4 "score"; then
+  find_trainings
+  for experiment in "${experiments[@]}"; do
+    head_options=(); ! has_heads "$experiment/seed1" || head_options=(--head final --head 1 --head 2 --head 3 --head 4)
+    for range in $(seeds_to_do "$experiment" is_scored); do
+      threads_of "$range"
+      log "scoring by $experiment, seeds $range"
+      $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" "$experiment/log/score.JOB.log" \
+        score.py --ngpu "$ngpu" "${threads[@]}" "${head_options[@]}" --data-dir "$data_dir" --feats-dir "$feats" \
+        "$experiment/seedJOB" $test_sets
+    done
+  done
+  end_stage "$exp_dir/*/seed*/scores"
+fi
+
+if begin_stage 5 "evaluate"; then
+  find_trainings
+  for experiment in "${experiments[@]}"; do
+    for range in $(seeds_to_do "$experiment" is_evaluated); do
+      $train_cmd --max-jobs-run "$nj" JOB="$range" "$experiment/log/evaluate.JOB.log" \
+        evaluate_experiment.py --data-dir "$data_dir" "$experiment/seedJOB" $test_sets
+    done
+  done
+  make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
+  end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/det.png"
+fi

@@ -1,0 +1,207 @@
+"""The mini PA corpus: its confs, its plan, and one built from a look-alike package of speech."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from local import prepare_data
+from local.layout import Layout
+from local.mini_corpus import build, joining, planning, sources
+from local.mini_corpus.attack import RATE
+from local.mini_corpus.conf import SPLITS
+from local.mini_corpus.debian import DebianPackage
+from local.mini_corpus.planning import BONAFIDE, ENVIRONMENTS
+from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
+from local.mini_corpus.replay.conf import ATTACKS, load
+from local.mini_corpus.writers import read_manifest
+from utils.cli import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFS = ROOT / "conf" / "mini_corpus"
+
+
+def planned(size: str, seed: int = 1, added: dict[str, str] | None = None) -> list[planning.Utterance]:
+    conf = load(CONFS / f"pa_{size}.yaml")
+    available = {name: speaker.utterances for named in conf.speakers.values() for name, speaker in named.items()}
+    return planning.plan(conf, available | {name: 20 for name in added or {}}, seed, added or {})
+
+
+# ---------------------------------------------------------------- confs
+
+
+def test_the_sizes_have_the_speakers_of_their_namesakes():
+    for size in ("tiny", "small", "full"):
+        conf = load(CONFS / f"pa_{size}.yaml")
+        assert (conf.recipe, conf.size, conf.lists) == ("pa", size, SPLITS)
+        assert tuple(conf.attacks) == ATTACKS and not conf.prompts
+        assert {speaker.package for named in conf.speakers.values() for speaker in named.values()} == set(conf.packages)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("speech: tiny ", "speech: huge ", r"line 5: speech: 'huge': there is no .*huge.yaml"),
+        ("lead_ms", "leads_ms", r"unknown key 'leads_ms'"),
+        ("rooms: {train: 1", "rooms: {train: 0", r"amounts.rooms.train: 0 is not positive"),
+        ("places: 2", "places: 0", r"places: 0 is not positive"),
+        ("stop_hz: 7400", "stop_hz: 9000", r"stop_hz: 9000.0 is not within"),
+        ("t60_ms: {a: [50, 200]", "t60_ms: {a: [200, 50]", r"room.*t60_ms.a"),
+    ],
+)
+def test_a_wrong_conf_is_refused_with_its_place(tmp_path, old, new, told):
+    for name in ("tiny.yaml", "pa_tiny.yaml"):
+        (tmp_path / name).write_text((CONFS / name).read_text())
+    text = (CONFS / "pa_tiny.yaml").read_text()
+    assert old in text
+    (tmp_path / "pa_tiny.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=told):
+        load(tmp_path / "pa_tiny.yaml")
+
+
+# ---------------------------------------------------------------- plan
+
+
+@pytest.mark.parametrize("size", ["tiny", "small"])
+def test_every_environment_and_attack_occurs_in_every_list(size):
+    utterances = planned(size)
+    for split in SPLITS:
+        trials = [u for u in utterances if u.trial_of == split]
+        for key in ("bonafide", "spoof"):
+            counts = Counter(u.environment for u in trials if u.key == key)
+            assert set(counts) == set(ENVIRONMENTS)
+            assert max(counts.values()) - min(counts.values()) <= 1  # no environment tells the class
+        assert {u.attack for u in trials} == {BONAFIDE, *ATTACKS}
+
+
+def test_in_small_every_attack_meets_every_environment_alike():
+    for split in SPLITS:
+        cells = Counter((u.attack, u.environment) for u in planned("small") if u.trial_of == split and u.key == "spoof")
+        assert len(cells) == len(ATTACKS) * len(ENVIRONMENTS)
+        assert len(set(cells.values())) == 1
+
+
+def test_the_plan_is_of_its_seed_and_replays_are_of_trials():
+    assert planned("tiny") == planned("tiny") != planned("tiny", seed=2)
+    utterances = planned("tiny")
+    enrolled = {(u.source, u.number) for u in utterances if not u.trial_of}
+    replays = [u for u in utterances if u.key == "spoof"]
+    assert replays and not enrolled & {(u.source, u.number) for u in replays}
+    assert all(u.name.startswith("PA_") and u.speaker.startswith("PA_") for u in utterances)
+
+
+def test_added_speech_leaves_the_confs_own_utterances_as_they_are():
+    own, both = planned("tiny"), planned("tiny", added={"added-x": "train", "added-y": "eval"})
+    assert set(own) <= set(both)
+    further = [u for u in both if u not in set(own)]
+    assert {u.source for u in further} == {"added-x", "added-y"}
+    assert {u.key for u in further} == {"bonafide", "spoof"}
+
+
+# ---------------------------------------------------------------- the whole
+
+
+class _CrewOfOne:
+    def __init__(self, workshop, jobs):
+        build._workshop = workshop
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        joining._read.cache_clear()
+
+    def run(self, function, tasks, unit, desc, chunk=1):
+        return [function(task) for task in tasks]
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch, waveform_maker):
+    """Builds a small PA corpus into a folder; skipped where pyroomacoustics cannot be had."""
+    try:
+        put_on_path([PythonPackages(ROOT / "downloads", ROOT / "requirements-mini.txt").get("rooms")])
+    except GroupMissing as missing:
+        pytest.skip(f"rooms: {missing}")
+    package = tmp_path / "package"
+    names = {"train": ["a", "b"], "dev": ["c", "d"], "eval": ["e", "f"]}
+    for i, speaker in enumerate(sum(names.values(), [])):
+        (package / speaker).mkdir(parents=True)
+        for j in range(8):
+            soundfile.write(package / speaker / f"{j}.flac", waveform_maker(26000, seed=100 * i + j), RATE)
+    text = [
+        'packages: {voices: "1"}',
+        "utterance: {seconds: [0.9, 1.3]}",
+        "chain: {}",
+        "verification: {}",
+        "speakers:",
+        *(
+            f"  {split}: {{{', '.join(f'{s}: {{package: voices, files: {s}/*.flac, utterances: 6}}' for s in those)}}}"
+            for split, those in names.items()
+        ),
+        "prompts: {}",
+        "attacks: {}",
+    ]
+    (tmp_path / "mine.yaml").write_text("\n".join(text) + "\n")
+    own = (CONFS / "pa_tiny.yaml").read_text().replace("speech: tiny", "speech: mine")
+    own = own.replace("replays: {train: 14, dev: 6, eval: 6}", "replays: {train: 2, dev: 1, eval: 1}")
+    (tmp_path / "pa_mine.yaml").write_text(own)
+    monkeypatch.setattr(build, "_Crew", _CrewOfOne)
+    monkeypatch.setattr(
+        sources.DebianPackages, "get", lambda self, name, version: DebianPackage("voices", "1", "0" * 64, package)
+    )
+
+    def make(name: str) -> Path:
+        conf = load(tmp_path / "pa_mine.yaml")
+        build.build(conf, 1, tmp_path / "downloads", tmp_path / name, ROOT / "requirements-mini.txt", 1)
+        return tmp_path / name / "PA"
+
+    monkeypatch.setattr(PythonPackages, "get", lambda self, group: tmp_path)  # it is on the path already
+    return make
+
+
+def test_a_corpus_in_the_official_layout_that_the_recipe_takes(made, tmp_path, capsys):
+    pa = made("one")
+    for split in SPLITS:
+        prepare_data.prepare(Layout(pa, "pa"), split, tmp_path / "data", allow_subset=False, protocol_speakers=False)
+        data = tmp_path / "data" / split
+        labels = [line.split()[1] for line in (data / "utt2label").read_text().splitlines()]
+        assert Counter(labels)["spoof"] == 9 * (2 if split == "train" else 1)
+        assert all(len(line.split()[1]) == 3 for line in (data / "utt2env").read_text().splitlines())
+        assert (data / "asv_scores").exists() == (split != "train")
+
+    rows = read_manifest(pa)
+    of = {split: [row for row in rows if row["set"].split("_")[0] == split] for split in SPLITS}
+    for what in ("room", "device"):
+        told = {
+            split: {word for row in those for word in row["parameters"].split() if word.startswith(f"{what}=")}
+            for split, those in of.items()
+        }
+        assert all(name.split("=")[1].startswith(split) for split, names in told.items() for name in names)
+
+    lengths, levels = {"bonafide": set(), "spoof": set()}, []
+    for row in rows:
+        split = row["set"].split("_")[0]
+        path = Layout(pa, "pa").flac(split, row["utterance"])
+        samples, rate = soundfile.read(path, dtype="int16")
+        assert rate == RATE and len(samples) == int(row["samples"])
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"]
+        lengths["bonafide" if row["attack"] == "-" else "spoof"].add(len(samples))
+        levels.append(20 * np.log10(np.sqrt(np.mean((samples / 32768) ** 2))))
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
+        above = int(len(spectrum) * 7600 / 8000)
+        assert spectrum[above:].sum() < 1e-5 * spectrum.sum()  # the rooms' own roll-off is out of sight
+    assert max(levels) - min(levels) < 8  # active levels are equal; pauses differ
+
+
+def test_the_same_corpus_again_bit_for_bit(made, capsys):
+    one, two = made("one"), made("two")
+    digest = lambda pa: {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in pa.rglob("*.flac")}
+    assert digest(one) == digest(two) and len(digest(one)) > 30
+    assert "is there" not in capsys.readouterr().out
+    made("one")
+    assert "the mini corpus, version" in capsys.readouterr().out
