@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from steps.scoring.metrics import (
     AsvRates,
     DetCurve,
@@ -60,6 +63,28 @@ def asv_operating_point(asv: AsvScores) -> AsvOperatingPoint:
     return AsvOperatingPoint(eer, threshold, asv_rates(asv.target, asv.nontarget, asv.spoof, threshold))
 
 
+def figures_against(
+    bonafide: NDArray[np.float64],
+    spoof: NDArray[np.float64],
+    asv_rate: str | None,
+    rates: AsvRates | None,
+    whose: str,
+    warnings: list[str],
+) -> Figures:
+    """Figures of two non-empty vectors of CM scores. rates: the ASV's, of which `asv_rate` says whose they are; None
+    for no t-DCF. A t-DCF of `whose` that is not defined is told in `warnings`. Raises ValueError as det_curve does."""
+    curve = det_curve(bonafide, spoof)
+    eer, threshold = equal_error_rate(curve)
+    cost_2019 = cost_2021 = None
+    if rates is not None:
+        try:
+            cost_2019 = float(tdcf_2019(curve, rates).min())
+            cost_2021 = float(tdcf_2021(curve, rates).min())
+        except UndefinedCost as error:
+            warnings.append(f"the t-DCF of {whose} is not defined: {error}")
+    return Figures(curve, eer, threshold, spoof.size, cost_2019, cost_2021, asv_rate)
+
+
 def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
     """Evaluate the CM over all spoof trials, and attack by attack against all bona fide trials.
 
@@ -70,23 +95,13 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
     warnings: list[str] = []
     bonafide = cm.score[cm.bonafide]
 
-    def figures(spoof, asv_rate: str | None, rates: AsvRates | None, whose: str) -> Figures:
-        curve = det_curve(bonafide, spoof)
-        eer, threshold = equal_error_rate(curve)
-        cost_2019 = cost_2021 = None
-        if rates is not None:
-            try:
-                cost_2019 = float(tdcf_2019(curve, rates).min())
-                cost_2021 = float(tdcf_2021(curve, rates).min())
-            except UndefinedCost as error:
-                warnings.append(f"the t-DCF of {whose} is not defined: {error}")
-        return Figures(curve, eer, threshold, spoof.size, cost_2019, cost_2021, asv_rate)
-
-    pooled = figures(
+    pooled = figures_against(
+        bonafide,
         cm.score[~cm.bonafide],
         None if point is None else "pooled",
         None if point is None else point.rates,
         "all attacks",
+        warnings,
     )
     per_attack = {}
     for index, name in enumerate(cm.attack_names):
@@ -95,7 +110,8 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
             own = asv.spoof_by_attack.get(name)
             asv_rate = "pooled" if own is None else "attack"
             rates = point.rates if own is None else asv_rates(asv.target, asv.nontarget, own, point.threshold)
-        per_attack[name] = figures(cm.score[cm.attack == index], asv_rate, rates, f"attack {name}")
+        spoof = cm.score[cm.attack == index]
+        per_attack[name] = figures_against(bonafide, spoof, asv_rate, rates, f"attack {name}", warnings)
     if pooled.eer > 0.5:
         warnings.insert(
             0,
