@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import textwrap
 from pathlib import Path
@@ -10,8 +11,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.scoring.breakdown import Evaluation, Figures, evaluate
+from steps.scoring.environment_output import environment_lines, environment_metrics, environment_table
+from steps.scoring.environments import (
+    EnvironmentEvaluation,
+    evaluate_environments,
+    read_environments,
+    replay_attacks,
+)
 from steps.scoring.labels import corpus_label, shorten
-from steps.scoring.score_files import CmScores, check_trials, read_asv_scores, read_cm_scores
+from steps.scoring.score_files import AsvScores, CmScores, check_trials, read_asv_scores, read_cm_scores
 from steps.scoring.speakers import SpeakerFigures, per_speaker
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_json, read_map, write_aside, write_json, write_lines
@@ -116,6 +124,42 @@ def speaker_lines(figures: dict[str, SpeakerFigures]) -> list[str]:
     return lines
 
 
+def environment_figures(
+    cm: CmScores, cm_scores: Path, environments: Path, asv: AsvScores | None, result: Evaluation
+) -> EnvironmentEvaluation:
+    """Figures by environment and attack factor. Raises UserError as read_environments and replay_attacks do."""
+    environment, attack = read_environments(environments, cm), replay_attacks(cm_scores, cm)
+    return evaluate_environments(cm, environment, attack, asv, result.asv)
+
+
+def write_plots(
+    out: Path, result: Evaluation, of_rooms: EnvironmentEvaluation | None, title: str, label: str, plot: bool
+) -> None:
+    """det.png and attack_by_environment.png; the one that is not drawn goes, if an older one is there."""
+    if not plot:
+        (out / "det.png").unlink(missing_ok=True)
+    if not plot or of_rooms is None:
+        (out / "attack_by_environment.png").unlink(missing_ok=True)
+    if plot:
+        from steps.scoring.plots import write_det_plot
+
+        with write_aside(out / "det.png", "wb") as handle:
+            write_det_plot(handle, result, title, label)
+    if plot and of_rooms is not None:
+        from steps.scoring.heat_map import write_heat_map
+
+        with write_aside(out / "attack_by_environment.png", "wb") as handle:
+            write_heat_map(handle, of_rooms, title, label)
+
+
+def write_table(path: Path, lines: list[str] | None) -> None:
+    """Lines to `path`; without any, an older file goes."""
+    if lines is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_lines(path, lines)
+
+
 def evaluate_files(
     cm_scores: Path,
     out: Path,
@@ -125,11 +169,12 @@ def evaluate_files(
     title: str | None = None,
     plot: bool = True,
     speakers: Path | None = None,
+    environments: Path | None = None,
 ) -> None:
     """Evaluate one score file, write the results to the folder `out` (metrics.json last) and print the table.
 
-    Without `plot` or `speakers` there is no det.png or per_speaker.tsv, and an older one goes. Raises UserError for
-    whatever of the files cannot be used.
+    Without `plot`, `speakers` or `environments` there is no plot, per_speaker.tsv or per_environment.tsv and
+    attack_by_environment.png, and an older one goes. Raises UserError for whatever of the files cannot be used.
     """
     title = " ".join((title or cm_scores.stem).split())
     corpus = None if corpus_json is None else read_json(corpus_json)
@@ -140,22 +185,19 @@ def evaluate_files(
     cm = read_cm_scores(cm_scores)
     if trials is not None:
         check_trials(cm, cm_scores, trials)
-    result = evaluate(cm, None if asv_scores is None else read_asv_scores(asv_scores))
+    asv = None if asv_scores is None else read_asv_scores(asv_scores)
+    result = evaluate(cm, asv)
     of_speakers = None if speakers is None else speaker_figures(cm, speakers, result.pooled.threshold)
 
-    try:
-        if plot:
-            from steps.scoring.plots import write_det_plot
+    of_rooms = None if environments is None else environment_figures(cm, cm_scores, environments, asv, result)
+    if of_rooms is not None:
+        result = dataclasses.replace(result, warnings=[*result.warnings, *of_rooms.warnings])
 
-            with write_aside(out / "det.png", "wb") as handle:
-                write_det_plot(handle, result, title, label)
-        else:
-            (out / "det.png").unlink(missing_ok=True)
+    try:
+        write_plots(out, result, of_rooms, title, label, plot)
         write_lines(out / "per_attack.tsv", tsv_lines(result, label))
-        if of_speakers is None:
-            (out / "per_speaker.tsv").unlink(missing_ok=True)
-        else:
-            write_lines(out / "per_speaker.tsv", speaker_lines(of_speakers))
+        write_table(out / "per_speaker.tsv", None if of_speakers is None else speaker_lines(of_speakers))
+        write_table(out / "per_environment.tsv", None if of_rooms is None else environment_lines(of_rooms, label))
         write_json(
             out / "metrics.json",
             {
@@ -167,14 +209,20 @@ def evaluate_files(
                 "per_speaker": None
                 if of_speakers is None
                 else {name: speaker_metrics(figures) for name, figures in of_speakers.items()},
+                **environment_metrics(of_rooms),
             },
         )
     except OSError as error:
         raise UserError(f"{out}: cannot write the results there: {error}") from None
 
     print_table(result, title, label)
+    if of_rooms is not None:
+        print("", *environment_table(of_rooms), sep="\n")
     files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers), *["det.png"] * plot]
-    print(f"\nwritten: {out}/{', '.join(files)}")
+    if of_rooms is not None:
+        files += ["per_environment.tsv", *["attack_by_environment.png"] * plot]
+    print()
+    print(textwrap.fill(f"written: {out}/{', '.join(files)}", 80, break_long_words=False, break_on_hyphens=False))
     sys.stdout.flush()
     for text in result.warnings:
         warn(f"{cm_scores}: {text}")
@@ -184,7 +232,8 @@ def main() -> None:
     parser = make_parser(
         "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised) and DET plot of a countermeasure's scores, pooled "
         "and for each attack against all bona fide trials. Writes DIR/det.png, DIR/per_attack.tsv, with "
-        "--speakers DIR/per_speaker.tsv and, last, DIR/metrics.json; prints a table.",
+        "--speakers DIR/per_speaker.tsv, with --environments DIR/per_environment.tsv and the heat map "
+        "DIR/attack_by_environment.png, and, last, DIR/metrics.json; prints a table.",
         "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --trials data/eval/utt2label \\\n"
         "    --corpus-json data/eval/corpus.json --out exp/NAME/seed1/results/eval exp/NAME/seed1/scores/eval.txt",
     )
@@ -214,8 +263,16 @@ def main() -> None:
         type=Path,
         help="data/<set>/utt2speaker: whose each utterance is; then there are figures of each speaker too",
     )
+    parser.add_argument(
+        "--environments",
+        metavar="UTT2ENV",
+        type=Path,
+        help="data/<set>/utt2env (PA): the environment of each utterance, three letters a-c; then there are figures by "
+        "room size, T60, talker-to-ASV distance, attacker-to-talker distance and device quality too. The t-DCF by "
+        "environment takes the ASV's pooled rates, as ASV scores name no environments",
+    )
     parser.add_argument("--title", help="name of the set in the table and the plot; else the score file's name")
-    parser.add_argument("--no-plot", action="store_true", help="write no det.png, and remove an older one")
+    parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")
     args = parser.parse_args()
 
     evaluate_files(
@@ -227,6 +284,7 @@ def main() -> None:
         args.title,
         plot=not args.no_plot,
         speakers=args.speakers,
+        environments=args.environments,
     )
 
 
