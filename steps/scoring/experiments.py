@@ -11,11 +11,12 @@ exp/<train set>_<frontend>_<model>_<training conf>[_<tag>]/seed<N>/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from steps.scoring.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS
 from steps.scoring.labels import corpus_label
 from utils.cli import UserError
 from utils.conf import differences, read_yaml
@@ -25,12 +26,24 @@ CONF_SECTIONS = ("frontend", "model", "train")
 
 
 @dataclass(frozen=True)
+class LevelResult:
+    """Figures of the trials with one level of a factor. eer: percent; None where there was none, as min_tdcf_2019."""
+
+    n_bonafide: int
+    n_spoof: int
+    eer: float | None
+    min_tdcf_2019: float | None
+
+
+@dataclass(frozen=True)
 class SetResult:
-    """Figures of one detector on one set. eer, asv_eer, attack_eer, speaker_miss: percent; min_tdcf_*: None where not
-    computed.
+    """Figures of one detector on one set. eer, asv_eer, attack_eer, speaker_miss: percent; min_tdcf_*, attack_tdcf
+    (2019): None where not computed.
 
     speaker_miss: bona fide trials rejected at the threshold of the set's EER, of each bona fide speaker, and
     speaker_trials: how many bona fide trials each has; both empty where the speakers were not known.
+    levels: by the key of an environment's or an attack's factor and its letter, as ("t60", "b"); empty where the
+    environments were not known.
     """
 
     path: Path
@@ -43,9 +56,11 @@ class SetResult:
     n_bonafide: int
     n_spoof: int
     attack_eer: dict[str, float]
+    attack_tdcf: dict[str, float | None]
     attack_trials: dict[str, int]
     speaker_miss: dict[str, float]
     speaker_trials: dict[str, int]
+    levels: dict[tuple[str, str], LevelResult]
     warnings: list[str]
 
 
@@ -87,6 +102,24 @@ def natural_order(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)]
 
 
+def _read_levels(
+    values: dict[str, Any], number: Callable[[Any, str, tuple[type, ...]], Any]
+) -> dict[tuple[str, str], LevelResult]:
+    """SetResult's levels from a metrics.json; number(group, key, kinds): a checked figure, refused where it lacks."""
+    found = {}
+    for part, factors in (("per_environment", ENVIRONMENT_FACTORS), ("per_attack_factor", ATTACK_FACTORS)):
+        groups = values.get(part)
+        if groups is None:  # evaluated without environments
+            continue
+        for key, letter in ((factor.key, letter) for factor in factors for letter in factor.levels):
+            group = groups.get(key) if isinstance(groups, dict) else None
+            one = group.get(letter) if isinstance(group, dict) else None
+            counts = (number(one, name, (int,)) for name in ("n_bonafide", "n_spoof"))
+            figures = (number(one, name, (float, int, type(None))) for name in ("eer", "min_tdcf_2019"))
+            found[key, letter] = LevelResult(*counts, *figures)
+    return found
+
+
 def read_result(path: Path) -> SetResult:
     """The metrics.json at `path`. Raises UserError when it is not one of steps/evaluate.py's."""
     values = read_json(path)
@@ -117,9 +150,11 @@ def read_result(path: Path) -> SetResult:
         n_bonafide=number(values, "n_bonafide", (int,)),
         n_spoof=number(values, "n_spoof", (int,)),
         attack_eer={name: number(group, "eer", (float, int)) for name, group in attacks.items()},
+        attack_tdcf={name: number(group, "min_tdcf_2019", cost) for name, group in attacks.items()},
         attack_trials={name: number(group, "n_spoof", (int,)) for name, group in attacks.items()},
         speaker_miss={name: number(speakers[name], "miss_rate", (float, int)) for name in speaker_trials},
         speaker_trials=speaker_trials,
+        levels=_read_levels(values, number),
         warnings=[str(text) for text in values.get("warnings", [])],
     )
 

@@ -47,8 +47,7 @@ def _text(percent: float) -> str:
 def _draw_cells(axes, percent: NDArray[np.float64], highest: float):
     from matplotlib import colormaps
 
-    colours = colormaps[COLOUR_MAP].copy()
-    colours.set_bad(NO_FIGURE)
+    colours = colormaps[COLOUR_MAP].with_extremes(bad=NO_FIGURE)
     rows, columns = percent.shape
     image = axes.imshow(np.ma.masked_invalid(percent), cmap=colours, vmin=0, vmax=highest, aspect="auto")
     for row, column in np.ndindex(rows, columns):

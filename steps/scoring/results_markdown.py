@@ -10,6 +10,7 @@ import yaml
 
 from steps.scoring.block_cost import block_multiply_adds
 from steps.scoring.comparison import LEVEL, MOST_FOR_ALL_SIGNS, PairedTest, mean_and_spread, smallest_sign_flip_p
+from steps.scoring.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
 from steps.scoring.experiments import CONF_SECTIONS, Experiment, SetResult
 from steps.scoring.results import (
     MEASURES,
@@ -140,7 +141,8 @@ def _set_section(table: SetTable) -> list[str]:
         lines += [*bullets, ""]
     for family in families(table):
         lines += _significance_section(family)
-    return [*lines, *_heads_section(table), *_attacks_section(table), *_speakers_section(table)]
+    by_parts = (_heads_section, _attacks_section, _environments_section, _speakers_section)
+    return [*lines, *(line for section in by_parts for line in section(table))]
 
 
 def _significance_section(family: Family) -> list[str]:
@@ -245,14 +247,14 @@ def _means(results: dict[int, SetResult], figure: Callable[[SetResult], float | 
     return mean_and_spread(values)[0] if values else None
 
 
-def _row_of_columns(columns: Sequence[_Column], figure: Callable[[SetResult], float | None]) -> list[str]:
+def _row_of_columns(columns: Sequence[_Column], figure: Callable[[SetResult], float | None], digits: int) -> list[str]:
     """One cell for each column, mean over seeds; with several columns one more, the mean over them."""
     means = [[_means(results, figure) for results in column.results] for column in columns]
     if len(means) > 1:
         means.append(
             [mean_and_spread(values)[0] if None not in values else None for values in map(list, zip(*means))],
         )
-    return [" / ".join("-" if mean is None else f"{mean:.2f}" for mean in cell) for cell in means]
+    return [" / ".join("-" if mean is None else f"{mean:.{digits}f}" for mean in cell) for cell in means]
 
 
 def _column_groups(table: SetTable) -> list[tuple[str, list[_Column]]]:
@@ -278,10 +280,13 @@ def _compact_tables(
     title: str,
     headings: Sequence[str],
     rows: Sequence[tuple[Sequence[str], Callable[[SetResult], float | None]]],
+    digits: int = 2,
+    note: str = "",
+    left: int = 1,
 ) -> list[str]:
-    """A table for each group of columns that has such figures; rows: the first cells, and the figure that the others
-    show."""
-    lines = [f"#### {title}", ""]
+    """A table for each group of columns that has such figures, nothing where none has; rows: the first cells, and the
+    figure that the others show; note: a sentence under the title; left: how many first cells are words."""
+    lines = []
     for held, columns in _column_groups(table):
         shown = [results for column in columns for results in column.results]
         if all(_means(results, figure) is None for results in shown for _, figure in rows):
@@ -290,21 +295,78 @@ def _compact_tables(
         means = ["mean over networks"] if len(columns) > 1 else []
         lines += _markdown(
             [*headings, *(column.heading for column in columns), *means],
-            [[*cells, *_row_of_columns(columns, figure)] for cells, figure in rows],
-            1,
+            [[*cells, *_row_of_columns(columns, figure, digits)] for cells, figure in rows],
+            left,
         )
-    return lines
+    return [f"#### {title}", "", *([note, ""] if note else []), *lines] if lines else []
 
 
 def _attacks_section(table: SetTable) -> list[str]:
     one = table.any_result
-    rows = [
-        ([attack_text(name, one.corpus_values), f"{trials:,}"], lambda r, name=name: r.attack_eer[name])
-        for name, trials in sorted(one.attack_trials.items())
+    names = sorted(one.attack_trials)
+    cells = [[attack_text(name, one.corpus_values), f"{one.attack_trials[name]:,}"] for name in names]
+    headings = ["attack", "spoof trials"]
+    eers = [lambda r, name=name: r.attack_eer[name] for name in names]
+    costs = [lambda r, name=name: r.attack_tdcf[name] for name in names]
+    return [
+        *_compact_tables(table, "EER % of each attack, against all bona fide trials", headings, list(zip(cells, eers))),
+        *_compact_tables(
+            table,
+            "min t-DCF 2019 of each attack, against all bona fide trials",
+            headings,
+            list(zip(cells, costs)),
+            digits=4,
+            note="With the ASV's spoof miss rate of that attack's trials, where the ASV scores have any.",
+        ),
     ]
-    return _compact_tables(
-        table, "EER % of each attack, against all bona fide trials", ["attack", "spoof trials"], rows
-    )
+
+
+def _environments_section(table: SetTable) -> list[str]:
+    """Nothing where no result knows the environments of its trials."""
+    known = [result for _, results in table.rows for result in results.values() if result.levels]
+    if not known:
+        return []
+    trials = known[0].levels
+
+    def tables(of: str, against: str, factors: Sequence[Factor], note: str) -> list[str]:
+        """Of EER and of t-DCF, a row for each level of each factor."""
+        keys = [(factor, letter) for factor in factors for letter in factor.levels]
+        cells = []
+        for factor, letter in keys:
+            one = trials[factor.key, letter]
+            counts = [f"{one.n_bonafide:,}", f"{one.n_spoof:,}"]
+            cells.append([factor.name, f"{letter}: {factor.levels[letter]}", *counts])
+
+        def rows(figure: str) -> list[tuple[list[str], Callable[[SetResult], float | None]]]:
+            return [
+                (cell, lambda r, key=(factor.key, letter): getattr(r.levels.get(key), figure, None))
+                for cell, (factor, letter) in zip(cells, keys)
+            ]
+
+        headings = ["factor", "level", "bona fide trials", "spoof trials"]
+        titles = [f"{name} by {of} factor, {against}" for name in ("EER %", "min t-DCF 2019")]
+        return [
+            *_compact_tables(table, titles[0], headings, rows("eer"), left=2),
+            *_compact_tables(table, titles[1], headings, rows("min_tdcf_2019"), digits=4, note=note, left=2),
+        ]
+
+    return [
+        *tables(
+            "environment",
+            "bona fide against spoof trials of such environments",
+            ENVIRONMENT_FACTORS,
+            "With the ASV's rates of all its trials, as ASV scores name no environments.",
+        ),
+        *tables(
+            "attack",
+            "against all bona fide trials",
+            ATTACK_FACTORS,
+            "With the ASV's spoof miss rate of the trials of such attacks, where the ASV scores have them all.",
+        ),
+        "Heat maps of the EER of each attack in each kind of room lie with the trainings: "
+        f"`seed<N>/results/{table.set_name}/attack_by_environment.png`.",
+        "",
+    ]
 
 
 def _speakers_section(table: SetTable) -> list[str]:

@@ -254,6 +254,106 @@ def test_many_speakers_are_summed_up(exp):
     assert f"| 3 others | 24 (13 %) | {(9 * 11 + 8 * 12 + 7 * 13) / 24:.2f} |" in text
 
 
+PA_ATTACKS = {
+    "AA": {"eer": 30.0, "min_tdcf_2019": 0.5, "n_spoof": 60},
+    "CC": {"eer": 2.0, "min_tdcf_2019": 0.04, "n_spoof": 40},
+}
+
+
+def by_environment(shift=0.0, **changed):
+    """Of metrics.json, the figures by factor: those of one letter n are 10 n percent and n / 10 and the shift."""
+
+    def levels(part, letters):
+        return {
+            letter: {"n_bonafide": 100 + i, "n_spoof": 1000 + i, "eer": 10.0 * i + shift, "min_tdcf_2019": i / 10 + shift / 100}
+            | changed.get(f"{part}_{letter}", {})
+            for i, letter in enumerate(letters, 1)
+        }  # fmt: skip
+
+    return {
+        "per_environment": {key: levels(key, "abc") for key in ("room_size", "t60", "talker_to_asv")},
+        "per_attack_factor": {key: levels(key, "ABC") for key in ("attacker_to_talker", "device_quality")},
+        "per_attack": PA_ATTACKS,
+    }
+
+
+def sections_of(text):
+    """Text under each heading of the fourth level."""
+    parts = (part.split("\n", 1) for part in text.split("#### ")[1:])
+    return {title: rest.split("\n##")[0] for title, rest in parts}
+
+
+def test_costs_of_attacks(exp):
+    for method, cost in (("baseline", 0.3), ("self_distill", 0.2)):
+        for seed in (1, 2):
+            attacks = {"A07": {"eer": 9.0, "n_spoof": 60, "min_tdcf_2019": cost + seed / 100}}
+            attacks["A08"] = {"eer": 9.0, "n_spoof": 40, "min_tdcf_2019": 0.1 if method == "baseline" else None}
+            exp.evaluate(exp.train("senet34", method, seed), 20.0, per_attack=attacks)
+    sections = sections_of(markdown(exp.read(), None))
+    costs = sections["min t-DCF 2019 of each attack, against all bona fide trials"]
+    assert "With the ASV's spoof miss rate of that attack's trials" in costs
+    assert row_of(costs, "A07") == ["A07", "60", "0.3150 / 0.2150"]
+    assert row_of(costs, "A08") == ["A08", "40", "0.1000 / -"]
+    assert "| A07 | 60 | 9.00 / 9.00 |" in sections["EER % of each attack, against all bona fide trials"]
+
+
+def test_without_environments_nothing_is_told_of_them(exp):
+    sections = sections_of(markdown(exp.usual().read(), None))
+    assert list(sections) == [
+        "self_distill less baseline, paired by seed (f0_subband, trained on train)",
+        "EER % of each block's own classifier, and of the detector",
+        "EER % of each attack, against all bona fide trials",
+    ]  # without costs by attack, there is no table of them either
+    text = markdown(exp.read(), None)
+    assert "environment" not in text
+    assert "eat map" not in text
+
+
+def test_environments(exp):
+    for method, shift in (("baseline", 1.0), ("self_distill", 0.0)):
+        for seed in (1, 2):
+            exp.evaluate(exp.train("ecanet34", method, seed), 20.0, **by_environment(shift + seed))
+    text = markdown(exp.read(), None)
+    sections = sections_of(text)
+    title = "by environment factor, bona fide against spoof trials of such environments"
+    rooms, costs = sections[f"EER % {title}"], sections[f"min t-DCF 2019 {title}"]
+    assert "a cell holds `baseline / self_distill`." in rooms
+    assert "| factor | level | bona fide trials | spoof trials | ecanet34 |" in rooms
+    assert row_of(rooms, "room size", "a: 2-5 m²") == ["room size", "a: 2-5 m²", "101", "1,001", "12.50 / 11.50"]
+    assert row_of(rooms, "T60", "c: 600-1000 ms")[2:] == ["103", "1,003", "32.50 / 31.50"]
+    assert row_of(costs, "talker-to-ASV distance", "b: 50-100 cm")[4] == "0.2250 / 0.2150"
+    assert "ASV scores name no environments" in costs
+    title = "by attack factor, against all bona fide trials"
+    assert row_of(sections[f"EER % {title}"], "attacker-to-talker distance", "C: > 100 cm")[4] == "32.50 / 31.50"
+    assert row_of(sections[f"min t-DCF 2019 {title}"], "replay device quality", "A: perfect")[4] == "0.1250 / 0.1150"
+    assert row_of(sections["min t-DCF 2019 of each attack, against all bona fide trials"], "CC")[2] == "0.0400 / 0.0400"
+    assert text.count("`seed<N>/results/eval/attack_by_environment.png`") == 1
+
+
+def test_a_level_without_figures_and_a_seed_without_environments(exp):
+    nothing = {"room_size_b": {"n_bonafide": 0, "eer": None, "min_tdcf_2019": None}}
+    exp.evaluate(exp.train("ecanet34", "baseline", 1), 20.0, per_attack=PA_ATTACKS)
+    exp.evaluate(exp.train("ecanet34", "baseline", 2), 20.0, **by_environment(**nothing))
+    rooms = sections_of(markdown(exp.read(), None))[
+        "EER % by environment factor, bona fide against spoof trials of such environments"
+    ]
+    assert row_of(rooms, "room size", "b: 5-10 m²")[2:] == ["0", "1,002", "-"]
+    assert row_of(rooms, "room size", "c: 10-20 m²")[4] == "30.00"
+
+
+def test_environments_without_asv_scores(exp):
+    found = by_environment()
+    for part in ("per_environment", "per_attack_factor"):
+        for levels in found[part].values():
+            for figures in levels.values():
+                figures["min_tdcf_2019"] = None
+    found["per_attack"] = {name: {**figures, "min_tdcf_2019": None} for name, figures in PA_ATTACKS.items()}
+    exp.evaluate(exp.train("ecanet34", "baseline", 1), 20.0, **found)
+    titles = sections_of(markdown(exp.read(), None))
+    assert [title.split(" by")[0] for title in titles][1:] == ["EER %", "EER %"]
+    assert not any("t-DCF" in title for title in titles)
+
+
 def test_multiply_adds_of_blocks(exp):
     from steps import nnet, training
     from steps.nnet.cost import detector_cost
@@ -387,6 +487,11 @@ def spoil_speakers(path):
     path.write_text(json.dumps({**values, "per_speaker": {"s": {"n_bonafide": 4, "miss_rate": None}}}))
 
 
+def spoil_environments(path):
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "per_environment": {"room_size": {"a": {"n_bonafide": 4}}}}))
+
+
 @pytest.mark.parametrize(
     "spoil, words",
     [
@@ -396,6 +501,7 @@ def spoil_speakers(path):
         (lambda f: (f / "results/eval/metrics.json").write_text('{"per_attack": {}}'), "eer is None"),
         (lambda f: (f / "results/eval/metrics.json").write_text("{}"), "no per_attack"),
         (lambda f: spoil_speakers(f / "results/eval/metrics.json"), "miss_rate is None"),
+        (lambda f: spoil_environments(f / "results/eval/metrics.json"), "n_spoof is None; run steps/evaluate.py again"),
         (lambda f: f.rename(f.parent / "run1"), "no folder seed<N>"),
     ],
 )
