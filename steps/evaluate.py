@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import textwrap
 from pathlib import Path
@@ -190,8 +189,6 @@ def evaluate_files(
     of_speakers = None if speakers is None else speaker_figures(cm, speakers, result.pooled.threshold)
 
     of_rooms = None if environments is None else environment_figures(cm, cm_scores, environments, asv, result)
-    if of_rooms is not None:
-        result = dataclasses.replace(result, warnings=[*result.warnings, *of_rooms.warnings])
 
     try:
         write_plots(out, result, of_rooms, title, label, plot)
@@ -219,10 +216,9 @@ def evaluate_files(
     if of_rooms is not None:
         print("", *environment_table(of_rooms), sep="\n")
     files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers), *["det.png"] * plot]
+    print(f"\nwritten: {out}/{', '.join(files)}")
     if of_rooms is not None:
-        files += ["per_environment.tsv", *["attack_by_environment.png"] * plot]
-    print()
-    print(textwrap.fill(f"written: {out}/{', '.join(files)}", 80, break_long_words=False, break_on_hyphens=False))
+        print(f"         and {' and '.join(['per_environment.tsv', *['attack_by_environment.png'] * plot])} there")
     sys.stdout.flush()
     for text in result.warnings:
         warn(f"{cm_scores}: {text}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,6 @@ class EnvironmentEvaluation:
     per_attack_factor: dict[str, dict[str, GroupFigures]]
     by_factor: Grid
     by_environment: Grid
-    warnings: list[str] = field(default_factory=list)
 
 
 def read_environments(path: str | os.PathLike, cm: CmScores) -> NDArray[np.int64]:
@@ -204,15 +203,14 @@ def evaluate_environments(
     unknown: what of it differs by room is the CM's part alone. By attack factor, the spoof trials of the attacks with
     one letter stand against all bona fide trials, and the ASV's spoof miss rate is that of these attacks' trials; where
     the ASV scores lack one of them, that of all spoof trials. The t-DCF's formulas: metrics.tdcf_2019, tdcf_2021.
-    `warnings` tells of attack factors whose t-DCF is not defined.
     """
     trials = _sorted_trials(cm, environment, attack)
-    warnings: list[str] = []
 
-    def figures(bonafide, spoof, asv_rate, rates, whose: str, told: list[str]) -> GroupFigures:
+    def figures(bonafide, spoof, asv_rate: str | None, rates: AsvRates | None) -> GroupFigures:
         if not bonafide.size or not spoof.size:
             return GroupFigures(bonafide.size, spoof.size, None, None, None, asv_rate)
-        one = figures_against(bonafide, spoof, asv_rate, rates, whose, told)
+        # a t-DCF that is not defined here is not defined of all attacks, or of each of these: evaluate() tells so
+        one = figures_against(bonafide, spoof, asv_rate, rates, "", [])
         return GroupFigures(bonafide.size, spoof.size, one.eer, one.min_tdcf_2019, one.min_tdcf_2021, asv_rate)
 
     asv_rate, rates = (None, None) if point is None else ("pooled", point.rates)
@@ -221,9 +219,7 @@ def evaluate_environments(
         room, spoof_room = (_level(code, position, 3) for code in (trials.room, trials.spoof_room))
         groups = zip(factor.levels, _split(trials.bonafide, room, 3), _split(trials.spoof, spoof_room, 3))
         per_environment[factor.key] = {
-            # that the pooled t-DCF is not defined was told already, of all attacks
-            letter: figures(bonafide, spoof, asv_rate, rates, f"{factor.name} {letter}", [])
-            for letter, bonafide, spoof in groups
+            letter: figures(bonafide, spoof, asv_rate, rates) for letter, bonafide, spoof in groups
         }
         grids.append(_grid(trials, room, spoof_room, 3))
 
@@ -235,8 +231,6 @@ def evaluate_environments(
                 trials.bonafide,
                 spoof,
                 *_rates_of_attacks([name for name in cm.attack_names if name[position] == letter], asv, point),
-                f"the attacks of {factor.name} {letter}",
-                warnings,
             )
             for letter, spoof in groups
         }
@@ -245,5 +239,4 @@ def evaluate_environments(
         per_attack_factor,
         Grid(*(np.concatenate(parts) for parts in zip(*grids))),
         Grid(*_grid(trials, trials.room, trials.spoof_room, len(ENVIRONMENTS))),
-        warnings,
     )

@@ -193,7 +193,7 @@ def write_heat_map(handle: IO[bytes], found: EnvironmentEvaluation, title: str, 
         _separate(axes, count, len(ATTACKS), groups)
         label(axes)  # before the attacks' names, whose height goes by its rows
         _label_attacks(axes)
-        if at == top + HEADINGS:
+        if known.size and at == top + HEADINGS:
             place = (LABELS + CELL[0] * len(ATTACKS) + 0.14) / width
             bar = figure.add_axes((place, 1 - (at + BAR[1]) / height, BAR[0] / width, BAR[1] / height))
             figure.colorbar(image, cax=bar)
