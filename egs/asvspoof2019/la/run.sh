@@ -135,5 +135,5 @@ if begin_stage 5 "evaluate"; then
     done
   done
   make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
-  end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/det.png"
+  end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/*.png"
 fi
