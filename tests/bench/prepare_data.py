@@ -17,17 +17,10 @@ from tests.corpus_lookalike import COUNTS, make_corpus
 from utils.cli import make_parser, run_program
 
 
-def seconds(corpus: Path, data: Path, sets: str, repeats: int) -> float:
+def seconds(corpus: Path, recipe: str, data: Path, sets: str, repeats: int) -> float:
     """The least of some runs of the whole program, in seconds."""
-    command = [
-        sys.executable,
-        ROOT / "local/prepare_data.py",
-        "--corpus-dir",
-        corpus,
-        "--recipe",
-        "la",
-        "--allow-subset",
-    ]
+    command = [sys.executable, ROOT / "local/prepare_data.py", "--corpus-dir", corpus, "--recipe", recipe]
+    command.append("--allow-subset")
     best = float("inf")
     for _ in range(repeats):
         shutil.rmtree(data, ignore_errors=True)
@@ -38,10 +31,15 @@ def seconds(corpus: Path, data: Path, sets: str, repeats: int) -> float:
 
 
 def main() -> int:
-    parser = make_parser(__doc__ or "", "tests/bench/prepare_data.py --trials 5000\ntests/bench/prepare_data.py --full")
+    parser = make_parser(
+        __doc__ or "", "tests/bench/prepare_data.py --trials 5000\ntests/bench/prepare_data.py --recipe pa --full"
+    )
+    parser.add_argument("--recipe", choices=sorted(COUNTS), default="la", help="which part of the corpus")
     parser.add_argument("--trials", type=int, default=5000, metavar="N", help="the least number of trials")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each size, of which the fastest counts")
-    parser.add_argument("--full", action="store_true", help="also a look-alike of LA in full: 121,461 trials, 0.5 GB")
+    parser.add_argument(
+        "--full", action="store_true", help="also the part in full: 121,461 or 218,430 trials, 0.5 or 0.9 GB"
+    )
     parser.add_argument("--work-dir", default=tempfile.gettempdir(), help="where to make the corpora")
     parser.add_argument(
         "--limit", type=float, default=1.5, help="status 1 if the time per trial grows by more than this"
@@ -50,24 +48,24 @@ def main() -> int:
     work = Path(tempfile.mkdtemp(dir=args.work_dir))
     try:
         corpus = work / "empty"
-        make_corpus(corpus, "la", {"train": (10, 5)})
-        start = seconds(corpus, work / "data", "train", args.repeats)
+        make_corpus(corpus, args.recipe, {"train": (10, 5)})
+        start = seconds(corpus, args.recipe, work / "data", "train", args.repeats)
         print(f"start of the program: {start:.2f} s ({os.cpu_count()} cores)")
         rates = []
         for factor in (1, 2, 4):
             n = factor * args.trials
             corpus = work / str(n)
-            make_corpus(corpus, "la", {"eval": (n, n // 10)})
-            took = seconds(corpus, work / "data", "eval", args.repeats) - start
+            make_corpus(corpus, args.recipe, {"eval": (n, n // 10)})
+            took = seconds(corpus, args.recipe, work / "data", "eval", args.repeats) - start
             rates.append(took / n)
             print(
                 f"{n} trials: {took:.2f} s, {1e6 * took / n:.0f} us per trial, {rates[-1] / rates[0]:.2f} of the first"
             )
         if args.full:
-            corpus = work / "LA"
-            make_corpus(corpus, "la", COUNTS["la"])
-            took = seconds(corpus, work / "data", "train dev eval", 1)
-            print(f"LA in full, {sum(n for n, _ in COUNTS['la'].values())} trials: {took:.1f} s")
+            corpus = work / args.recipe.upper()
+            make_corpus(corpus, args.recipe, COUNTS[args.recipe])
+            took = seconds(corpus, args.recipe, work / "data", "train dev eval", 1)
+            print(f"{corpus.name} in full, {sum(n for n, _ in COUNTS[args.recipe].values())} trials: {took:.1f} s")
         return int(rates[-1] > args.limit * rates[0])
     finally:
         shutil.rmtree(work)
