@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Before the feature stage: how much disk the features will take, how much is free, and what to do if it does not fit.
 
-Only sets whose features are not there yet are counted.
+Only what is not there yet is counted: neither sets that are whole, nor the parts that a run which was broken off has
+finished.
 """
 
 from __future__ import annotations
@@ -45,30 +46,52 @@ def in_words(count: int) -> str:
     return f"{mib / 1024:.1f} GiB" if mib >= 1000 else f"{max(1, round(mib))} MiB"
 
 
+def finished_bytes(feats: Path, jobs: int) -> int:
+    """Bytes in the arks of a set's parts that a run with as many jobs has finished and the next one will keep."""
+    parts = feats / "parts" / str(jobs)
+    done = (parts / f"feats.{job}.utt2num_frames" for job in range(1, jobs + 1))
+    return sum(mark.with_name(f"feats.{mark.name.split('.')[1]}.ark").stat().st_size for mark in done if mark.exists())
+
+
+def existing(path: Path) -> Path:
+    """The folder in which `path`, links followed, is or would be made."""
+    there = path.resolve()
+    while not there.exists():
+        there = there.parent
+    return there
+
+
 def main() -> int:
     parser = make_parser(
         __doc__, "steps/check_feats_space.py --frontend conf/frontend/lps.yaml data feats/lps train dev eval"
     )
     parser.add_argument("--frontend", required=True, help="conf of the front end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
+    parser.add_argument("--nj", type=int, default=1, help="jobs of the feature stage, to find parts that are there")
     parser.add_argument("data_dir", type=Path, metavar="DATA", help="folder of the data dirs")
     parser.add_argument("feats_dir", type=Path, metavar="FEATS", help="folder of the sets' features, feats/<frontend>")
     parser.add_argument("sets", nargs="+", metavar="SET")
     args = parser.parse_args()
 
     frontend = make_frontend(load_conf(args.frontend, args.set))
-    lacking = [name for name in args.sets if not (args.feats_dir / name / "feats.scp").exists()]
-    if not lacking:
+    sizes: dict[str, int] = {}
+    by_disk: dict[int, tuple[Path, int]] = {}  # device -> a folder on it, bytes to come
+    for name in args.sets:
+        feats = args.feats_dir / name
+        if (feats / "feats.scp").exists():
+            continue
+        sizes[name] = max(0, feats_bytes(frontend, args.data_dir / name) - finished_bytes(feats, args.nj))
+        there = existing(feats)
+        device = there.stat().st_dev
+        folder, before = by_disk.get(device, (there, 0))
+        by_disk[device] = (folder, before + sizes[name])
+    if not sizes:
         return 0
-    sizes = {name: feats_bytes(frontend, args.data_dir / name) for name in lacking}
-    needed = sum(sizes.values())
-    there = args.feats_dir.resolve()
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
     each = ", ".join(f"{name} {in_words(size)}" for name, size in sizes.items())
-    text = f"about {in_words(needed)} of features ({each}); {in_words(free)} are free in {there}"
-    if needed > free:
+    text = f"about {in_words(sum(sizes.values()))} of features to make ({each})"
+    frees = {folder: (needed, shutil.disk_usage(folder).free) for folder, needed in by_disk.values()}
+    text += "; " + ", ".join(f"{in_words(free)} are free in {folder}" for folder, (_, free) in frees.items())
+    if any(needed > free for needed, free in frees.values()):
         mends = ["give a folder on a larger disk (--feats-dir)", "take a front end of fewer bins (--frontend)"]
         if frontend.conf.compress == "none":
             mends.insert(0, "halve or quarter them (--set frontend.compress=16bit or 8bit)")

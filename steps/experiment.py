@@ -98,7 +98,7 @@ def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, fron
 
 
 def load_method(folder: Path, device: torch.device) -> training.MethodBase:
-    """The detector with all the heads that its training had, at the best epoch, ready to score."""
+    """The detector with all the heads that its training had, at the epoch that was kept, ready to score."""
     conf = read_conf(folder)
     detector = nnet.make_detector(nnet.conf_from_dict(conf["model"], str(folder)))
     method = training.make_method(training.conf_from_dict(conf["train"], str(folder)), detector)

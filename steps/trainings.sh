@@ -87,7 +87,14 @@ is_scored() {
 }
 
 is_evaluated() {
-  local scores
-  scores=$(results_of "$1" scores .txt)
-  all_up_to_date "$(results_of "$1" results /metrics.json)" $scores
+  local inputs outputs name table
+  inputs=$(results_of "$1" scores .txt)
+  outputs=$(results_of "$1" results /metrics.json)
+  for name in $test_sets; do
+    for table in asv_scores utt2speaker utt2env corpus.json; do
+      if [ -f "$data_dir/$name/$table" ]; then inputs+=" $data_dir/$name/$table"; fi
+    done
+    if [ -f "$data_dir/$name/utt2env" ]; then outputs+=" $1/results/$name/attack_by_environment.png"; fi
+  done
+  all_up_to_date "$outputs" $inputs
 }

@@ -45,6 +45,10 @@ else
     [ "$(cut -d' ' -f2 "$work/data-tiny/$set/utt2env" | sort -u | wc -l)" -eq 27 ] || die "$set lacks environments"
     [ "$(cut -d' ' -f2 "$work/data-tiny/$set/utt2attack" | sort -u | wc -l)" -eq 10 ] || die "$set lacks attacks"
   done
+  for file in per_environment.tsv attack_by_environment.png; do
+    [ -s "$exp/train_${features}_ecanet9_baseline_debug/seed1/results/eval/$file" ] || die "eval has no $file"
+  done
+  grep -q "talker-to-ASV distance" "$exp/RESULTS.md" || die "$exp/RESULTS.md has no tables by environment"
 fi
 
 checksums() { (cd "$work" && find data-tiny feats-tiny exp-tiny -type f ! -name '*.log' ! -name '*.json.*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }

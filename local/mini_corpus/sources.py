@@ -53,6 +53,7 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: 
 
     paths: dict[str, str] = {}
     attacks: dict[str, AttackEntry] = {}
+    tried: list[tuple] = []  # that work; the nine replays are one function
     for name, entry in conf.attacks.items():
         languages = tuple(lang for lang in entry.languages if conf.prompts[lang].package in packages)
         for language in entry.languages:
@@ -71,8 +72,11 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: 
         if lacking:
             lose(f"attack {name} ({entry.what})", reasons[lacking[0]])
             continue
+        same = (entry.method, tuple(entry.draw.items()), languages)
         try:
-            in_fresh_process(_try_attack, entry, languages, tuple(paths.values()))
+            if same not in tried:
+                in_fresh_process(_try_attack, entry, languages, tuple(paths.values()))
+            tried.append(same)
         except UserError:
             raise
         except Exception as failure:  # whatever a package raises that does not fit this machine

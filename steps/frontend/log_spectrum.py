@@ -1,4 +1,4 @@
-"""Logarithmic magnitude spectrum, whole or a band of it: `f0_subband`, `lps`, `lps_low`.
+"""Logarithmic magnitude spectrum, whole or a band of it: `f0_subband`, `lps`, `lps_low`, `lps_257`.
 
 F0 subband: Xue et al., "Audio deepfake detection based on a combination of F0 information and real plus imaginary
 spectrogram features", 2022; the log power spectrum (LPS) is the usual input for replayed speech.

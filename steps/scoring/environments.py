@@ -178,10 +178,10 @@ def _rates_of_attacks(
     names: Sequence[str], asv: AsvScores | None, point: AsvOperatingPoint | None
 ) -> tuple[str | None, AsvRates | None]:
     """The ASV's rates with the spoof miss rate of these attacks' trials together; with that of all spoof trials where
-    the ASV scores lack one of the attacks."""
-    if asv is None or point is None:
+    the ASV scores lack one of the attacks. None where there are no attacks."""
+    if asv is None or point is None or not names:
         return None, None
-    if not names or any(name not in asv.spoof_by_attack for name in names):
+    if any(name not in asv.spoof_by_attack for name in names):
         return "pooled", point.rates
     own = np.concatenate([asv.spoof_by_attack[name] for name in names])
     return "attack", asv_rates(asv.target, asv.nontarget, own, point.threshold)

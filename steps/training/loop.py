@@ -86,7 +86,7 @@ class Trainer:
         if conf.schedule.name == "cosine" and conf.schedule.warmup_steps >= self.total_steps:
             raise UserError(
                 f"train.schedule.warmup_steps: {conf.schedule.warmup_steps} is not below the {self.total_steps} steps of "
-                f"this training; lower it, or raise train.epochs"
+                "this training; lower it, or raise train.epochs"
             )
         self.optimizer = make_optimizer(conf.optimizer, method.parameters(), conf.schedule.at(1, self.total_steps))
         self.scaler = torch.amp.GradScaler(device.type, enabled=conf.amp == "fp16")

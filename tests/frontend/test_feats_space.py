@@ -46,7 +46,9 @@ def run(monkeypatch, root, data, feats, *options):
 def test_what_does_not_fit_is_refused_with_the_mends(root, data, tmp_path, monkeypatch, capsys):
     usage = collections.namedtuple("usage", "total used free")
     monkeypatch.setattr(check_feats_space.shutil, "disk_usage", lambda path: usage(10**12, 0, 2**20))
-    with pytest.raises(UserError, match="about 9 MiB of features .train 9 MiB.; 1 MiB are free .*compress=16bit") as no:
+    with pytest.raises(
+        UserError, match="about 9 MiB of features to make .train 9 MiB.; 1 MiB are free .*compress=16bit"
+    ) as no:
         run(monkeypatch, root, data, tmp_path / "feats" / "lps")
     assert "--feats-dir" in str(no.value)
     with pytest.raises(UserError) as no:
@@ -57,7 +59,13 @@ def test_what_does_not_fit_is_refused_with_the_mends(root, data, tmp_path, monke
 def test_features_that_are_there_take_nothing_more(root, data, tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, root, data, tmp_path / "feats") == 0
     assert f"free in {os.path.realpath(tmp_path)}" in capsys.readouterr().out
-    (tmp_path / "feats" / "train").mkdir(parents=True)
+    parts = tmp_path / "feats" / "train" / "parts" / "2"
+    parts.mkdir(parents=True)
+    for job in (1, 2):
+        (parts / f"feats.{job}.ark").write_bytes(bytes(4 * 2**20))
+    (parts / "feats.1.utt2num_frames").write_text("")  # the second part was broken off
+    assert run(monkeypatch, root, data, tmp_path / "feats", "--nj", "2") == 0
+    assert "about 5 MiB of features to make" in capsys.readouterr().out
     (tmp_path / "feats" / "train" / "feats.scp").write_text("utt0 feats.ark:5\n")
     assert run(monkeypatch, root, data, tmp_path / "feats") == 0
     assert capsys.readouterr().out == ""

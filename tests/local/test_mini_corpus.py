@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from local.layout import Layout
 from local.mini_corpus import (
     asv,
     build,
@@ -556,7 +557,7 @@ def test_a_begun_corpus_of_another_seed_is_begun_anew(make, tmp_path, capsys):
 
 
 def test_a_file_spoilt_since_it_was_made_is_told(tmp_path):
-    flac = planning.flac_path(tmp_path / ".LA.building" / "LA", "dev", "LA_D_1000000")
+    flac = Layout(tmp_path / ".LA.building" / "LA", "la").flac("dev", "LA_D_1000000")
     flac.parent.mkdir(parents=True)
     flac.write_bytes(b"")
     with pytest.raises(UserError, match="LA_D_1000000.flac: not as it was made .* remove .*LA.building,"):

@@ -93,7 +93,7 @@ distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}
 . steps/trainings.sh
 
 if begin_stage 1 "features by $(name_of "$frontend")"; then
-  steps/check_feats_space.py --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
+  steps/check_feats_space.py --nj "$nj" --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
   for name in $sets; do
     steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
       "$data_dir/$name" "$feats/$name"

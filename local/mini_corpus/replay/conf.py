@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from local.mini_corpus import conf as speech_conf
 from local.mini_corpus.conf import SPLITS, AttackEntry, Counts, MiniCorpusConf, Verification
@@ -16,7 +15,6 @@ from utils.cli import UserError
 
 ATTACKS = tuple(a + b for a in "ABC" for b in "ABC")
 
-_DISTANCE = {"A": "10-50 cm", "B": "50-100 cm", "C": "over 100 cm"}
 _QUALITY = {"A": "perfect", "B": "high-quality", "C": "low-quality"}
 
 
@@ -55,10 +53,13 @@ class ReplayConf:
     device: DeviceConf
     present: PresentConf
     lead_ms: tuple[float, ...]  # of silence before the talker begins, drawn evenly
-    noise_snr_db: tuple[float, ...]  # of the verifier's microphone, drawn evenly
-    stop_hz: float  # nothing above: the end of that microphone's band
+    low_hz: float  # where the verifier's microphone's band begins, -3 dB
+    stop_hz: float  # nothing above: where it ends
+    noise_snr_db: tuple[float, ...]  # of that microphone, drawn evenly
 
     def __post_init__(self) -> None:
+        if not 20 <= self.low_hz <= 500:
+            raise ValueError(f"low_hz: {self.low_hz} is not within 20 and 500")
         if not 1000 <= self.stop_hz < 8000:
             raise ValueError(f"stop_hz: {self.stop_hz} is not within 1000 and 8000")
 
@@ -71,7 +72,18 @@ def load(path: str | Path) -> MiniCorpusConf:
     source = str(path)
     speech_conf.only(
         values,
-        ["speech", "amounts", "room", "device", "present", "lead_ms", "noise_snr_db", "stop_hz", "verification"],
+        [
+            "speech",
+            "amounts",
+            "room",
+            "device",
+            "present",
+            "lead_ms",
+            "low_hz",
+            "stop_hz",
+            "noise_snr_db",
+            "verification",
+        ],
         source,
     )
     speech = Path(path).with_name(f"{values['speech']}.yaml")
@@ -91,13 +103,14 @@ def load(path: str | Path) -> MiniCorpusConf:
         verification=verification,
         speakers=base.speakers,
         prompts={},
-        attacks={name: _entry(name, replay.amounts.replays) for name in ATTACKS},
+        attacks={name: _entry(name, replay) for name in ATTACKS},
         replay=replay,
     )
 
 
-def _entry(name: str, replays: PerSplit) -> AttackEntry:
+def _entry(name: str, replay: ReplayConf) -> AttackEntry:
     distance, quality = name
-    what = f"recorded at {_DISTANCE[distance]}, played by a {_QUALITY[quality]} device"
-    draw: dict[str, Any] = {}
-    return AttackEntry(what, "replay", draw, Counts(replays.train, replays.dev, replays.eval))
+    low, high = getattr(replay.room.attacker_cm, distance)
+    what = f"recorded at {low:g}-{high:g} cm, played by a {_QUALITY[quality]} device"
+    counts = replay.amounts.replays
+    return AttackEntry(what, "replay", {}, Counts(counts.train, counts.dev, counts.eval))

@@ -14,6 +14,7 @@ from local.mini_corpus.replay.conf import ReplayConf
 from local.mini_corpus.replay.devices import Device, draw_device
 from local.mini_corpus.replay.present import present_bonafide, present_replay
 from local.mini_corpus.replay.rooms import Environment, draw_environment
+from local.mini_corpus.speech import active_level
 from local.mini_corpus.workshop import Made, Workshop
 
 _PEAK = 0.98
@@ -69,9 +70,13 @@ def make(shop: Workshop, utterance: Utterance) -> Made:
         told |= {"attacker_cm": round(100 * to_attacker.distance_m), "device": f"{utterance.split}:{quality}:{number}"}
         if quality != "A":
             told |= {"low_cut_hz": device.low_cut_hz, "upper_hz": device.upper_hz, "distortion": device.distortion}
-    # the microphone's own noise, and the end of its band: each pass through a room rolls off from 7.6 kHz on
+    # The microphone: each pass through a room takes some of what is below 120 Hz and above 7.6 kHz, so that a replay
+    # would be known by two passes. Its band begins and ends inside, the level is set within it, and its noise, which
+    # comes after the lower edge, covers what that leaves.
+    heard = signal.sosfilt(_lower_edge(conf.low_hz), heard)
+    heard *= 10 ** ((conf.present.level_db - active_level(heard)) / 20)
     heard = heard + rng.standard_normal(len(heard)) * 10 ** ((conf.present.level_db - snr_db) / 20)
-    heard = signal.sosfilt(_band_end(conf.stop_hz), heard)
+    heard = signal.sosfilt(_upper_edge(conf.stop_hz), heard)
     loudest = float(np.max(np.abs(heard)))
     if loudest > _PEAK:
         heard = heard * (_PEAK / loudest)
@@ -79,5 +84,10 @@ def make(shop: Workshop, utterance: Utterance) -> Made:
 
 
 @functools.lru_cache(maxsize=4)
-def _band_end(stop_hz: float) -> np.ndarray:
+def _lower_edge(low_hz: float) -> np.ndarray:
+    return signal.butter(6, low_hz, "highpass", fs=RATE, output="sos")
+
+
+@functools.lru_cache(maxsize=4)
+def _upper_edge(stop_hz: float) -> np.ndarray:
     return signal.cheby2(10, 60, stop_hz, fs=RATE, output="sos")
