@@ -24,6 +24,7 @@ from utils.cli import ProgressLog, UserError, make_parser, run_program
 from utils.files import read_map, write_lines
 
 FINAL = "final"
+_CACHE_MIB = 1024
 
 
 class Trials:
@@ -32,7 +33,8 @@ class Trials:
     def __init__(self, data: Path, feats: Path, frontend_conf: FrontEndConf, exp_dir: Path):
         experiment.check_feats(feats, frontend_conf, str(exp_dir))
         self.utt2label, self.utt2attack = read_map(data / "utt2label"), read_map(data / "utt2attack")
-        self.features = FeatureSet(data, feats, frontend_conf.network_input, cache_mib=0)
+        # A set that fits is read at once: processes that read ahead take longer to start than a small set to read.
+        self.features = FeatureSet(data, feats, frontend_conf.network_input, cache_mib=_CACHE_MIB)
         left_out = [utt for utt in self.utt2label if utt not in self.features.reader]
         if left_out:
             raise UserError(
@@ -70,6 +72,12 @@ def compute(
             progress.update(len(indices))
     progress.close()
     return np.concatenate(columns, axis=1)
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Do two networks of one architecture have the same weights and statistics, bit for bit?"""
+    states = one.state_dict(), other.state_dict()
+    return all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def main() -> int:
@@ -111,14 +119,18 @@ def main() -> int:
                     f"--head {block}: {args.exp_dir} was trained by {method.conf.method}, which trains only "
                     f"head {', '.join(map(str, trained))}"
                 )
+    # The deepest head is the detector itself, unless the detector's weights were averaged over epochs.
+    same = bool(blocks) and same_weights(detector, method.detector)
     for name in args.sets:
         trials = Trials(args.data_dir / name, args.feats_dir / name, frontend_conf, args.exp_dir)
         reading = (device, args.batch_size, args.num_workers)
-        if FINAL in wanted:
+        if FINAL in wanted and not same:
             scores = compute(trials, lambda x: [detector(x)], *reading)
             trials.write(args.exp_dir / "scores" / f"{name}.txt", scores[0])
         if blocks:
             scores = compute(trials, method.head_logits, *reading)
+            if FINAL in wanted and same:
+                trials.write(args.exp_dir / "scores" / f"{name}.txt", scores[-1])
             for block in blocks:
                 trials.write(args.exp_dir / "scores" / f"{name}_head{block}.txt", scores[trained.index(block)])
     return 0

@@ -277,7 +277,8 @@ def _make_three(entry, folders):
 
 # ---------------------------------------------------------------- conf
 
-CONFS = sorted((ROOT / "conf" / "mini_corpus").glob("*.yaml"))
+# those of PA are read by a loader of their own
+CONFS = sorted(path for path in (ROOT / "conf" / "mini_corpus").glob("*.yaml") if not path.stem.startswith("pa_"))
 
 
 @pytest.mark.parametrize("path", CONFS, ids=lambda path: path.stem)
