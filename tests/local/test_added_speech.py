@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.mini_corpus import added_speech, build, frozen, joining, planning, sources, speech
+from local.mini_corpus import added_speech, build, frozen, planning, sources, speech
 from local.mini_corpus.added_speech import list_added, parse_folders, speakers_of
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import SPLITS, Utterances, load
@@ -228,20 +228,6 @@ def test_a_split_may_have_added_speakers_only():
 # ---------------------------------------------------------------- the whole
 
 
-class _CrewOfOne:
-    def __init__(self, workshop, jobs):
-        build._workshop = workshop
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        joining._read.cache_clear()
-
-    def run(self, function, tasks, unit, desc, chunk=1):
-        return [function(task) for task in tasks]
-
-
 CONF = """
 packages: {voices: "1"}
 utterance: {seconds: [0.9, 1.3]}
@@ -259,11 +245,10 @@ attacks:
 
 
 @pytest.fixture
-def make(tmp_path, monkeypatch):
+def make(tmp_path, monkeypatch, crew_of_one):
     package = folder(tmp_path / "package", *(f"{s}/{i}.flac" for s in "abce" for i in range(6)))
     (tmp_path / "mine.yaml").write_text(CONF)
     conf = load(tmp_path / "mine.yaml")
-    monkeypatch.setattr(build, "_Crew", _CrewOfOne)
     monkeypatch.setattr(sources.DebianPackages, "get", lambda *_: DebianPackage("voices", "1", "0" * 64, package))
     requirements = ROOT / "requirements-mini.txt"
     return lambda out, *given: build.build(

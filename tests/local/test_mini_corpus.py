@@ -22,7 +22,6 @@ from local.mini_corpus import (
     chain,
     copy_attacks,
     g722,
-    joining,
     leak_test,
     planning,
     sources,
@@ -442,26 +441,9 @@ def offline(tmp_path_factory):
     return load(tmp / "mine.yaml"), DebianPackage("voices", "1", "0" * 64, package)
 
 
-class _CrewOfOne:
-    """Works in this process: no start-up of workers, and a test can count and interrupt."""
-
-    def __init__(self, workshop, jobs):
-        build._workshop = workshop
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        joining._read.cache_clear()
-
-    def run(self, function, tasks, unit, desc, chunk=1):
-        return [function(task) for task in tasks]
-
-
 @pytest.fixture
-def make(offline, monkeypatch):
+def make(offline, monkeypatch, crew_of_one):
     conf, package = offline
-    monkeypatch.setattr(build, "_Crew", _CrewOfOne)
     monkeypatch.setattr(sources.DebianPackages, "get", lambda self, name, version: package)
     # this conf has one known attack only
     return lambda out, seed=1, conf=conf: build.build(

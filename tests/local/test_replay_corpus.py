@@ -12,12 +12,12 @@ from scipy import signal
 
 from local import prepare_data
 from local.layout import Layout
-from local.mini_corpus import build, joining, planning, sources
+from local.mini_corpus import build, planning, sources
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import SPLITS
 from local.mini_corpus.debian import DebianPackage
 from local.mini_corpus.planning import BONAFIDE, ENVIRONMENTS
-from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
+from local.mini_corpus.python_packages import PythonPackages
 from local.mini_corpus.replay.conf import ATTACKS, load
 from local.mini_corpus.speech import active_level
 from local.mini_corpus.writers import read_manifest
@@ -107,27 +107,9 @@ def test_added_speech_leaves_the_confs_own_utterances_as_they_are():
 # ---------------------------------------------------------------- the whole
 
 
-class _CrewOfOne:
-    def __init__(self, workshop, jobs):
-        build._workshop = workshop
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        joining._read.cache_clear()
-
-    def run(self, function, tasks, unit, desc, chunk=1):
-        return [function(task) for task in tasks]
-
-
 @pytest.fixture
-def made(tmp_path, monkeypatch, waveform_maker):
-    """Builds a small PA corpus into a folder; skipped where pyroomacoustics cannot be had."""
-    try:
-        put_on_path([PythonPackages(ROOT / "downloads", ROOT / "requirements-mini.txt").get("rooms")])
-    except GroupMissing as missing:
-        pytest.skip(f"rooms: {missing}")
+def made(tmp_path, monkeypatch, waveform_maker, crew_of_one, pyroomacoustics):
+    """Builds a small PA corpus into a folder."""
     package = tmp_path / "package"
     names = {"train": ["a", "b"], "dev": ["c", "d"], "eval": ["e", "f"]}
     for i, speaker in enumerate(sum(names.values(), [])):
@@ -151,7 +133,6 @@ def made(tmp_path, monkeypatch, waveform_maker):
     own = (CONFS / "pa_tiny.yaml").read_text().replace("speech: tiny", "speech: mine")
     own = own.replace("replays: {train: 14, dev: 6, eval: 6}", "replays: {train: 2, dev: 1, eval: 1}")
     (tmp_path / "pa_mine.yaml").write_text(own)
-    monkeypatch.setattr(build, "_Crew", _CrewOfOne)
     monkeypatch.setattr(
         sources.DebianPackages, "get", lambda self, name, version: DebianPackage("voices", "1", "0" * 64, package)
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
+from local.mini_corpus.python_packages import PythonPackages
 from local.mini_corpus.replay import measure, rooms
 from local.mini_corpus.replay.devices import Device
 from local.mini_corpus.replay.present import PresentConf, present_bonafide, present_replay
@@ -22,14 +22,6 @@ from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = PythonPackages(ROOT / "downloads", ROOT / "requirements-mini.txt")
-
-
-@pytest.fixture(scope="module")
-def pyroomacoustics() -> None:
-    try:
-        put_on_path([PACKAGES.get("rooms")])
-    except GroupMissing as missing:
-        pytest.skip(f"rooms: {missing}")
 
 
 def response(room: Room, distance: float, rng: np.random.Generator, given: RoomConf | None = None) -> rooms.Response:
