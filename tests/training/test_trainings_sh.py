@@ -1,0 +1,43 @@
+"""steps/trainings.sh: what counts as evaluated."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def is_evaluated(tmp_path: Path) -> bool:
+    script = (
+        f"stage=0 stop_stage=5 caller_dir=$PWD data_dir={tmp_path}/data feats={tmp_path}/feats exp_dir={tmp_path}/exp "
+        "frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml test_sets=eval ngpu=0 "
+        "heads=false cuda_cmd=x train_cmd=x nj=1 tag= train_jobs= settings=(); set -euo pipefail; "
+        f". {ROOT}/utils/stages.sh; . {ROOT}/steps/trainings.sh; "
+        f"if is_evaluated {tmp_path}/exp/train_f_m_baseline/seed1; then echo yes; else echo no; fi"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.strip() == "yes"
+
+
+def test_results_are_made_again_when_lists_change_or_a_heat_map_is_missing(tmp_path):
+    seed, data = tmp_path / "exp/train_f_m_baseline/seed1", tmp_path / "data/eval"
+
+    def write(path: Path, when: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x\n")
+        os.utime(path, (when, when))
+
+    write(seed / "scores/eval.txt", 1000)
+    write(data / "corpus.json", 1000)
+    assert not is_evaluated(tmp_path)
+    write(seed / "results/eval/metrics.json", 2000)
+    assert is_evaluated(tmp_path)
+    write(data / "asv_scores", 3000)  # added since
+    assert not is_evaluated(tmp_path)
+    write(data / "asv_scores", 1500)
+    write(data / "utt2env", 1500)
+    assert not is_evaluated(tmp_path)
+    write(seed / "results/eval/attack_by_environment.png", 2000)
+    assert is_evaluated(tmp_path)
