@@ -37,7 +37,7 @@ def feats_bytes(frontend: FrontEndBase, data: Path) -> int:
     seconds = np.array([float(text) for text in read_map(data / "utt2dur").values()])
     if not len(seconds):
         raise UserError(f"{data / 'utt2dur'}: no utterances")
-    return int(frames_of(frontend, seconds).sum() * frontend.n_bins * _BYTES[frontend.conf.compress])
+    return int(frames_of(frontend, seconds).sum() * frontend.n_columns * _BYTES[frontend.conf.compress])
 
 
 def in_words(count: int) -> str:

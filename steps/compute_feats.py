@@ -10,8 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from steps.frontend import load_conf, make_frontend
-from steps.frontend.audio import read_waveform
+from steps.frontend import load_conf, make_frontend, read_utterance
 from utils.ark import ArkWriter
 from utils.cli import ProgressLog, UserError, make_parser, run_program
 from utils.files import read_map, write_lines
@@ -50,7 +49,7 @@ def main() -> int:
     with ArkWriter(args.prefix, frontend.conf.compress) as writer:
         for utt in utts:
             try:
-                features = frontend.compute(read_waveform(utt, wavs[utt], frontend.conf.sample_rate))
+                features = frontend.compute(read_utterance(utt, wavs[utt], frontend.conf))
                 if not np.isfinite(features).all():
                     raise UserError(f"{utt} ({wavs[utt]}): its features are not finite")
             except UserError as error:

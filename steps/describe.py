@@ -34,11 +34,11 @@ def main() -> int:
     args = parser.parse_args()
 
     frontend = frontends.make_frontend(frontends.load_conf(args.frontend, args.set))
-    detector = nnet.make_detector(nnet.load_conf(args.model, args.set))
+    detector = nnet.make_detector(nnet.load_conf(args.model, args.set), frontend.channels)
     train_conf = training.load_conf(args.train_conf, args.set)
     method = training.make_method(train_conf, detector)
     frames, bins = frontend.conf.network_input.frames, frontend.n_bins
-    x = torch.zeros(1, 1, frames, bins)
+    x = torch.zeros(1, frontend.channels, frames, bins)
 
     parts = {"stem": detector.backbone.stem} if hasattr(detector.backbone, "stem") else {}
     parts |= {f"stage {i}": stage for i, stage in enumerate(detector.backbone.stages, 1)}
@@ -51,7 +51,7 @@ def main() -> int:
 
     print(f"{Path(args.model).stem} on {Path(args.frontend).stem}; shapes: channels x frames x bins, one utterance")
     print(f"{'':<26}{'output':>20}{'parameters':>14}{'multiply-adds':>18}")
-    print(row("input", (1, frames, bins), 0, 0))
+    print(row("input", (frontend.channels, frames, bins), 0, 0))
     for name, part in parts.items():
         print(row(name, measured[name][1], count_parameters(part), measured[name][0]))
     print("-" * 78)

@@ -88,19 +88,22 @@ def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, fron
     kept = checkpoints.load(path, device)
     if kept.get("format") != FINAL_FORMAT:
         raise UserError(f"{path}: not a detector (format {kept.get('format')!r}, expected {FINAL_FORMAT})")
-    detector = nnet.make_detector(nnet.conf_from_dict(kept["model"], str(path)))
+    frontend_conf = frontends.conf_from_dict(kept["frontend"], str(path))
+    channels = frontends.make_frontend(frontend_conf).channels
+    detector = nnet.make_detector(nnet.conf_from_dict(kept["model"], str(path)), channels)
     try:
         detector.load_state_dict(kept["state"])
     except RuntimeError as error:
         raise UserError(f"{path}: its weights do not fit its conf: {error}") from None
     detector = detector.to(device, memory_format=torch.channels_last).eval()
-    return detector, frontends.conf_from_dict(kept["frontend"], str(path))
+    return detector, frontend_conf
 
 
 def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     """The detector with all the heads that its training had, at the epoch that was kept, ready to score."""
     conf = read_conf(folder)
-    detector = nnet.make_detector(nnet.conf_from_dict(conf["model"], str(folder)))
+    channels = frontends.make_frontend(frontends.conf_from_dict(conf["frontend"], str(folder))).channels
+    detector = nnet.make_detector(nnet.conf_from_dict(conf["model"], str(folder)), channels)
     method = training.make_method(training.conf_from_dict(conf["train"], str(folder)), detector)
     method.load_state_dict(checkpoints.load(folder / "checkpoints" / "best.pt", device)["method"])
     return method.to(device, memory_format=torch.channels_last).eval()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from steps import experiment
-from steps.frontend import FrontEndConf
+from steps.frontend import FrontEndConf, make_frontend
 from steps.nnet.base import score_of
 from steps.training.data import FeatureSet, scoring_plan
 from utils.cli import ProgressLog, UserError, make_parser, run_program
@@ -34,7 +34,7 @@ class Trials:
         experiment.check_feats(feats, frontend_conf, str(exp_dir))
         self.utt2label, self.utt2attack = read_map(data / "utt2label"), read_map(data / "utt2attack")
         # A set that fits is read at once: processes that read ahead take longer to start than a small set to read.
-        self.features = FeatureSet(data, feats, frontend_conf.network_input, cache_mib=_CACHE_MIB)
+        self.features = FeatureSet(data, feats, make_frontend(frontend_conf), cache_mib=_CACHE_MIB)
         left_out = [utt for utt in self.utt2label if utt not in self.features.reader]
         if left_out:
             raise UserError(

@@ -84,13 +84,14 @@ def main() -> int:
     conf_files.write_yaml(conf_file, conf)
 
     torch.manual_seed(args.seed)
-    detector = nnet.make_detector(model_conf)
-    cost = detector_cost(detector, frontend_conf.network_input.frames, frontends.make_frontend(frontend_conf).n_bins)
+    frontend = frontends.make_frontend(frontend_conf)
+    detector = nnet.make_detector(model_conf, frontend.channels)
+    cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
     write_json(args.exp_dir / "detector.json", cost)
     method = training.make_method(train_conf, detector)
     title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}; {corpus_label(conf['corpus'])}"
     train_set, dev_set = (
-        FeatureSet(data, feats, frontend_conf.network_input, train_conf.cache_mib, args.seed)
+        FeatureSet(data, feats, frontend, train_conf.cache_mib, args.seed)
         for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
     )
     for name, chosen in ((args.train_data, train_set), (args.dev_data, dev_set)):

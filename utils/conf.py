@@ -34,7 +34,12 @@ def _construct(node: yaml.Node, path: Path, prefix: str, lines: dict[str, str]) 
             out[key] = _construct(value_node, path, f"{prefix}{key}.", lines)
         return out
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(child, path, prefix, lines) for child in node.value]
+        values = []
+        for i, child in enumerate(node.value):
+            place = f"{prefix[:-1]}[{i}]"
+            lines[place] = f"{path}: line {child.start_mark.line + 1}"
+            values.append(_construct(child, path, f"{place}.", lines))
+        return values
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
@@ -110,7 +115,9 @@ def parse_overrides(settings: Iterable[str], section: str, sections: Iterable[st
     return nested
 
 
-def _convert(value: Any, wanted: Any, where: str) -> Any:
+def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source: str) -> Any:
+    """`value` of the dotted `key` as the type `wanted`; see `build`, which tells the other two."""
+    where = f"{lines.get(key, source)}: {key}"
     origin = typing.get_origin(wanted)
     if origin in (typing.Union, types.UnionType):
         options = typing.get_args(wanted)
@@ -120,7 +127,7 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
         for option in options:
             if option is not type(None):
                 try:
-                    return _convert(value, option, where)
+                    return _convert(value, option, key, lines, source)
                 except UserError as error:
                     failures.append(error)
         raise failures[0]
@@ -135,11 +142,11 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
         item = typing.get_args(wanted)[0]
         if not isinstance(value, list | tuple):
             raise UserError(f"{where}: {value!r} is not a list")
-        return tuple(_convert(v, item, where) for v in value)
+        return tuple(_convert(v, item, f"{key}[{i}]", lines, source) for i, v in enumerate(value))
     if dataclasses.is_dataclass(wanted):
         if not isinstance(value, Mapping):
             raise UserError(f"{where}: {value!r} where a group of keys is expected")
-        return value
+        return build(wanted, value, lines, source, f"{key}.")
     if wanted is bool and isinstance(value, bool):
         return value
     if wanted is int and isinstance(value, int) and not isinstance(value, bool):
@@ -172,11 +179,7 @@ def build(schema: type[Schema], values: Mapping[str, Any], lines: Mapping[str, s
             near = difflib.get_close_matches(key, fields, 1, 0.4)
             hint = f"did you mean {prefix + near[0]!r}?" if near else f"known here: {', '.join(fields)}"
             raise UserError(f"{place}: unknown key {prefix + key!r}; {hint}")
-        wanted = hints[key]
-        converted = _convert(value, wanted, f"{place}: {prefix + key}")
-        if dataclasses.is_dataclass(wanted) and isinstance(converted, Mapping):
-            converted = build(wanted, converted, lines, source, f"{prefix}{key}.")
-        made[key] = converted
+        made[key] = _convert(value, hints[key], prefix + key, lines, source)
     missing = [
         name
         for name, field in fields.items()

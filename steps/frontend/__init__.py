@@ -1,7 +1,7 @@
 """Waveform -> feature matrix (frames x bins).
 
 A front end is one module of this package and one conf in conf/frontend/: the conf's `type` names the module, which
-holds `Conf` (a dataclass that extends FrontEndConf) and `FrontEnd` (a class made from a Conf).
+holds `Conf` (a dataclass that extends FrontEndConf) and `FrontEnd` (a FrontEndBase made from a Conf).
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from steps.frontend.base import FrontEndBase, FrontEndConf, NetworkInput
+from steps.frontend.processing.audio import read_waveform
 from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
@@ -27,13 +30,13 @@ __all__ = [
     "frontend_types",
     "load_conf",
     "make_frontend",
+    "read_utterance",
 ]
 
 
 def frontend_types() -> list[str]:
     """The values that a conf's `type` may take."""
-    helpers = {"audio", "base"}
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in helpers)
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "base")
 
 
 def _module_of(kind: Any, source: str) -> Any:
@@ -56,6 +59,11 @@ def conf_from_dict(values: Mapping[str, Any], source: str) -> FrontEndConf:
 
 def make_frontend(conf: FrontEndConf) -> FrontEndBase:
     return _module_of(conf.type, "conf").FrontEnd(conf)
+
+
+def read_utterance(utt: str, path: str | Path, conf: FrontEndConf) -> np.ndarray:
+    """An utterance's waveform as the front end of `conf` takes it: see processing.audio.read_waveform."""
+    return read_waveform(utt, path, conf.sample_rate, conf.resample, conf.channel)
 
 
 def dump_identity(conf: FrontEndConf) -> dict[str, Any]:

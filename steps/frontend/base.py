@@ -8,6 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from steps.frontend.processing.columns import CmvnConf, DeltaConf, normalise, with_deltas
+from steps.frontend.processing.preparation import TrimConf, pre_emphasise, to_level, trim
+
 
 @dataclass(frozen=True)
 class NetworkInput:
@@ -24,23 +27,92 @@ class NetworkInput:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontEndConf:
-    """Keys of every front end's conf."""
+    """Keys of every front end's conf; those with a default may be left out.
+
+    What is done to the audio, in this order: `channel` of several, `resample` to sample_rate, `trim` of silence,
+    `level` (dBFS, root mean square), the first `max_samples`, `pre_emphasis` over the whole utterance. What is done to
+    the matrix: `deltas`, then `cmvn`.
+    """
 
     type: str
     sample_rate: int
+    resample: bool = False
+    channel: int | None = None
+    trim: TrimConf | None = None
+    level: float | None = None
+    max_samples: int | None = None
+    pre_emphasis: float = 0.0
+    deltas: DeltaConf | None = None
+    cmvn: CmvnConf | None = None
     compress: Literal["none", "8bit", "16bit"]
     network_input: NetworkInput
+
+    def __post_init__(self) -> None:
+        if self.sample_rate < 1:
+            raise ValueError(f"sample_rate: {self.sample_rate} is not positive")
+        if self.channel is not None and self.channel < 0:
+            raise ValueError(f"channel: {self.channel} is negative; the first is 0")
+        if self.level is not None and self.level > 0:
+            raise ValueError(f"level: {self.level} dBFS is above full scale")
+        if self.max_samples is not None and self.max_samples < 1:
+            raise ValueError(f"max_samples: {self.max_samples} is not positive")
+        if not 0 <= self.pre_emphasis <= 1:
+            raise ValueError(f"pre_emphasis: {self.pre_emphasis} is not in 0..1")
 
 
 class FrontEndBase(ABC):
     """A front end: made from its conf, it turns a waveform into a matrix.
 
-    Attributes: `conf`, and `n_bins`, the number of columns of what `compute` returns.
+    A front end of its own sets `bins` (columns that `extract` returns, of one channel) and, if they are several,
+    `extracted_channels`, and defines `extract`.
+
+    Attributes for its users, deltas counted: `channels` of the network's input, `n_bins` of each, and `n_columns` of
+    the matrix, which is their product: the bins of channel 0, then those of channel 1, ...
     """
 
     conf: FrontEndConf
-    n_bins: int
+    bins: int
+    extracted_channels: int = 1
 
     @abstractmethod
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: float64 (samples,), at least one, prepared -> float32 (frames, extracted_channels x bins)."""
+
+    @property
+    def channels(self) -> int:
+        grown = self.conf.deltas is not None and self.conf.deltas.as_channels
+        return self.extracted_channels * (self.conf.deltas.order + 1 if grown else 1)
+
+    @property
+    def n_columns(self) -> int:
+        return self.extracted_channels * self.bins * (self.conf.deltas.order + 1 if self.conf.deltas else 1)
+
+    @property
+    def n_bins(self) -> int:
+        return self.n_columns // self.channels
+
+    def prepare(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: (samples,), full scale 1, at conf.sample_rate -> float64, as `extract` takes it."""
+        conf = self.conf
+        waveform = np.asarray(waveform, np.float64)
+        if conf.trim is not None:
+            waveform = trim(waveform, conf.trim, conf.sample_rate)
+        if conf.level is not None:
+            waveform = to_level(waveform, conf.level)
+        waveform = waveform[: conf.max_samples]
+        return pre_emphasise(waveform, conf.pre_emphasis) if conf.pre_emphasis else waveform
+
+    def finish(self, features: np.ndarray) -> np.ndarray:
+        """What `extract` returned -> float32 (frames, n_columns): deltas and normalisation as the conf has them."""
+        if self.conf.deltas is not None:
+            features = with_deltas(features, self.extracted_channels, self.conf.deltas)
+        if self.conf.cmvn is not None:
+            features = normalise(features, self.conf.cmvn.variance)
+        return features
+
     def compute(self, waveform: np.ndarray) -> np.ndarray:
-        """waveform: (samples,), full scale 1, at conf.sample_rate -> float32 (frames, bins)."""
+        """waveform: (samples,), full scale 1, at conf.sample_rate -> float32 (frames, n_columns).
+
+        Samples after the first conf.max_samples are not looked at.
+        """
+        return self.finish(self.extract(self.prepare(waveform)))

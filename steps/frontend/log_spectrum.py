@@ -29,8 +29,6 @@ _FFT_FRAMES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Conf(FrontEndConf):
-    max_samples: int | None
-    pre_emphasis: float
     n_fft: int
     hop_length: int
     window: Literal["blackman", "hann", "hamming"]
@@ -39,6 +37,7 @@ class Conf(FrontEndConf):
     last_bin: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_fft < 2 or self.n_fft % 2:
             raise ValueError(f"n_fft: {self.n_fft} is not an even number of samples")
         if not 0 < self.hop_length <= self.n_fft:
@@ -47,8 +46,6 @@ class Conf(FrontEndConf):
             raise ValueError(
                 f"first_bin, last_bin: {self.first_bin}..{self.last_bin} is not within 0..{self.n_fft // 2}"
             )
-        if self.max_samples is not None and self.max_samples < 1:
-            raise ValueError(f"max_samples: {self.max_samples} is not positive")
         if not -87 <= self.log_floor_exponent <= 0:
             raise ValueError(f"log_floor_exponent: {self.log_floor_exponent} is not in -87..0 (e^-87 ends float32)")
 
@@ -61,7 +58,7 @@ class FrontEnd(FrontEndBase):
 
     def __init__(self, conf: Conf):
         self.conf: Conf = conf
-        self.n_bins = conf.last_bin - conf.first_bin + 1
+        self.bins = conf.last_bin - conf.first_bin + 1
         series = _COSINE_SERIES[conf.window]
         # as weights of the neighbours at distance -r..r in the spectrum: half of c_i on either side
         self._spread = np.array([*(c / 2 for c in series[:0:-1]), series[0], *(c / 2 for c in series[1:])])
@@ -80,19 +77,13 @@ class FrontEnd(FrontEndBase):
             n = np.arange(conf.n_fft)
             self._window = sum(c * np.cos(2 * np.pi * i * n / conf.n_fft) for i, c in enumerate(series))
 
-    def compute(self, waveform: np.ndarray) -> np.ndarray:
-        """waveform: (samples,), full scale 1 -> float32 (1 + samples // hop_length, n_bins), natural logarithm.
-
-        Samples after the first max_samples are not looked at.
-        """
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: (samples,) -> float32 (1 + samples // hop_length, bins), natural logarithm."""
         conf = self.conf
-        waveform = np.asarray(waveform, np.float64)[: conf.max_samples]
         n_frames = 1 + len(waveform) // conf.hop_length
         half = conf.n_fft // 2
         padded = np.zeros(max((n_frames + conf.n_fft // conf.hop_length) * conf.hop_length, len(waveform) + 2 * half))
-        emphasised = padded[half : half + len(waveform)]
-        emphasised[:] = waveform
-        emphasised[1:] -= conf.pre_emphasis * waveform[:-1]
+        padded[half : half + len(waveform)] = waveform
         magnitude = (self._band if self._by_blocks else self._whole)(padded, n_frames)
         return np.log(magnitude.astype(np.float32, copy=False) + np.float32(np.exp(conf.log_floor_exponent)))
 
@@ -100,7 +91,7 @@ class FrontEnd(FrontEndBase):
         """All bins by FFT, some frames at a time so that they stay in the processor's cache."""
         conf = self.conf
         frames = np.lib.stride_tricks.sliding_window_view(padded, conf.n_fft)[:: conf.hop_length][:n_frames]
-        magnitude = np.empty((n_frames, self.n_bins), np.float32)
+        magnitude = np.empty((n_frames, self.bins), np.float32)
         for begin in range(0, n_frames, _FFT_FRAMES):
             part = frames[begin : begin + _FFT_FRAMES]
             spectrum = scipy.fft.rfft(part * self._window, axis=1, overwrite_x=True)
@@ -150,7 +141,7 @@ class FrontEnd(FrontEndBase):
         frame *= phase[:n_frames].conj()  # from the phase of the file's begin to that of the frame's
 
         # The window's spectrum is symmetric: neighbours at the same distance share a weight.
-        reach, width = self._reach, self.n_bins
+        reach, width = self._reach, self.bins
         spread = self._spread[reach] * frame[:, reach : reach + width]
         for distance in range(1, reach + 1):
             pair = frame[:, reach - distance :][:, :width] + frame[:, reach + distance :][:, :width]

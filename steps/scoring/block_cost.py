@@ -20,8 +20,9 @@ def block_multiply_adds(e: Experiment) -> dict[int, int] | None:
     from steps import nnet, training
     from steps.nnet.cost import measure
 
+    shape = e.input_shape if len(e.input_shape) == 3 else (1, *e.input_shape)
     try:
-        detector = nnet.make_detector(nnet.conf_from_dict(e.conf["model"], e.name))
+        detector = nnet.make_detector(nnet.conf_from_dict(e.conf["model"], e.name), shape[0])
         method = training.make_method(training.conf_from_dict(e.conf["train"], e.name), detector)
     except UserError:
         return None
@@ -33,7 +34,7 @@ def block_multiply_adds(e: Experiment) -> dict[int, int] | None:
         for block, part in enumerate(parts, 1)
     }
     parts = {**stages, **own, "backbone": detector.backbone, "head": detector.head}
-    x = torch.zeros(1, *([1] if len(e.input_shape) == 2 else []), *e.input_shape)
+    x = torch.zeros(1, *shape)
     counts = {name: count for name, (count, _) in measure(method, lambda: method.head_logits(x), parts).items()}
     before = counts["backbone"] - sum(counts[block] for block in stages)
     costs = {}

@@ -79,7 +79,7 @@ class Experiment:
 
     recipe: the training conf and the tag, as the folder's name has them, or that name where it is another;
     variant: what of the recipe is not the method, so that baseline_mini and self_distill_mini have the same;
-    parameters, multiply_adds, input_shape (frames, bins): None where no seed has a detector.json.
+    parameters, multiply_adds, input_shape (frames, bins; channels before them where there are several): None where no seed has a detector.json.
     """
 
     name: str

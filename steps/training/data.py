@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from steps.frontend import NetworkInput
+from steps.frontend import FrontEndBase
 from steps.nnet.base import BONAFIDE, SPOOF
 from utils.ark import ScpReader
 from utils.cli import UserError
@@ -20,7 +20,7 @@ LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
 
 def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> np.ndarray:
-    """(n, bins) -> (frames, bins): frames begin..begin+frames of a longer one, a shorter one continued.
+    """(n, columns) -> (frames, columns): frames begin..begin+frames of a longer one, a shorter one continued.
 
     pad `mirror`: the time-reversed copy is appended, then the whole doubled until long enough; `repeat`: repeated.
     """
@@ -34,20 +34,22 @@ def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> n
 
 
 class FeatureSet(Dataset):
-    """Utterances of a data dir with their features: item i is ((1, frames, bins) float32, label, i).
+    """Utterances of a data dir with their features: item i is ((channels, frames, bins) float32, label, i).
 
     Everything is kept in memory if it fits into cache_mib; else it is read when asked for. `crop: random` draws the
     stretch of a long utterance from (seed, epoch, i); set_epoch() turns it on, otherwise the first frames are taken.
 
-    Raises UserError naming the utterance for a trial without features, and for features of other width.
+    Raises UserError naming the utterance for a trial without features, and for features of other width than
+    `frontend` makes.
     """
 
     def __init__(
-        self, data_dir: str | Path, feats_dir: str | Path, network_input: NetworkInput, cache_mib: int, seed: int = 0
+        self, data_dir: str | Path, feats_dir: str | Path, frontend: FrontEndBase, cache_mib: int, seed: int = 0
     ):
         data_dir, feats_dir = Path(data_dir), Path(feats_dir)
         utt2label = read_map(data_dir / "utt2label")
-        self.input = network_input
+        self.input = frontend.conf.network_input
+        self.channels, self.n_columns = frontend.channels, frontend.n_columns
         self.reader = ScpReader(feats_dir / "feats.scp")
         self.seed, self.epoch = seed, 0
         left_out = set(read_map(feats_dir / "skipped")) if (feats_dir / "skipped").exists() else set()
@@ -67,13 +69,12 @@ class FeatureSet(Dataset):
         if not self.utts:
             raise UserError(f"{data_dir / 'utt2label'}: no utterances")
         self.labels = np.array(labels, np.int64)
-        self.n_bins = self.reader.read(self.utts[0]).shape[1]
-        mib = len(self.utts) * network_input.frames * self.n_bins * 4 / 2**20
+        mib = len(self.utts) * self.input.frames * self.n_columns * 4 / 2**20
         self._cache: Tensor | None = None
-        if mib <= cache_mib and network_input.crop == "first":
-            cache = torch.empty(len(self.utts), 1, network_input.frames, self.n_bins)
+        if mib <= cache_mib and self.input.crop == "first":
+            cache = torch.empty(len(self.utts), self.channels, self.input.frames, frontend.n_bins)
             for i in range(len(self.utts)):
-                cache[i, 0] = torch.from_numpy(self._read(i))
+                cache[i] = self._read(i)
             self._cache = cache
 
     def __len__(self) -> int:
@@ -87,25 +88,27 @@ class FeatureSet(Dataset):
         """Which epoch (from 1) random crops are drawn for; 0 takes the first frames."""
         self.epoch = epoch
 
-    def _read(self, index: int) -> np.ndarray:
+    def _read(self, index: int) -> Tensor:
+        """(channels, frames, bins) of utterance `index`."""
         features = self.reader.read(self.utts[index])
         frames, begin = self.input.frames, 0
-        if features.ndim != 2 or features.shape[1] != self.n_bins or len(features) == 0:
+        if features.ndim != 2 or features.shape[1] != self.n_columns or len(features) == 0:
             raise UserError(
-                f"{self.reader.scp}: {self.utts[index]}: features {features.shape}, expected (n, {self.n_bins})"
+                f"{self.reader.scp}: {self.utts[index]}: features {features.shape}, expected (n, {self.n_columns})"
             )
         if self.input.crop == "random" and self.epoch > 0 and len(features) > frames:
             draw = np.random.default_rng((self.seed, self.epoch, index))
             begin = int(draw.integers(len(features) - frames + 1))
-        return np.array(fix_length(features, frames, self.input.pad, begin))
+        fixed = np.array(fix_length(features, frames, self.input.pad, begin))
+        return torch.from_numpy(fixed).reshape(frames, self.channels, -1).movedim(1, 0)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        return torch.from_numpy(self._read(index))[None], int(self.labels[index]), index
+        return self._read(index), int(self.labels[index]), index
 
     def batches(
         self, plan: Sequence[np.ndarray], device: torch.device, num_workers: int
     ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-        """For each index array of `plan`: features (batch, 1, frames, bins) and labels on `device`, and the indices."""
+        """For each index array of `plan`: features (batch, channels, frames, bins) and labels on `device`, and the indices."""
         pin = device.type == "cuda"
 
         def move(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ import scipy.signal
 import soundfile
 
 from steps.frontend import load_conf, make_frontend
-from steps.frontend.audio import read_waveform
+from steps.frontend.processing.audio import read_waveform
 from tests.conftest import speech_like
 from utils.ark import ArkWriter
 from utils.cli import UserError, make_parser, run_program

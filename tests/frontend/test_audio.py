@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps.frontend.audio import read_waveform
+from steps.frontend.processing.audio import read_waveform
 from utils.cli import UserError
 
 
@@ -49,3 +49,22 @@ def test_a_truncated_flac_is_noticed(tmp_path, waveform_maker):
 def test_a_command_in_wav_scp_is_not_run(tmp_path):
     _refuses(f"touch {tmp_path}/made |", "not run")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_another_rate_is_resampled_when_asked(tmp_path, rate):
+    t = np.arange(rate) / rate
+    soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 440 * t), rate, subtype="FLOAT")
+    wave = read_waveform("a", tmp_path / "a.wav", 16000, resample=True)
+    assert len(wave) == 16000
+    inner = slice(800, -800)  # the filter's transients are at the ends
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(wave[inner], expected[inner], atol=1e-4)
+
+
+def test_a_channel_of_several_is_taken_when_asked(tmp_path, waveform_maker):
+    left, right = waveform_maker(400, 1), waveform_maker(400, 2)
+    soundfile.write(tmp_path / "two.wav", np.stack([left, right], axis=1), 16000, subtype="DOUBLE")
+    np.testing.assert_array_equal(read_waveform("a", tmp_path / "two.wav", 16000, channel=1), right)
+    with pytest.raises(UserError, match="no channel 2: it has 2"):
+        read_waveform("a", tmp_path / "two.wav", 16000, channel=2)

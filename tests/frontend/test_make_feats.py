@@ -11,7 +11,7 @@ import soundfile
 import yaml
 
 from steps.frontend import load_conf, make_frontend
-from steps.frontend.audio import read_waveform
+from steps.frontend.processing.audio import read_waveform
 
 
 @pytest.fixture()

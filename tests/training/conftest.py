@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 import yaml
 
-from steps.frontend import dump_identity, load_conf
+from steps.frontend import dump_identity, load_conf, make_frontend
 from utils.ark import ArkWriter
 
 
-def make_set(folder, name, utterances, root, seed, bad=None):
+def make_set(folder, name, utterances, root, seed, bad=None, settings=()):
     data, feats = folder / "data" / name, folder / "feats" / name
     data.mkdir(parents=True)
+    conf = load_conf(root / "conf/frontend/f0_subband.yaml", settings)
+    columns = make_frontend(conf).n_columns
     rng = np.random.default_rng(seed)
     labels, attacks, frames = [], [], []
     with ArkWriter(feats / "feats") as writer:
         for i in range(utterances):
             utt, bonafide = f"{name}_{i:04d}", i % 3 == 0
-            features = rng.standard_normal((int(rng.integers(40, 160)), 45)).astype(np.float32)
+            features = rng.standard_normal((int(rng.integers(40, 160)), columns)).astype(np.float32)
             features[:, 10:14] += 1.5 * bonafide
             if utt == bad:
                 features[5, 5] = np.nan
@@ -27,7 +29,6 @@ def make_set(folder, name, utterances, root, seed, bad=None):
     (data / "utt2label").write_text("".join(labels))
     (data / "utt2attack").write_text("".join(attacks))
     (feats / "utt2num_frames").write_text("".join(frames))
-    conf = load_conf(root / "conf/frontend/f0_subband.yaml")
     (feats / "conf.yaml").write_text(yaml.safe_dump({"frontend": dump_identity(conf), "wav_scp_sha256": "made up"}))
     return data, feats
 

@@ -152,3 +152,39 @@ def test_differences():
         "e: 1 -> None",
         "f: None -> 1",
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    name: Literal["noise", "mask"]
+    p: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    steps: tuple[Step, ...]
+    last: Step | None = None
+
+
+def test_groups_that_may_be_left_out_and_lists_of_groups(tmp_path):
+    def load_chain(text):
+        (tmp_path / "c.yaml").write_text(text)
+        return conf.load(tmp_path / "c.yaml", Chain, "train", SECTIONS)
+
+    text = "steps:\n- name: noise\n- name: mask\n  p: 1e-1\n"
+    assert load_chain(text) == Chain((Step("noise"), Step("mask", 0.1)))
+    made = load_chain(text + "last: {name: mask}\n")
+    assert made.last == Step("mask")
+    assert conf.build(Chain, conf.to_dict(made), {}, "x") == made
+    for wrong, told in (
+        (text + "  pp: 1\n", r"c\.yaml: line 5: unknown key 'steps\[1\]\.pp'; did you mean 'steps\[1\]\.p'"),
+        (
+            text + "- name: masc\n",
+            r"c\.yaml: line 5: steps\[2\]\.name: 'masc' is none of noise, mask; did you mean 'mask'",
+        ),
+        (text + "- mask\n", r"c\.yaml: line 5: steps\[2\]: 'mask' where a group of keys"),
+        (text + "last: {p: 1}\n", "'last.name' is missing"),
+        ("steps: noise\n", "not a list"),
+    ):
+        with pytest.raises(UserError, match=told):
+            load_chain(wrong)

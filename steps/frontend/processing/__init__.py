@@ -1,0 +1,1 @@
+"""What front ends share: reading audio, preparing a waveform, working on a finished matrix."""

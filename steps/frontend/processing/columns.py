@@ -1,0 +1,81 @@
+"""What is done to a finished matrix: deltas, and mean and variance normalisation of an utterance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class DeltaConf:
+    """`order`: 1 adds deltas, 2 double-deltas too. `half_width`: frames that a delta looks at on either side.
+
+    `as_channels`: beside the static ones as further channels of the network's input, not as further bins.
+    """
+
+    order: int
+    half_width: int
+    as_channels: bool
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2):
+            raise ValueError(f"order: {self.order} is neither 1 nor 2")
+        if self.half_width < 1:
+            raise ValueError(f"half_width: {self.half_width} is not positive")
+
+
+@dataclass(frozen=True)
+class CmvnConf:
+    """Cepstral mean and variance normalisation over an utterance's frames; `variance`: to unit variance as well."""
+
+    scope: str
+    variance: bool
+
+    def __post_init__(self) -> None:
+        if self.scope != "utterance":
+            raise ValueError(f"scope: {self.scope!r} is not utterance")
+
+
+def deltas(features: np.ndarray, half_width: int) -> np.ndarray:
+    """(frames, columns) -> the same shape: the slope of a least-squares line through 2 half_width + 1 frames.
+
+    d[t] = sum_n n (c[t+n] - c[t-n]) / (2 sum_n n^2), edges repeated: Young et al., "The HTK book", equation 5.16.
+    """
+    steps = np.arange(1, half_width + 1)
+    padded = np.pad(features, ((half_width, half_width), (0, 0)), mode="edge")
+    total = np.zeros(features.shape, np.float64)
+    for n in steps:
+        total += n * (
+            padded[half_width + n :][: len(features)].astype(np.float64) - padded[half_width - n :][: len(features)]
+        )
+    return (total / (2 * np.sum(steps**2))).astype(features.dtype)
+
+
+def with_deltas(features: np.ndarray, channels: int, conf: DeltaConf) -> np.ndarray:
+    """(frames, channels x bins) -> (frames, (order + 1) x channels x bins).
+
+    Columns stay grouped by channel: as_channels gives [static | delta | double-delta], all channels each; otherwise
+    each channel is [its static bins | its deltas | its double-deltas].
+    """
+    parts = [features]
+    for _ in range(conf.order):
+        parts.append(deltas(parts[-1], conf.half_width))
+    if conf.as_channels or channels == 1:
+        return np.concatenate(parts, axis=1)
+    grouped = [part.reshape(len(part), channels, -1) for part in parts]
+    return np.concatenate(grouped, axis=2).reshape(len(features), -1)
+
+
+def normalise(features: np.ndarray, variance: bool) -> np.ndarray:
+    """(frames, columns) with the mean over frames taken off each column, and divided by its deviation if asked for.
+
+    A column that does not vary (one frame; digital silence) becomes 0.
+    """
+    centred = features - features.mean(axis=0, dtype=np.float64)
+    if variance:
+        deviation = centred.std(axis=0)
+        # what is left of a constant column by rounding is not blown up to unit variance
+        steady = deviation <= 1e-6 * np.maximum(1, np.abs(features).max(axis=0))
+        centred = np.where(steady, 0, centred / np.where(steady, 1, deviation))
+    return centred.astype(np.float32)
