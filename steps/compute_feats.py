@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from steps.frontend import load_conf, make_frontend, read_utterance
-from utils.ark import ArkWriter
+from steps.frontend.processing.columns import CmvnStats
+from utils.ark import ArkWriter, write_matrix
 from utils.cli import ProgressLog, UserError, make_parser, run_program
 from utils.files import read_map, write_lines
 
@@ -37,7 +38,10 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--part", default="1/1", metavar="K/N", help="compute the K-th of N parts")
     parser.add_argument("wav_scp", help="UTT PATH, a line each")
-    parser.add_argument("prefix", help="writes PREFIX.ark, PREFIX.scp, PREFIX.utt2num_frames and PREFIX.bad")
+    parser.add_argument(
+        "prefix",
+        help="writes PREFIX.ark, PREFIX.scp, PREFIX.utt2num_frames, PREFIX.bad; PREFIX.cmvn for global normalisation",
+    )
     args = parser.parse_args()
 
     frontend = make_frontend(load_conf(args.frontend, args.set))
@@ -45,6 +49,7 @@ def main() -> int:
     utts = part_of(list(wavs), args.part)
     num_frames: list[str] = []
     bad: list[str] = []
+    stats = CmvnStats(frontend.n_columns)
     progress = ProgressLog(len(utts), "utt")
     with ArkWriter(args.prefix, frontend.conf.compress) as writer:
         for utt in utts:
@@ -58,8 +63,12 @@ def main() -> int:
             else:
                 writer.write(utt, features)
                 num_frames.append(f"{utt} {len(features)}")
+                if frontend.normalised_globally:
+                    stats.add(features)
             progress.update()
     progress.close()
+    if frontend.normalised_globally:
+        write_matrix(f"{args.prefix}.cmvn", stats.matrix)
     write_lines(f"{args.prefix}.bad", bad)
     write_lines(f"{args.prefix}.utt2num_frames", num_frames)  # last: a part that has it is whole
     return 0

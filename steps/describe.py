@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from steps import experiment, nnet, training
 from steps import frontend as frontends
-from steps import nnet, training
 from steps.nnet.cost import count_parameters, measure
 from utils.cli import make_parser, run_program
 
@@ -34,7 +34,7 @@ def main() -> int:
     args = parser.parse_args()
 
     frontend = frontends.make_frontend(frontends.load_conf(args.frontend, args.set))
-    detector = nnet.make_detector(nnet.load_conf(args.model, args.set), frontend.channels)
+    detector = experiment.detector_for(nnet.load_conf(args.model, args.set), frontend)
     train_conf = training.load_conf(args.train_conf, args.set)
     method = training.make_method(train_conf, detector)
     frames, bins = frontend.conf.network_input.frames, frontend.n_bins

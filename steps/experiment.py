@@ -12,6 +12,7 @@ import yaml
 from steps import frontend as frontends
 from steps import nnet, training
 from steps.training import checkpoints
+from steps.training.sources import ComputedFeatures, DumpedFeatures, FeatureSource
 from utils import conf as conf_files
 from utils.cli import UserError
 from utils.files import read_json
@@ -40,15 +41,33 @@ def check_feats(feats_dir: Path, frontend_conf: frontends.FrontEndConf, needed_b
         raise UserError(f"{feats_dir}: made by another front end than {needed_by} wants ({'; '.join(changed)})")
 
 
-def set_identity(data_dir: Path, feats_dir: Path) -> str:
-    """A digest of a set's utterances, labels and frames, the same wherever the files lie."""
+def source_of(
+    data_dir: Path, feats_dir: Path, frontend: frontends.FrontEndBase, online: bool, needed_by: str
+) -> FeatureSource:
+    """Where a set's features come from: `online` from its audio, otherwise from feats_dir, which has to fit.
+
+    Raises UserError unless the features at feats_dir were made by this very front end.
+    """
+    if online:
+        return ComputedFeatures(data_dir, frontend)
+    check_feats(feats_dir, frontend.conf, needed_by)
+    return DumpedFeatures(feats_dir)
+
+
+def set_identity(data_dir: Path, feats_dir: Path | None) -> str:
+    """A digest of a set's utterances, labels and frames (durations without a feats_dir), the same wherever the files lie."""
     digest = hashlib.sha256()
-    for path in (data_dir / "utt2label", feats_dir / "utt2num_frames"):
+    for path in (data_dir / "utt2label", data_dir / "utt2dur" if feats_dir is None else feats_dir / "utt2num_frames"):
         try:
             digest.update(path.read_bytes())
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; run the stages before (--stage 0)") from None
     return digest.hexdigest()
+
+
+def detector_for(model_conf: nnet.ModelConf, frontend: frontends.FrontEndBase) -> nnet.Detector:
+    """A new network of `model_conf` for what `frontend` makes."""
+    return nnet.make_detector(model_conf, frontend.channels, frontend.n_bins if frontend.normalised_globally else None)
 
 
 def corpus_of(data_dir: Path) -> dict[str, Any]:
@@ -89,8 +108,8 @@ def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, fron
     if kept.get("format") != FINAL_FORMAT:
         raise UserError(f"{path}: not a detector (format {kept.get('format')!r}, expected {FINAL_FORMAT})")
     frontend_conf = frontends.conf_from_dict(kept["frontend"], str(path))
-    channels = frontends.make_frontend(frontend_conf).channels
-    detector = nnet.make_detector(nnet.conf_from_dict(kept["model"], str(path)), channels)
+    frontend = frontends.make_frontend(frontend_conf)
+    detector = detector_for(nnet.conf_from_dict(kept["model"], str(path)), frontend)
     try:
         detector.load_state_dict(kept["state"])
     except RuntimeError as error:
@@ -102,8 +121,8 @@ def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, fron
 def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     """The detector with all the heads that its training had, at the epoch that was kept, ready to score."""
     conf = read_conf(folder)
-    channels = frontends.make_frontend(frontends.conf_from_dict(conf["frontend"], str(folder))).channels
-    detector = nnet.make_detector(nnet.conf_from_dict(conf["model"], str(folder)), channels)
+    frontend = frontends.make_frontend(frontends.conf_from_dict(conf["frontend"], str(folder)))
+    detector = detector_for(nnet.conf_from_dict(conf["model"], str(folder)), frontend)
     method = training.make_method(training.conf_from_dict(conf["train"], str(folder)), detector)
     method.load_state_dict(checkpoints.load(folder / "checkpoints" / "best.pt", device)["method"])
     return method.to(device, memory_format=torch.channels_last).eval()

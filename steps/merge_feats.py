@@ -11,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import yaml
 
-from steps.frontend import dump_identity, load_conf
+from steps.frontend import GLOBAL_CMVN, dump_identity, load_conf, make_frontend
 from utils import conf as conf_files
+from utils.ark import read_matrix, write_matrix
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_map, sha256_of, write_lines
 
@@ -74,6 +75,10 @@ def merge(args) -> int:
         if not made:
             raise UserError(f"{args.wav_scp}: no utterance can be used")
         write_lines(folder / "skipped", bad.values())
+    if make_frontend(load_conf(args.frontend, args.set)).normalised_globally:
+        write_matrix(
+            folder / GLOBAL_CMVN, sum(read_matrix(parts / f"feats.{job}.cmvn") for job in range(1, args.nj + 1))
+        )
     write_lines(folder / "utt2num_frames", sorted(frames))
     write_lines(folder / "feats.scp", sorted(scp))  # last: a dump that has it is whole
     return 0

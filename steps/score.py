@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from steps import experiment
-from steps.frontend import FrontEndConf, make_frontend
+from steps.frontend import FrontEndBase, make_frontend
 from steps.nnet.base import score_of
 from steps.training.data import FeatureSet, scoring_plan
 from utils.cli import ProgressLog, UserError, make_parser, run_program
@@ -30,15 +30,16 @@ _CACHE_MIB = 1024
 class Trials:
     """The trials of a set, their features, and what their score lines say beside the score."""
 
-    def __init__(self, data: Path, feats: Path, frontend_conf: FrontEndConf, exp_dir: Path):
-        experiment.check_feats(feats, frontend_conf, str(exp_dir))
+    def __init__(self, data: Path, feats: Path, frontend: FrontEndBase, exp_dir: Path, online: bool):
+        source = experiment.source_of(data, feats, frontend, online, str(exp_dir))
         self.utt2label, self.utt2attack = read_map(data / "utt2label"), read_map(data / "utt2attack")
         # A set that fits is read at once: processes that read ahead take longer to start than a small set to read.
-        self.features = FeatureSet(data, feats, make_frontend(frontend_conf), cache_mib=_CACHE_MIB)
-        left_out = [utt for utt in self.utt2label if utt not in self.features.reader]
+        # Computing takes longer than reading: there processes that work ahead pay at once, and nothing is kept.
+        self.features = FeatureSet(data, source, frontend, cache_mib=0 if online else _CACHE_MIB)
+        left_out = [utt for utt in self.utt2label if utt not in source]
         if left_out:
             raise UserError(
-                f"{feats / 'feats.scp'}: {len(left_out)} of {len(self.utt2label)} trials have no features, such as "
+                f"{source.place}: {len(left_out)} of {len(self.utt2label)} trials have no features, such as "
                 f"{left_out[0]}; mend their audio, or take them out of {data}"
             )
         for utt in self.utt2label:
@@ -88,7 +89,8 @@ def main() -> int:
         "steps/score.py --head 1 --head 2 --feats-dir feats/f0_subband exp/NAME/seed1 eval   # eval_head1.txt, ...",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
-    parser.add_argument("--feats-dir", type=Path, required=True, help="folder of the sets' features, feats/<frontend>")
+    parser.add_argument("--feats-dir", type=Path, help="folder of the sets' features, feats/<frontend>")
+    parser.add_argument("--online", action="store_true", help="compute the features from the audio instead")
     parser.add_argument(
         "--head",
         action="append",
@@ -104,12 +106,15 @@ def main() -> int:
     parser.add_argument("sets", nargs="+", metavar="SET", help="sets to score, such as dev eval")
     args = parser.parse_args()
 
+    if not args.online and args.feats_dir is None:
+        parser.error("--feats-dir is needed, or --online")
     device = experiment.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
     wanted = args.head or [FINAL]
     blocks = [int(head) for head in wanted if head != FINAL]
     detector, frontend_conf = experiment.load_detector(args.exp_dir / "final.pt", device)
+    frontend = make_frontend(frontend_conf)
     if blocks:
         method = experiment.load_method(args.exp_dir, device)
         trained = method.trained_heads
@@ -122,7 +127,8 @@ def main() -> int:
     # The deepest head is the detector itself, unless the detector's weights were averaged over epochs.
     same = bool(blocks) and same_weights(detector, method.detector)
     for name in args.sets:
-        trials = Trials(args.data_dir / name, args.feats_dir / name, frontend_conf, args.exp_dir)
+        feats = (args.feats_dir or Path()) / name
+        trials = Trials(args.data_dir / name, feats, frontend, args.exp_dir, args.online)
         reading = (device, args.batch_size, args.num_workers)
         if FINAL in wanted and not same:
             scores = compute(trials, lambda x: [detector(x)], *reading)

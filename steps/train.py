@@ -13,14 +13,16 @@ from utils.memory import keep_freed_memory
 keep_freed_memory()  # before torch is loaded
 import torch
 
-from steps import experiment, nnet, training
+from steps import augment, experiment, nnet, training
 from steps import frontend as frontends
+from steps.frontend.processing.columns import mean_and_scale
 from steps.nnet.cost import detector_cost
 from steps.scoring.labels import corpus_label
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.training.data import FeatureSet
 from steps.training.loop import Trainer
 from utils import conf as conf_files
+from utils.ark import read_matrix
 from utils.cli import UserError, make_parser, run_program
 from utils.files import write_json
 
@@ -40,6 +42,12 @@ def main() -> int:
     parser.add_argument("--frontend", default=str(root / "conf/frontend/f0_subband.yaml"), help="conf of the front end")
     parser.add_argument("--model", default=str(root / "conf/model/ecanet18.yaml"), help="conf of the network")
     parser.add_argument("--train-conf", default=str(root / "conf/train/baseline.yaml"), help="conf of the method")
+    parser.add_argument("--augment", default=None, help="conf of an augmentation chain, for the training set")
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="compute features from the audio when they are needed; the feats dirs are not looked at",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--seed", type=int, default=1, help="of initial weights, order and crops")
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU")
@@ -54,8 +62,19 @@ def main() -> int:
     device = experiment.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
-    for feats in (args.train_feats, args.dev_feats):
-        experiment.check_feats(feats, frontend_conf, args.frontend)
+    frontend = frontends.make_frontend(frontend_conf)
+    chain = None
+    if args.augment is not None:
+        augment_conf = augment.load_conf(args.augment, args.set)
+        chain = augment.make_chain(augment_conf, frontend_conf.sample_rate)
+        if chain.has_waveform_steps and not args.online:
+            raise UserError(
+                f"{args.augment}: it changes waveforms, which features on disk have left behind; add --online true (train.py: --online)"
+            )
+    train_source, dev_source = (
+        experiment.source_of(data, feats, frontend, args.online, args.frontend)
+        for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
+    )
 
     conf = {
         "frontend_name": Path(args.frontend).stem,
@@ -64,12 +83,16 @@ def main() -> int:
         "method": train_conf.method,
         "seed": args.seed,
         "corpus": experiment.corpus_of(args.train_data),
-        "train_set": experiment.set_identity(args.train_data, args.train_feats),
-        "dev_set": experiment.set_identity(args.dev_data, args.dev_feats),
+        "train_set": experiment.set_identity(args.train_data, None if args.online else args.train_feats),
+        "dev_set": experiment.set_identity(args.dev_data, None if args.online else args.dev_feats),
         "frontend": conf_files.to_dict(frontend_conf),
         "model": conf_files.to_dict(model_conf),
         "train": conf_files.to_dict(train_conf),
     }
+    if args.online:
+        conf["features"] = "computed"
+    if chain is not None:
+        conf |= {"augment_name": Path(args.augment).stem, "augment": conf_files.to_dict(augment_conf)}
     conf_file, final = args.exp_dir / "conf.yaml", args.exp_dir / "final.pt"
     if conf_file.exists():
         changed = conf_files.differences(experiment.read_conf(args.exp_dir), conf)
@@ -84,26 +107,41 @@ def main() -> int:
     conf_files.write_yaml(conf_file, conf)
 
     torch.manual_seed(args.seed)
-    frontend = frontends.make_frontend(frontend_conf)
-    detector = nnet.make_detector(model_conf, frontend.channels)
+    detector = experiment.detector_for(model_conf, frontend)
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
     write_json(args.exp_dir / "detector.json", cost)
     method = training.make_method(train_conf, detector)
     title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}; {corpus_label(conf['corpus'])}"
     train_set, dev_set = (
-        FeatureSet(data, feats, frontend, train_conf.cache_mib, args.seed)
-        for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
+        FeatureSet(
+            data, source, frontend, train_conf.cache_mib, args.seed, own_chain, args.online * train_conf.num_workers
+        )
+        for data, source, own_chain in ((args.train_data, train_source, chain), (args.dev_data, dev_source, None))
     )
     for name, chosen in ((args.train_data, train_set), (args.dev_data, dev_set)):
         if len(set(chosen.labels.tolist())) < 2:
             raise UserError(f"{name / 'utt2label'}: both bona fide and spoof utterances are needed")
+    features = "in memory" if train_set.cached else "computed when needed" if args.online else "from disk"
+    if chain is not None:
+        features += f", augmented by {Path(args.augment).stem}"
     print(
         f"{title}: {cost['parameters']:,} parameters, {cost['multiply_adds']:,} multiply-adds; {len(train_set)} utterances "
-        f"to train on, {len(dev_set)} to choose by; on {device}, features {'in memory' if train_set.cached else 'from disk'}"
+        f"to train on, {len(dev_set)} to choose by; on {device}, features {features}"
     )
     trainer = Trainer(train_conf, method, train_set, dev_set, args.exp_dir, args.seed, device, eer, title)
-    if trainer.resume():
+    if trainer.resume():  # with the normalisation that the first epoch began with
         print(f"going on after epoch {trainer.epoch} of {train_conf.epochs}")
+    elif detector.normalisation is not None:
+        if args.online:
+            stats, place = train_set.cmvn_stats(train_conf.num_workers), train_source.place
+        else:
+            place = args.train_feats / frontends.GLOBAL_CMVN
+            stats = read_matrix(place)
+        try:
+            mean, scale = mean_and_scale(stats, frontend_conf.cmvn.variance)
+        except ValueError as error:
+            raise UserError(f"{place}: {error}") from None
+        detector.normalisation.set(torch.from_numpy(mean), torch.from_numpy(scale))
     trained = trainer.run()
     experiment.save_detector(final, trained.state, conf, trained.best_epoch)
     trainer.checkpoints.remove_epochs()

@@ -2,14 +2,18 @@
 # Sourced by every recipe, after utils/stages.sh and once its sets and confs are known: the trainings of a recipe, how they
 # are named, trained, found again and told apart from those that are done.
 #
-# A training is $exp_dir/train_FRONTEND_MODEL_METHOD[_TAG]/seedN; the folder above it, the experiment, holds all seeds.
+# A training is $exp_dir/train_FRONTEND_MODEL_METHOD[_AUGMENT][_TAG]/seedN; the folder above it, the experiment, holds all seeds.
 # Wants the recipe's options, data_dir, feats, test_sets, and baseline_conf and distill_conf as paths.
 : "${data_dir:?}" "${feats:?}" "${exp_dir:?}" "${frontend:?}" "${model:?}" "${seeds:?}" "${baseline_conf:?}" "${distill_conf:?}"
 settings=("${settings[@]}") # of --set; may be empty
-: "${test_sets:?}" "${ngpu:?}" "${heads:?}" "${cuda_cmd:?}" "${train_cmd:?}" "${nj:?}" "${tag?}" "${train_jobs?}"
+: "${test_sets:?}" "${ngpu:?}" "${heads:?}" "${cuda_cmd:?}" "${train_cmd:?}" "${nj:?}" "${tag?}" "${train_jobs?}" "${online:?}" "${augment?}"
+
+variant_of_training=${augment:+_$(name_of "$augment")}${tag:+_$tag}
+online_option=(); ! $online || online_option=(--online)
+augment_option=(); [ -z "$augment" ] || augment_option=(--augment "$augment")
 
 experiment_of() { # model conf, training conf
-  echo "$exp_dir/train_$(name_of "$frontend")_$(name_of "$1")_$(name_of "$2")${tag:+_$tag}"
+  echo "$exp_dir/train_$(name_of "$frontend")_$(name_of "$1")_$(name_of "$2")$variant_of_training"
 }
 
 threads_of() { # <first:last>: sets `limit` and `threads`, how many jobs of that array run at once and the threads of each
@@ -33,7 +37,8 @@ train_all() { # training conf: every network's seeds, several at once
       log "training $experiment, seeds $range (logs: log/train.SEED.log)"
       with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" \
         "$experiment/log/train.JOB.log" \
-        train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" --seed JOB \
+        train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" "${online_option[@]}" \
+        "${augment_option[@]}" --seed JOB \
         --ngpu "$ngpu" "${threads[@]}" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
       grep -h '^train.py:' "${logs[@]}" || true
     done
@@ -70,7 +75,7 @@ results_of() { # <training> <folder> <ending>: the files that a set's detector a
   done
 }
 
-has_heads() { $heads && [[ $1 == *_"$(name_of "$distill_conf")${tag:+_$tag}"/seed* ]]; }
+has_heads() { $heads && [[ $1 == *_"$(name_of "$distill_conf")$variant_of_training"/seed* ]]; }
 
 seeds_to_do() { # <experiment> <is it done?>: the ranges of those of its trainings' seeds for which that does not hold
   local dir todo=()
@@ -82,7 +87,9 @@ seeds_to_do() { # <experiment> <is it done?>: the ranges of those of its trainin
 
 is_scored() {
   local features=() name
-  for name in $test_sets; do features+=("$feats/$name/feats.scp"); done
+  for name in $test_sets; do
+    if $online; then features+=("$data_dir/$name/wav.scp"); else features+=("$feats/$name/feats.scp"); fi
+  done
   all_up_to_date "$(results_of "$1" scores .txt)" "$1/final.pt" "${features[@]}"
 }
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from kaldiio.matio import read_kaldi, write_array
+from kaldiio.matio import load_mat, read_kaldi, write_array
 
 from utils.cli import UserError
-from utils.files import aside, write_lines
+from utils.files import aside, write_aside, write_lines
 
 # Kaldi's CompressionMethod numbers (compressed-matrix.h)
 COMPRESSION = {"none": None, "8bit": 2, "16bit": 3}
@@ -101,3 +101,23 @@ class ScpReader:
                 f"remove {self.scp} and run the feature stage again (--stage 1)"
             ) from None
         return np.asarray(matrix, np.float32)
+
+
+def write_matrix(path: str | Path, matrix: np.ndarray) -> None:
+    """A single binary Kaldi matrix, such as compute-cmvn-stats writes: float64 stays float64."""
+    block = io.BytesIO()
+    write_array(block, np.ascontiguousarray(matrix))
+    with write_aside(path, "wb") as handle:
+        handle.write(block.getbuffer())
+
+
+def read_matrix(path: str | Path) -> np.ndarray:
+    """The matrix of a file that holds just one. Raises UserError if there is none."""
+    try:
+        return np.asarray(load_mat(str(path)))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the feature stage again (--stage 1)") from None
+    except Exception as error:  # kaldiio raises many kinds for a damaged file
+        raise UserError(
+            f"{path}: no Kaldi matrix ({type(error).__name__}: {error}); remove it and run the feature stage again (--stage 1)"
+        ) from None

@@ -21,7 +21,10 @@ from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
 
+GLOBAL_CMVN = "global_cmvn"  # file in a feats dir: the sums of its frames, a single Kaldi matrix
+
 __all__ = [
+    "GLOBAL_CMVN",
     "FrontEndBase",
     "FrontEndConf",
     "NetworkInput",

@@ -31,7 +31,7 @@ class FrontEndConf:
 
     What is done to the audio, in this order: `channel` of several, `resample` to sample_rate, `trim` of silence,
     `level` (dBFS, root mean square), the first `max_samples`, `pre_emphasis` over the whole utterance. What is done to
-    the matrix: `deltas`, then `cmvn`.
+    the matrix: `deltas`, then `cmvn`; its scope `global` is the detector's matter, not the matrix's.
     """
 
     type: str
@@ -91,6 +91,11 @@ class FrontEndBase(ABC):
     def n_bins(self) -> int:
         return self.n_columns // self.channels
 
+    @property
+    def normalised_globally(self) -> bool:
+        """Whether the detector has to normalise what `compute` returns, by the training set's statistics."""
+        return self.conf.cmvn is not None and self.conf.cmvn.scope == "global"
+
     def prepare(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: (samples,), full scale 1, at conf.sample_rate -> float64, as `extract` takes it."""
         conf = self.conf
@@ -103,10 +108,10 @@ class FrontEndBase(ABC):
         return pre_emphasise(waveform, conf.pre_emphasis) if conf.pre_emphasis else waveform
 
     def finish(self, features: np.ndarray) -> np.ndarray:
-        """What `extract` returned -> float32 (frames, n_columns): deltas and normalisation as the conf has them."""
+        """What `extract` returned -> float32 (frames, n_columns): deltas and normalisation over the utterance as the conf has them."""
         if self.conf.deltas is not None:
             features = with_deltas(features, self.extracted_channels, self.conf.deltas)
-        if self.conf.cmvn is not None:
+        if self.conf.cmvn is not None and self.conf.cmvn.scope == "utterance":
             features = normalise(features, self.conf.cmvn.variance)
         return features
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from steps.nnet.base import BackboneBase, Detector, ModelConf
+from steps.nnet.base import BackboneBase, Detector, InputNormalisation, ModelConf
 from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
@@ -48,6 +48,11 @@ def conf_from_dict(values: Mapping[str, Any], source: str) -> ModelConf:
     return conf_files.build(_module_of(values.get("type"), source).Conf, values, {}, source)
 
 
-def make_detector(conf: ModelConf, in_channels: int = 1) -> Detector:
-    """The network of `conf` with its AngleLinear head; weights are drawn from torch's generator."""
-    return Detector(_module_of(conf.type, "conf").Backbone(conf, in_channels))
+def make_detector(conf: ModelConf, channels: int = 1, normalised_bins: int | None = None) -> Detector:
+    """The network of `conf` with its AngleLinear head; weights are drawn from torch's generator.
+
+    `normalised_bins`: bins of each channel, if the input is to be normalised first; until it is told by what
+    (Detector.normalisation.set), that changes nothing.
+    """
+    backbone = _module_of(conf.type, "conf").Backbone(conf, channels)
+    return Detector(backbone, None if normalised_bins is None else InputNormalisation(channels, normalised_bins))

@@ -56,11 +56,38 @@ class AngleLinear(nn.Module):
             return F.linear(embedding.float(), F.normalize(self.weight.float(), dim=1))
 
 
-class Detector(nn.Module):
-    """Backbone and head: what is trained by a method, and alone what is kept, scored and deployed."""
+class InputNormalisation(nn.Module):
+    """Subtracts each bin's mean over a training set, and divides by its deviation if so set; no parameters.
 
-    def __init__(self, backbone: BackboneBase):
+    (batch, channels, frames, bins) -> the same shape. What is subtracted and multiplied is kept with the weights.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, channels: int, bins: int):
         super().__init__()
+        self.register_buffer("mean", torch.zeros(channels, 1, bins))
+        self.register_buffer("scale", torch.ones(channels, 1, bins))
+
+    def set(self, mean: Tensor, scale: Tensor) -> None:
+        """mean, scale: (channels x bins,), in the order of the features' columns."""
+        self.mean.copy_(mean.reshape(self.mean.shape))
+        self.scale.copy_(scale.reshape(self.scale.shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) * self.scale
+
+
+class Detector(nn.Module):
+    """Backbone and head: what is trained by a method, and alone what is kept, scored and deployed.
+
+    `normalisation` comes before the backbone where the front end's conf asks for global normalisation.
+    """
+
+    def __init__(self, backbone: BackboneBase, normalisation: InputNormalisation | None = None):
+        super().__init__()
+        self.normalisation = normalisation
         self.backbone = backbone
         self.head = AngleLinear(backbone.stage_channels[-1])
 
@@ -68,9 +95,13 @@ class Detector(nn.Module):
     def embedding_size(self) -> int:
         return self.backbone.stage_channels[-1]
 
+    def stage_maps(self, x: Tensor) -> list[Tensor]:
+        """(batch, channels, frames, bins) -> the backbone's four feature maps, shallow to deep."""
+        return self.backbone(x if self.normalisation is None else self.normalisation(x))
+
     def embed(self, x: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> (batch, embedding_size)."""
-        return pool(self.backbone(x)[-1])
+        return pool(self.stage_maps(x)[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> (batch, 2): |x| cos(theta) of spoof (0) and bona fide (1)."""

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from steps.nnet import Detector
-from steps.training.losses import HardLoss, HardLossConf
+from steps.training.losses import HardLoss, HardLossConf, MixedLabels
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class MethodBase(nn.Module, ABC):
         self.hard_loss = HardLoss(conf.hard_loss)
 
     @abstractmethod
-    def losses(self, x: Tensor, labels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """x: (batch, channels, frames, bins), labels: (batch,) of 0 spoof, 1 bona fide, step: from 1.
+    def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """x: (batch, channels, frames, bins), labels: (batch,) of 0 spoof, 1 bona fide, or mixed, step: from 1.
 
         The loss to descend, and its terms by name (unweighted, detached) for the log.
         """

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from steps.training.base import MethodBase, TrainConf
+from steps.training.losses import MixedLabels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ class Conf(TrainConf):
 
 
 class Method(MethodBase):
-    def losses(self, x: Tensor, labels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         embedding = self.detector.embed(x)
         hard = self.hard_loss(self.detector.head(embedding), embedding, labels, step)
         return hard, {"hard": hard.detach()}

@@ -1,4 +1,4 @@
-"""Reading a network's input from dumped features: labels, fixed length, batches."""
+"""Reading a network's input: labels, augmentation, fixed length, batches."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from steps.augment import Chain, utterance_rng
 from steps.frontend import FrontEndBase
+from steps.frontend.processing.columns import CmvnStats
 from steps.nnet.base import BONAFIDE, SPOOF
-from utils.ark import ScpReader
+from steps.training.sources import FeatureSource
 from utils.cli import UserError
 from utils.files import read_map
 
@@ -36,32 +38,37 @@ def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> n
 class FeatureSet(Dataset):
     """Utterances of a data dir with their features: item i is ((channels, frames, bins) float32, label, i).
 
-    Everything is kept in memory if it fits into cache_mib; else it is read when asked for. `crop: random` draws the
-    stretch of a long utterance from (seed, epoch, i); set_epoch() turns it on, otherwise the first frames are taken.
+    Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for.
+    `crop: random` draws the stretch of a long utterance from (seed, epoch, i), and `chain` augments by (seed, epoch,
+    utterance); set_epoch() turns both on, otherwise the first frames are taken, and as they are.
 
     Raises UserError naming the utterance for a trial without features, and for features of other width than
     `frontend` makes.
     """
 
     def __init__(
-        self, data_dir: str | Path, feats_dir: str | Path, frontend: FrontEndBase, cache_mib: int, seed: int = 0
+        self,
+        data_dir: str | Path,
+        source: FeatureSource,
+        frontend: FrontEndBase,
+        cache_mib: int,
+        seed: int = 0,
+        chain: Chain | None = None,
+        num_workers: int = 0,
     ):
-        data_dir, feats_dir = Path(data_dir), Path(feats_dir)
+        data_dir = Path(data_dir)
         utt2label = read_map(data_dir / "utt2label")
         self.input = frontend.conf.network_input
         self.channels, self.n_columns = frontend.channels, frontend.n_columns
-        self.reader = ScpReader(feats_dir / "feats.scp")
+        self.source, self.chain = source, chain
         self.seed, self.epoch = seed, 0
-        left_out = set(read_map(feats_dir / "skipped")) if (feats_dir / "skipped").exists() else set()
         self.utts: list[str] = []
         labels = []
         for utt, label in utt2label.items():
-            if utt in left_out:
+            if utt in source.left_out:
                 continue
-            if utt not in self.reader:
-                raise UserError(
-                    f"{feats_dir / 'feats.scp'}: no features of {utt}; run the feature stage again (--stage 1)"
-                )
+            if utt not in source:
+                raise UserError(f"{source.place}: no line of {utt}; run the stages before again (--stage 0)")
             if label not in LABELS:
                 raise UserError(f"{data_dir / 'utt2label'}: {utt}: {label!r} is neither bonafide nor spoof")
             self.utts.append(utt)
@@ -71,10 +78,15 @@ class FeatureSet(Dataset):
         self.labels = np.array(labels, np.int64)
         mib = len(self.utts) * self.input.frames * self.n_columns * 4 / 2**20
         self._cache: Tensor | None = None
-        if mib <= cache_mib and self.input.crop == "first":
+        if mib <= cache_mib and self.input.crop == "first" and chain is None:
             cache = torch.empty(len(self.utts), self.channels, self.input.frames, frontend.n_bins)
-            for i in range(len(self.utts)):
-                cache[i] = self._read(i)
+            if num_workers:
+                plan = scoring_plan(len(self.utts), 16)
+                for x, _, indices in self.batches(plan, torch.device("cpu"), num_workers):
+                    cache[indices] = x
+            else:
+                for i in range(len(self.utts)):
+                    cache[i] = self._read(i)
             self._cache = cache
 
     def __len__(self) -> int:
@@ -85,25 +97,38 @@ class FeatureSet(Dataset):
         return self._cache is not None
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch (from 1) random crops are drawn for; 0 takes the first frames."""
+        """Which epoch (from 1) crops and augmentation are drawn for; 0 takes the first frames, as they are."""
         self.epoch = epoch
 
     def _read(self, index: int) -> Tensor:
         """(channels, frames, bins) of utterance `index`."""
-        features = self.reader.read(self.utts[index])
+        utt, chain = self.utts[index], self.chain if self.epoch > 0 else None
+        if chain is not None and chain.has_waveform_steps:
+            draw = utterance_rng(self.seed, self.epoch, utt, "waveform")
+            features = self.source.read(utt, lambda waveform: chain.waveform(waveform, draw))
+        else:
+            features = self.source.read(utt)
         frames, begin = self.input.frames, 0
         if features.ndim != 2 or features.shape[1] != self.n_columns or len(features) == 0:
-            raise UserError(
-                f"{self.reader.scp}: {self.utts[index]}: features {features.shape}, expected (n, {self.n_columns})"
-            )
+            raise UserError(f"{self.source.place}: {utt}: features {features.shape}, expected (n, {self.n_columns})")
         if self.input.crop == "random" and self.epoch > 0 and len(features) > frames:
             draw = np.random.default_rng((self.seed, self.epoch, index))
             begin = int(draw.integers(len(features) - frames + 1))
         fixed = np.array(fix_length(features, frames, self.input.pad, begin))
+        if chain is not None:
+            fixed = chain.features(fixed, self.channels, utterance_rng(self.seed, self.epoch, utt, "features"))
         return torch.from_numpy(fixed).reshape(frames, self.channels, -1).movedim(1, 0)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         return self._read(index), int(self.labels[index]), index
+
+    def cmvn_stats(self, num_workers: int) -> np.ndarray:
+        """float64 (2, columns + 1): CmvnStats over every utterance at its natural length, as they are."""
+        loader = DataLoader(_Matrices(self), batch_size=None, num_workers=num_workers)
+        stats = CmvnStats(self.n_columns)
+        for features in loader:
+            stats.add(features.numpy())
+        return stats.matrix
 
     def batches(
         self, plan: Sequence[np.ndarray], device: torch.device, num_workers: int
@@ -133,6 +158,19 @@ class FeatureSet(Dataset):
                 yield *move(x, labels), indices.numpy()
         except UserError as error:  # a worker's error comes with the worker's traceback before it
             raise UserError(str(error).strip().rsplit("UserError: ", 1)[-1]) from None
+
+
+class _Matrices(Dataset):
+    """The features of a FeatureSet's utterances as their source has them."""
+
+    def __init__(self, features: FeatureSet):
+        self.features = features
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(self.features.source.read(self.features.utts[index]))
 
 
 def training_plan(n: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from steps.augment import utterance_rng
 from steps.nnet.base import score_of
 from steps.training.base import MethodBase, OptimizerConf, TrainConf
 from steps.training.checkpoints import CheckpointFolder, load, random_states, set_random_states
 from steps.training.curves import plot_curves
 from steps.training.data import FeatureSet, scoring_plan, training_plan
+from steps.training.losses import MixedLabels
 from utils.cli import ProgressLog, UserError
 from utils.files import write_lines
 
@@ -138,6 +140,16 @@ class Trainer:
                 )
         pending.clear()
 
+    def _mixed(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | MixedLabels]:
+        """A batch as the augmentation's mixup makes it of one: drawn anew for each step, by the seed."""
+        chain = self.train_set.chain
+        if chain is None or chain.mixup is None:
+            return x, labels
+        order, weight = chain.mixup_draw(utterance_rng(self.seed, self.step, "batch", "mixup"), len(x))
+        order = torch.from_numpy(order).to(x.device)
+        mixed = torch.lerp(x[order], x, weight).contiguous(memory_format=torch.channels_last)
+        return mixed, MixedLabels(labels, labels[order], weight)
+
     def _train_epoch(self, epoch: int, progress: ProgressLog) -> tuple[dict[str, float], float]:
         conf = self.conf
         self.method.train()
@@ -148,6 +160,7 @@ class Trainer:
         began = time.monotonic()
         for x, labels, indices in self.train_set.batches(plan, self.device, conf.num_workers):
             self.step += 1
+            x, labels = self._mixed(x, labels)
             for group in self.optimizer.param_groups:
                 group["lr"] = conf.schedule.at(self.step, self.total_steps)
             self.optimizer.zero_grad(set_to_none=True)

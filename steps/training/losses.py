@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,13 +70,28 @@ def a_softmax_logits(logits: Tensor, embedding: Tensor, labels: Tensor, margin: 
     return logits.scatter(1, labels[:, None], harder)
 
 
+class MixedLabels(NamedTuple):
+    """Labels of utterances mixed in pairs: `first` with weight `weight`, `second` with the rest. (batch,) each."""
+
+    first: Tensor
+    second: Tensor
+    weight: float
+
+
 class HardLoss:
-    """The loss of the labels: A-softmax with fixed or annealed lambda, or plain cross-entropy. Mean over the batch."""
+    """The loss of the labels: A-softmax with fixed or annealed lambda, or plain cross-entropy. Mean over the batch.
+
+    Of mixed labels it is the mixture of both labels' losses: Zhang et al., "mixup: beyond empirical risk minimization",
+    ICLR 2018.
+    """
 
     def __init__(self, conf: HardLossConf):
         self.conf = conf
 
-    def __call__(self, logits: Tensor, embedding: Tensor, labels: Tensor, step: int) -> Tensor:
+    def __call__(self, logits: Tensor, embedding: Tensor, labels: Tensor | MixedLabels, step: int) -> Tensor:
+        if isinstance(labels, MixedLabels):
+            first, second = (self(logits, embedding, own, step) for own in labels[:2])
+            return labels.weight * first + (1 - labels.weight) * second
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits.float()
             if self.conf.name == "a_softmax":

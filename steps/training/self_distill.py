@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from steps.nnet import Detector
 from steps.nnet.base import AngleLinear, pool
 from steps.training.base import MethodBase, TrainConf
-from steps.training.losses import feature_loss, soft_loss
+from steps.training.losses import MixedLabels, feature_loss, soft_loss
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ class Method(MethodBase):
 
     def _all_heads(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Features (batch, teacher's width) and logits (batch, 2) of the three students and, last, the teacher."""
-        *student_maps, teacher_map = self.detector.backbone(x)
+        *student_maps, teacher_map = self.detector.stage_maps(x)
         features = [aligner(m) for aligner, m in zip(self.aligners, student_maps)] + [pool(teacher_map)]
         logits = [head(f) for head, f in zip([*self.student_heads, self.detector.head], features)]
         return features, logits
 
-    def losses(self, x: Tensor, labels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         d = self.conf.distill
         features, logits = self._all_heads(x)
         hard = self.hard_loss(logits[-1], features[-1], labels, step)

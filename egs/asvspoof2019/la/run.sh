@@ -25,6 +25,8 @@ frontend=             # front end; empty: f0_subband.yaml
 model=conf/model/ecanet18.yaml  # network, or several: "a.yaml b.yaml"
 baseline_conf=        # training of stage 2; empty: baseline.yaml, or baseline_mini.yaml on the mini corpus
 distill_conf=         # training of stage 3; empty: self_distill.yaml, or self_distill_mini.yaml on the mini corpus
+online=false          # compute features in training and scoring instead of reading them from disk: no stage 1
+augment=              # augmentation of the training set, conf/augment/*.yaml; steps on waveforms want --online true
 set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3"
 tag=                  # name of a variant, appended to the names of its trainings
 seeds="1 2 3"         # trainings of each network and method; neighbouring numbers can run at once
@@ -90,9 +92,10 @@ frontend=$(input_path "${frontend:-$default_frontend}")
 feats=$feats_dir/$(name_of "$frontend")
 baseline_conf=$(input_path "${baseline_conf:-conf/train/baseline$variant.yaml}")
 distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}")
+[ -z "$augment" ] || augment=$(input_path "$augment")
 . steps/trainings.sh
 
-if begin_stage 1 "features by $(name_of "$frontend")"; then
+if ! $online && begin_stage 1 "features by $(name_of "$frontend")"; then
   steps/check_feats_space.py --nj "$nj" --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
   for name in $sets; do
     steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
@@ -119,7 +122,7 @@ if begin_stage 4 "score"; then
       threads_of "$range"
       log "scoring by $experiment, seeds $range"
       $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" "$experiment/log/score.JOB.log" \
-        score.py --ngpu "$ngpu" "${threads[@]}" "${head_options[@]}" --data-dir "$data_dir" --feats-dir "$feats" \
+        score.py --ngpu "$ngpu" "${threads[@]}" "${head_options[@]}" "${online_option[@]}" --data-dir "$data_dir" --feats-dir "$feats" \
         "$experiment/seedJOB" $test_sets
     done
   done

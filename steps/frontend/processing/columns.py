@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -27,14 +28,13 @@ class DeltaConf:
 
 @dataclass(frozen=True)
 class CmvnConf:
-    """Cepstral mean and variance normalisation over an utterance's frames; `variance`: to unit variance as well."""
+    """Cepstral mean and variance normalisation; `variance`: to unit variance as well.
 
-    scope: str
+    `scope`: over each `utterance`'s own frames, in the features; or `global`, over the training set's, in the detector.
+    """
+
+    scope: Literal["utterance", "global"]
     variance: bool
-
-    def __post_init__(self) -> None:
-        if self.scope != "utterance":
-            raise ValueError(f"scope: {self.scope!r} is not utterance")
 
 
 def deltas(features: np.ndarray, half_width: int) -> np.ndarray:
@@ -79,3 +79,38 @@ def normalise(features: np.ndarray, variance: bool) -> np.ndarray:
         steady = deviation <= 1e-6 * np.maximum(1, np.abs(features).max(axis=0))
         centred = np.where(steady, 0, centred / np.where(steady, 1, deviation))
     return centred.astype(np.float32)
+
+
+class CmvnStats:
+    """Sums over frames from which a global normalisation is made, in the layout of Kaldi's compute-cmvn-stats.
+
+    `matrix`: float64 (2, columns + 1): sums and, last, the number of frames; sums of squares and, last, 0.
+    """
+
+    def __init__(self, columns: int):
+        self.matrix = np.zeros((2, columns + 1))
+
+    def add(self, features: np.ndarray) -> None:
+        """Count in (frames, columns)."""
+        features = features.astype(np.float64)
+        self.matrix[0, :-1] += features.sum(axis=0)
+        self.matrix[1, :-1] += np.square(features).sum(axis=0)
+        self.matrix[0, -1] += len(features)
+
+
+def mean_and_scale(stats: np.ndarray, variance: bool) -> tuple[np.ndarray, np.ndarray]:
+    """float64 (columns,) each: what to subtract and then to multiply by, 1 without `variance`.
+
+    stats: (2, columns + 1), as CmvnStats has them. A column that does not vary is not scaled. Raises ValueError if
+    they are of no frames.
+    """
+    count = stats[0, -1]
+    if count < 1:
+        raise ValueError("statistics of no frames")
+    mean = stats[0, :-1] / count
+    if not variance:
+        return mean, np.ones_like(mean)
+    squares = stats[1, :-1] / count
+    spread = squares - np.square(mean)
+    steady = spread <= 1e-12 * np.maximum(squares, 1)  # what rounding leaves of a constant column
+    return mean, np.where(steady, 1, 1 / np.sqrt(np.where(steady, 1, spread)))

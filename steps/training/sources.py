@@ -1,0 +1,73 @@
+"""Where a network's input comes from: features that the feature stage dumped, or computed when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from steps.frontend import FrontEndBase, read_utterance
+from utils.ark import ScpReader
+from utils.cli import UserError
+from utils.files import read_map
+
+WaveformChange = Callable[[np.ndarray], np.ndarray]
+
+
+class FeatureSource(Protocol):
+    """Features by utterance. `place` is the file to name in messages, `left_out` what the user chose to do without."""
+
+    place: Path
+    left_out: frozenset[str]
+
+    def __contains__(self, utt: str) -> bool: ...
+
+    def read(self, utt: str, change: WaveformChange | None = None) -> np.ndarray:
+        """float32 (frames, columns) of `utt`, `change` applied to its waveform. Raises UserError naming `utt`."""
+
+
+class DumpedFeatures:
+    """The features of a feats dir. Waveforms are gone: `change` is refused."""
+
+    def __init__(self, feats_dir: str | Path):
+        feats_dir = Path(feats_dir)
+        self.place = feats_dir / "feats.scp"
+        self._reader = ScpReader(self.place)
+        skipped = feats_dir / "skipped"
+        self.left_out = frozenset(read_map(skipped)) if skipped.exists() else frozenset()
+
+    def __contains__(self, utt: str) -> bool:
+        return utt in self._reader
+
+    def read(self, utt: str, change: WaveformChange | None = None) -> np.ndarray:
+        if change is not None:
+            raise ValueError("dumped features have no waveform to change")
+        return self._reader.read(utt)
+
+
+class ComputedFeatures:
+    """Features computed from the audio of a data dir: the same numbers as uncompressed dumped ones."""
+
+    left_out: frozenset[str] = frozenset()
+
+    def __init__(self, data_dir: str | Path, frontend: FrontEndBase):
+        if frontend.conf.compress != "none":
+            raise UserError(
+                f"compress: {frontend.conf.compress} is for features on disk; with --online true set frontend.compress=none"
+            )
+        self.place = Path(data_dir) / "wav.scp"
+        self._wavs, self._frontend = read_map(self.place), frontend
+
+    def __contains__(self, utt: str) -> bool:
+        return utt in self._wavs
+
+    def read(self, utt: str, change: WaveformChange | None = None) -> np.ndarray:
+        waveform = read_utterance(utt, self._wavs[utt], self._frontend.conf)
+        if change is not None:
+            waveform = change(waveform)
+        features = self._frontend.compute(waveform)
+        if not np.isfinite(features).all():
+            raise UserError(f"{utt} ({self._wavs[utt]}): its features are not finite")
+        return features

@@ -1,0 +1,211 @@
+"""Features computed in training instead of read from disk, augmentation of them, and global normalisation."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from steps.frontend import load_conf, make_frontend
+from steps.frontend.processing.columns import CmvnStats, mean_and_scale
+from steps.training.data import FeatureSet
+from steps.training.losses import HardLoss, MixedLabels
+from steps.training.sources import ComputedFeatures, DumpedFeatures
+from utils.cli import UserError
+
+GLOBAL = "frontend.cmvn={scope: global, variance: true}"
+SMALL = ["--set=train.batch_size=8", "--set=train.epochs=2", "--set=frontend.network_input.frames=64",
+         "--num-threads=1"]  # fmt: skip
+
+
+def run(root, *arguments, check=True):
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=root, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def make_feats(root, data, feats, *settings):
+    done = subprocess.run(
+        [str(root / "steps/make_feats.sh"), "--nj", "3", "--cmd", str(root / "utils/run.sh"), "--frontend",
+         str(root / "conf/frontend/f0_subband.yaml"), "--set", " ".join(settings), str(data), str(feats)],
+        capture_output=True, text=True, env={**os.environ, "FSD_PYTHON": sys.executable},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def audio_sets(root, waveform_maker, tmp_path_factory):
+    """train and dev with audio, dumped features of it, and dumped features with statistics."""
+    folder = tmp_path_factory.mktemp("online")
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 24), ("dev", 12)):
+        data = folder / "data" / name
+        data.mkdir(parents=True)
+        lines = {table: [] for table in ("wav.scp", "utt2label", "utt2attack", "utt2dur")}
+        for i in range(count):
+            utt, bonafide, samples = f"{name}_{i:03d}", i % 3 == 0, int(rng.integers(3000, 12000))
+            wave = waveform_maker(samples, seed=i)
+            if not bonafide:
+                wave = wave + 0.02 * rng.standard_normal(samples)
+            soundfile.write(folder / f"{utt}.flac", wave, 16000, subtype="PCM_16")
+            lines["wav.scp"].append(f"{utt} {folder / utt}.flac")
+            lines["utt2label"].append(f"{utt} {'bonafide' if bonafide else 'spoof'}")
+            lines["utt2attack"].append(f"{utt} {'-' if bonafide else 'A01'}")
+            lines["utt2dur"].append(f"{utt} {samples / 16000:.3f}")
+        for table, text in lines.items():
+            (data / table).write_text("\n".join(text) + "\n")
+        make_feats(root, data, folder / "feats/f0_subband" / name)
+        make_feats(root, data, folder / "feats/f0_normalised" / name, GLOBAL.replace(" ", ""))
+    return folder
+
+
+def train(root, folder, out, *options, feats="f0_subband", method="self_distill_debug", check=True):
+    return run(
+        root, "steps/train.py", "--model", "conf/model/ecanet9.yaml", "--train-conf", f"conf/train/{method}.yaml", *SMALL,
+        *options, folder / "data/train", folder / "feats" / feats / "train", folder / "data/dev",
+        folder / "feats" / feats / "dev", out, check=check,
+    )  # fmt: skip
+
+
+def weights(out):
+    return torch.load(out / "final.pt", weights_only=True)["state"]
+
+
+def assert_same_weights(one, other):
+    one, other = weights(one), weights(other)
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.fixture(scope="module")
+def from_disk(root, audio_sets):
+    train(root, audio_sets, audio_sets / "from_disk/seed1")
+    return audio_sets / "from_disk/seed1"
+
+
+def test_computed_features_are_the_dumped_ones(root, audio_sets):
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml"))
+    data, feats = audio_sets / "data/train", audio_sets / "feats/f0_subband/train"
+    computed, dumped = ComputedFeatures(data, frontend), DumpedFeatures(feats)
+    one, two = (FeatureSet(data, source, frontend, cache_mib=0) for source in (computed, dumped))
+    for i, utt in enumerate(one.utts):
+        np.testing.assert_array_equal(computed.read(utt), dumped.read(utt))
+        assert torch.equal(one[i][0], two[i][0])
+    cached = FeatureSet(data, computed, frontend, cache_mib=100, num_workers=2)
+    (x, _, _), *_ = cached.batches([np.arange(5)], torch.device("cpu"), 0)
+    assert cached.cached and all(torch.equal(x[i], two[i][0]) for i in range(5))
+
+
+@pytest.mark.parametrize("cache_mib", [0, 100])
+def test_training_online_ends_in_the_same_weights(root, audio_sets, from_disk, tmp_path, cache_mib):
+    option = f"--set=train.cache_mib={cache_mib}"
+    run_online = train(root, audio_sets, tmp_path / "seed1", "--online", option, feats="nowhere")
+    assert ("in memory" if cache_mib else "computed when needed") in run_online.stdout
+    assert_same_weights(tmp_path / "seed1", from_disk)
+
+
+def test_scoring_online_gives_the_same_scores(root, audio_sets, from_disk):
+    places = ["--data-dir", audio_sets / "data"]
+    run(root, "steps/score.py", *places, "--online", from_disk, "dev")
+    online = (from_disk / "scores/dev.txt").read_text()
+    run(root, "steps/score.py", *places, "--feats-dir", audio_sets / "feats/f0_subband", from_disk, "dev")
+    assert (from_disk / "scores/dev.txt").read_text() == online and len(online.splitlines()) == 12
+    done = run(root, "steps/score.py", *places, from_disk, "dev", check=False)
+    assert done.returncode == 2 and "--feats-dir" in done.stderr
+
+
+def test_compressed_features_are_not_to_be_had_online(root, audio_sets, tmp_path):
+    done = train(root, audio_sets, tmp_path, "--online", "--set=frontend.compress=8bit", check=False)
+    assert done.returncode == 1 and "frontend.compress=none" in done.stderr
+
+
+def test_a_bad_utterance_is_named_online(root, audio_sets, tmp_path):
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml"))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "utt2label").write_text("a bonafide\nb spoof\n")
+    (data / "wav.scp").write_text(f"a {audio_sets}/train_000.flac\nb {audio_sets}/lost.flac\n")
+    features = FeatureSet(data, ComputedFeatures(data, frontend), frontend, cache_mib=0)
+    with pytest.raises(UserError, match=r"^b .*lost\.flac.*no such file") as error:
+        list(features.batches([np.arange(2)], torch.device("cpu"), num_workers=1))
+    assert "Traceback" not in str(error.value)
+
+
+def test_statistics_are_those_of_all_frames(root, audio_sets):
+    """As Kaldi's compute-cmvn-stats lays them out: sums and count, sums of squares and 0."""
+    feats = audio_sets / "feats/f0_normalised/train"
+    frames = np.concatenate(list(kaldiio.load_scp(str(feats / "feats.scp")).values())).astype(np.float64)
+    stats = kaldiio.load_mat(str(feats / "global_cmvn"))
+    assert stats.shape == (2, 46) and stats[0, -1] == len(frames) and stats[1, -1] == 0
+    np.testing.assert_allclose(stats[0, :-1], frames.sum(axis=0))
+    np.testing.assert_allclose(stats[1, :-1], np.square(frames).sum(axis=0))
+    mean, scale = mean_and_scale(stats, variance=True)
+    normalised = (frames - mean) * scale
+    np.testing.assert_allclose(normalised.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(normalised.std(axis=0), 1, atol=1e-9)
+    assert not (audio_sets / "feats/f0_subband/train/global_cmvn").exists()
+
+
+def test_a_column_that_does_not_vary_is_not_scaled():
+    stats = CmvnStats(2)
+    stats.add(np.stack([np.full(1000, -80.0), np.arange(1000.0)], axis=1).astype(np.float32))
+    mean, scale = mean_and_scale(stats.matrix, variance=True)
+    np.testing.assert_allclose(mean, [-80, 499.5])
+    assert scale[0] == 1 and scale[1] == pytest.approx(1 / np.arange(1000.0).std())
+    assert (mean_and_scale(stats.matrix, variance=False)[1] == 1).all()
+    with pytest.raises(ValueError, match="no frames"):
+        mean_and_scale(CmvnStats(2).matrix, True)
+
+
+def test_global_normalisation_is_the_detectors(root, audio_sets, tmp_path):
+    """Trained and scored from disk and online alike; what is kept knows the training set's mean and deviation."""
+    for name, options in (("disk", []), ("online", ["--online"])):
+        train(root, audio_sets, tmp_path / name, "--set", GLOBAL, *options, feats="f0_normalised")
+    disk, online = weights(tmp_path / "disk"), weights(tmp_path / "online")
+    stats = kaldiio.load_mat(str(audio_sets / "feats/f0_normalised/train/global_cmvn"))
+    mean, scale = mean_and_scale(stats, variance=True)
+    for state in (disk, online):
+        np.testing.assert_allclose(state["normalisation.mean"].numpy().ravel(), mean, rtol=1e-6)
+        np.testing.assert_allclose(state["normalisation.scale"].numpy().ravel(), scale, rtol=1e-5)
+    assert all(torch.allclose(disk[key], online[key], atol=1e-3) for key in disk)
+    scores = []
+    for options in (["--feats-dir", audio_sets / "feats/f0_normalised"], ["--online"]):
+        run(root, "steps/score.py", "--data-dir", audio_sets / "data", *options, "--head=final", "--head=1",
+            tmp_path / "disk", "dev")  # fmt: skip
+        scores.append((tmp_path / "disk/scores/dev.txt").read_text())
+    assert scores[0] == scores[1]
+
+
+def test_normalised_input_to_the_network(root, audio_sets):
+    """The detector on features is its backbone on normalised features."""
+    from steps import experiment, nnet
+
+    conf = load_conf(root / "conf/frontend/f0_subband.yaml", [GLOBAL])
+    frontend = make_frontend(conf)
+    detector = experiment.detector_for(nnet.load_conf(root / "conf/model/ecanet9.yaml"), frontend).eval()
+    plain_conf = dataclasses.replace(conf, cmvn=None)
+    plain = experiment.detector_for(nnet.load_conf(root / "conf/model/ecanet9.yaml"), make_frontend(plain_conf)).eval()
+    names = set(detector.state_dict()) - set(plain.state_dict())
+    assert names == {"normalisation.mean", "normalisation.scale"}
+    assert [n for n, _ in detector.named_parameters()] == [n for n, _ in plain.named_parameters()]
+    plain.load_state_dict({k: v for k, v in detector.state_dict().items() if k not in names})
+    mean, scale = torch.linspace(-80, 3, 45), torch.linspace(0.1, 2, 45)
+    detector.normalisation.set(mean, scale)
+    x = torch.randn(2, 1, 64, 45)
+    with torch.inference_mode():
+        assert torch.allclose(detector(x), plain((x - mean) * scale))
+
+
+def test_loss_of_mixed_labels_is_the_mixture_of_losses(root):
+    from steps import training
+
+    loss = HardLoss(training.load_conf(root / "conf/train/baseline_anneal.yaml").hard_loss)
+    embedding = torch.randn(6, 4)
+    logits = embedding @ torch.nn.functional.normalize(torch.randn(2, 4), dim=1).T
+    first, second = torch.tensor([0, 1, 0, 1, 0, 1]), torch.tensor([1, 1, 0, 0, 0, 1])
+    one, two = loss(logits, embedding, first, 5), loss(logits, embedding, second, 5)
+    assert torch.allclose(loss(logits, embedding, MixedLabels(first, second, 0.3), 5), 0.3 * one + 0.7 * two)
