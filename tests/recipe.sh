@@ -81,12 +81,17 @@ RUNNER
   recipe --stage 3 --set train.distill.temperature=4 --tag t4 --seeds 1 --cmd "$work/like_queue.sh" | tee "$work/variant.out"
   grep -q "left out: .*baseline_debug_t4/seed1" "$work/variant.out" || die "nothing is said of the baseline that is not there"
   [ -s "$exp/train_${features}_ecanet9_self_distill_debug_t4/seed1/results/eval/metrics.json" ] || die "no results of the variant"
+
+  # Features computed on the way, augmented; no stage 1, and a name of its own.
+  recipe --stage 1 --online true --augment conf/augment/rawboost.yaml --feats-dir feats-none --heads false --seeds 1
+  [ -s "$exp/train_${features}_ecanet9_baseline_debug_rawboost/seed1/results/eval/metrics.json" ] || die "no results of the augmented training"
+  [ ! -e "$work/feats-none" ] || die "--online true left features on disk"
 }
 [ "$part" = pa ] || check_variants
 
 # Another front end leaves the first one's features and models untouched.
 recipe --stage 1 --stop-stage 1 --frontend conf/frontend/lps_low.yaml
 [ -s "$work/feats-tiny/lps_low/eval/feats.scp" ] || die "no features by lps_low"
-checksums | grep -F -v -e lps_low -e _short -e _t4 -e exp-tiny/RESULTS.md > "$work/third.sums"
+checksums | grep -F -v -e lps_low -e _short -e _t4 -e _rawboost -e exp-tiny/RESULTS.md > "$work/third.sums"
 cmp <(grep -F -v exp-tiny/RESULTS.md "$work/before.sums") "$work/third.sums" || die "another front end or variant changed files that it should not touch"
 echo "recipe.sh $part: passed: first run $first s, second $second s"

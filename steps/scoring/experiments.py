@@ -1,8 +1,8 @@
 """Reading what the recipe leaves in exp/: which detectors were trained, with which seeds, and what they scored.
 
 exp/<train set>_<frontend>_<model>_<training conf>[_<tag>]/seed<N>/
-    conf.yaml                            frontend, model, train: groups of keys; seed, frontend_name, model_name,
-                                         method, train_name (may lack: as the method)
+    conf.yaml                            frontend, model, train (and augment): groups of keys; seed, frontend_name,
+                                         model_name, method, train_name (may lack: as the method)
     detector.json                        parameters, multiply_adds, input_shape           (may lack)
     results/<set>/metrics.json           as steps/evaluate.py writes it                   (may lack: not evaluated)
     results/<set>_head<k>/metrics.json   the same of block k's own classifier             (may lack)
@@ -22,7 +22,7 @@ from utils.cli import UserError
 from utils.conf import differences, read_yaml
 from utils.files import read_json
 
-CONF_SECTIONS = ("frontend", "model", "train")
+CONF_SECTIONS = ("frontend", "model", "train", "augment")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class Experiment:
 
     recipe: the training conf and the tag, as the folder's name has them, or that name where it is another;
     variant: what of the recipe is not the method, so that baseline_mini and self_distill_mini have the same;
-    parameters, multiply_adds, input_shape (frames, bins; channels before them where there are several): None where no seed has a detector.json.
+    parameters, multiply_adds, input_shape (frames, bins; channels before them where there are several): None where no
+    seed has a detector.json.
     """
 
     name: str

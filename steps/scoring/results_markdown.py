@@ -408,7 +408,9 @@ def _confs(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
     users: dict[tuple[str, str], list[str]] = {}
     for section in CONF_SECTIONS:
         for e in experiments:
-            name = {"frontend": e.frontend, "model": e.model, "train": e.recipe}[section]
+            if not e.conf[section]:  # not augmented
+                continue
+            name = {"frontend": e.frontend, "model": e.model, "train": e.recipe, "augment": e.recipe}[section]
             text = yaml.safe_dump(e.conf[section], sort_keys=False, default_flow_style=None, width=110).rstrip()
             users.setdefault((f"{section}: {name}", text), []).append(e.name)
     titles = [title for title, _ in users]
