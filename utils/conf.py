@@ -190,7 +190,7 @@ def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source
 
 def _refused(error: ValueError, lines: Mapping[str, str], source: str, prefix: str) -> UserError:
     """What a dataclass said of its values, with the place of the key that it begins with, else that of its group."""
-    key = re.match(r"\w*", str(error))[0]
+    key = re.match(r"[\w.\[\]]*", str(error))[0]
     return UserError(f"{_place(prefix + key, lines, source)}: {prefix}{error}")
 
 
