@@ -1,15 +1,19 @@
 """Conf files: YAML checked against a dataclass, so that nothing unknown, misspelt or of a wrong type is taken.
 
-A conf may name another of the same folder in `base:`; its keys are then overridden one by one.
+A conf may name another of the same folder in `base:`; its keys are then overridden one by one (a list as a whole).
+
+A dataclass whose groups are of several kinds has a static method `schema_of(values)`: it returns the dataclass that
+these values are checked against, and raises a ValueError that begins with the name of the key that decides.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -52,11 +56,19 @@ def _construct(node: yaml.Node, path: Path, prefix: str, lines: dict[str, str]) 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
-        else:
-            merged[key] = value
+        merged[key] = _merged_value(merged.get(key), value)
     return merged
+
+
+def _merged_value(old: Any, new: Any) -> Any:
+    """Groups merge key by key, and a group whose keys are numbers changes those entries of a list, from 0."""
+    if isinstance(new, Mapping) and isinstance(old, dict):
+        return _merge(old, new)
+    if isinstance(new, Mapping) and isinstance(old, list):
+        entries = {str(i): value for i, value in enumerate(old)}
+        if new.keys() <= entries.keys():
+            return list(_merge(entries, new).values())
+    return new
 
 
 def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -115,9 +127,16 @@ def parse_overrides(settings: Iterable[str], section: str, sections: Iterable[st
     return nested
 
 
+def _place(key: str, lines: Mapping[str, str], source: str) -> str:
+    """Where the dotted `key` stands, or else the innermost group or list around it that has a place."""
+    while key and key not in lines:
+        key = re.sub(r"(\.|^)[^.\[]*$|\[\d+\]$", "", key)
+    return lines.get(key, source)
+
+
 def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source: str) -> Any:
     """`value` of the dotted `key` as the type `wanted`; see `build`, which tells the other two."""
-    where = f"{lines.get(key, source)}: {key}"
+    where = f"{_place(key, lines, source)}: {key}"
     origin = typing.get_origin(wanted)
     if origin in (typing.Union, types.UnionType):
         options = typing.get_args(wanted)
@@ -146,6 +165,11 @@ def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source
     if dataclasses.is_dataclass(wanted):
         if not isinstance(value, Mapping):
             raise UserError(f"{where}: {value!r} where a group of keys is expected")
+        if hasattr(wanted, "schema_of"):
+            try:
+                wanted = wanted.schema_of(value)
+            except ValueError as error:
+                raise _refused(error, lines, source, f"{key}.") from None
         return build(wanted, value, lines, source, f"{key}.")
     if wanted is bool and isinstance(value, bool):
         return value
@@ -164,6 +188,12 @@ def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source
     raise UserError(f"{where}: {value!r} is not {names.get(wanted, wanted)}")
 
 
+def _refused(error: ValueError, lines: Mapping[str, str], source: str, prefix: str) -> UserError:
+    """What a dataclass said of its values, with the place of the key that it begins with, else that of its group."""
+    key = re.match(r"[\w.\[\]]*", str(error))[0]
+    return UserError(f"{_place(prefix + key, lines, source)}: {prefix}{error}")
+
+
 def build(schema: type[Schema], values: Mapping[str, Any], lines: Mapping[str, str], source: str, prefix="") -> Schema:
     """An instance of the dataclass `schema` from `values`; every field without a default must be there.
 
@@ -174,7 +204,7 @@ def build(schema: type[Schema], values: Mapping[str, Any], lines: Mapping[str, s
     fields = {field.name: field for field in dataclasses.fields(schema)}
     made: dict[str, Any] = {}
     for key, value in values.items():
-        place = lines.get(prefix + key, source)
+        place = _place(prefix + key, lines, source)
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1, 0.4)
             hint = f"did you mean {prefix + near[0]!r}?" if near else f"known here: {', '.join(fields)}"
@@ -186,26 +216,34 @@ def build(schema: type[Schema], values: Mapping[str, Any], lines: Mapping[str, s
         if name not in made and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise UserError(f"{source}: the key {prefix + missing[0]!r} is missing")
+        raise UserError(f"{_place(prefix[:-1], lines, source)}: the key {prefix + missing[0]!r} is missing")
     try:
         return schema(**made)
     except ValueError as error:
-        raise UserError(f"{source}: {prefix}{error}") from None
+        raise _refused(error, lines, source, prefix) from None
 
 
 def load(path: str | Path, schema: type[Schema], section: str, sections: Iterable[str], settings: Iterable[str] = ()):
-    """The conf at `path` as an instance of `schema`, `settings` (`section.key=value`) on top."""
+    """The conf at `path` as an instance of `schema`, `settings` (`section.key=value`) on top.
+
+    A number in a key is an entry of a list, from 0: `section.steps.0.p=0.5`.
+    """
     lines: dict[str, str] = {}
     values = read_yaml(path, lines)
     overrides = parse_overrides(settings, section, sections)
-    for dotted in _dotted(overrides):
-        lines[dotted] = f"--set {section}.{dotted}"
+    for dotted, value in _dotted(overrides):
+        key = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", dotted)
+        if not isinstance(value, Mapping):  # what the file had within it is gone
+            for within in [line for line in lines if line.startswith((f"{key}.", f"{key}["))]:
+                del lines[within]
+        lines[key] = f"--set {section}.{dotted}"
     return build(schema, _merge(values, overrides), lines, str(path))
 
 
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each dotted key and its value, a group before what is in it."""
     for key, value in values.items():
-        yield prefix + key
+        yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
             yield from _dotted(value, f"{prefix}{key}.")
 

@@ -188,3 +188,77 @@ def test_groups_that_may_be_left_out_and_lists_of_groups(tmp_path):
     ):
         with pytest.raises(UserError, match=told):
             load_chain(wrong)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shape:
+    kind: str
+    shown: bool = True
+
+    @staticmethod
+    def schema_of(values):
+        kinds = {"circle": Circle, "box": Box}
+        if values.get("kind") not in kinds:
+            raise ValueError(f"kind: {values.get('kind')!r} is no shape")
+        return kinds[values["kind"]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Circle(Shape):
+    radius: float
+
+    def __post_init__(self):
+        if self.radius < 0:
+            raise ValueError(f"radius: {self.radius} is negative")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Box(Shape):
+    sides: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    shapes: tuple[Shape, ...]
+    frame: Shape | None = None
+
+
+@pytest.fixture
+def load_drawing(tmp_path):
+    def call(text: str, *settings: str) -> Drawing:
+        (tmp_path / "d.yaml").write_text(text)
+        return conf.load(tmp_path / "d.yaml", Drawing, "train", SECTIONS, settings)
+
+    return call
+
+
+SHAPES = "shapes:\n- kind: circle\n  radius: 1\n- kind: box\n  sides: [1, 2]\n"
+
+
+def test_the_schema_of_a_group_may_depend_on_its_values(load_drawing):
+    made = load_drawing(SHAPES + "frame: {kind: circle, radius: 3, shown: false}\n")
+    assert made.shapes == (Circle(kind="circle", radius=1.0), Box(kind="box", sides=(1, 2)))
+    assert made.frame == Circle(kind="circle", radius=3.0, shown=False)
+    assert conf.build(Drawing, conf.to_dict(made), {}, "x") == made
+    for text, told in (
+        (SHAPES.replace("box", "bx"), "d.yaml: line 4: shapes[1].kind: 'bx' is no shape"),
+        (SHAPES + "  radius: 1\n", "d.yaml: line 6: unknown key 'shapes[1].radius'; known here: kind, shown, sides"),
+        (SHAPES.replace("radius: 1", "radius: -1"), "d.yaml: line 3: shapes[0].radius: -1.0 is negative"),
+        (SHAPES.replace("  radius: 1\n", ""), "d.yaml: line 2: the key 'shapes[0].radius' is missing"),
+        (SHAPES + "- sides: [1]\n", "d.yaml: line 6: shapes[2].kind: None is no shape"),
+        (SHAPES + "frame: {kind: x}\n", "d.yaml: line 6: frame.kind: 'x' is no shape"),
+    ):
+        assert told in refusal(load_drawing, text), text
+
+
+def test_a_setting_may_change_an_entry_of_a_list(load_drawing):
+    assert load_drawing(SHAPES, "train.shapes.0.radius=5").shapes[0] == Circle(kind="circle", radius=5.0)
+    assert load_drawing(SHAPES, "train.shapes.1.sides.1=7").shapes[1].sides == (1, 7)
+    assert load_drawing(SHAPES, "train.shapes=[]").shapes == ()
+    for setting, told in (
+        ("train.shapes.0.radius=-5", "--set train.shapes.0.radius: shapes[0].radius: -5.0 is negative"),
+        ("train.shapes.0.radios=5", "--set train.shapes.0.radios: unknown key 'shapes[0].radios'"),
+        ("train.shapes.2.radius=5", "is not a list"),
+        ("train.shapes=[{kind: circle, radius: -2}]", "--set train.shapes"),
+    ):
+        assert told in refusal(load_drawing, SHAPES, setting), setting

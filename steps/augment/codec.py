@@ -1,0 +1,100 @@
+"""`codec`: the utterance coded and decoded again, in memory, by libsndfile."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import soundfile
+
+from steps.augment.base import Range, StepConf, WaveformStep, check_range
+from steps.augment.processing.signals import fit, resample
+
+Codec = Literal["mp3", "vorbis", "opus", "mulaw", "alaw", "gsm", "g721"]
+
+
+class _Coding(NamedTuple):
+    format: str
+    subtype: str
+    rates: tuple[int, ...] = ()  # Hz that it takes; none: any
+    telephone: bool = False
+
+
+_CODINGS: dict[str, _Coding] = {
+    "mp3": _Coding("MP3", "MPEG_LAYER_III", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
+    "vorbis": _Coding("OGG", "VORBIS"),
+    "opus": _Coding("OGG", "OPUS", (8000, 12000, 16000, 24000, 48000)),
+    "mulaw": _Coding("WAV", "ULAW", telephone=True),
+    "alaw": _Coding("WAV", "ALAW", telephone=True),
+    "gsm": _Coding("WAV", "GSM610", telephone=True),
+    "g721": _Coding("AU", "G721_32", telephone=True),
+}
+
+_BLOCK = 4096  # samples written at once: libsndfile's Vorbis encoder overruns its stack by long ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conf(StepConf):
+    """`codecs`: one is drawn. `compression`: range of how hard mp3, vorbis and opus compress, 0 least, 0.99 most.
+    `telephone_rate`: Hz at which mulaw, alaw, gsm and g721 code; null: the utterance's rate."""
+
+    codecs: tuple[Codec, ...]
+    compression: Range
+    telephone_rate: int | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.codecs:
+            raise ValueError("codecs: at least one is needed")
+        check_range("compression", self.compression, 0, 0.99)
+        if self.telephone_rate is not None and self.telephone_rate < 1000:
+            raise ValueError(f"telephone_rate: {self.telephone_rate} Hz is below 1000")
+
+
+def _encoded(waveform: np.ndarray, rate: int, coding: _Coding, compression: float | None) -> bytes:
+    """waveform: (samples,), within full scale, at a rate that the coding takes."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(
+        file, "w", rate, 1, format=coding.format, subtype=coding.subtype, compression_level=compression
+    ) as sound:
+        for begin in range(0, len(waveform), _BLOCK):
+            sound.write(waveform[begin : begin + _BLOCK])
+    return file.getvalue()
+
+
+def _coding_rate(coding: _Coding, sample_rate: int, telephone_rate: int | None) -> int:
+    if coding.telephone:
+        return telephone_rate or sample_rate
+    return min((rate for rate in coding.rates if rate >= sample_rate), default=max(coding.rates, default=sample_rate))
+
+
+class Step(WaveformStep):
+    """Keeps length and alignment: the encoders' delays are taken off by libsndfile, the padding of frames by the length.
+
+    What exceeds full scale is coded below it and brought back to its level.
+    """
+
+    def __init__(self, conf: Conf, sample_rate: int):
+        super().__init__(conf, sample_rate)
+        for codec in conf.codecs:
+            if not soundfile.check_format(_CODINGS[codec].format, _CODINGS[codec].subtype):
+                raise ValueError(
+                    f"codecs: libsndfile {soundfile.__libsndfile_version__} lacks {codec}; it takes 1.2 or newer, which "
+                    "soundfile's own wheels have"
+                )
+
+    def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        codec = self.conf.codecs[rng.integers(len(self.conf.codecs))]
+        return self.round_trip(waveform, codec, rng.uniform(*self.conf.compression))
+
+    def round_trip(self, waveform: np.ndarray, codec: Codec, compression: float) -> np.ndarray:
+        """(samples,) at sample_rate -> the same shape, through one codec; `compression` as in the conf."""
+        coding = _CODINGS[codec]
+        rate = _coding_rate(coding, self.sample_rate, self.conf.telephone_rate)
+        at_rate = resample(waveform, self.sample_rate, rate)
+        peak = max(1.0, float(np.abs(at_rate).max()))
+        coded = _encoded(at_rate / peak, rate, coding, None if coding.telephone else compression)
+        decoded, _ = soundfile.read(io.BytesIO(coded), dtype="float64")
+        return resample(fit(decoded, len(at_rate)) * peak, rate, self.sample_rate, len(waveform))

@@ -1,0 +1,1 @@
+"""What steps share: levels, filters, recordings of a data dir, masks."""
