@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 
 import kaldiio
 import numpy as np
@@ -18,7 +19,7 @@ from steps.training.losses import HardLoss, MixedLabels
 from steps.training.sources import ComputedFeatures, DumpedFeatures
 from utils.cli import UserError
 
-GLOBAL = "frontend.cmvn={scope: global, variance: true}"
+GLOBAL = ["frontend.cmvn.scope=global", "frontend.cmvn.variance=true"]
 SMALL = ["--set=train.batch_size=8", "--set=train.epochs=2", "--set=frontend.network_input.frames=64",
          "--num-threads=1"]  # fmt: skip
 
@@ -60,7 +61,7 @@ def audio_sets(root, waveform_maker, tmp_path_factory):
         for table, text in lines.items():
             (data / table).write_text("\n".join(text) + "\n")
         make_feats(root, data, folder / "feats/f0_subband" / name)
-        make_feats(root, data, folder / "feats/f0_normalised" / name, GLOBAL.replace(" ", ""))
+        make_feats(root, data, folder / "feats/f0_normalised" / name, *GLOBAL)
     return folder
 
 
@@ -164,7 +165,7 @@ def test_a_column_that_does_not_vary_is_not_scaled():
 def test_global_normalisation_is_the_detectors(root, audio_sets, tmp_path):
     """Trained and scored from disk and online alike; what is kept knows the training set's mean and deviation."""
     for name, options in (("disk", []), ("online", ["--online"])):
-        train(root, audio_sets, tmp_path / name, "--set", GLOBAL, *options, feats="f0_normalised")
+        train(root, audio_sets, tmp_path / name, *(f"--set={one}" for one in GLOBAL), *options, feats="f0_normalised")
     disk, online = weights(tmp_path / "disk"), weights(tmp_path / "online")
     stats = kaldiio.load_mat(str(audio_sets / "feats/f0_normalised/train/global_cmvn"))
     mean, scale = mean_and_scale(stats, variance=True)
@@ -184,7 +185,7 @@ def test_normalised_input_to_the_network(root, audio_sets):
     """The detector on features is its backbone on normalised features."""
     from steps import experiment, nnet
 
-    conf = load_conf(root / "conf/frontend/f0_subband.yaml", [GLOBAL])
+    conf = load_conf(root / "conf/frontend/f0_subband.yaml", GLOBAL)
     frontend = make_frontend(conf)
     detector = experiment.detector_for(nnet.load_conf(root / "conf/model/ecanet9.yaml"), frontend).eval()
     plain_conf = dataclasses.replace(conf, cmvn=None)
@@ -209,3 +210,58 @@ def test_loss_of_mixed_labels_is_the_mixture_of_losses(root):
     first, second = torch.tensor([0, 1, 0, 1, 0, 1]), torch.tensor([1, 1, 0, 0, 0, 1])
     one, two = loss(logits, embedding, first, 5), loss(logits, embedding, second, 5)
     assert torch.allclose(loss(logits, embedding, MixedLabels(first, second, 0.3), 5), 0.3 * one + 0.7 * two)
+
+
+def test_an_augmented_training_repeats_resumes_and_differs(root, audio_sets, from_disk, tmp_path):
+    """Each utterance and epoch draws for itself: killed after an epoch and resumed, the weights are the same."""
+    options = ["--online", "--augment", "conf/augment/all.yaml"]
+    for name in ("one", "two"):
+        train(root, audio_sets, tmp_path / name, *options)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+    assert any(not torch.equal(value, weights(from_disk)[key]) for key, value in weights(tmp_path / "one").items())
+
+    out = tmp_path / "resumed"
+    command = [
+        sys.executable, "steps/train.py", "--model", "conf/model/ecanet9.yaml", "--train-conf",
+        "conf/train/self_distill_debug.yaml", *SMALL, *options, audio_sets / "data/train", "x", audio_sets / "data/dev",
+        "x", out,
+    ]  # fmt: skip
+    job = subprocess.Popen(list(map(str, command)), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while job.poll() is None and not list((out / "checkpoints").glob("epoch*.pt")):
+        time.sleep(0.01)
+    job.kill()
+    job.wait()
+    assert not (out / "final.pt").exists(), "killed too late to show anything"
+    train(root, audio_sets, out, *options)
+    assert_same_weights(tmp_path / "one", out)
+
+
+def test_features_on_disk_can_be_masked_and_mixed_but_not_have_their_waveforms_changed(root, audio_sets, tmp_path):
+    done = train(root, audio_sets, tmp_path / "a", "--augment", "conf/augment/rawboost.yaml", check=False)
+    assert (
+        done.returncode == 1 and "rawboost.yaml: it changes waveforms" in done.stderr and "--online true" in done.stderr
+    )
+    for chain in ("specaugment", "mixup"):
+        disk, online = tmp_path / f"{chain}_disk", tmp_path / f"{chain}_online"
+        train(root, audio_sets, disk, "--augment", f"conf/augment/{chain}.yaml")
+        train(root, audio_sets, online, "--augment", f"conf/augment/{chain}.yaml", "--online")
+        assert_same_weights(disk, online)
+
+
+def test_dev_is_never_augmented(root, audio_sets):
+    from steps.augment import load_conf as load_chain
+    from steps.augment import make_chain
+
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml"))
+    chain = make_chain(load_chain(root / "conf/augment/specaugment.yaml"), 16000)
+    data = audio_sets / "data/train"
+    source = DumpedFeatures(audio_sets / "feats/f0_subband/train")
+    plain, augmented = (FeatureSet(data, source, frontend, 0, seed=1, chain=c) for c in (None, chain))
+    assert all(torch.equal(plain[i][0], augmented[i][0]) for i in range(5))  # before the first epoch
+    augmented.set_epoch(1)
+    first = [augmented[i][0] for i in range(24)]
+    assert any(not torch.equal(plain[i][0], first[i]) for i in range(24))
+    augmented.set_epoch(2)
+    assert any(not torch.equal(augmented[i][0], first[i]) for i in range(24))
+    augmented.set_epoch(1)
+    assert all(torch.equal(augmented[i][0], first[i]) for i in range(24))
