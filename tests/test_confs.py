@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from steps import frontend, nnet, training
+from steps import augment, frontend, nnet, training
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-LOADERS = {"frontend": frontend.load_conf, "model": nnet.load_conf, "train": training.load_conf}
+LOADERS = {
+    "frontend": frontend.load_conf,
+    "augment": augment.load_conf,
+    "model": nnet.load_conf,
+    "train": training.load_conf,
+}
 CONFS = [path for room in LOADERS for path in sorted((ROOT / "conf" / room).glob("*.yaml"))]
 
 
@@ -30,7 +35,7 @@ def test_every_value_has_a_comment(path):
     if "_debug" in path.name:
         return
     for line in lines:
-        key = re.match(r"\s*(\w+): *([^#]*)", line)
+        key = re.match(r"[\s-]*(\w+): *([^#]*)", line)
         if key and key[1] != "base" and key[2].strip():
             assert "#" in line, f"{name(path)}: {key[1]} has no comment"
 
@@ -46,13 +51,20 @@ def test_a_misspelt_key_is_named_with_file_line_and_the_nearest(room, tmp_path):
         LOADERS[room](copy)
 
 
-@pytest.mark.parametrize("room, key", [("frontend", "type"), ("model", "type"), ("train", "method")])
-def test_an_unknown_kind_names_the_nearest(room, key, tmp_path):
+WRONG_KINDS = {
+    "frontend": ("type: log_spectrun\n", "log_spectrum"),
+    "augment": ("steps:\n- type: reverbb\n", "reverb"),
+    "model": ("type: resnett\n", "resnet"),
+    "train": ("method: self_distil\n", "self_distill"),
+}
+
+
+@pytest.mark.parametrize("room", LOADERS)
+def test_an_unknown_kind_names_the_nearest(room, tmp_path):
     path = tmp_path / "x.yaml"
-    path.write_text(
-        f"{key}: {'log_spectrun' if room == 'frontend' else 'resnett' if room == 'model' else 'self_distil'}\n"
-    )
-    with pytest.raises(UserError, match="did you mean '(log_spectrum|resnet|self_distill)'"):
+    text, nearest = WRONG_KINDS[room]
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"x\.yaml.*did you mean '{nearest}'"):
         LOADERS[room](path)
 
 
