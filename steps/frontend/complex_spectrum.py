@@ -35,7 +35,7 @@ class FrontEnd(FrontEndBase):
 
     def __init__(self, conf: Conf):
         self.conf: Conf = conf
-        self.bins = conf.bins
+        self.bins = conf.band_bins
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: (samples,) -> float32 (1 + samples // hop_length, 2 bins): real parts, then imaginary parts."""

@@ -52,12 +52,12 @@ class FrontEnd(FrontEndBase):
 
     def __init__(self, conf: Conf):
         self.conf: Conf = conf
-        self.bins = conf.bins
+        self.bins = conf.band_bins
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: (samples,) -> float32 (1 + samples // hop_length, bins)."""
         conf = self.conf
-        delay = np.empty((1 + len(waveform) // conf.hop_length, conf.bins), np.float32)
+        delay = np.empty((1 + len(waveform) // conf.hop_length, conf.band_bins), np.float32)
         for rows, frames in windowed_frames(waveform, conf):
             spectrum = scipy.fft.rfft(frames, axis=1)
             ramped = scipy.fft.rfft(frames * np.arange(conf.n_fft), axis=1)[:, conf.band]

@@ -31,7 +31,7 @@ class FrontEnd(FrontEndBase):
 
     def __init__(self, conf: Conf):
         self.conf: Conf = conf
-        self.bins = conf.bins
+        self.bins = conf.band_bins
         k = np.arange(conf.first_bin, conf.last_bin + 1)
         self._advance = np.exp(-2j * np.pi * (k * conf.hop_length % conf.n_fft) / conf.n_fft)
 

@@ -6,6 +6,7 @@ further representations of speech beside the F0 subband.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,14 +42,14 @@ def part_conf(value: Any, where: str, source: str) -> FrontEndConf:
 
 @dataclass(frozen=True, kw_only=True)
 class Conf(FrontEndConf):
-    """`parts`: front ends in the order of their channels, each with its own max_samples, pre_emphasis, deltas, cmvn.
+    """`parts`: front ends in the order of their channels, each with its own pre_emphasis, max_samples, deltas, cmvn.
 
     `frames`: where a part's number of frames is not the first part's, it is an error (`equal`), or the part is brought to
     that number by linear interpolation over time, its first and last frame staying first and last. `bins`: parts of fewer
     bins than the widest get zeros above theirs, or are stretched likewise.
 
-    What is done to the audio before the parts see it stands in the stack alone, and how the arks are kept and a network
-    reads them, too: a part's `compress` and `network_input` are replaced by the stack's.
+    resample, channel, trim and level stand in the stack alone; the parts have to look at equally many samples. How the
+    arks are kept and a network reads them is the stack's too: it replaces the parts' `compress` and `network_input`.
     """
 
     parts: tuple[Annotated[FrontEndConf, part_conf], ...]
@@ -59,9 +60,8 @@ class Conf(FrontEndConf):
         super().__post_init__()
         if not self.parts:
             raise ValueError("parts: there are none")
-        for key in ("max_samples", "pre_emphasis"):
-            if getattr(self, key):
-                raise ValueError(f"{key}: each part of a stack has its own; leave it out here")
+        if self.pre_emphasis:
+            raise ValueError("pre_emphasis: each part of a stack has its own; leave it out here")
         for i, part in enumerate(self.parts):
             if part.sample_rate != self.sample_rate:
                 raise ValueError(f"parts[{i}].sample_rate: {part.sample_rate} is not the stack's {self.sample_rate}")
@@ -69,13 +69,17 @@ class Conf(FrontEndConf):
                 value = getattr(part, key)
                 if value is not False and value is not None:
                     raise ValueError(f"parts[{i}].{key}: belongs to the stack; leave it out of the part")
-            if part.max_samples != self.parts[0].max_samples:
+            if self._looked_at(part) != self._looked_at(self.parts[0]):
                 raise ValueError(
                     f"parts[{i}].max_samples: {part.max_samples} is not that of parts[0], {self.parts[0].max_samples}: "
-                    "the parts would look at different stretches"
+                    "the parts would look at different stretches; the stack's own max_samples can make them one"
                 )
         shared = {"compress": self.compress, "network_input": self.network_input}
         object.__setattr__(self, "parts", tuple(replace(part, **shared) for part in self.parts))
+
+    def _looked_at(self, part: FrontEndConf) -> float:
+        """How many samples from the begin the part gets to see."""
+        return min(conf.max_samples or math.inf for conf in (self, part))
 
 
 def stretch(x: np.ndarray, size: int, axis: int) -> np.ndarray:

@@ -204,7 +204,6 @@ def test_a_wrong_part_is_named(confs, make_stack, parts, key, told):
     "setting, told",
     [
         ("frontend.pre_emphasis=0.97", "pre_emphasis: each part of a stack has its own"),
-        ("frontend.max_samples=5", "max_samples: each part of a stack has its own"),
         ("frontend.frames=same", "frames: 'same' is none of equal, interpolate"),
         ("frontend.bins=zeros", "did you mean 'zero_pad'"),
         ("frontend.parts.0.n_fft=512", "--set frontend.parts: parts: .* is not a list"),
@@ -214,6 +213,17 @@ def test_a_wrong_part_is_named(confs, make_stack, parts, key, told):
 def test_a_wrong_setting_is_named(make_stack, setting, told):
     with pytest.raises(UserError, match=told):
         make_stack(settings=[setting])
+
+
+def test_the_stacks_max_samples_brings_the_parts_to_one_stretch(confs, make_stack, waveform_maker):
+    (confs / "whole.yaml").write_text("base: f0_subband.yaml\nmax_samples: null\n")
+    with pytest.raises(UserError, match=r"parts\[1\]\.max_samples: None is not that of parts\[0\], 80000"):
+        make_stack("f0_subband.yaml, whole.yaml", more="max_samples: 90000\n")
+    frontend = make_frontend(make_stack("f0_subband.yaml, whole.yaml", more="max_samples: 20000\n"))
+    waveform = waveform_maker(30000)
+    features = frontend.compute(waveform)
+    assert len(features) == 1 + 20000 // 130
+    np.testing.assert_array_equal(features, np.tile(alone(confs, "f0_subband", waveform[:20000])[:, 0], 2))
 
 
 def test_parts_by_setting(make_stack):

@@ -41,7 +41,7 @@ class StftConf(FrontEndConf):
         return slice(self.first_bin, self.last_bin + 1)
 
     @property
-    def bins(self) -> int:
+    def band_bins(self) -> int:
         return self.last_bin + 1 - self.first_bin
 
 
@@ -62,7 +62,7 @@ def windowed_frames(waveform: np.ndarray, conf: StftConf) -> Iterator[tuple[slic
 
 def band_spectrum(waveform: np.ndarray, conf: StftConf) -> np.ndarray:
     """waveform: (samples,) -> complex128 (1 + samples // hop_length, bins of the band)."""
-    spectrum = np.empty((1 + len(waveform) // conf.hop_length, conf.bins), np.complex128)
+    spectrum = np.empty((1 + len(waveform) // conf.hop_length, conf.band_bins), np.complex128)
     for rows, frames in windowed_frames(waveform, conf):
         spectrum[rows] = scipy.fft.rfft(frames, axis=1, overwrite_x=True)[:, conf.band]
     return spectrum
