@@ -15,7 +15,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 
@@ -150,6 +150,9 @@ def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source
                 except UserError as error:
                     failures.append(error)
         raise failures[0]
+    if origin is Annotated:
+        reader = typing.get_args(wanted)[1]
+        return reader(value, where, source)
     if origin is Literal:
         choices = typing.get_args(wanted)
         if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
@@ -197,10 +200,13 @@ def _refused(error: ValueError, lines: Mapping[str, str], source: str, prefix: s
 def build(schema: type[Schema], values: Mapping[str, Any], lines: Mapping[str, str], source: str, prefix="") -> Schema:
     """An instance of the dataclass `schema` from `values`; every field without a default must be there.
 
+    A field of type `Annotated[T, reader]` is what `reader(value, where, source)` makes of it: `where` begins a message
+    about it (place and key), `source` is the conf's file.
+
     Raises UserError for an unknown key (with the nearest right one), a missing key, a wrong type, and for what the
     dataclass's own __post_init__ refuses with a ValueError.
     """
-    hints = typing.get_type_hints(schema)
+    hints = typing.get_type_hints(schema, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(schema)}
     made: dict[str, Any] = {}
     for key, value in values.items():
@@ -246,6 +252,8 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
             yield from _dotted(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            yield from (f"{prefix}{key}[{i}]" for i in range(len(value)))
 
 
 def to_dict(conf: Any) -> dict[str, Any]:
@@ -266,6 +274,11 @@ def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
         yaml.safe_dump(dict(values), handle, sort_keys=False, default_flow_style=False)
 
 
+def _groups(value: Any) -> bool:
+    """Whether it is a list of groups of keys."""
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Each dotted key whose value differs, as `key: old -> new`."""
     found = []
@@ -273,6 +286,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += differences(a, b, f"{prefix}{key}.")
+        elif _groups(a) and _groups(b) and len(a) == len(b):
+            for i, pair in enumerate(zip(a, b)):
+                found += differences(*pair, f"{prefix}{key}[{i}].")
         elif a != b:
             found.append(f"{prefix}{key}: {a} -> {b}")
     return found

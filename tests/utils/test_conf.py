@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 import yaml
@@ -154,6 +154,12 @@ def test_differences():
     ]
 
 
+def test_differences_within_lists_of_groups():
+    old = {"steps": [{"p": 1}, {"p": 2, "q": 3}]}
+    assert conf.differences(old, {"steps": [{"p": 1}, {"p": 4, "q": 3}]}) == ["steps[1].p: 2 -> 4"]
+    assert conf.differences(old, {"steps": [{"p": 1}]}) == ["steps: [{'p': 1}, {'p': 2, 'q': 3}] -> [{'p': 1}]"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     name: Literal["noise", "mask"]
@@ -164,6 +170,28 @@ class Step:
 class Chain:
     steps: tuple[Step, ...]
     last: Step | None = None
+
+
+def twice_of(value, where, source):
+    if not isinstance(value, int):
+        raise UserError(f"{where}: {value!r} of {source} cannot be doubled")
+    return 2 * value
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled:
+    values: tuple[Annotated[int, twice_of], ...]
+
+
+def test_a_field_may_have_a_reader_of_its_own(tmp_path):
+    path = tmp_path / "d.yaml"
+    path.write_text("values:\n- 1\n- 2\n")
+    assert conf.load(path, Doubled, "train", SECTIONS) == Doubled((2, 4))
+    with pytest.raises(UserError, match=r"^--set train\.values\[1\]: values\[1\]: 'x' of .*d\.yaml cannot be doubled"):
+        conf.load(path, Doubled, "train", SECTIONS, ["train.values=[1, x]"])
+    path.write_text("values:\n- 1\n- x\n")
+    with pytest.raises(UserError, match=r"d\.yaml: line 3: values\[1\]: 'x'"):
+        conf.load(path, Doubled, "train", SECTIONS)
 
 
 def test_groups_that_may_be_left_out_and_lists_of_groups(tmp_path):

@@ -1,0 +1,79 @@
+"""Modified group delay function: `group_delay`.
+
+Group delay is the negative derivative of the phase over frequency. It comes from two transforms without unwrapping: with
+X the spectrum of a frame x[n] and Y that of n x[n], tau = (X_R Y_R + X_I Y_I) / |X|^2, in samples (Oppenheim and
+Schafer, "Discrete-time signal processing"). Zeros near the unit circle make it spiky, and so it is modified (Murthy and
+Gadde, "The modified group delay function and its application to phoneme recognition", 2003; Hegde, Murthy and Gadde,
+"Significance of the modified group delay feature in speech recognition", 2007):
+
+    tau_gamma = (X_R Y_R + X_I Y_I) / S^(2 gamma),    sign(tau_gamma) |tau_gamma|^rho,
+
+with S the cepstrally smoothed |X|. Hegde et al. call rho alpha. In detection of synthetic speech: Wu, Chng and Li,
+"Detecting converted speech and natural speech for anti-spoofing attack in speaker recognition", 2012.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+from steps.frontend.base import FrontEndBase
+from steps.frontend.processing.stft import StftConf, windowed_frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conf(StftConf):
+    """`cepstral_smoothing`: cepstral coefficients that S keeps, the zeroth counted; 0: S is |X|.
+
+    `magnitude_floor`: S is no less than this, nor |X| where its logarithm is taken.
+    """
+
+    rho: float
+    gamma: float
+    cepstral_smoothing: int
+    magnitude_floor: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.rho <= 1:
+            raise ValueError(f"rho: {self.rho} is not above 0 and at most 1")
+        if not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma: {self.gamma} is not above 0 and at most 1")
+        if not 0 <= self.cepstral_smoothing <= self.n_fft // 2:
+            raise ValueError(f"cepstral_smoothing: {self.cepstral_smoothing} is not in 0..{self.n_fft // 2}")
+        if not 1e-12 <= self.magnitude_floor <= 1:
+            raise ValueError(f"magnitude_floor: {self.magnitude_floor} is not in 1e-12..1")
+
+
+class FrontEnd(FrontEndBase):
+    """The modified group delay of bins first_bin..last_bin, counted from a frame's first sample; 0 in digital silence."""
+
+    def __init__(self, conf: Conf):
+        self.conf: Conf = conf
+        self.bins = conf.band_bins
+
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: (samples,) -> float32 (1 + samples // hop_length, bins)."""
+        conf = self.conf
+        delay = np.empty((1 + len(waveform) // conf.hop_length, conf.band_bins), np.float32)
+        for rows, frames in windowed_frames(waveform, conf):
+            spectrum = scipy.fft.rfft(frames, axis=1)
+            ramped = scipy.fft.rfft(frames * np.arange(conf.n_fft), axis=1)[:, conf.band]
+            smooth = self._smooth(np.abs(spectrum))[:, conf.band]
+            spectrum = spectrum[:, conf.band]
+            tau = (spectrum.real * ramped.real + spectrum.imag * ramped.imag) / smooth ** (2 * conf.gamma)
+            delay[rows] = np.sign(tau) * np.abs(tau) ** conf.rho
+        return delay
+
+    def _smooth(self, magnitude: np.ndarray) -> np.ndarray:
+        """(frames, n_fft // 2 + 1), the same shape: S, by the first coefficients of the real cepstrum."""
+        magnitude = np.maximum(magnitude, self.conf.magnitude_floor)
+        kept = self.conf.cepstral_smoothing
+        if not kept:
+            return magnitude
+        cepstrum = scipy.fft.irfft(np.log(magnitude), axis=1)  # even: coefficient n stands at n and n_fft - n
+        cepstrum[:, kept : self.conf.n_fft - kept + 1] = 0
+        smooth = np.exp(scipy.fft.rfft(cepstrum, axis=1).real)
+        return np.maximum(smooth, self.conf.magnitude_floor)
