@@ -69,6 +69,8 @@ class Conf(FrontEndConf):
                 value = getattr(part, key)
                 if value is not False and value is not None:
                     raise ValueError(f"parts[{i}].{key}: belongs to the stack; leave it out of the part")
+            if part.cmvn is not None and part.cmvn.scope == "global":
+                raise ValueError(f"parts[{i}].cmvn: global normalisation is over all channels; set it in the stack")
             if self._looked_at(part) != self._looked_at(self.parts[0]):
                 raise ValueError(
                     f"parts[{i}].max_samples: {part.max_samples} is not that of parts[0], {self.parts[0].max_samples}: "

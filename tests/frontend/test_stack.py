@@ -130,6 +130,13 @@ def test_the_stored_conf_needs_no_file(confs, make_stack, waveform_maker):
     np.testing.assert_array_equal(make_frontend(again).compute(waveform), expected)
 
 
+def test_global_normalisation_is_the_stacks(confs, make_stack):
+    (confs / "global.yaml").write_text("base: f0_subband.yaml\ncmvn: {scope: global, variance: true}\n")
+    with pytest.raises(UserError, match=r"parts\[1\]\.cmvn: global normalisation"):
+        make_stack("f0_subband.yaml, global.yaml")
+    assert make_frontend(make_stack(more="cmvn: {scope: global, variance: true}\n")).normalised_globally
+
+
 def test_a_group_of_keys_is_a_part_too(root, confs, make_stack):
     values = conf_files.to_dict(load_conf(root / "conf/frontend/f0_subband.yaml"))
     conf = make_stack(f"{yaml.safe_dump(values, default_flow_style=True, width=10**6).strip()}, lps_low.yaml")
