@@ -72,6 +72,6 @@ def read_utterance(utt: str, path: str | Path, conf: FrontEndConf) -> np.ndarray
 def dump_identity(conf: FrontEndConf) -> dict[str, Any]:
     """What of a conf decides the numbers in the arks: all but how a network's reader fixes the length."""
     values = conf_files.to_dict(conf)
-    for part in (values, *values.get("parts", [])):  # a stack's parts are confs too
-        part.pop("network_input")
+    for whole_conf in (values, *(values["parts"] if conf.type == "stack" else ())):
+        whole_conf.pop("network_input")
     return values
