@@ -15,7 +15,7 @@ from steps.frontend.base import FrontEndBase, FrontEndConf
 from steps.frontend.processing.filters import FilterConf, filter_blocks, filter_matrix
 from steps.frontend.processing.frames import Edges, WindowName, padded_for_frames, window
 
-_FFT_SAMPLES = 2**15  # of FFTs that are computed together: so many stay in the processor's cache
+_FFT_SAMPLES = 2**14  # of FFTs that are computed together: so many stay in the processor's cache
 _BATCH_SAMPLES = 2**23  # the same on another device: 64 MiB as float64
 _SMALLEST = float(np.finfo(np.float32).eps)  # Kaldi's floor of an energy
 
@@ -110,12 +110,17 @@ class FrontEnd(FrontEndBase):
         """waveform: (samples,) -> float32 (frames, bins)."""
         conf = self.conf
         padded, count = self._padded(waveform)
-        frames = np.lib.stride_tricks.sliding_window_view(padded, conf.win_length)[:: conf.hop_length][:count]
+        emphasised = self._emphasised(padded)
+        plain, frames = (
+            np.lib.stride_tricks.sliding_window_view(x, conf.win_length)[:: conf.hop_length][:count]
+            for x in (padded, emphasised)
+        )
         energies = np.empty((count, self._extra + conf.filters.number), np.float32)
         step = max(1, _FFT_SAMPLES // conf.n_fft)
         for begin in range(0, count, step):
-            out = energies[begin : begin + step]
-            spectrum, energy = self._spectrum(frames[begin : begin + step], np, self.window, np.float32)
+            part, out = slice(begin, begin + step), energies[begin : begin + step]
+            spectrum, energy = self._spectrum(plain[part], frames[part], np, self.window)
+            spectrum = spectrum.astype(np.float32)
             if energy is not None:
                 out[:, 0] = energy
             for bins, filters, weights in self._blocks:
@@ -126,21 +131,23 @@ class FrontEnd(FrontEndBase):
         """See FrontEndBase. Frames, spectra and filters on `device` by torch, which needs float64 there."""
         import torch  # here, because it takes a while to load and jobs that dump features do without
 
+        if not waveforms:
+            return []
         conf = self.conf
-        padded, counts = zip(*(self._padded(self.prepare(w)) for w in waveforms)) if waveforms else ((), ())
-        begins = np.cumsum([0, *map(len, padded)])[:-1]
-        starts = [begin + conf.hop_length * np.arange(count) for begin, count in zip(begins, counts)]
-        samples = torch.from_numpy(np.concatenate([*padded, np.zeros(0)])).to(device)
-        within = torch.arange(conf.win_length, device=device)
+        padded, counts = zip(*(self._padded(self.prepare(waveform)) for waveform in waveforms))
+        begins = np.cumsum([0, *map(len, padded[:-1])])
+        starts = np.concatenate([begin + conf.hop_length * np.arange(count) for begin, count in zip(begins, counts)])
+        plain = torch.from_numpy(np.concatenate(padded)).to(device)
+        emphasised = self._emphasised(plain)
         window, filters = (torch.from_numpy(table).to(device) for table in (self.window, self.filters))
+        within = torch.arange(conf.win_length, device=device)
         energies = []
-        for part in torch.from_numpy(np.concatenate([*starts, np.zeros(0, np.int64)])).split(
-            max(1, _BATCH_SAMPLES // conf.n_fft)
-        ):
-            spectrum, energy = self._spectrum(samples[part.to(device)[:, None] + within], torch, window, torch.float64)
+        for part in torch.from_numpy(starts).to(device).split(max(1, _BATCH_SAMPLES // conf.n_fft)):
+            at = part[:, None] + within
+            spectrum, energy = self._spectrum(plain[at], emphasised[at], torch, window)
             columns = [spectrum @ filters] if energy is None else [energy[:, None], spectrum @ filters]
-            energies.append(torch.cat(columns, dim=1).float().cpu().numpy())
-        parts = np.split(np.concatenate(energies), np.cumsum(counts)[:-1]) if waveforms else []
+            energies.append(torch.cat(columns, dim=1).float())
+        parts = np.split(torch.cat(energies).cpu().numpy(), np.cumsum(counts)[:-1])
         return [self.finish(self.columns(part)) for part in parts]
 
     def columns(self, energies: np.ndarray) -> np.ndarray:
@@ -160,27 +167,34 @@ class FrontEnd(FrontEndBase):
             waveform = waveform * conf.full_scale
         return padded_for_frames(waveform, conf.win_length, conf.hop_length, conf.n_fft, conf.edges)
 
-    def _spectrum(self, frames: Any, xp: Any, window: Any, dtype: Any) -> tuple[Any, Any]:
-        """float64 (frames, win_length) -> spectrum of `dtype` (frames, n_fft // 2 + 1) and the energy (frames,), if the
-        conf asks for it. `xp`: numpy or torch, whose names used here are the same."""
+    def _emphasised(self, samples: Any) -> Any:
+        """Pre-emphasis of all frames at once: right but for the first sample of each, whose predecessor is not its own."""
+        emphasised = samples
+        if self.conf.frame_pre_emphasis:
+            emphasised = samples + 0.0
+            emphasised[1:] -= self.conf.frame_pre_emphasis * samples[:-1]
+        return emphasised
+
+    def _spectrum(self, plain: Any, frames: Any, xp: Any, window: Any) -> tuple[Any, Any]:
+        """Frames as they are and emphasised, float64 (frames, win_length) -> spectrum (frames, n_fft // 2 + 1) and the
+        energy (frames,), if the conf asks for it. `xp`: numpy or torch, whose names used here are the same."""
         conf = self.conf
+        mean, left = 0.0, 1 - conf.frame_pre_emphasis  # left: what pre-emphasis leaves of a constant
         if conf.remove_dc:
-            frames = frames - frames.mean(axis=1, keepdims=True)
-        energy = None
-        if conf.energy is not None and conf.energy.raw:
-            energy = xp.square(frames).sum(axis=1)
+            mean = plain.mean(axis=1, keepdims=True)
+            windowed = frames - left * mean
+            windowed *= window
+        else:
+            windowed = frames * window
         if conf.frame_pre_emphasis:
-            emphasised = frames[:, 1:] - conf.frame_pre_emphasis * frames[:, :-1]
             # the sample before the first is taken to be as the first, as in Kaldi
-            frames = xp.concatenate([(1 - conf.frame_pre_emphasis) * frames[:, :1], emphasised], axis=1)
-        frames = frames * window
-        if conf.energy is not None and not conf.energy.raw:
-            energy = xp.square(frames).sum(axis=1)
-        made = xp.fft.rfft(frames, conf.n_fft)
+            windowed[:, :1] = left * (plain[:, :1] - mean) * window[0]
+        energy = None
+        if conf.energy is not None:
+            energy = xp.square(plain - mean if conf.energy.raw else windowed).sum(axis=1)
+        made = xp.fft.rfft(windowed, conf.n_fft)
         spectrum = xp.square(made.real) + xp.square(made.imag)
-        if conf.spectrum == "magnitude":
-            spectrum = xp.sqrt(spectrum)
-        return xp.asarray(spectrum, dtype=dtype), energy
+        return xp.sqrt(spectrum) if conf.spectrum == "magnitude" else spectrum, energy
 
 
 def _logarithm(energies: np.ndarray, conf: LogConf) -> np.ndarray:
