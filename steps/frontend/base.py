@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -121,3 +122,11 @@ class FrontEndBase(ABC):
         Samples after the first conf.max_samples are not looked at.
         """
         return self.finish(self.extract(self.prepare(waveform)))
+
+    def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
+        """`compute` of several waveforms, their lengths may differ; the same numbers but for rounding.
+
+        device: as torch names it (cpu, cuda, cuda:1). A front end without a way of its own computes them one by one on
+        the CPU, whatever the device.
+        """
+        return [self.compute(waveform) for waveform in waveforms]

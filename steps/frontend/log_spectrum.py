@@ -84,22 +84,30 @@ class FrontEnd(FrontEndBase):
         half = conf.n_fft // 2
         padded = np.zeros(max((n_frames + conf.n_fft // conf.hop_length) * conf.hop_length, len(waveform) + 2 * half))
         padded[half : half + len(waveform)] = waveform
-        magnitude = (self._band if self._by_blocks else self._whole)(padded, n_frames)
-        return np.log(magnitude.astype(np.float32, copy=False) + np.float32(np.exp(conf.log_floor_exponent)))
+        if not self._by_blocks:
+            return self._whole(padded, n_frames)
+        return self._logarithm(self._band(padded, n_frames).astype(np.float32))
+
+    def _logarithm(self, magnitude: np.ndarray) -> np.ndarray:
+        """Of the floored float32 magnitude, in its place."""
+        magnitude += np.float32(np.exp(self.conf.log_floor_exponent))
+        return np.log(magnitude, out=magnitude)
 
     def _whole(self, padded: np.ndarray, n_frames: int) -> np.ndarray:
-        """All bins by FFT, some frames at a time so that they stay in the processor's cache."""
+        """All bins by FFT, some frames at a time from the samples to the logarithm, so that they stay in the
+        processor's cache. The FFT is of float64, because the weakest bins would be lost in float32's rounding."""
         conf = self.conf
         frames = np.lib.stride_tricks.sliding_window_view(padded, conf.n_fft)[:: conf.hop_length][:n_frames]
-        magnitude = np.empty((n_frames, self.bins), np.float32)
+        features = np.empty((n_frames, self.bins), np.float32)
+        windowed = np.empty((_FFT_FRAMES, conf.n_fft))
         for begin in range(0, n_frames, _FFT_FRAMES):
             part = frames[begin : begin + _FFT_FRAMES]
-            spectrum = scipy.fft.rfft(part * self._window, axis=1, overwrite_x=True)
-            spectrum = spectrum[:, conf.first_bin : conf.last_bin + 1]
-            power = np.square(spectrum.real)
-            power += np.square(spectrum.imag)
-            np.sqrt(power, out=magnitude[begin : begin + _FFT_FRAMES], casting="same_kind")
-        return magnitude
+            out = features[begin : begin + _FFT_FRAMES]
+            spectrum = scipy.fft.rfft(np.multiply(part, self._window, out=windowed[: len(part)]), axis=1)
+            # |complex64| neither overflows nor underflows where its result does not
+            np.abs(spectrum[:, conf.first_bin : conf.last_bin + 1].astype(np.complex64), out=out)
+            self._logarithm(out)
+        return features
 
     def _block_phases(self, count: int) -> np.ndarray:
         """e^{-2 pi i k j hop_length / n_fft} for blocks j < count and the bins k, made once and kept.

@@ -42,14 +42,14 @@ def deltas(features: np.ndarray, half_width: int) -> np.ndarray:
 
     d[t] = sum_n n (c[t+n] - c[t-n]) / (2 sum_n n^2), edges repeated: Young et al., "The HTK book", equation 5.16.
     """
-    steps = np.arange(1, half_width + 1)
-    padded = np.pad(features, ((half_width, half_width), (0, 0)), mode="edge")
-    total = np.zeros(features.shape, np.float64)
-    for n in steps:
-        total += n * (
-            padded[half_width + n :][: len(features)].astype(np.float64) - padded[half_width - n :][: len(features)]
-        )
-    return (total / (2 * np.sum(steps**2))).astype(features.dtype)
+    frames = len(features)
+    # the same as np.pad(mode="edge"), faster
+    padded = features[np.clip(np.arange(-half_width, frames + half_width), 0, frames - 1)].astype(np.float64)
+    total = padded[half_width + 1 :][:frames] - padded[half_width - 1 :][:frames]
+    for n in range(2, half_width + 1):
+        total += n * (padded[half_width + n :][:frames] - padded[half_width - n :][:frames])
+    total /= half_width * (half_width + 1) * (2 * half_width + 1) / 3  # = 2 sum_n n^2
+    return total.astype(features.dtype)
 
 
 def with_deltas(features: np.ndarray, channels: int, conf: DeltaConf) -> np.ndarray:

@@ -1,0 +1,210 @@
+"""Logarithmic energies of triangular filters over the spectrum: `fbank`, `mel_spectrogram`.
+
+`fbank` is what Kaldi's compute-fbank-feats makes, `mel_spectrogram` what librosa.feature.melspectrogram makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from steps.frontend.base import FrontEndBase, FrontEndConf
+from steps.frontend.processing.filters import FilterConf, filter_blocks, filter_matrix
+from steps.frontend.processing.frames import Edges, WindowName, padded_for_frames, window
+
+_FFT_SAMPLES = 2**14  # of FFTs that are computed together: so many stay in the processor's cache
+_BATCH_SAMPLES = 2**23  # the same on another device: 64 MiB as float64
+_SMALLEST = float(np.finfo(np.float32).eps)  # Kaldi's floor of an energy
+
+
+@dataclass(frozen=True)
+class LogConf:
+    """`unit`: natural (ln), decimal (log10) or decibel (10 log10).
+
+    `floor`: the smallest energy; `floor_by`: max, or add (it is added to each). `range_db`: nothing lies further below
+    the utterance's largest value, in decibels (librosa's and torchaudio's top_db); null: no such limit.
+    """
+
+    unit: Literal["natural", "decimal", "decibel"]
+    floor: float
+    floor_by: Literal["max", "add"]
+    range_db: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.floor >= 1e-37:
+            raise ValueError(f"floor: {self.floor} is less than 1e-37 (about where float32 ends)")
+        if self.range_db is not None and self.range_db <= 0:
+            raise ValueError(f"range_db: {self.range_db} is not positive")
+
+
+@dataclass(frozen=True)
+class EnergyConf:
+    """The frame's energy, ln of its sum of squares. `raw`: before pre-emphasis and window. `floor`: its smallest value
+    before the logarithm (Kaldi's --energy-floor)."""
+
+    raw: bool
+    floor: float
+
+    def __post_init__(self) -> None:
+        if self.floor < 0:
+            raise ValueError(f"floor: {self.floor} is negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conf(FrontEndConf):
+    """Lengths in samples. What is done to each frame, in this order: `remove_dc`, `frame_pre_emphasis`, window."""
+
+    full_scale: float = 1.0
+    win_length: int
+    hop_length: int
+    n_fft: int
+    edges: Edges
+    remove_dc: bool = False
+    frame_pre_emphasis: float = 0.0
+    window: WindowName
+    periodic: bool
+    spectrum: Literal["power", "magnitude"] = "power"
+    filters: FilterConf
+    log: LogConf | None
+    energy: EnergyConf | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.full_scale <= 0:
+            raise ValueError(f"full_scale: {self.full_scale} is not positive")
+        if self.n_fft < 2 or self.n_fft % 2:
+            raise ValueError(f"n_fft: {self.n_fft} is not an even number of samples")
+        if not 2 <= self.win_length <= self.n_fft:
+            raise ValueError(f"win_length: {self.win_length} is not in 2..n_fft ({self.n_fft})")
+        if not 0 < self.hop_length <= self.win_length:
+            raise ValueError(f"hop_length: {self.hop_length} is not in 1..win_length ({self.win_length})")
+        if not 0 <= self.frame_pre_emphasis <= 1:
+            raise ValueError(f"frame_pre_emphasis: {self.frame_pre_emphasis} is not in 0..1")
+        try:
+            filter_matrix(self.filters, self.n_fft, self.sample_rate)
+        except ValueError as error:
+            raise ValueError(f"filters.{error}") from None
+
+
+class FrontEnd(FrontEndBase):
+    """Columns: [the frame's energy, if the conf asks for it | the filters' energies from low to high], logarithmic.
+
+    Frames: see processing.frames.padded_for_frames. Spectra are computed in float64, because a weak filter beside a
+    strong one would be lost in float32's rounding; energies from then on are float32 (relative error 1e-7).
+
+    Attributes: `window` (win_length,) and `filters` (n_fft // 2 + 1, number), float64.
+    """
+
+    def __init__(self, conf: Conf):
+        self.conf: Conf = conf
+        self.window = window(conf.window, conf.win_length, conf.periodic)
+        self.filters = filter_matrix(conf.filters, conf.n_fft, conf.sample_rate)
+        self._blocks = filter_blocks(self.filters)
+        self._extra = int(conf.energy is not None)
+        self.bins = self._extra + conf.filters.number
+
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: (samples,) -> float32 (frames, bins)."""
+        conf = self.conf
+        padded, count = self._padded(waveform)
+        emphasised = self._emphasised(padded)
+        plain, frames = (
+            np.lib.stride_tricks.sliding_window_view(x, conf.win_length)[:: conf.hop_length][:count]
+            for x in (padded, emphasised)
+        )
+        energies = np.empty((count, self._extra + conf.filters.number), np.float32)
+        step = max(1, _FFT_SAMPLES // conf.n_fft)
+        for begin in range(0, count, step):
+            part, out = slice(begin, begin + step), energies[begin : begin + step]
+            spectrum, energy = self._spectrum(plain[part], frames[part], np, self.window)
+            spectrum = spectrum.astype(np.float32)
+            if energy is not None:
+                out[:, 0] = energy
+            for bins, filters, weights in self._blocks:
+                np.matmul(spectrum[:, bins], weights, out=out[:, self._extra :][:, filters])
+        return self.columns(energies)
+
+    def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
+        """See FrontEndBase. Frames, spectra and filters on `device` by torch, which needs float64 there."""
+        import torch  # here, because it takes a while to load and jobs that dump features do without
+
+        if not waveforms:
+            return []
+        conf = self.conf
+        padded, counts = zip(*(self._padded(self.prepare(waveform)) for waveform in waveforms))
+        begins = np.cumsum([0, *map(len, padded[:-1])])
+        starts = np.concatenate([begin + conf.hop_length * np.arange(count) for begin, count in zip(begins, counts)])
+        plain = torch.from_numpy(np.concatenate(padded)).to(device)
+        emphasised = self._emphasised(plain)
+        window, filters = (torch.from_numpy(table).to(device) for table in (self.window, self.filters))
+        within = torch.arange(conf.win_length, device=device)
+        energies = []
+        for part in torch.from_numpy(starts).to(device).split(max(1, _BATCH_SAMPLES // conf.n_fft)):
+            at = part[:, None] + within
+            spectrum, energy = self._spectrum(plain[at], emphasised[at], torch, window)
+            columns = [spectrum @ filters] if energy is None else [energy[:, None], spectrum @ filters]
+            energies.append(torch.cat(columns, dim=1).float())
+        parts = np.split(torch.cat(energies).cpu().numpy(), np.cumsum(counts)[:-1])
+        return [self.finish(self.columns(part)) for part in parts]
+
+    def columns(self, energies: np.ndarray) -> np.ndarray:
+        """float32 (frames, [energy of the frame |] energies of the filters) -> float32 (frames, bins).
+
+        May overwrite `energies`.
+        """
+        if self._extra:
+            energies[:, 0] = np.log(np.maximum(energies[:, 0], max(_SMALLEST, self.conf.energy.floor)))
+        if self.conf.log is not None:
+            energies[:, self._extra :] = _logarithm(energies[:, self._extra :], self.conf.log)
+        return energies
+
+    def _padded(self, waveform: np.ndarray) -> tuple[np.ndarray, int]:
+        conf = self.conf
+        if conf.full_scale != 1:
+            waveform = waveform * conf.full_scale
+        return padded_for_frames(waveform, conf.win_length, conf.hop_length, conf.n_fft, conf.edges)
+
+    def _emphasised(self, samples: Any) -> Any:
+        """Pre-emphasis of all frames at once: right but for the first sample of each, whose predecessor is not its own."""
+        emphasised = samples
+        if self.conf.frame_pre_emphasis:
+            emphasised = samples + 0.0
+            emphasised[1:] -= self.conf.frame_pre_emphasis * samples[:-1]
+        return emphasised
+
+    def _spectrum(self, plain: Any, frames: Any, xp: Any, window: Any) -> tuple[Any, Any]:
+        """Frames as they are and emphasised, float64 (frames, win_length) -> spectrum (frames, n_fft // 2 + 1) and the
+        energy (frames,), if the conf asks for it. `xp`: numpy or torch, whose names used here are the same."""
+        conf = self.conf
+        mean, left = 0.0, 1 - conf.frame_pre_emphasis  # left: what pre-emphasis leaves of a constant
+        if conf.remove_dc:
+            mean = plain.mean(axis=1, keepdims=True)
+            windowed = frames - left * mean
+            windowed *= window
+        else:
+            windowed = frames * window
+        if conf.frame_pre_emphasis:
+            # the sample before the first is taken to be as the first, as in Kaldi
+            windowed[:, :1] = left * (plain[:, :1] - mean) * window[0]
+        energy = None
+        if conf.energy is not None:
+            energy = xp.square(plain - mean if conf.energy.raw else windowed).sum(axis=1)
+        made = xp.fft.rfft(windowed, conf.n_fft)
+        spectrum = xp.square(made.real) + xp.square(made.imag)
+        return xp.sqrt(spectrum) if conf.spectrum == "magnitude" else spectrum, energy
+
+
+def _logarithm(energies: np.ndarray, conf: LogConf) -> np.ndarray:
+    floored = (
+        energies + np.float32(conf.floor) if conf.floor_by == "add" else np.maximum(energies, np.float32(conf.floor))
+    )
+    made = np.log(floored, out=floored)
+    if conf.unit != "natural":
+        made *= np.float32((10 if conf.unit == "decibel" else 1) / np.log(10))
+    if conf.range_db is not None:
+        a_decibel = {"natural": np.log(10) / 10, "decimal": 0.1, "decibel": 1}[conf.unit]
+        np.maximum(made, made.max() - np.float32(conf.range_db * a_decibel), out=made)
+    return made
