@@ -66,7 +66,11 @@ def _merged_value(old: Any, new: Any) -> Any:
         return _merge(old, new)
     if isinstance(new, Mapping) and isinstance(old, list):
         entries = {str(i): value for i, value in enumerate(old)}
-        if new.keys() <= entries.keys():
+        fits = all(
+            key in entries and isinstance(entries[key], Mapping) == isinstance(value, Mapping)
+            for key, value in new.items()
+        )
+        if fits:
             return list(_merge(entries, new).values())
     return new
 
@@ -252,8 +256,6 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
             yield from _dotted(value, f"{prefix}{key}.")
-        elif isinstance(value, list):
-            yield from (f"{prefix}{key}[{i}]" for i in range(len(value)))
 
 
 def to_dict(conf: Any) -> dict[str, Any]:

@@ -106,7 +106,10 @@ except UserError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=toolkit, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "conf/frontend/wrong.yaml: bands: 256 bins cannot be divided into 7 bands of equal width\n"
+    assert (
+        done.stdout
+        == "conf/frontend/wrong.yaml: line 2: bands: 256 bins cannot be divided into 7 bands of equal width\n"
+    )
 
 
 def test_the_pages_confs_load_and_compute(toolkit, files, waveform_maker, tmp_path):

@@ -12,6 +12,7 @@ from steps.experiment import load_detector, save_detector
 from steps.frontend import conf_from_dict, dump_identity, load_conf, make_frontend
 from steps.frontend.stack import stretch
 from steps.training.data import FeatureSet, fix_length
+from steps.training.sources import DumpedFeatures
 from utils import conf as conf_files
 from utils.ark import ArkWriter
 from utils.cli import UserError
@@ -165,11 +166,11 @@ def test_channels_reach_the_network_and_the_kept_detector(root, confs, make_stac
     with ArkWriter(feats / "feats") as writer:
         for i, utt in enumerate(labels):
             writer.write(utt, frontend.compute(waveform_maker(9000 + 20000 * i)))
-    features = FeatureSet(data, feats, frontend, cache_mib=10)
+    features = FeatureSet(data, DumpedFeatures(feats), frontend, cache_mib=10)
     for i in range(2):
         x, _, _ = features[i]
         assert x.shape == (3, 64, 257)
-        fixed = fix_length(features.reader.read(features.utts[i]), 64, "mirror").reshape(64, 3, 257)
+        fixed = fix_length(features.source.read(features.utts[i]), 64, "mirror").reshape(64, 3, 257)
         np.testing.assert_array_equal(x.numpy(), fixed.transpose(1, 0, 2))
         assert x[2, :, :45].any() and not x[2, :, 45:].any()
     model = nnet.load_conf(root / "conf/model/ecanet9.yaml")
@@ -214,7 +215,7 @@ def test_a_wrong_part_is_named(confs, make_stack, parts, key, told):
         ("frontend.frames=same", "frames: 'same' is none of equal, interpolate"),
         ("frontend.bins=zeros", "did you mean 'zero_pad'"),
         ("frontend.parts.0.n_fft=512", "--set frontend.parts: parts: .* is not a list"),
-        ("frontend.parts=[phas.yaml]", r"--set frontend.parts\[0\]: parts\[0\]: .*did you mean .*phase\.yaml"),
+        ("frontend.parts=[phas.yaml]", r"--set frontend.parts: parts\[0\]: .*did you mean .*phase\.yaml"),
     ],
 )
 def test_a_wrong_setting_is_named(make_stack, setting, told):

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from steps.training.data import FeatureSet, fix_length, training_plan
+from steps.training.sources import DumpedFeatures
 from utils.files import read_json
 
 SMALL = ["--set=train.batch_size=16", "--set=frontend.network_input.frames=64"]
@@ -246,7 +247,9 @@ def test_processes_that_read_one_ark_do_not_disturb_each_other(root, set_maker, 
     from steps.frontend import load_conf, make_frontend
 
     sets = set_maker(tmp_path, "train", 400, root, 1)
-    features = FeatureSet(*sets, make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml")), cache_mib=0)
+    features = FeatureSet(
+        sets[0], DumpedFeatures(sets[1]), make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml")), cache_mib=0
+    )
     plan = training_plan(400, 4, seed=1, epoch=1)
     for x, labels, indices in features.batches(plan, torch.device("cpu"), num_workers=3):
         for row, label, index in zip(x, labels, indices):
@@ -258,7 +261,9 @@ def test_an_error_of_a_reading_process_is_one_message(root, set_maker, tmp_path)
     from utils.cli import UserError
 
     data, feats = set_maker(tmp_path, "train", 20, root, 1)
-    features = FeatureSet(data, feats, make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml")), cache_mib=0)
+    features = FeatureSet(
+        data, DumpedFeatures(feats), make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml")), cache_mib=0
+    )
     ark = feats / "feats.ark"
     ark.write_bytes(ark.read_bytes()[:20_000])
     with pytest.raises(UserError, match="the features of train_00.. cannot be read") as error:
@@ -291,14 +296,15 @@ def test_random_crops_repeat_by_seed_and_epoch(root, made_up_sets):
     conf = load_conf(root / "conf/frontend/f0_subband.yaml")
     network_input = dataclasses.replace(conf.network_input, frames=32, crop="random")
     frontend = make_frontend(dataclasses.replace(conf, network_input=network_input))
-    one, two = (FeatureSet(*made_up_sets["train"], frontend, cache_mib=100, seed=9) for _ in range(2))
+    data, feats = made_up_sets["train"]
+    one, two = (FeatureSet(data, DumpedFeatures(feats), frontend, cache_mib=100, seed=9) for _ in range(2))
     assert not one.cached
     one.set_epoch(1), two.set_epoch(1)
     assert all(torch.equal(one[i][0], two[i][0]) for i in range(50))
     two.set_epoch(2)
     assert any(not torch.equal(one[i][0], two[i][0]) for i in range(50))
     one.set_epoch(0)
-    assert all(np.array_equal(one[i][0][0], one.reader.read(one.utts[i])[:32]) for i in range(50))
+    assert all(np.array_equal(one[i][0][0], one.source.read(one.utts[i])[:32]) for i in range(50))
 
 
 def test_channels_of_the_front_end_reach_the_network(root, set_maker, tmp_path):
@@ -310,10 +316,11 @@ def test_channels_of_the_front_end_reach_the_network(root, set_maker, tmp_path):
         name: set_maker(tmp_path, name, 21, root, seed, settings=settings) for seed, name in enumerate(("train", "dev"))
     }
     conf = load_conf(root / "conf/frontend/f0_subband.yaml", settings)
-    features = FeatureSet(*sets["train"], make_frontend(conf), cache_mib=10)
+    data, feats = sets["train"]
+    features = FeatureSet(data, DumpedFeatures(feats), make_frontend(conf), cache_mib=10)
     x, _, _ = features[0]
     assert x.shape == (2, 64, 45)
-    matrix = features.reader.read(features.utts[0])
+    matrix = features.source.read(features.utts[0])
     np.testing.assert_array_equal(x[1].numpy(), fix_length(matrix[:, 45:], 64, "mirror"))
     (batch, _, _), *_ = features.batches([np.array([0, 1])], torch.device("cpu"), 0)
     assert torch.equal(batch[0], x)
@@ -331,4 +338,6 @@ def test_features_of_another_width_are_refused(root, set_maker, tmp_path):
 
     sets = set_maker(tmp_path, "train", 10, root, 1)
     with pytest.raises(UserError, match=r"train_0000: features \(\d+, 45\), expected \(n, 865\)"):
-        FeatureSet(*sets, make_frontend(load_conf(root / "conf/frontend/lps.yaml")), cache_mib=1000)
+        FeatureSet(
+            sets[0], DumpedFeatures(sets[1]), make_frontend(load_conf(root / "conf/frontend/lps.yaml")), cache_mib=1000
+        )

@@ -187,7 +187,7 @@ def test_a_field_may_have_a_reader_of_its_own(tmp_path):
     path = tmp_path / "d.yaml"
     path.write_text("values:\n- 1\n- 2\n")
     assert conf.load(path, Doubled, "train", SECTIONS) == Doubled((2, 4))
-    with pytest.raises(UserError, match=r"^--set train\.values\[1\]: values\[1\]: 'x' of .*d\.yaml cannot be doubled"):
+    with pytest.raises(UserError, match=r"^--set train\.values: values\[1\]: 'x' of .*d\.yaml cannot be doubled"):
         conf.load(path, Doubled, "train", SECTIONS, ["train.values=[1, x]"])
     path.write_text("values:\n- 1\n- x\n")
     with pytest.raises(UserError, match=r"d\.yaml: line 3: values\[1\]: 'x'"):
