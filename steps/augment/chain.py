@@ -105,13 +105,13 @@ class Chain:
         Raises UserError naming a file of noise or room responses that cannot be read.
         """
         waveform = np.asarray(waveform, np.float64)
-        for step, own in self._drawn(self._waveform_steps, rng):
+        for step, own in self.drawn_waveform_steps(rng):
             waveform = step.apply(waveform, own)
         return waveform
 
     def features(self, features: np.ndarray, channels: int, rng: np.random.Generator) -> np.ndarray:
         """float32 (frames, channels x bins) -> the same shape; the given one is left as it is."""
-        for step, own in self._drawn(self._feature_steps, rng):
+        for step, own in self.drawn_feature_steps(rng):
             features = step.apply(features, channels, own)
         return features
 
@@ -121,17 +121,24 @@ class Chain:
 
         A batch that is not to be mixed (`p`; no mixup in the chain) has weight 1 and the permutation 0, 1, 2, ...
         """
-        for step, own in self._drawn([("mixup 0", self._batch_step)] if self._batch_step else [], rng):
+        for step, own in _drawn([("mixup 0", self._batch_step)] if self._batch_step else [], rng):
             return step.draw(own, batch_size)
         return np.arange(batch_size), 1.0
 
-    @staticmethod
-    def _drawn(steps: list, rng: np.random.Generator):
-        """Those steps that are to be done this time, each with its generator."""
-        if steps:
-            for (_, step), own in zip(steps, step_rngs(rng, [name for name, _ in steps])):
-                if own.random() < step.conf.p:
-                    yield step, own
+    def drawn_waveform_steps(self, rng: np.random.Generator) -> list[tuple[WaveformStep, np.random.Generator]]:
+        """Those steps that `waveform` does with such an `rng`, each with its own generator."""
+        return _drawn(self._waveform_steps, rng)
+
+    def drawn_feature_steps(self, rng: np.random.Generator) -> list[tuple[FeatureStep, np.random.Generator]]:
+        """The same of `features`."""
+        return _drawn(self._feature_steps, rng)
+
+
+def _drawn(steps: list, rng: np.random.Generator) -> list:
+    if not steps:
+        return []
+    rngs = step_rngs(rng, [name for name, _ in steps])
+    return [(step, own) for (_, step), own in zip(steps, rngs) if own.random() < step.conf.p]
 
 
 def make_chain(conf: AugmentConf, sample_rate: int) -> Chain:

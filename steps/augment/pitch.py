@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from steps.augment.base import Range, StepConf, WaveformStep, check_range
-from steps.augment.processing.signals import fit
+from steps.augment.processing.signals import fit, with_power_of
 from utils.cli import UserError
 
 _WINDOW_S = 0.064
@@ -25,7 +25,7 @@ class Conf(StepConf):
 
 
 class Step(WaveformStep):
-    """Keeps the length. The vocoder leaves traces of its own, which a detector may hear."""
+    """Keeps length and level (power), of which the vocoder loses some; it leaves traces that a detector may hear."""
 
     def __init__(self, conf: Conf, sample_rate: int):
         super().__init__(conf, sample_rate)
@@ -40,4 +40,4 @@ class Step(WaveformStep):
         shifted = librosa.effects.pitch_shift(
             padded, sr=self.sample_rate, n_steps=rng.uniform(*self.conf.semitones), n_fft=self._window
         )
-        return fit(shifted, len(waveform))
+        return with_power_of(fit(shifted, len(waveform)), waveform)

@@ -173,6 +173,14 @@ def test_wrong_confs_are_named_with_file_and_line(tmp_path, old, new, told):
     assert f"a.yaml: {told}" in str(error.value)
 
 
+def test_the_example_of_the_docs(root, tmp_path):
+    text = (root / "docs/augmentation.md").read_text()
+    (tmp_path / "a.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    assert [step.type for step in augment.load_conf(tmp_path / "a.yaml").steps] == ["reverb", "noise", "time_mask"]
+    for kind in augment.step_types():
+        assert f"`{kind}`" in text
+
+
 def test_settings(tmp_path):
     (tmp_path / "a.yaml").write_text(GOOD)
     conf = augment.load_conf(

@@ -188,6 +188,9 @@ def test_a_wrong_recording_is_named(kind, tmp_path, speech):
     assert "NaN or infinite samples" in refusal()
     soundfile.write(path, np.zeros(0), RATE)
     assert "empty: no samples" in refusal()
+    soundfile.write(path, speech, RATE, format="FLAC")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 8])
+    refusal()
     path.write_text("no audio")
     assert "cannot be read as audio" in refusal()
     path.unlink()
@@ -232,6 +235,7 @@ def test_pitch(semitones):
     made = chain_of({"type": "pitch", "semitones": [semitones, semitones]}).waveform(tone, rng())
     assert len(made) == len(tone)
     assert abs(main_frequency(made) / 1000 - 2 ** (semitones / 12)) < 0.005
+    assert abs(db(power(made) / power(tone))) < 1e-9
 
 
 def test_pitch_without_its_library(monkeypatch, speech):
