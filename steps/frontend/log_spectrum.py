@@ -97,7 +97,7 @@ class FrontEnd(FrontEndBase):
         conf = self.conf
         frames = np.lib.stride_tricks.sliding_window_view(padded, conf.n_fft)[:: conf.hop_length][:n_frames]
         features = np.empty((n_frames, self.bins), np.float32)
-        # made once: fresh memory for every part would cost as much as the arithmetic
+        # made once: fresh memory for every part took about an eighth of the time
         windowed = np.empty((_FFT_FRAMES, conf.n_fft))
         spectrum = np.empty((_FFT_FRAMES, conf.n_fft // 2 + 1), np.complex128)
         band = np.empty((_FFT_FRAMES, self.bins), np.complex64)
