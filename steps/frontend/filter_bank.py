@@ -117,9 +117,10 @@ class FrontEnd(FrontEndBase):
         )
         energies = np.empty((count, self._extra + conf.filters.number), np.float32)
         step = max(1, _FFT_SAMPLES // conf.n_fft)
+        space = self._space(step, np)
         for begin in range(0, count, step):
             part, out = slice(begin, begin + step), energies[begin : begin + step]
-            spectrum, energy = self._spectrum(plain[part], frames[part], np, self.window)
+            spectrum, energy = self._spectrum(plain[part], frames[part], np, self.window, space)
             spectrum = spectrum.astype(np.float32)
             if energy is not None:
                 out[:, 0] = energy
@@ -141,10 +142,12 @@ class FrontEnd(FrontEndBase):
         emphasised = self._emphasised(plain)
         window, filters = (torch.from_numpy(table).to(device) for table in (self.window, self.filters))
         within = torch.arange(conf.win_length, device=device)
+        step = min(len(starts), max(1, _BATCH_SAMPLES // conf.n_fft))
+        space = self._space(step, torch, device=device)
         energies = []
-        for part in torch.from_numpy(starts).to(device).split(max(1, _BATCH_SAMPLES // conf.n_fft)):
+        for part in torch.from_numpy(starts).to(device).split(step):
             at = part[:, None] + within
-            spectrum, energy = self._spectrum(plain[at], emphasised[at], torch, window)
+            spectrum, energy = self._spectrum(plain[at], emphasised[at], torch, window, space)
             columns = [spectrum @ filters] if energy is None else [energy[:, None], spectrum @ filters]
             energies.append(torch.cat(columns, dim=1).float())
         parts = np.split(torch.cat(energies).cpu().numpy(), np.cumsum(counts)[:-1])
@@ -175,26 +178,40 @@ class FrontEnd(FrontEndBase):
             emphasised[1:] -= self.conf.frame_pre_emphasis * samples[:-1]
         return emphasised
 
-    def _spectrum(self, plain: Any, frames: Any, xp: Any, window: Any) -> tuple[Any, Any]:
-        """Frames as they are and emphasised, float64 (frames, win_length) -> spectrum (frames, n_fft // 2 + 1) and the
-        energy (frames,), if the conf asks for it. `xp`: numpy or torch, whose names used here are the same."""
+    def _space(self, frames: int, xp: Any, **place: Any) -> list[Any]:
+        """What `_spectrum` works in, made once: fresh memory for every part took about an eighth of the time."""
+        n_fft, bins = self.conf.n_fft, self.conf.n_fft // 2 + 1
+        space = [xp.zeros((frames, n_fft), dtype=xp.float64, **place)]
+        space.append(xp.empty((frames, bins), dtype=xp.complex128, **place))
+        return space + [xp.empty((frames, bins), dtype=xp.float64, **place) for _ in range(2)]
+
+    def _spectrum(self, plain: Any, frames: Any, xp: Any, window: Any, space: list[Any]) -> tuple[Any, Any]:
+        """Frames as they are and emphasised, float64 (frames, win_length) -> spectrum (frames, n_fft // 2 + 1), which
+        lies in `space`, and the energy (frames,), if the conf asks for it. `xp`: numpy or torch, whose names used here
+        are the same."""
         conf = self.conf
+        padded, transformed, spectrum, squares = (array[: len(frames)] for array in space)
+        windowed = padded[:, : conf.win_length]  # what follows stays zero
         mean, left = 0.0, 1 - conf.frame_pre_emphasis  # left: what pre-emphasis leaves of a constant
         if conf.remove_dc:
             mean = plain.mean(axis=1, keepdims=True)
-            windowed = frames - left * mean
+            xp.subtract(frames, left * mean, out=windowed)
             windowed *= window
         else:
-            windowed = frames * window
+            xp.multiply(frames, window, out=windowed)
         if conf.frame_pre_emphasis:
             # the sample before the first is taken to be as the first, as in Kaldi
             windowed[:, :1] = left * (plain[:, :1] - mean) * window[0]
         energy = None
         if conf.energy is not None:
             energy = xp.square(plain - mean if conf.energy.raw else windowed).sum(axis=1)
-        made = xp.fft.rfft(windowed, conf.n_fft)
-        spectrum = xp.square(made.real) + xp.square(made.imag)
-        return xp.sqrt(spectrum) if conf.spectrum == "magnitude" else spectrum, energy
+        xp.fft.rfft(padded, out=transformed)
+        xp.square(transformed.real, out=spectrum)
+        xp.square(transformed.imag, out=squares)
+        spectrum += squares
+        if conf.spectrum == "magnitude":
+            xp.sqrt(spectrum, out=spectrum)
+        return spectrum, energy
 
 
 def _logarithm(energies: np.ndarray, conf: LogConf) -> np.ndarray:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.fft
-import scipy.signal
 
 from steps.frontend.base import FrontEndBase, FrontEndConf
 
@@ -99,14 +97,18 @@ class FrontEnd(FrontEndBase):
         conf = self.conf
         frames = np.lib.stride_tricks.sliding_window_view(padded, conf.n_fft)[:: conf.hop_length][:n_frames]
         features = np.empty((n_frames, self.bins), np.float32)
+        # made once: fresh memory for every part took about an eighth of the time
         windowed = np.empty((_FFT_FRAMES, conf.n_fft))
+        spectrum = np.empty((_FFT_FRAMES, conf.n_fft // 2 + 1), np.complex128)
+        band = np.empty((_FFT_FRAMES, self.bins), np.complex64)
         for begin in range(0, n_frames, _FFT_FRAMES):
-            part = frames[begin : begin + _FFT_FRAMES]
             out = features[begin : begin + _FFT_FRAMES]
-            spectrum = scipy.fft.rfft(np.multiply(part, self._window, out=windowed[: len(part)]), axis=1)
+            count = len(out)
+            np.multiply(frames[begin : begin + count], self._window, out=windowed[:count])
+            np.fft.rfft(windowed[:count], out=spectrum[:count])
+            band[:count] = spectrum[:count, conf.first_bin : conf.last_bin + 1]
             # |complex64| neither overflows nor underflows where its result does not
-            np.abs(spectrum[:, conf.first_bin : conf.last_bin + 1].astype(np.complex64), out=out)
-            self._logarithm(out)
+            self._logarithm(np.abs(band[:count], out=out))
         return features
 
     def _block_phases(self, count: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from utils.cli import UserError
 # there moves a weak filter by as much as this. With torchaudio's filters in the place of ours, EXACT holds.
 ITS_FILTERS = 1e-3
 EXACT = 2e-5
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 LENGTHS = [400, 401, 559, 560, 561, 4000, 16000, 40001]
 
 
@@ -214,19 +215,21 @@ def test_clipped_audio(root, waveform_maker):
 
 
 @pytest.mark.parametrize("name", ["fbank", "mel_spectrogram", "mfcc", "lfcc", "lfcc_2019", "lfcc_2021_la", "lps_257"])
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("settings", [[], ["cmvn={scope: utterance, variance: true}", "pre_emphasis=0.5"]])
-def test_a_batch_is_its_utterances(root, waveform_maker, name, settings):
+def test_a_batch_is_its_utterances(root, waveform_maker, name, settings, device):
     made = frontend(root, name, *settings)
     waveforms = [waveform_maker(n, seed=n) for n in (16000, 1, 399, 23456)] + [np.zeros(5000)]
-    batch = made.compute_batch(waveforms, "cpu")
+    batch = made.compute_batch(waveforms, device)
     assert len(batch) == len(waveforms)
     for features, waveform in zip(batch, waveforms):
         assert features.dtype == np.float32
         np.testing.assert_allclose(features, made.compute(waveform), atol=1e-4)
-    assert made.compute_batch([]) == []
+    assert made.compute_batch([], device) == []
 
 
-def test_a_batch_of_options(root, waveform_maker, monkeypatch):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_batch_of_options(root, waveform_maker, monkeypatch, device):
     monkeypatch.setattr("steps.frontend.filter_bank._BATCH_SAMPLES", 512 * 7)  # so that it takes several parts
     for settings in (
         ["energy={raw: true, floor: 1.0}", "spectrum=magnitude"],
@@ -234,7 +237,7 @@ def test_a_batch_of_options(root, waveform_maker, monkeypatch):
     ):
         made = frontend(root, "fbank", *settings)
         waveforms = [waveform_maker(n, seed=n) for n in (9000, 500)]
-        for features, waveform in zip(made.compute_batch(waveforms), waveforms):
+        for features, waveform in zip(made.compute_batch(waveforms, device), waveforms):
             np.testing.assert_allclose(features, made.compute(waveform), atol=1e-4)
 
 
