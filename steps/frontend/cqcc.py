@@ -9,6 +9,7 @@ transforms with log-frequency resolution", 2014): Hann windows over frequency, c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,27 +104,31 @@ class FrontEnd(FrontEndBase):
         # Times per hop at which a bin's band is sampled, so that it does not overlap itself.
         self._oversampling = int(np.ceil(self._widths.max() * conf.hop_length / conf.sample_rate))
 
-    def _powers(self, waveform: np.ndarray) -> np.ndarray:
-        """waveform: (samples,) -> (bins, frames): |c_k[t]|^2."""
+    def _tables(self, samples: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        """Period in hops of a waveform of so many samples; then, for each line of each band: its place in the spectrum, its
+        weight, and its place in the (bins, period x oversampling) spectra of the bands, flat."""
         conf = self.conf
-        n_frames = 1 + len(waveform) // conf.hop_length
         padding = 8 / self._widths.min() * conf.sample_rate
-        period = scipy.fft.next_fast_len(int((len(waveform) + padding) / conf.hop_length) + 1)
-        spectrum = scipy.fft.rfft(waveform, period * conf.hop_length)
+        period = scipy.fft.next_fast_len(int((samples + padding) / conf.hop_length) + 1)
         resolution = conf.sample_rate / (period * conf.hop_length)
         begins = np.ceil((self._centres - self._widths / 2) / resolution).astype(np.int64)
         counts = np.floor((self._centres + self._widths / 2) / resolution).astype(np.int64) - begins + 1
-        firsts = np.cumsum(counts) - counts
-        line = np.arange(counts.sum()) + np.repeat(
-            begins - firsts, counts
-        )  # of the spectrum, for one bin after another
-        from_centre = line * np.repeat(resolution / self._widths, counts) - np.repeat(
-            self._centres / self._widths, counts
-        )
-        window = (0.5 + 0.5 * np.cos(2 * np.pi * from_centre)) * (2 / (period * conf.hop_length))
+        lines = np.arange(counts.sum()) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
+        # from a band's centre, in bandwidths
+        distance = lines * np.repeat(resolution / self._widths, counts)
+        distance -= np.repeat(self._centres / self._widths, counts)
+        weights = (0.5 + 0.5 * np.cos(2 * np.pi * distance)) * (2 / (period * conf.hop_length))
         columns = period * self._oversampling
-        bands = np.zeros((len(counts), columns), np.complex128)
-        bands.ravel()[line % columns + np.repeat(np.arange(len(counts)) * columns, counts)] = spectrum[line] * window
+        places = lines % columns + np.repeat(np.arange(len(counts)) * columns, counts)
+        return period, lines, weights, places
+
+    def _powers(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: (samples,) -> (bins, frames): |c_k[t]|^2."""
+        n_frames = 1 + len(waveform) // self.conf.hop_length
+        period, lines, weights, places = self._tables(len(waveform))
+        spectrum = scipy.fft.rfft(waveform, period * self.conf.hop_length)
+        bands = np.zeros((len(self._centres), period * self._oversampling), np.complex128)
+        bands.ravel()[places] = spectrum[lines] * weights
         bands = scipy.fft.ifft(bands, axis=1, overwrite_x=True, norm="forward")
         frames = bands[:, : n_frames * self._oversampling : self._oversampling]
         return np.square(frames.real) + np.square(frames.imag)
@@ -133,3 +138,23 @@ class FrontEnd(FrontEndBase):
         powers = self._powers(waveform).astype(np.float32)
         powers += np.float32(self.conf.power_floor)
         return np.log(powers, out=powers).T @ self._cepstral
+
+    def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
+        """See FrontEndBase. `extract` of one after the other on `device` by torch, which needs float64 there."""
+        import torch  # here, because it takes a while to load and jobs that dump features do without
+
+        cepstral = torch.from_numpy(self._cepstral).to(device)
+        computed = []
+        for prepared in map(self.prepare, waveforms):
+            n_frames = 1 + len(prepared) // self.conf.hop_length
+            period, *tables = self._tables(len(prepared))
+            lines, weights, places = (torch.from_numpy(table).to(device) for table in tables)
+            spectrum = torch.fft.rfft(torch.from_numpy(prepared).to(device), period * self.conf.hop_length)
+            shape = len(self._centres), period * self._oversampling
+            bands = torch.zeros(shape, dtype=torch.complex128, device=device)
+            bands.view(-1)[places] = spectrum[lines] * weights
+            bands = torch.fft.ifft(bands, dim=1, norm="forward")
+            frames = bands[:, : n_frames * self._oversampling : self._oversampling]
+            powers = (frames.real.square() + frames.imag.square()).float() + self.conf.power_floor
+            computed.append(torch.log(powers).T @ cepstral)
+        return [self.finish(features.cpu().numpy()) for features in computed]

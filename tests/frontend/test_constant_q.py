@@ -113,6 +113,22 @@ def test_silence_and_clipping_are_finite(root, waveform_maker, name):
 
 
 @pytest.mark.parametrize(
+    "name, settings", [("cqt_432", []), ("cqt_432", ["hop_length=160"]), ("cqt_100", ["max_samples=9000"])]
+)
+def test_a_batch_is_its_utterances(root, waveform_maker, monkeypatch, name, settings):
+    monkeypatch.setattr("steps.frontend.constant_q._BATCH_BLOCK", 100_000)  # so that it takes several blocks
+    frontend = made(root, name, *settings)
+    waveforms = [waveform_maker(n, seed=n) for n in (16000, 1, 255, 23456)] + [np.zeros(5000)]
+    batch = frontend.compute_batch(waveforms, "cpu")
+    assert len(batch) == len(waveforms)
+    for features, waveform in zip(batch, waveforms):
+        expected = frontend.compute(waveform)
+        assert features.dtype == np.float32 and features.shape == expected.shape
+        np.testing.assert_allclose(features, expected, atol=1e-4)
+    assert frontend.compute_batch([]) == []
+
+
+@pytest.mark.parametrize(
     "setting, told",
     [
         ("f_min=16", "n_bins: the highest of 432 bins is at 8075 Hz, not below 8000"),
