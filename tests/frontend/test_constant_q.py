@@ -61,7 +61,7 @@ def test_other_sizes(root, waveform_maker, settings):
     bins = np.arange(conf.n_bins)
     expected = direct(waveform, 24.5, conf.bins_per_octave, bins, conf.hop_length, conf.filter_scale)
     ours = np.exp(frontend.compute(waveform).astype(np.float64)) - FLOOR
-    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=2e-5 * expected.max())
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6 * expected.max())
 
 
 def test_a_sinusoid_comes_to_its_scale(root):
