@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -15,6 +16,8 @@ from steps.frontend.processing.columns import CmvnStats
 from utils.ark import ArkWriter, write_matrix
 from utils.cli import ProgressLog, UserError, make_parser, run_program
 from utils.files import read_map, write_lines
+
+_GPU_BATCH = 32  # utterances that a GPU computes together
 
 
 def part_of(utts: list[str], part: str) -> list[str]:
@@ -28,6 +31,20 @@ def part_of(utts: list[str], part: str) -> list[str]:
     return utts[len(utts) * (k - 1) // n : len(utts) * k // n]
 
 
+def batches_of(utts: list[str], size: int) -> Iterator[list[str]]:
+    """Runs of `size` utterances, the last of what is left."""
+    for begin in range(0, len(utts), size):
+        yield utts[begin : begin + size]
+
+
+def check_gpu() -> None:
+    """Raises UserError where torch finds no GPU."""
+    import torch  # here, because jobs without a GPU do without it
+
+    if not torch.cuda.is_available():
+        raise UserError("--ngpu 1: torch finds no CUDA GPU here; use --ngpu 0, or a torch build with CUDA")
+
+
 def main() -> int:
     parser = make_parser(
         __doc__,
@@ -37,6 +54,9 @@ def main() -> int:
     parser.add_argument("--frontend", required=True, help="conf of the front end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--part", default="1/1", metavar="K/N", help="compute the K-th of N parts")
+    parser.add_argument(
+        "--ngpu", type=int, default=0, choices=(0, 1), help="1: in batches on a GPU; the same but for rounding"
+    )
     parser.add_argument("wav_scp", help="UTT PATH, a line each")
     parser.add_argument(
         "prefix",
@@ -45,6 +65,8 @@ def main() -> int:
     args = parser.parse_args()
 
     frontend = make_frontend(load_conf(args.frontend, args.set))
+    if args.ngpu:
+        check_gpu()
     wavs = read_map(args.wav_scp)
     utts = part_of(list(wavs), args.part)
     num_frames: list[str] = []
@@ -52,20 +74,29 @@ def main() -> int:
     stats = CmvnStats(frontend.n_columns)
     progress = ProgressLog(len(utts), "utt")
     with ArkWriter(args.prefix, frontend.conf.compress) as writer:
-        for utt in utts:
-            try:
-                features = frontend.compute(read_utterance(utt, wavs[utt], frontend.conf))
-                if not np.isfinite(features).all():
-                    raise UserError(f"{utt} ({wavs[utt]}): its features are not finite")
-            except UserError as error:
-                sys.stderr.write(f"bad utterance: {error}\n")
-                bad.append(f"{utt} {error}")
+        for some in batches_of(utts, _GPU_BATCH if args.ngpu else 1):
+            waveforms: dict[str, np.ndarray] = {}
+            for utt in some:
+                try:
+                    waveforms[utt] = read_utterance(utt, wavs[utt], frontend.conf)
+                except UserError as error:
+                    sys.stderr.write(f"bad utterance: {error}\n")
+                    bad.append(f"{utt} {error}")
+            if args.ngpu:
+                made = frontend.compute_batch(list(waveforms.values()), "cuda")
             else:
+                made = map(frontend.compute, waveforms.values())
+            for utt, features in zip(waveforms, made):
+                if not np.isfinite(features).all():
+                    error = f"{utt} ({wavs[utt]}): its features are not finite"
+                    sys.stderr.write(f"bad utterance: {error}\n")
+                    bad.append(f"{utt} {error}")
+                    continue
                 writer.write(utt, features)
                 num_frames.append(f"{utt} {len(features)}")
                 if frontend.normalised_globally:
                     stats.add(features)
-            progress.update()
+            progress.update(len(some))
     progress.close()
     if frontend.normalised_globally:
         write_matrix(f"{args.prefix}.cmvn", stats.matrix)

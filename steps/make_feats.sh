@@ -7,6 +7,7 @@ nj=4                                       # parallel jobs, and arks
 cmd=utils/run.sh                           # job runner
 frontend=conf/frontend/f0_subband.yaml     # conf of the front end
 skip_bad=false                             # leave out utterances that cannot be read, listed in <feats-dir>/skipped
+ngpu=0                                     # 1: the jobs compute in batches on a GPU; the same numbers but for rounding
 set=                                       # overrides of conf keys, such as "frontend.compress=8bit"
 
 . "$(dirname "$(readlink -f "$0")")/../path.sh" || exit 1
@@ -38,10 +39,11 @@ utterances=$(wc -l < "$data/wav.scp")
 
 mkdir -p "$log" "$parts"
 # A part that a broken-off run finished is kept; its job ends at once.
-with_progress "$log/make_feats.*.log" -- $cmd JOB=1:"$nj" "$log/make_feats.JOB.log" \
+gpu=(); [ "$ngpu" -eq 0 ] || gpu=(--gpu "$ngpu")
+with_progress "$log/make_feats.*.log" -- $cmd "${gpu[@]}" JOB=1:"$nj" "$log/make_feats.JOB.log" \
   test -f "$parts/feats.JOB.utt2num_frames" '||' \
   env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-  compute_feats.py "${conf_options[@]}" --part "JOB/$nj" "$data/wav.scp" "$parts/feats.JOB"
+  compute_feats.py "${conf_options[@]}" --part "JOB/$nj" --ngpu "$ngpu" "$data/wav.scp" "$parts/feats.JOB"
 skip=(); ! $skip_bad || skip=(--skip-bad)
 merge_feats.py merge "${conf_options[@]}" "${skip[@]}" --nj "$nj" "$data/wav.scp" "$dir"
 echo "make_feats.sh: $(wc -l < "$dir/feats.scp") utterances, $(du -shL "$dir" | cut -f1), in $dir"

@@ -17,12 +17,14 @@ experiment_of() { # model conf, training conf
 }
 
 threads_of() { # <first:last>: sets `limit` and `threads`, how many jobs of that array run at once and the threads of each
-  local jobs=$train_jobs
+  local jobs=$train_jobs count=$((${1#*:} - ${1%:*} + 1)) cores
+  cores=$(nproc)
   limit=() threads=()
   if [ "$ngpu" -eq 0 ]; then
-    # A thread each: two jobs on a core each get further than one job on two.
-    [ -n "$jobs" ] || jobs=$(least "$(nproc)" $((${1#*:} - ${1%:*} + 1)))
-    threads=(--num-threads "$(most 1 $(($(nproc) / jobs)))")
+    # A thread each: two jobs on a core each get further than one job on two. Those that would be left over for a last
+    # round, with cores idle beside them, share the cores with the first ones.
+    [ -n "$jobs" ] || jobs=$(least "$count" $((cores + count % cores)))
+    threads=(--num-threads "$(most 1 $((cores / jobs)))")
   fi
   [ -z "$jobs" ] || limit=(--max-jobs-run "$jobs")
 }

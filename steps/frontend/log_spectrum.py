@@ -6,12 +6,13 @@ spectrogram features", 2022; the log power spectrum (LPS) is the usual input for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from steps.frontend.base import FrontEndBase, FrontEndConf
+from steps.frontend.base import FrontEndBase
+from steps.frontend.processing.stft import StftConf
 
 # w[n] = sum_i c_i cos(2 pi i n / N), periodic windows: a frame's windowed spectrum is then its plain spectrum
 # convolved over frequency with c (Harris 1978, "On the use of windows", the "Blackman window" family).
@@ -23,27 +24,17 @@ _COSINE_SERIES = {
 
 
 _FFT_FRAMES = 16
+_BATCH_FRAMES = 2**12  # the same on another device
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conf(FrontEndConf):
-    n_fft: int
-    hop_length: int
-    window: Literal["blackman", "hann", "hamming"]
+class Conf(StftConf):
+    """`log_floor_exponent`: digital silence comes to this."""
+
     log_floor_exponent: float
-    first_bin: int
-    last_bin: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_fft < 2 or self.n_fft % 2:
-            raise ValueError(f"n_fft: {self.n_fft} is not an even number of samples")
-        if not 0 < self.hop_length <= self.n_fft:
-            raise ValueError(f"hop_length: {self.hop_length} is not in 1..n_fft ({self.n_fft})")
-        if not 0 <= self.first_bin <= self.last_bin <= self.n_fft // 2:
-            raise ValueError(
-                f"first_bin, last_bin: {self.first_bin}..{self.last_bin} is not within 0..{self.n_fft // 2}"
-            )
         if not -87 <= self.log_floor_exponent <= 0:
             raise ValueError(f"log_floor_exponent: {self.log_floor_exponent} is not in -87..0 (e^-87 ends float32)")
 
@@ -56,7 +47,7 @@ class FrontEnd(FrontEndBase):
 
     def __init__(self, conf: Conf):
         self.conf: Conf = conf
-        self.bins = conf.last_bin - conf.first_bin + 1
+        self.bins = conf.band_bins
         series = _COSINE_SERIES[conf.window]
         # as weights of the neighbours at distance -r..r in the spectrum: half of c_i on either side
         self._spread = np.array([*(c / 2 for c in series[:0:-1]), series[0], *(c / 2 for c in series[1:])])
@@ -71,9 +62,8 @@ class FrontEnd(FrontEndBase):
             basis = np.exp(-2j * np.pi / conf.n_fft * np.arange(conf.n_fft))[turns]
             self._basis = basis.view(np.float64)  # columns: real, imaginary, real, ...
             self._phase = np.empty((0, len(self._bins)), np.complex128)
-        else:
-            n = np.arange(conf.n_fft)
-            self._window = sum(c * np.cos(2 * np.pi * i * n / conf.n_fft) for i, c in enumerate(series))
+        turn = 2 * np.pi * np.arange(conf.n_fft) / conf.n_fft
+        self._window = sum(c * np.cos(i * turn) for i, c in enumerate(series))
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: (samples,) -> float32 (1 + samples // hop_length, bins), natural logarithm."""
@@ -85,6 +75,28 @@ class FrontEnd(FrontEndBase):
         if not self._by_blocks:
             return self._whole(padded, n_frames)
         return self._logarithm(self._band(padded, n_frames).astype(np.float32))
+
+    def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
+        """See FrontEndBase. All by FFT, on `device` by torch, which needs float64 there."""
+        import torch  # here, because it takes a while to load and jobs that dump features do without
+
+        conf = self.conf
+        if not waveforms:
+            return []
+        prepared = [self.prepare(waveform) for waveform in waveforms]
+        counts = [1 + len(waveform) // conf.hop_length for waveform in prepared]
+        padded = [np.pad(waveform, conf.n_fft // 2) for waveform in prepared]
+        begins = np.cumsum([0, *map(len, padded[:-1])])
+        starts = np.concatenate([begin + conf.hop_length * np.arange(count) for begin, count in zip(begins, counts)])
+        samples = torch.from_numpy(np.concatenate(padded)).to(device)
+        window = torch.from_numpy(self._window).to(device)
+        within = torch.arange(conf.n_fft, device=device)
+        features = []
+        for part in torch.from_numpy(starts).to(device).split(_BATCH_FRAMES):
+            spectrum = torch.fft.rfft(samples[part[:, None] + within] * window)[:, conf.band]
+            features.append(torch.log(spectrum.abs().float() + float(np.exp(conf.log_floor_exponent))))
+        parts = np.split(torch.cat(features).cpu().numpy(), np.cumsum(counts)[:-1])
+        return [self.finish(part) for part in parts]
 
     def _logarithm(self, magnitude: np.ndarray) -> np.ndarray:
         """Of the floored float32 magnitude, in its place."""
@@ -106,7 +118,7 @@ class FrontEnd(FrontEndBase):
             count = len(out)
             np.multiply(frames[begin : begin + count], self._window, out=windowed[:count])
             np.fft.rfft(windowed[:count], out=spectrum[:count])
-            band[:count] = spectrum[:count, conf.first_bin : conf.last_bin + 1]
+            band[:count] = spectrum[:count, conf.band]
             # |complex64| neither overflows nor underflows where its result does not
             self._logarithm(np.abs(band[:count], out=out))
         return features

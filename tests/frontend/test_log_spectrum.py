@@ -67,3 +67,16 @@ def test_network_input_is_not_part_of_the_dump(root):
 def test_a_wrong_value_is_named(root, setting, told):
     with pytest.raises(UserError, match=told):
         load_conf(root / "conf/frontend/f0_subband.yaml", [setting])
+
+
+@pytest.mark.parametrize("name", ["f0_subband", "lps", "lps_257"])
+def test_a_batch_is_the_same_but_for_rounding(root, waveform_maker, name):
+    torch = pytest.importorskip("torch")
+    frontend = make_frontend(load_conf(root / f"conf/frontend/{name}.yaml"))
+    waveforms = [waveform_maker(samples, seed=samples) for samples in (1, 129, 5000, 90000)] + [np.zeros(700)]
+    for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
+        made = frontend.compute_batch(waveforms, device)
+        assert len(made) == len(waveforms)
+        for features, waveform in zip(made, waveforms):
+            np.testing.assert_allclose(features, frontend.compute(waveform), atol=1e-4)
+    assert frontend.compute_batch([]) == []

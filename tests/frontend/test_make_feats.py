@@ -107,3 +107,17 @@ def test_parts_that_are_whole_are_kept(root, data, tmp_path):
 def test_more_jobs_than_utterances(root, data, tmp_path):
     done = make_feats(root, data, tmp_path / "feats", "--nj", "9")
     assert done.returncode == 1 and "more jobs than the 8 utterances" in done.stderr
+
+
+def test_a_gpu_computes_batches_or_is_told_to_be_missing(root, data, tmp_path):
+    torch = pytest.importorskip("torch")
+    plain, batched = tmp_path / "plain", tmp_path / "batched"
+    done = make_feats(root, data, batched, "--ngpu", "1")
+    if not torch.cuda.is_available():
+        assert done.returncode != 0 and "torch finds no CUDA GPU here" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    assert make_feats(root, data, plain).returncode == 0
+    one, two = (kaldiio.load_scp(str(feats / "feats.scp")) for feats in (plain, batched))
+    for utt in one:
+        np.testing.assert_allclose(two[utt], one[utt], atol=1e-4)
