@@ -553,3 +553,43 @@ def test_labels():
     assert shorten("A07", 6) == "A07"
     assert shorten("a_long_name_12", 9) == "a_lo~e_12"
     assert sorted(["senet50", "senet9", "ecanet18"], key=natural_order) == ["ecanet18", "senet9", "senet50"]
+
+
+def test_the_table_of_front_ends(exp, tmp_path):
+    """Costs are measured, figures are those of the one experiment of each front end; the rest of the page stays."""
+    import soundfile
+
+    from tests.conftest import speech_like
+
+    for seed, eer in enumerate((20.0, 22.0), 1):
+        exp.evaluate(exp.train("ecanet9", "baseline", seed), eer)
+    wavs = []
+    for i in range(4):
+        soundfile.write(tmp_path / f"u{i}.flac", speech_like(16000, seed=i), 16000)
+        wavs.append(f"u{i} {tmp_path}/u{i}.flac\n")
+    (tmp_path / "wav.scp").write_text("".join(wavs))
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- choosing table -->\nold\n<!-- end of choosing table -->\nafter\n")
+
+    def make(*more):
+        return subprocess.run(
+            [sys.executable, ROOT / "steps/make_frontend_table.py", "--confs",
+             f"{ROOT}/conf/frontend/f0_subband.yaml {ROOT}/conf/frontend/imag_real_257.yaml", "--wav-scp",
+             tmp_path / "wav.scp", "--rounds", "1", "--out", page, *more], capture_output=True, text=True,
+        )  # fmt: skip
+
+    done = make(*exp.folders())
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    first, second = row_of(text, "`f0_subband`"), row_of(text, "`imag_real_257`")
+    assert first[1:3] == ["45", "124"] and first[4:] == ["22", "21.00 ± 1.41", "0.525 ± 0.035"]
+    assert float(first[3]) > 0
+    assert second[1] == "2 x 257" and second[5:] == ["not measured", "not measured"]
+
+    exp.evaluate(exp.train("senet34", "baseline", 1), 20.0)
+    done = make(*exp.folders())
+    assert done.returncode == 1 and "have one front end" in done.stderr
+    page.write_text("nothing\n")
+    done = make()
+    assert done.returncode == 1 and "choosing table" in done.stderr and page.read_text() == "nothing\n"
