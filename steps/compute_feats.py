@@ -37,14 +37,6 @@ def batches_of(utts: list[str], size: int) -> Iterator[list[str]]:
         yield utts[begin : begin + size]
 
 
-def check_gpu() -> None:
-    """Raises UserError where torch finds no GPU."""
-    import torch  # here, because jobs without a GPU do without it
-
-    if not torch.cuda.is_available():
-        raise UserError("--ngpu 1: torch finds no CUDA GPU here; use --ngpu 0, or a torch build with CUDA")
-
-
 def main() -> int:
     parser = make_parser(
         __doc__,
@@ -66,7 +58,9 @@ def main() -> int:
 
     frontend = make_frontend(load_conf(args.frontend, args.set))
     if args.ngpu:
-        check_gpu()
+        from steps.experiment import pick_device  # here, because it loads torch, which jobs without a GPU do without
+
+        pick_device(args.ngpu)
     wavs = read_map(args.wav_scp)
     utts = part_of(list(wavs), args.part)
     num_frames: list[str] = []

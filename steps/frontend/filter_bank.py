@@ -13,7 +13,7 @@ import numpy as np
 
 from steps.frontend.base import FrontEndBase, FrontEndConf
 from steps.frontend.processing.filters import FilterConf, filter_blocks, filter_matrix
-from steps.frontend.processing.frames import Edges, WindowName, padded_for_frames, window
+from steps.frontend.processing.frames import Edges, WindowName, frame_starts, padded_for_frames, window
 
 _FFT_SAMPLES = 2**14  # of FFTs that are computed together: so many stay in the processor's cache
 _BATCH_SAMPLES = 2**23  # the same on another device: 64 MiB as float64
@@ -137,8 +137,7 @@ class FrontEnd(FrontEndBase):
             return []
         conf = self.conf
         padded, counts = zip(*(self._padded(self.prepare(waveform)) for waveform in waveforms))
-        begins = np.cumsum([0, *map(len, padded[:-1])])
-        starts = np.concatenate([begin + conf.hop_length * np.arange(count) for begin, count in zip(begins, counts)])
+        starts = frame_starts(padded, counts, conf.hop_length)
         plain = torch.from_numpy(np.concatenate(padded)).to(device)
         emphasised = self._emphasised(plain)
         window, filters = (torch.from_numpy(table).to(device) for table in (self.window, self.filters))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from steps.frontend.base import FrontEndBase
+from steps.frontend.processing.frames import frame_starts
 from steps.frontend.processing.stft import StftConf
 
 # w[n] = sum_i c_i cos(2 pi i n / N), periodic windows: a frame's windowed spectrum is then its plain spectrum
@@ -86,8 +87,7 @@ class FrontEnd(FrontEndBase):
         prepared = [self.prepare(waveform) for waveform in waveforms]
         counts = [1 + len(waveform) // conf.hop_length for waveform in prepared]
         padded = [np.pad(waveform, conf.n_fft // 2) for waveform in prepared]
-        begins = np.cumsum([0, *map(len, padded[:-1])])
-        starts = np.concatenate([begin + conf.hop_length * np.arange(count) for begin, count in zip(begins, counts)])
+        starts = frame_starts(padded, counts, conf.hop_length)
         samples = torch.from_numpy(np.concatenate(padded)).to(device)
         window = torch.from_numpy(self._window).to(device)
         within = torch.arange(conf.n_fft, device=device)

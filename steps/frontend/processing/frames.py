@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -52,3 +53,12 @@ def padded_for_frames(waveform: np.ndarray, length: int, hop: int, n_fft: int, e
     missing = max(0, first + (count - 1) * hop + length - samples)
     mode = {"mirror": "symmetric", "centre_mirror": "reflect"}.get(edges, "constant")
     return np.pad(waveform, (-first, missing), mode=mode) if missing or first else waveform, count
+
+
+def frame_starts(waveforms: Sequence[np.ndarray], counts: Sequence[int], hop: int) -> np.ndarray:
+    """Where the frames of padded waveforms begin once these stand one behind the other: int64 (sum of counts,).
+
+    counts: frames of each; frame t of a waveform is its samples from t hop on.
+    """
+    begins = np.cumsum([0, *map(len, waveforms[:-1])])
+    return np.concatenate([begin + hop * np.arange(count) for begin, count in zip(begins, counts)])
