@@ -34,10 +34,14 @@ def seconds_of(data: Path, conf: str, jobs: int) -> float:
 
 
 def main() -> int:
-    parser = make_parser(__doc__, "tests/bench/feature_jobs.py --wav-scp data/train/wav.scp --frontend conf/frontend/lps.yaml")
+    parser = make_parser(
+        __doc__, "tests/bench/feature_jobs.py --wav-scp data/train/wav.scp --frontend conf/frontend/lps.yaml"
+    )
     parser.add_argument("--wav-scp", required=True, help="audio to compute on")
     parser.add_argument("--frontend", default=str(ROOT / "conf/frontend/cqt_432.yaml"), help="conf of the front end")
-    parser.add_argument("--utterances", type=int, default=1000, help="so many of the list, over and over if it has fewer")
+    parser.add_argument(
+        "--utterances", type=int, default=1000, help="so many of the list, over and over if it has fewer"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each number of jobs")
     args = parser.parse_args()
 
