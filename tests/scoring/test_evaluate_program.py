@@ -80,7 +80,8 @@ def test_writes_all_that_it_promises(run, metrics, tmp_path):
 
 
 def test_an_attack_s_cost_takes_that_attack_s_asv_rate(run, metrics):
-    from steps.scoring.metrics import AsvRates, det_curve, tdcf_2019, tdcf_2021
+    from steps.scoring.metrics import det_curve
+    from steps.scoring.tandem import AsvRates, tdcf_2019, tdcf_2021
 
     assert run().returncode == 0
     asv = metrics()["asv"]
