@@ -246,11 +246,13 @@ def evaluate_files(
         print("", *group_table(of_known, of_durations), sep="\n")
     if of_rooms is not None:
         print("", *environment_table(of_rooms), sep="\n")
-    files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers)]
-    files += [*["per_duration.tsv"] * bool(of_durations), *["det.png"] * plot]
+    files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers), *["det.png"] * plot]
     print(f"\nwritten: {out}/{', '.join(files)}")
+    files = ["per_duration.tsv"] * bool(of_durations)
     if of_rooms is not None:
-        print(f"         and {' and '.join(['per_environment.tsv', *['attack_by_environment.png'] * plot])} there")
+        files += ["per_environment.tsv", *["attack_by_environment.png"] * plot]
+    if files:
+        print(f"         and {' and '.join(files)} there")
     sys.stdout.flush()
     for text in result.warnings:
         warn(f"{cm_scores}: {text}")

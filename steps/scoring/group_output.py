@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from steps.scoring.breakdown import DetectionFigures, Evaluation
 from steps.scoring.groups import AttackGroup, DurationGroup, GroupFigures
 
+WIDTH = 80
 DETECTION_COLUMNS = (
     "rocch_eer_percent", "auc", "min_dcf", "act_dcf", "cllr", "min_cllr", "balanced_accuracy_percent",
 )  # fmt: skip
@@ -85,24 +87,26 @@ def _number(value: float | None, digits: int, factor: float = 1) -> str:
 def pooled_lines(result: Evaluation) -> list[str]:
     """All attacks together, for the terminal: lines of at most 80 columns."""
     one = result.pooled.detection
-    lines = [
-        f"pooled: EER on the convex hull {_number(one.rocch_eer, 2, 100)} %, area under the ROC {_number(one.auc, 4)}",
-        f"  scores as log-likelihood ratios: minDCF {_number(one.min_dcf, 4)}, actDCF {_number(one.act_dcf, 4)}, "
-        f"min Cllr {_number(one.min_cllr, 4)},",
-        f"  Cllr {_number(one.cllr, 4)} bits, balanced accuracy at 0 {_number(one.balanced_accuracy, 2, 100)} %",
-    ]
+    text = (
+        f"pooled: EER on the convex hull {_number(one.rocch_eer, 2, 100)} %, area under the ROC {_number(one.auc, 4)}, "
+        f"minDCF {_number(one.min_dcf, 4)}, min Cllr {_number(one.min_cllr, 4)} bits; as log-likelihood ratios actDCF "
+        f"{_number(one.act_dcf, 4)}, Cllr {_number(one.cllr, 4)} bits, balanced accuracy at 0 "
+        f"{_number(one.balanced_accuracy, 2, 100)} %"
+    )
     if result.asv is not None:
-        lines.append(
-            f"  with the ASV: min a-DCF {_number(result.min_adcf, 4)}, t-EER {_number(result.tandem_eer, 2, 100)} %"
-        )
-    return lines
+        rate = f"{_number(result.tandem_eer, 2, 100)} %" if result.tandem_eer is not None else "does not exist"
+        text += f"; with the ASV min a-DCF {_number(result.min_adcf, 4)}, t-EER {rate}"
+    return textwrap.wrap(text, WIDTH)
 
 
 def group_table(known: Mapping[str, AttackGroup] | None, durations: Sequence[DurationGroup] | None) -> list[str]:
-    """The table of groups for the terminal, lines of at most 80 columns; none without groups."""
+    """The table of groups for the terminal, lines of at most 80 columns; none without groups. A group without attacks is not
+    shown."""
     rows: list[tuple[str, GroupFigures]] = []
     if known is not None:
-        rows += [(f"{key} attacks: {len(group.attacks)}", group.figures) for key, group in known.items()]
+        rows += [
+            (f"{key} attacks: {len(group.attacks)}", group.figures) for key, group in known.items() if group.attacks
+        ]
     if durations is not None:
         rows += [(f"{group.shortest:.2f} to {group.longest:.2f} s", group.figures) for group in durations]
     if not rows:
