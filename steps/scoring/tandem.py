@@ -206,8 +206,8 @@ def tandem_equal_error_rate(curve: DetCurve, target: ArrayLike, nontarget: Array
     The first equality gives, for each ASV threshold where P_miss_asv <= P_fa_asv, the CM's miss rate
     (P_fa_asv - P_miss_asv) / (1 + P_fa_asv - P_miss_asv), which is taken as if it could be set exactly, and the common
     rate P_fa_asv / (1 + P_fa_asv - P_miss_asv). From the ASV's EER threshold downwards, the second holds where the CM at
-    that miss rate first accepts no more spoof than that; the value is exact to one step of the curves. A CM without
-    errors has the ASV's EER, an ASV that cannot tell spoof from target the t-EER where the CM makes up for it.
+    that miss rate first accepts no more spoof than that; the value is exact to one step of the curves. With a CM
+    without errors it is the ASV's EER.
 
     curve: the CM's; the vectors: the ASV's scores. None where there is no such pair: the ASV rejects more of the spoof
     trials at its EER than of the nontarget trials, or the CM is worse than chance. Raises ValueError as det_curve.
