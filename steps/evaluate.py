@@ -194,7 +194,8 @@ def evaluate_files(
     """Evaluate one score file, write the results to the folder `out` (metrics.json last) and print the table.
 
     Without `plot`, `speakers`, `environments` or `durations` there is no plot, per_speaker.tsv, per_environment.tsv and
-    attack_by_environment.png, or per_duration.tsv, and an older one goes. Raises UserError for whatever of the files cannot be used.
+    attack_by_environment.png, or per_duration.tsv, and an older one goes. Raises UserError for whatever of the files
+    cannot be used.
     """
     title = " ".join((title or cm_scores.stem).split())
     corpus = None if corpus_json is None else read_json(corpus_json)
@@ -260,11 +261,12 @@ def evaluate_files(
 
 def main() -> None:
     parser = make_parser(
-        "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull, area under the ROC, minDCF, "
-        "actDCF, Cllr and min Cllr (as ASVspoof 5) and DET plot of a countermeasure's scores, pooled and for each attack "
-        "against all bona fide trials; a-DCF and t-EER, pooled. Writes DIR/det.png, DIR/per_attack.tsv, with "
-        "--speakers DIR/per_speaker.tsv, with --durations DIR/per_duration.tsv, with --environments DIR/per_environment.tsv and the heat map "
-        "DIR/attack_by_environment.png, and, last, DIR/metrics.json; prints a table.",
+        "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull, area under the ROC, "
+        "minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5) and DET plot of a countermeasure's scores, pooled and for "
+        "each attack against all bona fide trials; a-DCF and t-EER, pooled. Writes DIR/det.png, DIR/per_attack.tsv, "
+        "with --speakers DIR/per_speaker.tsv, with --durations DIR/per_duration.tsv, with --environments "
+        "DIR/per_environment.tsv and the heat map DIR/attack_by_environment.png, and, last, DIR/metrics.json; prints a "
+        "table.",
         "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --trials data/eval/utt2label \\\n"
         "    --corpus-json data/eval/corpus.json --out exp/NAME/seed1/results/eval exp/NAME/seed1/scores/eval.txt",
     )
@@ -306,16 +308,16 @@ def main() -> None:
         "--durations",
         metavar="UTT2DUR",
         type=Path,
-        help="data/<set>/utt2dur: seconds of each utterance; then there are figures by quarters of the trials, from the "
-        "shortest to the longest, too. The t-DCF takes the ASV's pooled rates, as ASV scores name no utterances",
+        help="data/<set>/utt2dur: seconds of each utterance; then there are figures by quarters of the trials, from "
+        "the shortest to the longest, too. The t-DCF takes the ASV's pooled rates, as ASV scores name no utterances",
     )
     parser.add_argument(
         "--known-attacks",
         metavar="UTT2ATTACK",
         type=Path,
-        help="data/train/utt2attack: the attacks that the detector was trained on; then there are figures of known and of "
-        "unknown attacks too. An attack is known by its name: ASVspoof 2019 LA, which calls A04 and A06 of its training "
-        "set A16 and A19 in its evaluation set, has none there",
+        help="data/train/utt2attack: the attacks that the detector was trained on; then there are figures of known and "
+        "of unknown attacks too. An attack is known by its name: ASVspoof 2019 LA, which calls A04 and A06 of its "
+        "training set A16 and A19 in its evaluation set, has none there",
     )
     parser.add_argument("--title", help="name of the set in the table and the plot; else the score file's name")
     parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")

@@ -15,7 +15,8 @@ from utils.cli import UserError, make_parser, run_program
 def main() -> int:
     parser = make_parser(
         "Evaluates EXP/scores/SET.txt (with plots, by speaker, by duration, by known and unknown attacks, and by "
-        "environment where the data dir has utt2env) and EXP/scores/SET_head*.txt; results go to EXP/results/. As steps/evaluate.py does for a single score file.",
+        "environment where the data dir has utt2env) and EXP/scores/SET_head*.txt; results go to EXP/results/. As "
+        "steps/evaluate.py does for a single score file.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")

@@ -1,7 +1,7 @@
 """How good scores are as log-likelihood ratios: Cllr, and what of it is left when they are calibrated at best.
 
-Source: [Brummer 2006] N. Brummer, J. du Preez, "Application-Independent Evaluation of Speaker Detection", Computer Speech
-& Language 20. ASVspoof 5 gives Cllr beside its minDCF.
+Source: [Brummer 2006] N. Brummer, J. du Preez, "Application-Independent Evaluation of Speaker Detection", Computer
+Speech & Language 20. ASVspoof 5 gives Cllr beside its minDCF.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from steps.scoring.metrics import DetCurve, error_rates_at
 
 @dataclass(frozen=True)
 class DetectionCosts:
-    """prior_spoof: how many of the trials are spoof in use, between 0 and 1; miss, false_alarm: costs of rejecting a bona
-    fide and of accepting a spoof trial, above 0. As in ASVspoof 5, track 1 [Wang 2024]."""
+    """prior_spoof: how many of the trials are spoof in use, between 0 and 1; miss, false_alarm: costs of rejecting a
+    bona fide and of accepting a spoof trial, above 0. As in ASVspoof 5, track 1 [Wang 2024]."""
 
     prior_spoof: float = 0.05
     miss: float = 1.0
@@ -54,9 +54,9 @@ def min_dcf(curve: DetCurve, costs: DetectionCosts = ASVSPOOF5_COSTS) -> float:
 
 
 def act_dcf(bonafide: ArrayLike, spoof: ArrayLike, costs: DetectionCosts = ASVSPOOF5_COSTS) -> float:
-    """Normalised detection cost, as min_dcf() has it, at the Bayes threshold, taking the scores as log-likelihood ratios
-    (natural logarithm) of bona fide to spoof; a score equal to it is accepted [Wang 2024]. What it is above the minDCF is
-    lost by the scores' calibration. Raises ValueError as det_curve."""
+    """Normalised detection cost, as min_dcf() has it, at the Bayes threshold, taking the scores as log-likelihood
+    ratios (natural logarithm) of bona fide to spoof; a score equal to it is accepted [Wang 2024]. What it is above the
+    minDCF is lost by the scores' calibration. Raises ValueError as det_curve."""
     weight_miss, weight_false_alarm = costs.weights
     miss, false_alarm = error_rates_at(bonafide, spoof, costs.bayes_threshold)
     return weight_miss * miss + weight_false_alarm * false_alarm

@@ -100,8 +100,8 @@ def pooled_lines(result: Evaluation) -> list[str]:
 
 
 def group_table(known: Mapping[str, AttackGroup] | None, durations: Sequence[DurationGroup] | None) -> list[str]:
-    """The table of groups for the terminal, lines of at most 80 columns; none without groups. A group without attacks is not
-    shown."""
+    """The table of groups for the terminal, lines of at most 80 columns; none without groups. A group without attacks
+    is not shown."""
     rows: list[tuple[str, GroupFigures]] = []
     if known is not None:
         rows += [

@@ -138,8 +138,8 @@ def evaluate_durations(
     """Figures by quarters of all trials in order of duration, the shortest first: the bona fide trials of each against
     its spoof trials. seconds: (N,).
 
-    Utterances of one duration stay together, so that there may be fewer than four groups. ASV scores name no utterances:
-    the t-DCF takes the ASV's rates of all its trials.
+    Utterances of one duration stay together, so that there may be fewer than four groups. ASV scores name no
+    utterances: the t-DCF takes the ASV's rates of all its trials.
     """
     asv_rate, rates = (None, None) if point is None else ("pooled", point.rates)
     inner = np.arange(1, DURATION_GROUPS) / DURATION_GROUPS

@@ -1,7 +1,8 @@
 """Error rates, DET curve, EER and area under the curve from scores. Numbers in, numbers out: no files, no printing.
 
 Conventions: a higher score means more bona fide (CM) or more like the target speaker (ASV). Rates are fractions
-from 0 to 1, never percent. Costs stand in detection_cost.py, what needs an ASV in tandem.py, Cllr in calibration_metrics.py.
+from 0 to 1, never percent. Costs stand in detection_cost.py, what needs an ASV in tandem.py, Cllr in
+calibration_metrics.py.
 
 Sources:
   [Todisco 2019]   M. Todisco et al., "ASVspoof 2019: Future Horizons in Spoofed and Fake Audio Detection", Interspeech.
@@ -87,8 +88,8 @@ def equal_error_rate(curve: DetCurve) -> tuple[float, float]:
 def convex_hull(curve: DetCurve) -> DetCurve:
     """The steps of a det_curve() that lie on its lower convex hull (ROCCH), the first and the last among them.
 
-    Pool-adjacent-violators on the trials' classes in order of score finds them [Brummer 2010]: a block of trials between
-    two of its steps is one segment of the hull. Trials of one score are in one block, whatever their order.
+    Pool-adjacent-violators on the trials' classes in order of score finds them [Brummer 2010]: a block of trials
+    between two of its steps is one segment of the hull. Trials of one score are in one block, whatever their order.
     """
     from scipy.optimize import isotonic_regression  # here, as loading it takes longer than most evaluations
 

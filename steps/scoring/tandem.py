@@ -1,9 +1,9 @@
 """What a CM is worth before a speaker verifier (ASV): t-DCF, a-DCF and t-EER. Numbers in, numbers out.
 
-Conventions as in metrics.py. The challenge's ASV scores name no utterances, so that which CM score and which ASV score are
-of one trial is not known, and only each system's rates by class are. The rates of the two in tandem are therefore their
-products, which takes the decisions of CM and ASV as independent within a class, as [Kinnunen 2018, 2020, 2023] do; and
-the CM's miss rate of all bona fide trials stands for that of targets and of nontargets.
+Conventions as in metrics.py. The challenge's ASV scores name no utterances, so that which CM score and which ASV score
+are of one trial is not known, and only each system's rates by class are. The rates of the two in tandem are therefore
+their products, which takes the decisions of CM and ASV as independent within a class, as [Kinnunen 2018, 2020, 2023]
+do; and the CM's miss rate of all bona fide trials stands for that of targets and of nontargets.
 
 Sources:
   [Todisco 2019]   M. Todisco et al., "ASVspoof 2019: Future Horizons in Spoofed and Fake Audio Detection", Interspeech.
@@ -187,8 +187,9 @@ def tandem_adcf(curve: DetCurve, asv: AsvRates, costs: CostModel = ASVSPOOF_COST
     """Normalised a-DCF, as min_adcf() has it, of the CM as a gate before the ASV, at every step of the CM's curve.
 
     The two together miss P_miss_cm + (1 - P_miss_cm) P_miss_asv of the target trials, and accept
-    (1 - P_miss_cm) P_fa_asv of the nontarget and P_fa_cm (1 - P_miss_spoof_asv) of the spoof trials, taking their decisions
-    as independent [Kinnunen 2020]. The ASV stays at the threshold that `asv` was measured at, as in the t-DCF.
+    (1 - P_miss_cm) P_fa_asv of the nontarget and P_fa_cm (1 - P_miss_spoof_asv) of the spoof trials, taking their
+    decisions as independent [Kinnunen 2020]. The ASV stays at the threshold that `asv` was measured at, as in the
+    t-DCF.
     """
     passed = 1 - curve.miss
     return _adcf(
@@ -197,16 +198,16 @@ def tandem_adcf(curve: DetCurve, asv: AsvRates, costs: CostModel = ASVSPOOF_COST
 
 
 def tandem_equal_error_rate(curve: DetCurve, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float | None:
-    """The concurrent t-EER [Kinnunen 2023], a fraction from 0 to 0.5: the error rate at the one pair of a CM threshold and
-    an ASV threshold at which the tandem's three error rates are equal, so that it does not depend on how many of the
-    trials are spoof:
+    """The concurrent t-EER [Kinnunen 2023], a fraction from 0 to 0.5: the error rate at the one pair of a CM threshold
+    and an ASV threshold at which the tandem's three error rates are equal, so that it does not depend on how many of
+    the trials are spoof:
 
     P_miss_cm + (1 - P_miss_cm) P_miss_asv = (1 - P_miss_cm) P_fa_asv = P_fa_cm P_fa_spoof_asv
 
     The first equality gives, for each ASV threshold where P_miss_asv <= P_fa_asv, the CM's miss rate
     (P_fa_asv - P_miss_asv) / (1 + P_fa_asv - P_miss_asv), which is taken as if it could be set exactly, and the common
-    rate P_fa_asv / (1 + P_fa_asv - P_miss_asv). From the ASV's EER threshold downwards, the second holds where the CM at
-    that miss rate first accepts no more spoof than that; the value is exact to one step of the curves. With a CM
+    rate P_fa_asv / (1 + P_fa_asv - P_miss_asv). From the ASV's EER threshold downwards, the second holds where the CM
+    at that miss rate first accepts no more spoof than that; the value is exact to one step of the curves. With a CM
     without errors it is the ASV's EER.
 
     curve: the CM's; the vectors: the ASV's scores. None where there is no such pair: the ASV rejects more of the spoof
