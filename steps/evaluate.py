@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""EER and t-DCF of a score file, pooled and per attack, with a DET plot."""
+"""EER, t-DCF and other figures of a score file, pooled, per attack and by groups of trials, with a DET plot."""
 
 from __future__ import annotations
 
@@ -17,11 +17,29 @@ from steps.scoring.environments import (
     read_environments,
     replay_attacks,
 )
+from steps.scoring.group_output import (
+    DETECTION_COLUMNS,
+    cells,
+    detection_metrics,
+    duration_lines,
+    duration_metrics,
+    group_table,
+    known_attack_metrics,
+    pooled_lines,
+    tandem_metrics,
+)
+from steps.scoring.groups import (
+    evaluate_durations,
+    evaluate_known_attacks,
+    read_durations,
+    read_known_attacks,
+    values_of_trials,
+)
 from steps.scoring.labels import corpus_label, shorten
 from steps.scoring.score_files import AsvScores, CmScores, check_trials, read_asv_scores, read_cm_scores
 from steps.scoring.speakers import SpeakerFigures, per_speaker
 from utils.cli import UserError, make_parser, run_program, warn
-from utils.files import read_json, read_map, write_aside, write_json, write_lines
+from utils.files import read_json, write_aside, write_json, write_lines
 
 NO_ASV = "t-DCF: not computed, because no ASV scores were given (--asv-scores)"
 
@@ -31,6 +49,7 @@ def figures_of(figures: Figures) -> dict:
         "eer": 100 * figures.eer,
         "min_tdcf_2019": figures.min_tdcf_2019,
         "min_tdcf_2021": figures.min_tdcf_2021,
+        **detection_metrics(figures.detection),
     }
 
 
@@ -38,6 +57,7 @@ def metrics_of(result: Evaluation) -> dict:
     asv = result.asv
     return {
         **figures_of(result.pooled),
+        **tandem_metrics(result),
         "eer_threshold": result.pooled.threshold,
         "asv_eer": None if asv is None else 100 * asv.eer,
         "n_bonafide": result.n_bonafide,
@@ -86,10 +106,13 @@ def print_table(result: Evaluation, title: str, corpus: str) -> None:
 
 
 def tsv_lines(result: Evaluation, corpus: str) -> list[str]:
-    lines = ["attack\tn_spoof\teer_percent\tmin_tdcf_2019\tmin_tdcf_2021\tasv_rate\tcorpus"]
+    lines = [
+        "attack\tn_spoof\teer_percent\tmin_tdcf_2019\tmin_tdcf_2021\tasv_rate\tcorpus\t" + "\t".join(DETECTION_COLUMNS)
+    ]
     for name, figures in rows_of(result):
         values = [figures.n_spoof, 100 * figures.eer, figures.min_tdcf_2019, figures.min_tdcf_2021, figures.asv_rate]
-        lines.append("\t".join([name, *("" if value is None else str(value) for value in values), corpus]))
+        added = cells(detection_metrics(figures.detection))
+        lines.append("\t".join([name, *("" if value is None else str(value) for value in values), corpus, *added]))
     return lines
 
 
@@ -99,11 +122,7 @@ def percent(fraction: float | None) -> float | None:
 
 def speaker_figures(cm: CmScores, speakers: Path, threshold: float) -> dict[str, SpeakerFigures]:
     """Figures of each speaker. Raises UserError for an utterance of which the table `speakers` does not know whose."""
-    speaker_of = read_map(speakers)
-    missing = [utt for utt in cm.utterance if utt not in speaker_of]
-    if missing:
-        raise UserError(f"{speakers}: it has no line of {missing[0]} ({len(missing)} trials lack one)")
-    return per_speaker(cm, speaker_of, threshold)
+    return per_speaker(cm, dict(zip(cm.utterance, values_of_trials(speakers, cm))), threshold)
 
 
 def speaker_metrics(figures: SpeakerFigures) -> dict:
@@ -169,11 +188,14 @@ def evaluate_files(
     plot: bool = True,
     speakers: Path | None = None,
     environments: Path | None = None,
+    durations: Path | None = None,
+    known_attacks: Path | None = None,
 ) -> None:
     """Evaluate one score file, write the results to the folder `out` (metrics.json last) and print the table.
 
-    Without `plot`, `speakers` or `environments` there is no plot, per_speaker.tsv or per_environment.tsv and
-    attack_by_environment.png, and an older one goes. Raises UserError for whatever of the files cannot be used.
+    Without `plot`, `speakers`, `environments` or `durations` there is no plot, per_speaker.tsv, per_environment.tsv and
+    attack_by_environment.png, or per_duration.tsv, and an older one goes. Raises UserError for whatever of the files
+    cannot be used.
     """
     title = " ".join((title or cm_scores.stem).split())
     corpus = None if corpus_json is None else read_json(corpus_json)
@@ -189,12 +211,17 @@ def evaluate_files(
     of_speakers = None if speakers is None else speaker_figures(cm, speakers, result.pooled.threshold)
 
     of_rooms = None if environments is None else environment_figures(cm, cm_scores, environments, asv, result)
+    of_durations = None if durations is None else evaluate_durations(cm, read_durations(durations, cm), result.asv)
+    of_known = None
+    if known_attacks is not None:
+        of_known = evaluate_known_attacks(cm, read_known_attacks(known_attacks), asv, result.asv)
 
     try:
         write_plots(out, result, of_rooms, title, label, plot)
         write_lines(out / "per_attack.tsv", tsv_lines(result, label))
         write_table(out / "per_speaker.tsv", None if of_speakers is None else speaker_lines(of_speakers))
         write_table(out / "per_environment.tsv", None if of_rooms is None else environment_lines(of_rooms, label))
+        write_table(out / "per_duration.tsv", None if of_durations is None else duration_lines(of_durations, label))
         write_json(
             out / "metrics.json",
             {
@@ -207,18 +234,26 @@ def evaluate_files(
                 if of_speakers is None
                 else {name: speaker_metrics(figures) for name, figures in of_speakers.items()},
                 **environment_metrics(of_rooms),
+                "known_attacks": known_attack_metrics(of_known),
+                "per_duration": duration_metrics(of_durations),
             },
         )
     except OSError as error:
         raise UserError(f"{out}: cannot write the results there: {error}") from None
 
     print_table(result, title, label)
+    print(*pooled_lines(result), sep="\n")
+    if of_known is not None or of_durations is not None:
+        print("", *group_table(of_known, of_durations), sep="\n")
     if of_rooms is not None:
         print("", *environment_table(of_rooms), sep="\n")
     files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers), *["det.png"] * plot]
     print(f"\nwritten: {out}/{', '.join(files)}")
+    files = ["per_duration.tsv"] * bool(of_durations)
     if of_rooms is not None:
-        print(f"         and {' and '.join(['per_environment.tsv', *['attack_by_environment.png'] * plot])} there")
+        files += ["per_environment.tsv", *["attack_by_environment.png"] * plot]
+    if files:
+        print(f"         and {' and '.join(files)} there")
     sys.stdout.flush()
     for text in result.warnings:
         warn(f"{cm_scores}: {text}")
@@ -226,10 +261,12 @@ def evaluate_files(
 
 def main() -> None:
     parser = make_parser(
-        "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised) and DET plot of a countermeasure's scores, pooled "
-        "and for each attack against all bona fide trials. Writes DIR/det.png, DIR/per_attack.tsv, with "
-        "--speakers DIR/per_speaker.tsv, with --environments DIR/per_environment.tsv and the heat map "
-        "DIR/attack_by_environment.png, and, last, DIR/metrics.json; prints a table.",
+        "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull, area under the ROC, "
+        "minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5) and DET plot of a countermeasure's scores, pooled and for "
+        "each attack against all bona fide trials; a-DCF and t-EER, pooled. Writes DIR/det.png, DIR/per_attack.tsv, "
+        "with --speakers DIR/per_speaker.tsv, with --durations DIR/per_duration.tsv, with --environments "
+        "DIR/per_environment.tsv and the heat map DIR/attack_by_environment.png, and, last, DIR/metrics.json; prints a "
+        "table.",
         "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --trials data/eval/utt2label \\\n"
         "    --corpus-json data/eval/corpus.json --out exp/NAME/seed1/results/eval exp/NAME/seed1/scores/eval.txt",
     )
@@ -267,6 +304,21 @@ def main() -> None:
         "room size, T60, talker-to-ASV distance, attacker-to-talker distance and device quality too. The t-DCF by "
         "environment takes the ASV's pooled rates, as ASV scores name no environments",
     )
+    parser.add_argument(
+        "--durations",
+        metavar="UTT2DUR",
+        type=Path,
+        help="data/<set>/utt2dur: seconds of each utterance; then there are figures by quarters of the trials, from "
+        "the shortest to the longest, too. The t-DCF takes the ASV's pooled rates, as ASV scores name no utterances",
+    )
+    parser.add_argument(
+        "--known-attacks",
+        metavar="UTT2ATTACK",
+        type=Path,
+        help="data/train/utt2attack: the attacks that the detector was trained on; then there are figures of known and "
+        "of unknown attacks too. An attack is known by its name: ASVspoof 2019 LA, which calls A04 and A06 of its "
+        "training set A16 and A19 in its evaluation set, has none there",
+    )
     parser.add_argument("--title", help="name of the set in the table and the plot; else the score file's name")
     parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")
     args = parser.parse_args()
@@ -281,6 +333,8 @@ def main() -> None:
         plot=not args.no_plot,
         speakers=args.speakers,
         environments=args.environments,
+        durations=args.durations,
+        known_attacks=args.known_attacks,
     )
 
 

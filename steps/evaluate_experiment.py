@@ -14,8 +14,9 @@ from utils.cli import UserError, make_parser, run_program
 
 def main() -> int:
     parser = make_parser(
-        "Evaluates EXP/scores/SET.txt (with plots, by speaker, and by environment where the data dir has utt2env) and "
-        "EXP/scores/SET_head*.txt; results go to EXP/results/. As steps/evaluate.py does for a single score file.",
+        "Evaluates EXP/scores/SET.txt (with plots, by speaker, by duration, by known and unknown attacks, and by "
+        "environment where the data dir has utt2env) and EXP/scores/SET_head*.txt; results go to EXP/results/. As "
+        "steps/evaluate.py does for a single score file.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
@@ -26,9 +27,16 @@ def main() -> int:
         data, scores = args.data_dir / name, args.exp_dir / "scores"
         if not (scores / f"{name}.txt").is_file():
             raise UserError(f"{scores / name}.txt: no such file; run the scoring stage (--stage 4)")
+        tables = {
+            option: path if path.is_file() else None
+            for option, path in (
+                ("speakers", data / "utt2speaker"),
+                ("environments", data / "utt2env"),
+                ("durations", data / "utt2dur"),
+                ("known_attacks", args.data_dir / "train" / "utt2attack"),
+            )
+        }
         asv = data / "asv_scores" if (data / "asv_scores").is_file() else None
-        speakers = data / "utt2speaker" if (data / "utt2speaker").is_file() else None
-        environments = data / "utt2env" if (data / "utt2env").is_file() else None
         for path in [scores / f"{name}.txt", *sorted(scores.glob(f"{name}_head?.txt"))]:
             whole = path.stem == name
             results = args.exp_dir / "results" / path.stem
@@ -40,8 +48,7 @@ def main() -> int:
                 data / "corpus.json",
                 path.stem,
                 plot=whole,
-                speakers=speakers if whole else None,
-                environments=environments if whole else None,
+                **(tables if whole else {}),
             )
             print()
     return 0

@@ -1,4 +1,4 @@
-"""EER and minimum t-DCF of all trials and of each attack."""
+"""Figures of all trials and of each attack: EER, t-DCF, and the others that evaluation has."""
 
 from __future__ import annotations
 
@@ -7,17 +7,45 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from steps.scoring.calibration_metrics import cllr, min_cllr
+from steps.scoring.detection_cost import act_dcf, min_dcf
 from steps.scoring.metrics import (
-    AsvRates,
     DetCurve,
-    UndefinedCost,
-    asv_rates,
+    area_under_roc,
+    balanced_accuracy,
+    convex_hull,
     det_curve,
     equal_error_rate,
+    rocch_equal_error_rate,
+)
+from steps.scoring.score_files import AsvScores, CmScores
+from steps.scoring.tandem import (
+    AsvRates,
+    UndefinedCost,
+    asv_rates,
+    tandem_adcf,
+    tandem_equal_error_rate,
     tdcf_2019,
     tdcf_2021,
 )
-from steps.scoring.score_files import AsvScores, CmScores
+
+
+@dataclass(frozen=True)
+class DetectionFigures:
+    """What is beside the EER, of the CM alone. rocch_eer, balanced_accuracy: fractions from 0 to 1; auc: 0 to 1;
+    min_dcf, act_dcf: normalised costs of ASVspoof 5; cllr, min_cllr: bits.
+
+    act_dcf, cllr and balanced_accuracy (at 0) take the scores as log-likelihood ratios; a monotone transform of the
+    scores changes these, and none of the others.
+    """
+
+    rocch_eer: float
+    auc: float
+    min_dcf: float
+    act_dcf: float
+    cllr: float
+    min_cllr: float
+    balanced_accuracy: float
 
 
 @dataclass(frozen=True)
@@ -30,6 +58,7 @@ class Figures:
     """
 
     curve: DetCurve
+    detection: DetectionFigures
     eer: float
     threshold: float
     n_spoof: int
@@ -49,10 +78,16 @@ class AsvOperatingPoint:
 
 @dataclass(frozen=True)
 class Evaluation:
+    """min_adcf: of the CM as a gate before the ASV at its EER threshold; tandem_eer: the concurrent t-EER of the two, a
+    fraction from 0 to 0.5. Both take all attacks together, and are None without ASV scores; tandem_eer is where it does
+    not exist, too."""
+
     n_bonafide: int
     pooled: Figures
     per_attack: dict[str, Figures]
     asv: AsvOperatingPoint | None
+    min_adcf: float | None = None
+    tandem_eer: float | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -61,6 +96,20 @@ def asv_operating_point(asv: AsvScores) -> AsvOperatingPoint:
     is accepted, so that their mean is not exactly the EER)."""
     eer, threshold = equal_error_rate(det_curve(asv.target, asv.nontarget))
     return AsvOperatingPoint(eer, threshold, asv_rates(asv.target, asv.nontarget, asv.spoof, threshold))
+
+
+def detection_figures(bonafide: NDArray[np.float64], spoof: NDArray[np.float64], curve: DetCurve) -> DetectionFigures:
+    """Of two non-empty vectors of CM scores and their det_curve()."""
+    hull = convex_hull(curve)
+    return DetectionFigures(
+        rocch_eer=rocch_equal_error_rate(hull),
+        auc=area_under_roc(curve),
+        min_dcf=min_dcf(hull),
+        act_dcf=act_dcf(bonafide, spoof),
+        cllr=cllr(bonafide, spoof),
+        min_cllr=min_cllr(hull),
+        balanced_accuracy=balanced_accuracy(bonafide, spoof, 0.0),
+    )
 
 
 def figures_against(
@@ -82,7 +131,9 @@ def figures_against(
             cost_2021 = float(tdcf_2021(curve, rates).min())
         except UndefinedCost as error:
             warnings.append(f"the t-DCF of {whose} is not defined: {error}")
-    return Figures(curve, eer, threshold, spoof.size, cost_2019, cost_2021, asv_rate)
+    return Figures(
+        curve, detection_figures(bonafide, spoof, curve), eer, threshold, spoof.size, cost_2019, cost_2021, asv_rate
+    )
 
 
 def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
@@ -93,7 +144,7 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
     """
     point = None if asv is None else asv_operating_point(asv)
     warnings: list[str] = []
-    bonafide = cm.score[cm.bonafide]
+    bonafide = np.sort(cm.score[cm.bonafide])  # here, as it is part of every curve
 
     pooled = figures_against(
         bonafide,
@@ -124,4 +175,8 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
             f"the ASV scores have none of these attacks (they have {', '.join(asv.spoof_by_attack)}): are they of "
             "another set? Every t-DCF here takes the ASV's pooled spoof rate"
         )
-    return Evaluation(bonafide.size, pooled, per_attack, point, warnings)
+    min_adcf = tandem_eer = None
+    if asv is not None and point is not None:
+        min_adcf = float(tandem_adcf(pooled.curve, point.rates).min())
+        tandem_eer = tandem_equal_error_rate(pooled.curve, asv.target, asv.nontarget, asv.spoof)
+    return Evaluation(bonafide.size, pooled, per_attack, point, min_adcf, tandem_eer, warnings)

@@ -15,8 +15,9 @@ from steps.scoring.environments import (
     EnvironmentEvaluation,
     Factor,
     Grid,
-    GroupFigures,
 )
+from steps.scoring.group_output import DETECTION_COLUMNS, cells, group_metrics
+from steps.scoring.groups import GroupFigures
 
 POOLED_ASV = (
     "By environment, the t-DCF takes the ASV's rates of all its trials, as ASV scores name no environments; by attack "
@@ -24,17 +25,6 @@ POOLED_ASV = (
 )
 WIDTH = 80
 NAME_WIDTH = 29  # leaves 51 columns to the figures
-
-
-def _group_metrics(figures: GroupFigures) -> dict:
-    return {
-        "n_bonafide": figures.n_bonafide,
-        "n_spoof": figures.n_spoof,
-        "eer": None if figures.eer is None else 100 * figures.eer,
-        "min_tdcf_2019": figures.min_tdcf_2019,
-        "min_tdcf_2021": figures.min_tdcf_2021,
-        "asv_rate": figures.asv_rate,
-    }
 
 
 def _grid_metrics(names: Sequence[str], grid: Grid) -> dict[str, dict]:
@@ -54,7 +44,7 @@ def environment_metrics(found: EnvironmentEvaluation | None) -> dict:
     if found is None:
         return dict.fromkeys(("per_environment", "per_attack_factor", "attack_by_environment"))
     by_factor = {
-        name: {key: {letter: _group_metrics(one) for letter, one in levels.items()} for key, levels in factors.items()}
+        name: {key: {letter: group_metrics(one) for letter, one in levels.items()} for key, levels in factors.items()}
         for name, factors in (
             ("per_environment", found.per_environment),
             ("per_attack_factor", found.per_attack_factor),
@@ -81,13 +71,13 @@ def _parts(found: EnvironmentEvaluation) -> tuple[tuple[str, tuple[Factor, ...],
 def environment_lines(found: EnvironmentEvaluation, corpus: str) -> list[str]:
     """The lines of per_environment.tsv; `of`: whether the factor is of the environment or of the attack."""
     columns = ["of", "factor", "letter", "range", "n_bonafide", "n_spoof", "eer_percent"]
-    lines = ["\t".join([*columns, "min_tdcf_2019", "min_tdcf_2021", "asv_rate", "corpus"])]
+    lines = ["\t".join([*columns, "min_tdcf_2019", "min_tdcf_2021", "asv_rate", "corpus", *DETECTION_COLUMNS])]
     for of, factors, figures in _parts(found):
         for factor in factors:
             for letter, level in factor.levels.items():
-                values = _group_metrics(figures[factor.key][letter]).values()
-                cells = ["" if value is None else str(value) for value in values]
-                lines.append("\t".join([of, factor.name, letter, level, *cells, corpus]))
+                values = cells(group_metrics(figures[factor.key][letter]))
+                added = len(DETECTION_COLUMNS)
+                lines.append("\t".join([of, factor.name, letter, level, *values[:-added], corpus, *values[-added:]]))
     return lines
 
 

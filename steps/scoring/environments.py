@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.scoring.breakdown import AsvOperatingPoint, figures_against
-from steps.scoring.metrics import AsvRates, asv_rates, det_curve, equal_error_rate
+from steps.scoring.breakdown import AsvOperatingPoint
+from steps.scoring.groups import GroupFigures, group_figures, rates_of_attacks
+from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.scoring.score_files import AsvScores, CmScores
 from utils.cli import UserError
 from utils.files import read_map
@@ -51,23 +52,6 @@ def _names(factors: Sequence[Factor]) -> tuple[str, ...]:
 ENVIRONMENTS = _names(ENVIRONMENT_FACTORS)  # aaa, aab, ..., ccc
 ATTACKS = _names(ATTACK_FACTORS)  # AA, AB, ..., CC
 FACTOR_LEVELS = tuple((factor, letter) for factor in ENVIRONMENT_FACTORS for letter in factor.levels)
-
-
-@dataclass(frozen=True)
-class GroupFigures:
-    """Figures of some bona fide trials against some spoof trials. eer: fraction from 0 to 1; None where either class
-    has no trial, as the costs are, which are None without ASV scores or where not defined too.
-
-    asv_rate: "attack" where the ASV's spoof miss rate is that of these spoof trials' attacks, "pooled" where it is that
-    of all spoof trials, None without ASV scores.
-    """
-
-    n_bonafide: int
-    n_spoof: int
-    eer: float | None
-    min_tdcf_2019: float | None
-    min_tdcf_2021: float | None
-    asv_rate: str | None
 
 
 @dataclass(frozen=True)
@@ -174,19 +158,6 @@ def _grid(
     return sizes[0], sizes[1].reshape(shape), eer.reshape(shape)
 
 
-def _rates_of_attacks(
-    names: Sequence[str], asv: AsvScores | None, point: AsvOperatingPoint | None
-) -> tuple[str | None, AsvRates | None]:
-    """The ASV's rates with the spoof miss rate of these attacks' trials together; with that of all spoof trials where
-    the ASV scores lack one of the attacks. None where there are no attacks."""
-    if asv is None or point is None or not names:
-        return None, None
-    if any(name not in asv.spoof_by_attack for name in names):
-        return "pooled", point.rates
-    own = np.concatenate([asv.spoof_by_attack[name] for name in names])
-    return "attack", asv_rates(asv.target, asv.nontarget, own, point.threshold)
-
-
 def evaluate_environments(
     cm: CmScores,
     environment: NDArray[np.int64],
@@ -202,16 +173,9 @@ def evaluate_environments(
     scores name no environments, so that the t-DCF takes the ASV's rates of all its trials there, the rooms' own being
     unknown: what of it differs by room is the CM's part alone. By attack factor, the spoof trials of the attacks with
     one letter stand against all bona fide trials, and the ASV's spoof miss rate is that of these attacks' trials; where
-    the ASV scores lack one of them, that of all spoof trials. The t-DCF's formulas: metrics.tdcf_2019, tdcf_2021.
+    the ASV scores lack one of them, that of all spoof trials. The t-DCF's formulas: tandem.tdcf_2019, tdcf_2021.
     """
     trials = _sorted_trials(cm, environment, attack)
-
-    def figures(bonafide, spoof, asv_rate: str | None, rates: AsvRates | None) -> GroupFigures:
-        if not bonafide.size or not spoof.size:
-            return GroupFigures(bonafide.size, spoof.size, None, None, None, asv_rate)
-        # a t-DCF that is not defined here is not defined of all attacks, or of each of these: evaluate() tells so
-        one = figures_against(bonafide, spoof, asv_rate, rates, "", [])
-        return GroupFigures(bonafide.size, spoof.size, one.eer, one.min_tdcf_2019, one.min_tdcf_2021, asv_rate)
 
     asv_rate, rates = (None, None) if point is None else ("pooled", point.rates)
     per_environment, grids = {}, []
@@ -219,7 +183,7 @@ def evaluate_environments(
         room, spoof_room = (_level(code, position, 3) for code in (trials.room, trials.spoof_room))
         groups = zip(factor.levels, _split(trials.bonafide, room, 3), _split(trials.spoof, spoof_room, 3))
         per_environment[factor.key] = {
-            letter: figures(bonafide, spoof, asv_rate, rates) for letter, bonafide, spoof in groups
+            letter: group_figures(bonafide, spoof, asv_rate, rates) for letter, bonafide, spoof in groups
         }
         grids.append(_grid(trials, room, spoof_room, 3))
 
@@ -227,10 +191,10 @@ def evaluate_environments(
     for position, factor in enumerate(ATTACK_FACTORS):
         groups = zip(factor.levels, _split(trials.spoof, _level(trials.spoof_attack, position, 2), 3))
         per_attack_factor[factor.key] = {
-            letter: figures(
+            letter: group_figures(
                 trials.bonafide,
                 spoof,
-                *_rates_of_attacks([name for name in cm.attack_names if name[position] == letter], asv, point),
+                *rates_of_attacks([name for name in cm.attack_names if name[position] == letter], asv, point),
             )
             for letter, spoof in groups
         }

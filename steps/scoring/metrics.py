@@ -1,16 +1,16 @@
-"""Rates, EER and tandem detection cost (t-DCF) from scores. Numbers in, numbers out: no files, no printing.
+"""Error rates, DET curve, EER and area under the curve from scores. Numbers in, numbers out: no files, no printing.
 
 Conventions: a higher score means more bona fide (CM) or more like the target speaker (ASV). Rates are fractions
-from 0 to 1, never percent.
+from 0 to 1, never percent. Costs stand in detection_cost.py, what needs an ASV in tandem.py, Cllr in
+calibration_metrics.py.
 
 Sources:
   [Todisco 2019]   M. Todisco et al., "ASVspoof 2019: Future Horizons in Spoofed and Fake Audio Detection", Interspeech.
-  [Kinnunen 2018]  T. Kinnunen et al., "t-DCF: a Detection Cost Function for the Tandem Assessment of Spoofing
-                   Countermeasures and Automatic Speaker Verification", Odyssey.
-  [Kinnunen 2020]  T. Kinnunen et al., "Tandem Assessment of Spoofing Countermeasures and Automatic Speaker
-                   Verification: Fundamentals", IEEE/ACM Trans. Audio, Speech, Language Processing 28.
-  [Wang 2020]      X. Wang et al., "ASVspoof 2019: A Large-Scale Public Database of Synthesized, Converted and
-                   Replayed Speech", Computer Speech & Language 64.
+  [Provost 2001]   F. Provost, T. Fawcett, "Robust Classification for Imprecise Environments", Machine Learning 42: the
+                   convex hull of the ROC.
+  [Brummer 2010]   N. Brummer, "Measuring, refining and calibrating speaker and language information extracted from
+                   speech", PhD thesis, Stellenbosch: pool-adjacent-violators gives that hull, and the EER on it.
+  [Hanley 1982]    J. A. Hanley, B. J. McNeil, "The Meaning and Use of the Area under a ROC Curve", Radiology 143.
 """
 
 from __future__ import annotations
@@ -21,10 +21,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
-
-
-class UndefinedCost(ValueError):
-    """The t-DCF is not defined for these ASV error rates."""
 
 
 @dataclass(frozen=True)
@@ -43,39 +39,8 @@ class DetCurve:
     threshold: FloatArray
 
 
-@dataclass(frozen=True)
-class AsvRates:
-    """Error rates of the speaker verifier at its operating point, fractions from 0 to 1.
-
-    miss: target trials rejected; false_alarm: nontarget trials accepted; miss_spoof: spoof trials rejected.
-    """
-
-    miss: float
-    false_alarm: float
-    miss_spoof: float
-
-
-@dataclass(frozen=True)
-class CostModel:
-    """Priors and costs of ASVspoof 2019 [Todisco 2019; Wang 2020].
-
-    The revised t-DCF of ASVspoof 2021 takes the same numbers: its C_miss, C_fa and C_fa_spoof are miss_asv,
-    false_alarm_asv and false_alarm_cm here.
-    """
-
-    prior_spoof: float = 0.05
-    prior_target: float = 0.9405
-    prior_nontarget: float = 0.0095
-    miss_asv: float = 1.0
-    false_alarm_asv: float = 10.0
-    miss_cm: float = 1.0
-    false_alarm_cm: float = 10.0
-
-
-ASVSPOOF_COSTS = CostModel()
-
-
-def _scores(values: ArrayLike, what: str) -> FloatArray:
+def checked_scores(values: ArrayLike, what: str) -> FloatArray:
+    """`values` as a vector of float64. Raises ValueError, saying `what`, where it is empty or a score is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not array.size:
         raise ValueError(f"{what} scores: a non-empty vector is expected, not shape {array.shape}")
@@ -93,16 +58,20 @@ def det_curve(positive: ArrayLike, negative: ArrayLike) -> DetCurve:
     positive: vector of bona fide (or target) scores; negative: vector of spoof (or nontarget) scores.
     Raises ValueError for an empty vector or a score that is not finite.
     """
-    positive, negative = _scores(positive, "positive"), _scores(negative, "negative")
-    scores = np.concatenate([positive, negative])
-    order = np.argsort(scores, kind="stable")  # positives come first in `scores`, hence also among equals
-    rejected_positive = np.zeros(scores.size + 1, dtype=np.int64)
-    np.cumsum(order < positive.size, out=rejected_positive[1:])
-    rejected_negative = np.arange(scores.size + 1) - rejected_positive
+    positive = np.sort(checked_scores(positive, "positive"))
+    negative = np.sort(checked_scores(negative, "negative"))
+    is_positive = np.zeros(positive.size + negative.size, dtype=np.bool_)
+    # after so many positive trials and the negative ones strictly below: positive first among equals
+    is_positive[np.arange(positive.size) + np.searchsorted(negative, positive)] = True
+    threshold = np.full(is_positive.size + 1, -np.inf)
+    threshold[1:][is_positive], threshold[1:][~is_positive] = positive, negative
+    rejected_positive = np.zeros(threshold.size, dtype=np.int64)
+    np.cumsum(is_positive, out=rejected_positive[1:])
+    rejected_negative = np.arange(threshold.size) - rejected_positive
     return DetCurve(
         miss=rejected_positive / positive.size,
         false_alarm=(negative.size - rejected_negative) / negative.size,
-        threshold=np.concatenate([[-np.inf], scores[order]]),
+        threshold=threshold,
     )
 
 
@@ -116,80 +85,45 @@ def equal_error_rate(curve: DetCurve) -> tuple[float, float]:
     return float(curve.miss[step] + curve.false_alarm[step]) / 2, float(curve.threshold[step])
 
 
-def asv_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, threshold: float) -> AsvRates:
-    """Error rates of the ASV at `threshold`; a score equal to it is accepted [Kinnunen 2018]."""
-    return AsvRates(
-        miss=float(np.mean(_scores(target, "target") < threshold)),
-        false_alarm=float(np.mean(_scores(nontarget, "nontarget") >= threshold)),
-        miss_spoof=float(np.mean(_scores(spoof, "ASV spoof") < threshold)),
-    )
+def convex_hull(curve: DetCurve) -> DetCurve:
+    """The steps of a det_curve() that lie on its lower convex hull (ROCCH), the first and the last among them.
 
-
-def tdcf_weights_2019(asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> tuple[float, float]:
-    """C1 and C2, the weights of the CM's miss and false-alarm rate in the t-DCF of ASVspoof 2019.
-
-    C1 = P_tar (C_miss_cm - C_miss_asv P_miss_asv) - P_non C_fa_asv P_fa_asv
-    C2 = C_fa_cm P_spoof (1 - P_miss_spoof_asv)        [Kinnunen 2018; Todisco 2019]
+    Pool-adjacent-violators on the trials' classes in order of score finds them [Brummer 2010]: a block of trials
+    between two of its steps is one segment of the hull. Trials of one score are in one block, whatever their order.
     """
-    weight_miss = (
-        costs.prior_target * (costs.miss_cm - costs.miss_asv * asv.miss)
-        - costs.prior_nontarget * costs.false_alarm_asv * asv.false_alarm
-    )
-    weight_false_alarm = costs.false_alarm_cm * costs.prior_spoof * (1 - asv.miss_spoof)
-    return weight_miss, weight_false_alarm
+    from scipy.optimize import isotonic_regression  # here, as loading it takes longer than most evaluations
+
+    positive = np.diff(curve.miss) > 0
+    steps = isotonic_regression(positive.astype(np.float64)).blocks
+    return DetCurve(curve.miss[steps], curve.false_alarm[steps], curve.threshold[steps])
 
 
-def tdcf_weights_2021(asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> tuple[float, float, float]:
-    """C0, C1 and C2 of the revised t-DCF: the cost of the ASV alone, and the weights of the CM's two rates.
+def rocch_equal_error_rate(hull: DetCurve) -> float:
+    """EER on the convex hull of the ROC, a fraction from 0 to 0.5: where the hull crosses miss = false alarm, between
+    its steps by linear interpolation [Brummer 2010]. hull: of convex_hull().
 
-    C0 = P_tar C_miss P_miss_asv + P_non C_fa P_fa_asv;  C1 = P_tar C_miss - C0;
-    C2 = P_spoof C_fa_spoof P_fa_spoof_asv             [Kinnunen 2020]
+    Unlike the stepwise EER it depends neither on the order of tied trials nor on where the steps lie.
     """
-    asv_alone = (
-        costs.prior_target * costs.miss_asv * asv.miss + costs.prior_nontarget * costs.false_alarm_asv * asv.false_alarm
-    )
-    weight_miss = costs.prior_target * costs.miss_asv - asv_alone
-    weight_false_alarm = costs.prior_spoof * costs.false_alarm_cm * (1 - asv.miss_spoof)
-    return asv_alone, weight_miss, weight_false_alarm
+    after = int(np.argmax(hull.miss >= hull.false_alarm))  # not 0: the first step has misses 0 and false alarms 1
+    gap = hull.miss[after - 1 : after + 1] - hull.false_alarm[after - 1 : after + 1]
+    part = -gap[0] / (gap[1] - gap[0])
+    return float(hull.miss[after - 1] + part * (hull.miss[after] - hull.miss[after - 1]))
 
 
-def tdcf_2019(curve: DetCurve, asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> FloatArray:
-    """Normalised t-DCF of ASVspoof 2019 ("legacy") at every step of the CM's curve; 1 is the better of two CMs that
-    do nothing but accept, or reject, every trial.
-
-    (C1 P_miss_cm + C2 P_fa_cm) / min(C1, C2)          [Kinnunen 2018; Todisco 2019]
-
-    Raises UndefinedCost where C1 or C2 is not above 0: an ASV whose errors cost more than it is worth, or one that
-    rejects every spoof trial and leaves the CM nothing to do.
-    """
-    weight_miss, weight_false_alarm = tdcf_weights_2019(asv, costs)
-    _check_weights(weight_miss, weight_false_alarm)
-    return (weight_miss * curve.miss + weight_false_alarm * curve.false_alarm) / min(weight_miss, weight_false_alarm)
+def area_under_roc(curve: DetCurve) -> float:
+    """Area under the ROC of a det_curve(), from 0 to 1: how often a positive trial scores above a negative one, ties
+    counted by half [Hanley 1982]."""
+    ends = np.append(curve.threshold[1:] != curve.threshold[:-1], True)  # trials of one score make one step
+    return float(np.trapezoid(1 - curve.miss[ends][::-1], curve.false_alarm[ends][::-1]))
 
 
-def tdcf_2021(curve: DetCurve, asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> FloatArray:
-    """Normalised t-DCF of ASVspoof 2021 ("revised") at every step of the CM's curve; it never falls under the ASV's
-    own floor, C0 / (C0 + min(C1, C2)).
-
-    (C0 + C1 P_miss_cm + C2 P_fa_cm) / (C0 + min(C1, C2))      [Kinnunen 2020]
-
-    Raises UndefinedCost as tdcf_2019 does, so that the two are defined for the same ASVs.
-    """
-    asv_alone, weight_miss, weight_false_alarm = tdcf_weights_2021(asv, costs)
-    _check_weights(weight_miss, weight_false_alarm)
-    cost = asv_alone + weight_miss * curve.miss + weight_false_alarm * curve.false_alarm
-    return cost / (asv_alone + min(weight_miss, weight_false_alarm))
+def error_rates_at(positive: ArrayLike, negative: ArrayLike, threshold: float) -> tuple[float, float]:
+    """Miss and false-alarm rate at `threshold`, a score equal to it being accepted. Raises ValueError as det_curve."""
+    positive, negative = checked_scores(positive, "positive"), checked_scores(negative, "negative")
+    return float(np.mean(positive < threshold)), float(np.mean(negative >= threshold))
 
 
-def tdcf_floor_2021(asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> float:
-    """The revised t-DCF of a CM without errors: what the ASV alone costs [Kinnunen 2020]."""
-    asv_alone, weight_miss, weight_false_alarm = tdcf_weights_2021(asv, costs)
-    _check_weights(weight_miss, weight_false_alarm)
-    return asv_alone / (asv_alone + min(weight_miss, weight_false_alarm))
-
-
-def _check_weights(weight_miss: float, weight_false_alarm: float) -> None:
-    if weight_miss <= 0:
-        raise UndefinedCost(f"the ASV makes too many errors (C1 = {weight_miss:.4f} is not above 0)")
-    if weight_false_alarm <= 0:
-        raise UndefinedCost("the ASV rejects every one of these spoof trials (C2 = 0)")
+def balanced_accuracy(positive: ArrayLike, negative: ArrayLike, threshold: float) -> float:
+    """The mean of the two classes' shares of right decisions at `threshold`, a fraction from 0 to 1; 0.5 by chance.
+    A score equal to the threshold is accepted. Raises ValueError as det_curve."""
+    return 1 - sum(error_rates_at(positive, negative, threshold)) / 2

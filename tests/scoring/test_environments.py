@@ -220,7 +220,7 @@ def test_a_cost_that_is_not_defined():
 
 def test_lines_and_widths(case):
     lines = [line.split("\t") for line in environment_lines(case[2], "mini corpus 0 (small)")]
-    assert {len(line) for line in lines} == {11}
+    assert {len(line) for line in lines} == {18}
     assert len(lines) == 1 + 9 + 6
     assert lines[4][:4] == ["environment", "T60", "a", "50-200 ms"]
     assert lines[12][:4] == ["attack", "attacker-to-talker distance", "C", "> 100 cm"]

@@ -62,16 +62,18 @@ def test_writes_all_that_it_promises(run, metrics, tmp_path):
     # 7 of 20 accepted
     assert found["per_attack"]["A07"]["eer"] == pytest.approx(100 * 0.35)
     assert found["per_attack"]["A07"]["asv_rate"] == "attack"
-    assert found["per_attack"]["A09"] | {"min_tdcf_2021": None} == {
+    assert found["per_attack"]["A09"] | {"min_tdcf_2021": None, "act_dcf": None, "cllr": None} == {
         "eer": 0.0, "min_tdcf_2019": 0.0, "min_tdcf_2021": None, "n_spoof": 10, "asv_rate": "pooled",
+        "rocch_eer": 0.0, "auc": 1.0, "min_dcf": 0.0, "min_cllr": 0.0, "balanced_accuracy": 100.0,
+        "act_dcf": None, "cllr": None,
     }  # fmt: skip
     assert 0 < found["min_tdcf_2019"] < found["min_tdcf_2021"] < 1
     # targets from 3.0 by 0.1, nontargets from -3.0 by 0.2: with 3.3 rejected, 4 of 20 and 8 of 40
     assert found["asv_eer"] == pytest.approx(100 * 0.2)
     lines = [line.split("\t") for line in (tmp_path / "results/per_attack.tsv").read_text().splitlines()]
     assert [line[0] for line in lines] == ["attack", "A07", "A09", "pooled"]
-    assert {len(line) for line in lines} == {7}
-    assert {line[-1] for line in lines[1:]} == {"mini corpus 0 (small)"}
+    assert {len(line) for line in lines} == {14}
+    assert {line[6] for line in lines[1:]} == {"mini corpus 0 (small)"}
     assert float(lines[-1][2]) == found["eer"]
     assert (tmp_path / "results/det.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
@@ -80,7 +82,8 @@ def test_writes_all_that_it_promises(run, metrics, tmp_path):
 
 
 def test_an_attack_s_cost_takes_that_attack_s_asv_rate(run, metrics):
-    from steps.scoring.metrics import AsvRates, det_curve, tdcf_2019, tdcf_2021
+    from steps.scoring.metrics import det_curve
+    from steps.scoring.tandem import AsvRates, tdcf_2019, tdcf_2021
 
     assert run().returncode == 0
     asv = metrics()["asv"]

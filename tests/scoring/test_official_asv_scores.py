@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from steps.scoring.breakdown import asv_operating_point
-from steps.scoring.metrics import tdcf_floor_2021, tdcf_weights_2019
 from steps.scoring.score_files import read_asv_scores
+from steps.scoring.tandem import tdcf_floor_2021, tdcf_weights_2019
 
 LISTS = os.environ.get("FSD_OFFICIAL_LISTS")
 pytestmark = pytest.mark.skipif(not LISTS, reason="FSD_OFFICIAL_LISTS names no folder of the challenge's ASV scores")

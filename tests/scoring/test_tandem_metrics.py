@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steps.scoring.metrics import (
+from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.scoring.tandem import (
     AsvRates,
     UndefinedCost,
     asv_rates,
-    det_curve,
-    equal_error_rate,
     tdcf_2019,
     tdcf_2021,
     tdcf_floor_2021,
