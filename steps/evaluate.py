@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import json
 import sys
-import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,13 +17,13 @@ from steps.scoring.environments import (
     read_environments,
     replay_attacks,
 )
-from steps.scoring.labels import corpus_label, shorten
-from steps.scoring.score_files import AsvScores, CmScores, check_trials, read_asv_scores, read_cm_scores
+from steps.scoring.labels import corpus_label
+from steps.scoring.protocols import PHASES, read_protocol
+from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.scoring.speakers import SpeakerFigures, per_speaker
+from steps.scoring.table_output import rows_of, table_lines
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_json, read_map, write_aside, write_json, write_lines
-
-NO_ASV = "t-DCF: not computed, because no ASV scores were given (--asv-scores)"
 
 
 def figures_of(figures: Figures) -> dict:
@@ -56,33 +56,6 @@ def metrics_of(result: Evaluation) -> dict:
         },
         "warnings": result.warnings,
     }
-
-
-def cost(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def rows_of(result: Evaluation) -> list[tuple[str, Figures]]:
-    return [*result.per_attack.items(), ("pooled", result.pooled)]
-
-
-def print_table(result: Evaluation, title: str, corpus: str) -> None:
-    """The table of all attacks, at most 80 columns wide."""
-    print(textwrap.fill(f"{title} - {corpus}", 80))
-    print(f"{result.n_bonafide} bona fide and {result.pooled.n_spoof} spoof trials")
-    if result.asv is None:
-        print(NO_ASV)
-    else:
-        rejected = 100 * result.asv.rates.miss_spoof
-        print(f"ASV: EER {100 * result.asv.eer:.2f} %, and it rejects {rejected:.1f} % of the spoof trials by itself")
-    width = min(max(len(name) for name, _ in rows_of(result)), 26)
-    pad = " " * width
-    print(f"\n{pad}    spoof            min t-DCF  min t-DCF  ASV's spoof")
-    print(f"{'attack':{width}}   trials    EER %       2019       2021  miss rate of")
-    for name, figures in rows_of(result):
-        of_whom = {"attack": "the attack", "pooled": "all attacks", None: "-"}[figures.asv_rate]
-        costs = f"{cost(figures.min_tdcf_2019):>10} {cost(figures.min_tdcf_2021):>10}"
-        print(f"{shorten(name, width):{width}} {figures.n_spoof:8d} {100 * figures.eer:8.2f} {costs}  {of_whom}")
 
 
 def tsv_lines(result: Evaluation, corpus: str) -> list[str]:
@@ -159,66 +132,106 @@ def write_table(path: Path, lines: list[str] | None) -> None:
         write_lines(path, lines)
 
 
-def evaluate_files(
-    cm_scores: Path,
+def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: Path, allow_other: bool) -> list[str]:
+    """Warnings where the ASV scores are of other trials than the CM's; UserError unless `allow_other`."""
+    why = foreign_asv_scores(cm, asv)
+    if why is None:
+        return []
+    foreign = f"these ASV scores are of other trials than {cm_scores}: {why}"
+    if not allow_other:
+        raise UserError(
+            f"{asv_scores}: {foreign}; give those of the same set (dev with dev, eval with eval), or, where the CM's "
+            "trials are a part of the ASV's on purpose, --allow-other-asv-trials"
+        )
+    return [f"{foreign}; each t-DCF takes the ASV's rates of its own trials"]
+
+
+def write_results(
     out: Path,
-    asv_scores: Path | None,
-    trials: Path | None,
-    corpus_json: Path | None,
-    title: str | None = None,
-    plot: bool = True,
-    speakers: Path | None = None,
-    environments: Path | None = None,
+    metrics: dict,
+    result: Evaluation,
+    of_speakers: dict[str, SpeakerFigures] | None,
+    of_rooms: EnvironmentEvaluation | None,
+    title: str,
+    label: str,
+    plot: bool,
 ) -> None:
-    """Evaluate one score file, write the results to the folder `out` (metrics.json last) and print the table.
-
-    Without `plot`, `speakers` or `environments` there is no plot, per_speaker.tsv or per_environment.tsv and
-    attack_by_environment.png, and an older one goes. Raises UserError for whatever of the files cannot be used.
-    """
-    title = " ".join((title or cm_scores.stem).split())
-    corpus = None if corpus_json is None else read_json(corpus_json)
-    if corpus is not None and not (isinstance(corpus, dict) and isinstance(corpus.get("name"), str) and corpus["name"]):
-        raise UserError(f'{corpus_json}: it has no "name" of the corpus; make the data folder again')
-    label = corpus_label(corpus)
-
-    cm = read_cm_scores(cm_scores)
-    if trials is not None:
-        check_trials(cm, cm_scores, trials)
-    asv = None if asv_scores is None else read_asv_scores(asv_scores)
-    result = evaluate(cm, asv)
-    of_speakers = None if speakers is None else speaker_figures(cm, speakers, result.pooled.threshold)
-
-    of_rooms = None if environments is None else environment_figures(cm, cm_scores, environments, asv, result)
-
+    """What evaluate_files writes, metrics.json last. Raises UserError where it cannot be written."""
     try:
         write_plots(out, result, of_rooms, title, label, plot)
         write_lines(out / "per_attack.tsv", tsv_lines(result, label))
         write_table(out / "per_speaker.tsv", None if of_speakers is None else speaker_lines(of_speakers))
         write_table(out / "per_environment.tsv", None if of_rooms is None else environment_lines(of_rooms, label))
-        write_json(
-            out / "metrics.json",
-            {
-                "title": title,
-                "corpus": corpus,
-                "cm_scores": str(cm_scores),
-                "asv_scores": None if asv_scores is None else str(asv_scores),
-                **metrics_of(result),
-                "per_speaker": None
-                if of_speakers is None
-                else {name: speaker_metrics(figures) for name, figures in of_speakers.items()},
-                **environment_metrics(of_rooms),
-            },
-        )
+        write_json(out / "metrics.json", metrics)
     except OSError as error:
         raise UserError(f"{out}: cannot write the results there: {error}") from None
 
-    print_table(result, title, label)
-    if of_rooms is not None:
-        print("", *environment_table(of_rooms), sep="\n")
-    files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers), *["det.png"] * plot]
-    print(f"\nwritten: {out}/{', '.join(files)}")
-    if of_rooms is not None:
-        print(f"         and {' and '.join(['per_environment.tsv', *['attack_by_environment.png'] * plot])} there")
+
+def evaluate_files(
+    cm_scores: Path,
+    out: Path | None,
+    asv_scores: Path | None,
+    protocol: Path | None,
+    corpus_json: Path | None,
+    title: str | None = None,
+    plot: bool = True,
+    speakers: Path | None = None,
+    environments: Path | None = None,
+    phase: str | None = None,
+    allow_other_asv_trials: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Evaluate one score file, write the results to the folder `out` (metrics.json last; None: nowhere) and print the
+    table, or with `as_json` what metrics.json holds.
+
+    protocol, phase: as read_protocol takes them; allow_other_asv_trials: warn of ASV scores of other trials, as for a
+    corpus that is marked as a subset, where else they are refused. Without `plot`, `speakers` or `environments` there
+    is no plot, per_speaker.tsv or per_environment.tsv and attack_by_environment.png, and an older one goes. Raises
+    UserError for whatever of the files cannot be used.
+    """
+    title = " ".join((title or Path(cm_scores.name.removesuffix(".gz")).stem).split())
+    corpus = None if corpus_json is None else read_json(corpus_json)
+    if corpus is not None and not (isinstance(corpus, dict) and isinstance(corpus.get("name"), str) and corpus["name"]):
+        raise UserError(f'{corpus_json}: it has no "name" of the corpus; make the data folder again')
+    label = corpus_label(corpus)
+
+    if phase is not None and protocol is None:
+        raise UserError(f"--phase {phase}: a protocol has the phases; give --protocol too")
+    cm = read_cm_scores(cm_scores, None if protocol is None else read_protocol(protocol, phase))
+    asv = None if asv_scores is None else read_asv_scores(asv_scores)
+    result = evaluate(cm, asv)
+    if asv is not None and asv_scores is not None:
+        allow_other = allow_other_asv_trials or bool(corpus and corpus.get("subset"))
+        result.warnings.extend(check_set_of_asv(cm, asv, cm_scores, asv_scores, allow_other))
+    of_speakers = None if speakers is None else speaker_figures(cm, speakers, result.pooled.threshold)
+
+    of_rooms = None if environments is None else environment_figures(cm, cm_scores, environments, asv, result)
+
+    metrics = {
+        "title": title,
+        "corpus": corpus,
+        "cm_scores": str(cm_scores),
+        "asv_scores": None if asv_scores is None else str(asv_scores),
+        **metrics_of(result),
+        "per_speaker": None
+        if of_speakers is None
+        else {name: speaker_metrics(figures) for name, figures in of_speakers.items()},
+        **environment_metrics(of_rooms),
+    }
+    if out is not None:
+        write_results(out, metrics, result, of_speakers, of_rooms, title, label, plot)
+
+    if as_json:
+        print(json.dumps(metrics, indent=2, allow_nan=False))
+    else:
+        print(*table_lines(result, title, label), sep="\n")
+        if of_rooms is not None:
+            print("", *environment_table(of_rooms), sep="\n")
+    if out is not None and not as_json:
+        files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers), *["det.png"] * plot]
+        print(f"\nwritten: {out}/{', '.join(files)}")
+        if of_rooms is not None:
+            print(f"         and {' and '.join(['per_environment.tsv', *['attack_by_environment.png'] * plot])} there")
     sys.stdout.flush()
     for text in result.warnings:
         warn(f"{cm_scores}: {text}")
@@ -227,14 +240,19 @@ def evaluate_files(
 def main() -> None:
     parser = make_parser(
         "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised) and DET plot of a countermeasure's scores, pooled "
-        "and for each attack against all bona fide trials. Writes DIR/det.png, DIR/per_attack.tsv, with "
-        "--speakers DIR/per_speaker.tsv, with --environments DIR/per_environment.tsv and the heat map "
-        "DIR/attack_by_environment.png, and, last, DIR/metrics.json; prints a table.",
-        "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --trials data/eval/utt2label \\\n"
+        "and for each attack against all bona fide trials. Prints a table, or JSON. With --out, writes DIR/det.png, "
+        "DIR/per_attack.tsv, with --speakers DIR/per_speaker.tsv, with --environments DIR/per_environment.tsv and the "
+        "heat map DIR/attack_by_environment.png, and, last, DIR/metrics.json. Any file may be gzipped.",
+        "steps/evaluate.py exp/NAME/seed1/scores/eval.txt\n"
+        "steps/evaluate.py --protocol keys/LA/CM/trial_metadata.txt --phase progress --json score.txt\n"
+        "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --protocol data/eval \\\n"
         "    --corpus-json data/eval/corpus.json --out exp/NAME/seed1/results/eval exp/NAME/seed1/scores/eval.txt",
     )
-    parser.add_argument("cm_scores", metavar="CM.txt", type=Path, help="scores, lines UTT ATTACK KEY SCORE")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "cm_scores", metavar="CM.txt", type=Path, help="scores, lines UTT ATTACK KEY SCORE or UTT SCORE"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the results; without it they are printed")
+    parser.add_argument("--json", action="store_true", help="print what metrics.json holds, and nothing else")
     parser.add_argument(
         "--asv-scores",
         metavar="ASV.txt",
@@ -242,10 +260,21 @@ def main() -> None:
         help="ASV scores of the same set, lines ATTACK KEY SCORE; without them there is no t-DCF",
     )
     parser.add_argument(
-        "--trials",
-        metavar="UTT2LABEL",
+        "--allow-other-asv-trials",
+        action="store_true",
+        help="only warn of ASV scores whose numbers of trials are not those of the CM scores",
+    )
+    parser.add_argument(
+        "--protocol",
+        metavar="FILE",
         type=Path,
-        help="data/<set>/utt2label: each of its utterances must have a score, and no others",
+        help="the set's trials, each of which must have a score, and their keys, which UTT SCORE needs: a CM protocol "
+        "of ASVspoof 2019, 2021 (trial_metadata.txt) or 5, Kaldi's utt2label, or a Kaldi data dir",
+    )
+    parser.add_argument(
+        "--phase",
+        choices=PHASES,
+        help="which trials of an ASVspoof 2021 protocol count; eval if not given, as in the official figures",
     )
     parser.add_argument(
         "--corpus-json",
@@ -275,12 +304,15 @@ def main() -> None:
         args.cm_scores,
         args.out,
         args.asv_scores,
-        args.trials,
+        args.protocol,
         args.corpus_json,
         args.title,
         plot=not args.no_plot,
         speakers=args.speakers,
         environments=args.environments,
+        phase=args.phase,
+        allow_other_asv_trials=args.allow_other_asv_trials,
+        as_json=args.json,
     )
 
 

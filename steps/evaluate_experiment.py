@@ -36,7 +36,7 @@ def main() -> int:
                 path,
                 results,
                 asv,
-                data / "utt2label",
+                data,
                 data / "corpus.json",
                 path.stem,
                 plot=whole,
