@@ -5,8 +5,8 @@ import itertools
 import json
 import subprocess
 import sys
-from collections import Counter
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
