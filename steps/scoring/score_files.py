@@ -259,5 +259,5 @@ def foreign_asv_scores(cm: CmScores, asv: AsvScores) -> str | None:
     if not differ:
         return None
     name = differ[0]
-    more = f", and {len(differ) - 1} more attacks differ" if len(differ) > 1 else ""
+    more = f" ({len(differ)} of {len(in_both)} attacks differ)" if len(differ) > 1 else ""
     return f"they have {asv.spoof_by_attack[name].size} trials of attack {name}, the CM scores {of_cm[name]}{more}"
