@@ -241,23 +241,25 @@ def foreign_asv_scores(cm: CmScores, asv: AsvScores) -> str | None:
     are not looked at here.
     """
     n_target, n_bonafide = asv.target.size, int(cm.bonafide.sum())
-    if n_target > n_bonafide:
-        return f"they have {n_target} target trials, more than the {n_bonafide} bona fide trials"
+    n_spoof = cm.score.size - n_bonafide
     if cm.attack_names == [UNKNOWN_ATTACK] and UNKNOWN_ATTACK not in asv.spoof_by_attack:
-        n_spoof = cm.score.size - n_bonafide
         if n_spoof != asv.spoof.size:
             return f"they have {asv.spoof.size} spoof trials, where the CM scores have {n_spoof}"
-        return None
-    in_both = [name for name in cm.attack_names if name in asv.spoof_by_attack]
-    if not in_both:
-        names = sorted(asv.spoof_by_attack)
-        several = f"{', '.join(names[:6])}{', ...' * (len(names) > 6)}"
-        return f"they have none of the attacks {', '.join(cm.attack_names[:6])} (they have {several})"
-    counts = np.bincount(cm.attack[~cm.bonafide], minlength=len(cm.attack_names))
-    of_cm = dict(zip(cm.attack_names, counts.tolist()))
-    differ = [name for name in in_both if asv.spoof_by_attack[name].size != of_cm[name]]
-    if not differ:
-        return None
-    name = differ[0]
-    more = f" ({len(differ)} of {len(in_both)} attacks differ)" if len(differ) > 1 else ""
-    return f"they have {asv.spoof_by_attack[name].size} trials of attack {name}, the CM scores {of_cm[name]}{more}"
+    else:
+        in_both = [name for name in cm.attack_names if name in asv.spoof_by_attack]
+        if not in_both:
+            names = sorted(asv.spoof_by_attack)
+            several = f"{', '.join(names[:6])}{', ...' * (len(names) > 6)}"
+            return f"they have none of the attacks that the CM scores have, such as {cm.attack_names[0]}, but {several}"
+        counts = np.bincount(cm.attack[~cm.bonafide], minlength=len(cm.attack_names))
+        of_cm = dict(zip(cm.attack_names, counts.tolist()))
+        differ = [name for name in in_both if asv.spoof_by_attack[name].size != of_cm[name]]
+        if differ:
+            name = differ[0]
+            more = f" ({len(differ)} of {len(in_both)} attacks differ)" if len(differ) > 1 else ""
+            return (
+                f"they have {asv.spoof_by_attack[name].size} trials of attack {name}, the CM scores {of_cm[name]}{more}"
+            )
+    if n_target > n_bonafide:
+        return f"they have {n_target} target trials, more than the {n_bonafide} bona fide trials"
+    return None

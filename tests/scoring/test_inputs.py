@@ -107,6 +107,9 @@ def test_scores_of_a_data_dir(folder):
     (folder / "data/utt2label").write_text(text_of((utt, key) for utt, _, key, _ in CM))
     assert list(metrics_of("--protocol", "data")["per_attack"]) == ["unknown"]
     assert metrics_of("--protocol", "data", "--asv-scores", "asv.txt")["min_tdcf_2019"] > 0
+    (folder / "asv.txt").write_text(text_of(ASV[:-1]))
+    message = refusal("--protocol", "data", "--asv-scores", "asv.txt")
+    assert "asv.txt: these ASV scores are of other trials than cm.txt: they have 29 spoof trials" in message
     (folder / "data/utt2attack").write_text(text_of((utt, attack) for utt, attack, _, _ in CM))
     assert list(metrics_of("--protocol", "data")["per_attack"]) == ["A07", "A09"]
     (folder / "data/utt2attack").write_text(text_of((utt, "A07") for utt, *_ in CM))
@@ -341,7 +344,10 @@ def other_attacks():
 FOREIGN_ASV = {
     "a trial less": (ASV[:-1], "they have 9 trials of attack A09, the CM scores 10"),
     "twice": ([*ASV, *ASV[58:]], "they have 40 trials of attack A07, the CM scores 20 (2 of 2 attacks differ)"),
-    "other attacks": (other_attacks(), "they have none of the attacks A07, A09 (they have B07, B09)"),
+    "other attacks": (
+        other_attacks(),
+        "they have none of the attacks that the CM scores have, such as A07, but B07, B09",
+    ),
     "too many targets": ([*ASV, *ASV[:18]], "they have 36 target trials, more than the 20 bona fide trials"),
 }
 
