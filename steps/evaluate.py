@@ -242,7 +242,7 @@ def main() -> None:
         "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised) and DET plot of a countermeasure's scores, pooled "
         "and for each attack against all bona fide trials. Prints a table, or JSON. With --out, writes DIR/det.png, "
         "DIR/per_attack.tsv, with --speakers DIR/per_speaker.tsv, with --environments DIR/per_environment.tsv and the "
-        "heat map DIR/attack_by_environment.png, and, last, DIR/metrics.json. Scores, protocols and tables may be gzipped.",
+        "heat map DIR/attack_by_environment.png, and, last, DIR/metrics.json. Tables and scores may be gzipped.",
         "steps/evaluate.py exp/NAME/seed1/scores/eval.txt\n"
         "steps/evaluate.py --protocol keys/LA/CM/trial_metadata.txt --phase progress --json score.txt\n"
         "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --protocol data/eval \\\n"
