@@ -1,33 +1,26 @@
 #!/usr/bin/env python3
-"""EER, t-DCF and other figures of a score file, pooled, per attack and by groups of trials, with a DET plot."""
+"""EER, t-DCF and their kin of a score file, pooled and by attack, speaker, duration and environment, with a DET plot."""
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steps.scoring.breakdown import Evaluation, Figures, evaluate
-from steps.scoring.environment_output import environment_lines, environment_metrics, environment_table
+from steps.scoring.bootstrap import FEWEST_SPEAKERS, CmFigures, Interval, SpeakerDraw, TrialDraw, intervals_of
+from steps.scoring.breakdown import Evaluation, evaluate
 from steps.scoring.environments import (
     EnvironmentEvaluation,
     evaluate_environments,
     read_environments,
     replay_attacks,
 )
-from steps.scoring.group_output import (
-    DETECTION_COLUMNS,
-    cells,
-    detection_metrics,
-    duration_lines,
-    duration_metrics,
-    group_table,
-    known_attack_metrics,
-    pooled_lines,
-    tandem_metrics,
-)
+from steps.scoring.evaluation_output import Results, metrics, report_lines, write_results
+from steps.scoring.fitted_scores import mark_warnings
 from steps.scoring.groups import (
     evaluate_durations,
     evaluate_known_attacks,
@@ -35,111 +28,23 @@ from steps.scoring.groups import (
     read_known_attacks,
     values_of_trials,
 )
-from steps.scoring.labels import corpus_label, shorten
-from steps.scoring.score_files import AsvScores, CmScores, check_trials, read_asv_scores, read_cm_scores
-from steps.scoring.speakers import SpeakerFigures, per_speaker
+from steps.scoring.labels import corpus_label
+from steps.scoring.protocols import PHASES, read_protocol
+from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
+from steps.scoring.speakers import per_speaker
 from utils.cli import UserError, make_parser, run_program, warn
-from utils.files import read_json, write_aside, write_json, write_lines
-
-NO_ASV = "t-DCF: not computed, because no ASV scores were given (--asv-scores)"
+from utils.files import read_json
 
 
-def figures_of(figures: Figures) -> dict:
-    return {
-        "eer": 100 * figures.eer,
-        "min_tdcf_2019": figures.min_tdcf_2019,
-        "min_tdcf_2021": figures.min_tdcf_2021,
-        **detection_metrics(figures.detection),
-    }
+@dataclass(frozen=True)
+class Breakdowns:
+    """Tables by which figures are broken down, those of a data dir: utt2speaker, utt2env, utt2dur, and the training set's
+    utt2attack. None: not by that."""
 
-
-def metrics_of(result: Evaluation) -> dict:
-    asv = result.asv
-    return {
-        **figures_of(result.pooled),
-        **tandem_metrics(result),
-        "eer_threshold": result.pooled.threshold,
-        "asv_eer": None if asv is None else 100 * asv.eer,
-        "n_bonafide": result.n_bonafide,
-        "n_spoof": result.pooled.n_spoof,
-        "per_attack": {
-            name: {**figures_of(figures), "n_spoof": figures.n_spoof, "asv_rate": figures.asv_rate}
-            for name, figures in result.per_attack.items()
-        },
-        "asv": None
-        if asv is None
-        else {
-            "threshold": asv.threshold,
-            "miss_rate": asv.rates.miss,
-            "false_alarm_rate": asv.rates.false_alarm,
-            "spoof_miss_rate": asv.rates.miss_spoof,
-        },
-        "warnings": result.warnings,
-    }
-
-
-def cost(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def rows_of(result: Evaluation) -> list[tuple[str, Figures]]:
-    return [*result.per_attack.items(), ("pooled", result.pooled)]
-
-
-def print_table(result: Evaluation, title: str, corpus: str) -> None:
-    """The table of all attacks, at most 80 columns wide."""
-    print(textwrap.fill(f"{title} - {corpus}", 80))
-    print(f"{result.n_bonafide} bona fide and {result.pooled.n_spoof} spoof trials")
-    if result.asv is None:
-        print(NO_ASV)
-    else:
-        rejected = 100 * result.asv.rates.miss_spoof
-        print(f"ASV: EER {100 * result.asv.eer:.2f} %, and it rejects {rejected:.1f} % of the spoof trials by itself")
-    width = min(max(len(name) for name, _ in rows_of(result)), 26)
-    pad = " " * width
-    print(f"\n{pad}    spoof            min t-DCF  min t-DCF  ASV's spoof")
-    print(f"{'attack':{width}}   trials    EER %       2019       2021  miss rate of")
-    for name, figures in rows_of(result):
-        of_whom = {"attack": "the attack", "pooled": "all attacks", None: "-"}[figures.asv_rate]
-        costs = f"{cost(figures.min_tdcf_2019):>10} {cost(figures.min_tdcf_2021):>10}"
-        print(f"{shorten(name, width):{width}} {figures.n_spoof:8d} {100 * figures.eer:8.2f} {costs}  {of_whom}")
-
-
-def tsv_lines(result: Evaluation, corpus: str) -> list[str]:
-    lines = [
-        "attack\tn_spoof\teer_percent\tmin_tdcf_2019\tmin_tdcf_2021\tasv_rate\tcorpus\t" + "\t".join(DETECTION_COLUMNS)
-    ]
-    for name, figures in rows_of(result):
-        values = [figures.n_spoof, 100 * figures.eer, figures.min_tdcf_2019, figures.min_tdcf_2021, figures.asv_rate]
-        added = cells(detection_metrics(figures.detection))
-        lines.append("\t".join([name, *("" if value is None else str(value) for value in values), corpus, *added]))
-    return lines
-
-
-def percent(fraction: float | None) -> float | None:
-    return None if fraction is None else 100 * fraction
-
-
-def speaker_figures(cm: CmScores, speakers: Path, threshold: float) -> dict[str, SpeakerFigures]:
-    """Figures of each speaker. Raises UserError for an utterance of which the table `speakers` does not know whose."""
-    return per_speaker(cm, dict(zip(cm.utterance, values_of_trials(speakers, cm))), threshold)
-
-
-def speaker_metrics(figures: SpeakerFigures) -> dict:
-    return {
-        "n_bonafide": figures.n_bonafide,
-        "n_spoof": figures.n_spoof,
-        "miss_rate": percent(figures.miss),
-        "eer": percent(figures.eer),
-        "eer_own_spoof": percent(figures.own_eer),
-    }
-
-
-def speaker_lines(figures: dict[str, SpeakerFigures]) -> list[str]:
-    lines = ["speaker\tn_bonafide\tn_spoof\tmiss_rate_percent\teer_percent\teer_own_spoof_percent"]
-    for name, one in figures.items():
-        lines.append("\t".join([name, *("" if v is None else str(v) for v in speaker_metrics(one).values())]))
-    return lines
+    speakers: Path | None = None
+    environments: Path | None = None
+    durations: Path | None = None
+    known_attacks: Path | None = None
 
 
 def environment_figures(
@@ -150,110 +55,96 @@ def environment_figures(
     return evaluate_environments(cm, environment, attack, asv, result.asv)
 
 
-def write_plots(
-    out: Path, result: Evaluation, of_rooms: EnvironmentEvaluation | None, title: str, label: str, plot: bool
-) -> None:
-    """det.png and attack_by_environment.png; the one that is not drawn goes, if an older one is there."""
-    if not plot:
-        (out / "det.png").unlink(missing_ok=True)
-    if not plot or of_rooms is None:
-        (out / "attack_by_environment.png").unlink(missing_ok=True)
-    if plot:
-        from steps.scoring.plots import write_det_plot
-
-        with write_aside(out / "det.png", "wb") as handle:
-            write_det_plot(handle, result, title, label)
-    if plot and of_rooms is not None:
-        from steps.scoring.heat_map import write_heat_map
-
-        with write_aside(out / "attack_by_environment.png", "wb") as handle:
-            write_heat_map(handle, of_rooms, title, label)
+def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: Path, allow_other: bool) -> list[str]:
+    """Warnings where the ASV scores are of other trials than the CM's; UserError unless `allow_other`."""
+    why = foreign_asv_scores(cm, asv)
+    if why is None:
+        return []
+    foreign = f"these ASV scores are of other trials than {cm_scores}: {why}"
+    if not allow_other:
+        raise UserError(
+            f"{asv_scores}: {foreign}; give those of the same set (dev with dev, eval with eval), or, where the CM's "
+            "trials are a part of the ASV's on purpose, --allow-other-asv-trials"
+        )
+    return [f"{foreign}; each t-DCF takes the ASV's rates of its own trials"]
 
 
-def write_table(path: Path, lines: list[str] | None) -> None:
-    """Lines to `path`; without any, an older file goes."""
-    if lines is None:
-        path.unlink(missing_ok=True)
-    else:
-        write_lines(path, lines)
+def draw_intervals(
+    cm: CmScores, result: Evaluation, speaker_of: list[str] | None, draws: int
+) -> dict[str, dict[str, Interval]]:
+    """Intervals of the pooled figures by drawing trials and, where it is known whose they are, speakers; none for 0
+    draws. By speaker only where there are two."""
+    if not draws:
+        return {}
+    rates = None if result.pooled.min_tdcf_2019 is None or result.asv is None else result.asv.rates
+    figures = CmFigures(cm.bonafide, cm.score, rates)
+    intervals = {"trial": intervals_of(figures, TrialDraw(cm.bonafide), draws)}
+    if speaker_of is not None and len(set(speaker_of)) >= FEWEST_SPEAKERS:
+        intervals["speaker"] = intervals_of(figures, SpeakerDraw(cm.bonafide, speaker_of), draws)
+    return intervals
 
 
 def evaluate_files(
     cm_scores: Path,
-    out: Path,
-    asv_scores: Path | None,
-    trials: Path | None,
-    corpus_json: Path | None,
+    out: Path | None,
+    asv_scores: Path | None = None,
+    protocol: Path | None = None,
+    corpus_json: Path | None = None,
     title: str | None = None,
+    breakdowns: Breakdowns | None = None,
+    *,
     plot: bool = True,
-    speakers: Path | None = None,
-    environments: Path | None = None,
-    durations: Path | None = None,
-    known_attacks: Path | None = None,
+    phase: str | None = None,
+    draws: int = 0,
+    allow_other_asv_trials: bool = False,
+    as_json: bool = False,
 ) -> None:
-    """Evaluate one score file, write the results to the folder `out` (metrics.json last) and print the table.
+    """Evaluate one score file, write the results to the folder `out` (metrics.json last; None: nowhere) and print the
+    tables, or with `as_json` what metrics.json holds.
 
-    Without `plot`, `speakers`, `environments` or `durations` there is no plot, per_speaker.tsv, per_environment.tsv and
-    attack_by_environment.png, or per_duration.tsv, and an older one goes. Raises UserError for whatever of the files
-    cannot be used.
+    protocol, phase: as read_protocol takes them; draws: of the bootstrap; allow_other_asv_trials: warn of ASV scores of
+    other trials, as for a corpus that is marked as a subset, where else they are refused. Raises UserError for whatever
+    of the files cannot be used.
     """
-    title = " ".join((title or cm_scores.stem).split())
+    by = breakdowns or Breakdowns()
+    title = " ".join((title or Path(cm_scores.name.removesuffix(".gz")).stem).split())
     corpus = None if corpus_json is None else read_json(corpus_json)
     if corpus is not None and not (isinstance(corpus, dict) and isinstance(corpus.get("name"), str) and corpus["name"]):
         raise UserError(f'{corpus_json}: it has no "name" of the corpus; make the data folder again')
-    label = corpus_label(corpus)
+    if phase is not None and protocol is None:
+        raise UserError(f"--phase {phase}: a protocol has the phases; give --protocol too")
 
-    cm = read_cm_scores(cm_scores)
-    if trials is not None:
-        check_trials(cm, cm_scores, trials)
+    cm = read_cm_scores(cm_scores, None if protocol is None else read_protocol(protocol, phase))
     asv = None if asv_scores is None else read_asv_scores(asv_scores)
     result = evaluate(cm, asv)
-    of_speakers = None if speakers is None else speaker_figures(cm, speakers, result.pooled.threshold)
-
-    of_rooms = None if environments is None else environment_figures(cm, cm_scores, environments, asv, result)
-    of_durations = None if durations is None else evaluate_durations(cm, read_durations(durations, cm), result.asv)
-    of_known = None
-    if known_attacks is not None:
-        of_known = evaluate_known_attacks(cm, read_known_attacks(known_attacks), asv, result.asv)
-
-    try:
-        write_plots(out, result, of_rooms, title, label, plot)
-        write_lines(out / "per_attack.tsv", tsv_lines(result, label))
-        write_table(out / "per_speaker.tsv", None if of_speakers is None else speaker_lines(of_speakers))
-        write_table(out / "per_environment.tsv", None if of_rooms is None else environment_lines(of_rooms, label))
-        write_table(out / "per_duration.tsv", None if of_durations is None else duration_lines(of_durations, label))
-        write_json(
-            out / "metrics.json",
-            {
-                "title": title,
-                "corpus": corpus,
-                "cm_scores": str(cm_scores),
-                "asv_scores": None if asv_scores is None else str(asv_scores),
-                **metrics_of(result),
-                "per_speaker": None
-                if of_speakers is None
-                else {name: speaker_metrics(figures) for name, figures in of_speakers.items()},
-                **environment_metrics(of_rooms),
-                "known_attacks": known_attack_metrics(of_known),
-                "per_duration": duration_metrics(of_durations),
-            },
-        )
-    except OSError as error:
-        raise UserError(f"{out}: cannot write the results there: {error}") from None
-
-    print_table(result, title, label)
-    print(*pooled_lines(result), sep="\n")
-    if of_known is not None or of_durations is not None:
-        print("", *group_table(of_known, of_durations), sep="\n")
-    if of_rooms is not None:
-        print("", *environment_table(of_rooms), sep="\n")
-    files = ["metrics.json", "per_attack.tsv", *["per_speaker.tsv"] * bool(of_speakers), *["det.png"] * plot]
-    print(f"\nwritten: {out}/{', '.join(files)}")
-    files = ["per_duration.tsv"] * bool(of_durations)
-    if of_rooms is not None:
-        files += ["per_environment.tsv", *["attack_by_environment.png"] * plot]
-    if files:
-        print(f"         and {' and '.join(files)} there")
+    result.warnings.extend(mark_warnings(cm_scores))
+    if asv is not None and asv_scores is not None:
+        allow_other = allow_other_asv_trials or bool(corpus and corpus.get("subset"))
+        result.warnings.extend(check_set_of_asv(cm, asv, cm_scores, asv_scores, allow_other))
+    speaker_of = None if by.speakers is None else values_of_trials(by.speakers, cm)
+    results = Results(
+        title,
+        corpus,
+        corpus_label(corpus),
+        cm_scores,
+        asv_scores,
+        result,
+        draw_intervals(cm, result, speaker_of, draws),
+        None if speaker_of is None else per_speaker(cm, speaker_of, result.pooled.threshold),
+        None if by.environments is None else environment_figures(cm, cm_scores, by.environments, asv, result),
+        None if by.durations is None else evaluate_durations(cm, read_durations(by.durations, cm), result.asv),
+        None
+        if by.known_attacks is None
+        else evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv),
+    )
+    written = [] if out is None else write_results(out, results, plot)
+    if as_json:
+        print(json.dumps(metrics(results), indent=2, allow_nan=False))
+    else:
+        print(*report_lines(results), sep="\n")
+        if written:
+            text = f"written: {out}/{', '.join(written)}"
+            print("", *textwrap.wrap(text, 80, break_long_words=False, break_on_hyphens=False), sep="\n")
     sys.stdout.flush()
     for text in result.warnings:
         warn(f"{cm_scores}: {text}")
@@ -263,15 +154,20 @@ def main() -> None:
     parser = make_parser(
         "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull, area under the ROC, "
         "minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5) and DET plot of a countermeasure's scores, pooled and for "
-        "each attack against all bona fide trials; a-DCF and t-EER, pooled. Writes DIR/det.png, DIR/per_attack.tsv, "
-        "with --speakers DIR/per_speaker.tsv, with --durations DIR/per_duration.tsv, with --environments "
-        "DIR/per_environment.tsv and the heat map DIR/attack_by_environment.png, and, last, DIR/metrics.json; prints a "
-        "table.",
-        "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --trials data/eval/utt2label \\\n"
+        "each attack against all bona fide trials; a-DCF, t-EER and bootstrap intervals, pooled. Prints tables, or JSON. "
+        "With --out, writes DIR/det.png, DIR/per_attack.tsv, with --speakers DIR/per_speaker.tsv, with --durations "
+        "DIR/per_duration.tsv, with --environments DIR/per_environment.tsv and the heat map "
+        "DIR/attack_by_environment.png, and, last, DIR/metrics.json. Tables and scores may be gzipped.",
+        "steps/evaluate.py exp/NAME/seed1/scores/eval.txt\n"
+        "steps/evaluate.py --protocol keys/LA/CM/trial_metadata.txt --phase progress --json score.txt\n"
+        "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --protocol data/eval \\\n"
         "    --corpus-json data/eval/corpus.json --out exp/NAME/seed1/results/eval exp/NAME/seed1/scores/eval.txt",
     )
-    parser.add_argument("cm_scores", metavar="CM.txt", type=Path, help="scores, lines UTT ATTACK KEY SCORE")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "cm_scores", metavar="CM.txt", type=Path, help="scores, lines UTT ATTACK KEY SCORE or UTT SCORE"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the results; without it they are printed")
+    parser.add_argument("--json", action="store_true", help="print what metrics.json holds, and nothing else")
     parser.add_argument(
         "--asv-scores",
         metavar="ASV.txt",
@@ -279,10 +175,21 @@ def main() -> None:
         help="ASV scores of the same set, lines ATTACK KEY SCORE; without them there is no t-DCF",
     )
     parser.add_argument(
-        "--trials",
-        metavar="UTT2LABEL",
+        "--allow-other-asv-trials",
+        action="store_true",
+        help="only warn of ASV scores whose numbers of trials are not those of the CM scores",
+    )
+    parser.add_argument(
+        "--protocol",
+        metavar="FILE",
         type=Path,
-        help="data/<set>/utt2label: each of its utterances must have a score, and no others",
+        help="the set's trials, each of which must have a score, and their keys, which UTT SCORE needs: a CM protocol "
+        "of ASVspoof 2019, 2021 (trial_metadata.txt) or 5, Kaldi's utt2label, or a Kaldi data dir",
+    )
+    parser.add_argument(
+        "--phase",
+        choices=PHASES,
+        help="which trials of an ASVspoof 2021 protocol count; eval if not given, as in the official figures",
     )
     parser.add_argument(
         "--corpus-json",
@@ -319,22 +226,32 @@ def main() -> None:
         "of unknown attacks too. An attack is known by its name: ASVspoof 2019 LA, which calls A04 and A06 of its "
         "training set A16 and A19 in its evaluation set, has none there",
     )
+    parser.add_argument(
+        "--bootstrap",
+        metavar="DRAWS",
+        type=int,
+        default=1000,
+        help="draws of trials (with --speakers of speakers too) for the intervals; 0: no intervals",
+    )
     parser.add_argument("--title", help="name of the set in the table and the plot; else the score file's name")
     parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")
     args = parser.parse_args()
 
+    if args.bootstrap < 0:
+        raise UserError(f"--bootstrap {args.bootstrap}: it is a number of draws, 0 or more")
     evaluate_files(
         args.cm_scores,
         args.out,
         args.asv_scores,
-        args.trials,
+        args.protocol,
         args.corpus_json,
         args.title,
+        Breakdowns(args.speakers, args.environments, args.durations, args.known_attacks),
         plot=not args.no_plot,
-        speakers=args.speakers,
-        environments=args.environments,
-        durations=args.durations,
-        known_attacks=args.known_attacks,
+        phase=args.phase,
+        draws=args.bootstrap,
+        allow_other_asv_trials=args.allow_other_asv_trials,
+        as_json=args.json,
     )
 
 

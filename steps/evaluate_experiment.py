@@ -8,13 +8,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steps.evaluate import evaluate_files
+from steps.evaluate import Breakdowns, evaluate_files
 from utils.cli import UserError, make_parser, run_program
+
+DRAWS = 1000  # of the bootstrap
 
 
 def main() -> int:
     parser = make_parser(
-        "Evaluates EXP/scores/SET.txt (with plots, by speaker, by duration, by known and unknown attacks, and by "
+        "Evaluates EXP/scores/SET.txt (with intervals, plots, by speaker, by duration, by known and unknown attacks, and by "
         "environment where the data dir has utt2env) and EXP/scores/SET_head*.txt; results go to EXP/results/. As "
         "steps/evaluate.py does for a single score file.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
@@ -44,11 +46,12 @@ def main() -> int:
                 path,
                 results,
                 asv,
-                data / "utt2label",
+                data,
                 data / "corpus.json",
                 path.stem,
+                Breakdowns(**tables) if whole else None,
                 plot=whole,
-                **(tables if whole else {}),
+                draws=DRAWS if whole else 0,
             )
             print()
     return 0

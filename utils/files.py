@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -70,32 +73,48 @@ def read_json(path: str | os.PathLike) -> Any:
         raise UserError(f"{path}: cannot be read as JSON ({error}); remove it and run its stage again") from None
 
 
+def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 text file, plain or gzipped (its first bytes tell, not its name), as (line number, line).
+
+    Line ends of any system are taken, and a byte order mark is skipped. Raises UserError with the file, and the line
+    where there is one, for a file that cannot be read, is damaged, or is not UTF-8.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        if data.startswith(b"\x1f\x8b"):
+            data = gzip.decompress(data)
+        text = data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise UserError(f"{path}: not UTF-8 text but UTF-16, as Windows writes it; save it as UTF-8") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}: line {line}: not UTF-8 text") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise UserError(f"{path}: the gzipped file is damaged or cut off; make or fetch it again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    yield from enumerate(io.StringIO(text, newline=None), 1)
+
+
 def read_table(path: str | os.PathLike, columns: int | None = 2) -> Iterator[tuple[int, list[str]]]:
     """Lines of a Kaldi text table, as (line number, fields).
 
     `columns`: 2 splits once (key and the rest of the line), another number must match exactly, None takes any.
-    Raises UserError with file and line for an empty line, a wrong number of columns, or text that is not UTF-8.
+    Raises UserError with file and line for an empty line or a wrong number of columns, and as read_lines does.
     """
-    path = Path(path)
-    number = 0
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            for number, line in enumerate(handle, 1):
-                fields = line.split(None, 1) if columns == 2 else line.split()
-                if columns == 2 and len(fields) == 2:
-                    fields[1] = fields[1].rstrip()
-                if not fields or (columns is not None and len(fields) != columns):
-                    raise UserError(
-                        f"{path}: line {number}: {len(fields)} columns where {columns or 'at least one'} are expected: "
-                        f"{line.rstrip()!r}"
-                    )
-                yield number, fields
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: line {number + 1}: not UTF-8 text") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    for number, line in read_lines(path):
+        fields = line.split(None, 1) if columns == 2 else line.split()
+        if columns == 2 and len(fields) == 2:
+            fields[1] = fields[1].rstrip()
+        if not fields or (columns is not None and len(fields) != columns):
+            raise UserError(
+                f"{path}: line {number}: {len(fields)} columns where {columns or 'at least one'} are expected: "
+                f"{line.rstrip()!r}"
+            )
+        yield number, fields
 
 
 def read_map(path: str | os.PathLike) -> dict[str, str]:

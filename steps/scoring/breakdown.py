@@ -18,6 +18,7 @@ from steps.scoring.metrics import (
     equal_error_rate,
     rocch_equal_error_rate,
 )
+from steps.scoring.protocols import UNKNOWN_ATTACK
 from steps.scoring.score_files import AsvScores, CmScores
 from steps.scoring.tandem import (
     AsvRates,
@@ -28,6 +29,7 @@ from steps.scoring.tandem import (
     tdcf_2019,
     tdcf_2021,
 )
+from steps.scoring.text_columns import first_names
 
 
 @dataclass(frozen=True)
@@ -170,10 +172,13 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
             "higher score must mean more bona fide). Nothing was mended: turn the sign where the scores are made, and "
             "score again",
         )
-    if asv is not None and not set(cm.attack_names) & set(asv.spoof_by_attack):
+    if point is not None and point.eer > 0.5:
+        warnings.append(f"the ASV's EER is {100 * point.eer:.2f} %: the sign of its scores is likely flipped")
+    others = [] if asv is None else [name for name in asv.spoof_by_attack if name not in cm.attack_names]
+    if others and cm.attack_names != [UNKNOWN_ATTACK]:
         warnings.append(
-            f"the ASV scores have none of these attacks (they have {', '.join(asv.spoof_by_attack)}): are they of "
-            "another set? Every t-DCF here takes the ASV's pooled spoof rate"
+            f"the ASV scores have {len(others)} attack{'s' * (len(others) > 1)} that the CM scores lack "
+            f"({first_names(others)}): the t-DCF of all attacks takes the ASV's spoof rate of these too"
         )
     min_adcf = tandem_eer = None
     if asv is not None and point is not None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steps.scoring.protocols import BONAFIDE, NO_ATTACK, SPOOF, UNKNOWN_ATTACK, Protocol
+from steps.scoring.text_columns import Columns, first_names, read_columns, refuse_duplicates
 from utils.cli import UserError
-from utils.files import read_map, read_table
 
-CM_FORM = "UTT ATTACK KEY SCORE, KEY bonafide or spoof, ATTACK - for bona fide"
+CM_LAYOUTS = {4: "UTT ATTACK KEY SCORE", 2: "UTT SCORE"}
+CM_FORM = (
+    "UTT ATTACK KEY SCORE (KEY bonafide or spoof, ATTACK - for bona fide), or UTT SCORE and give --protocol; "
+    "ATTACK KEY SCORE are ASV scores, for --asv-scores"
+)
 ASV_FORM = "ATTACK KEY SCORE, KEY target, nontarget or spoof"
 
 
@@ -44,40 +50,37 @@ class AsvScores:
     spoof_by_attack: dict[str, NDArray[np.float64]]
 
 
-def _read_columns(path: str | os.PathLike, count: int, form: str) -> list[tuple[str, ...]]:
-    rows = []
-    for number, fields in read_table(path, None):
-        if len(fields) != count:
-            raise UserError(
-                f"{path}: line {number}: {len(fields)} columns where {count} are expected: {' '.join(fields)!r}; "
-                f"write {form}"
-            )
-        rows.append(fields)
-    if not rows:
-        raise UserError(f"{path}: the file is empty; make the scores again")
-    return list(zip(*rows))
-
-
-def _numbers(path: str | os.PathLike, texts: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
+def _numbers(
+    path: str | os.PathLike, columns: Columns, texts: Sequence[str], names: Sequence[str]
+) -> NDArray[np.float64]:
     """`texts` as float64; `names` tells for each line whose score it is, for the messages."""
     try:
-        values = np.array([float(text) for text in texts])
+        values = np.array([_number(text) for text in texts])
     except ValueError:
-        line = next(i for i, text in enumerate(texts) if not _is_number(text))
-        raise UserError(f"{path}: line {line + 1}: {names[line]}: the score {texts[line]!r} is not a number") from None
+        row = next(i for i, text in enumerate(texts) if not _is_number(text))
+        hint = ", write decimals with a point" if _is_number(texts[row].replace(",", ".", 1)) else ""
+        raise UserError(
+            f"{path}: {columns.place(row)}: {names[row]}: the score {texts[row]!r} is not a number{hint}"
+        ) from None
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        line = int(bad[0])
+        row = int(bad[0])
         raise UserError(
-            f"{path}: line {line + 1}: {names[line]}: the score is {texts[line]} ({bad.size} of {values.size} scores "
-            "are not finite); look at the features of that utterance and at the training log, then score again"
+            f"{path}: {columns.place(row)}: {names[row]}: the score is {texts[row]} ({bad.size} of {values.size} "
+            "scores are not finite); look at the features of that utterance and at the training log, then score again"
         )
     return values
 
 
+def _number(text: str) -> float:
+    if "_" in text:  # Python takes 1_000; the challenge's script and other readers do not
+        raise ValueError(text)
+    return float(text)
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _number(text)
     except ValueError:
         return False
     return True
@@ -88,42 +91,37 @@ def _codes(labels: Sequence[str], known: dict[str, int]) -> NDArray[np.int64]:
     return np.fromiter((known.get(label, -1) for label in labels), dtype=np.int64, count=len(labels))
 
 
-def read_cm_scores(path: str | os.PathLike) -> CmScores:
-    """Read a CM score file, lines `UTT ATTACK KEY SCORE` (Unix or Windows line ends).
+def read_cm_scores(path: str | os.PathLike, protocol: Protocol | None = None) -> CmScores:
+    """Read a CM score file, lines `UTT ATTACK KEY SCORE` or `UTT SCORE`, plain or gzipped.
 
-    Raises UserError, with file, line and utterance, for: no such file, an empty file, a wrong number of columns, an
-    unknown key, an attack on a bona fide trial or none on a spoof one, a score that is no finite number, an
-    utterance that stands there twice, one class only, fewer than 3 distinct scores.
+    protocol: takes the place of the keys that `UTT SCORE` lacks; those of `UTT ATTACK KEY SCORE` must be the same. Then
+    each of its trials must have a score, and no other utterance but those of its other phases, which are left out.
+
+    Raises UserError, with file, line and utterance, for: a file that read_columns refuses, `UTT SCORE` without a
+    protocol, an unknown key, an attack on a bona fide trial or none on a spoof one, a score that is no finite number,
+    an utterance that stands there twice, trials that are not the protocol's, one class only, fewer than 3 distinct
+    scores.
     """
-    utterance, attack, key, text = _read_columns(path, 4, CM_FORM)
-    key_code = _codes(key, {"spoof": 0, "bonafide": 1})
-    for line in np.flatnonzero(key_code < 0)[:1]:
+    table = read_columns(path, CM_LAYOUTS, CM_FORM)
+    utterance, text = table.columns[0], table.columns[-1]
+    if len(table.columns) == 4:
+        _check_keys(path, table)
+    elif protocol is None:
         raise UserError(
-            f"{path}: line {line + 1}: {utterance[line]}: the key {key[line]!r} is neither bonafide nor spoof; "
-            "take the keys from the protocol (data/<set>/utt2label) and score again"
+            f"{path}: its two columns are read as UTT SCORE, which do not tell bona fide from spoof; give --protocol, "
+            "the set's protocol or data dir"
         )
-    bonafide = key_code == 1
-    without_attack = _codes(attack, {"-": 1, "bonafide": 2})
-    for line in np.flatnonzero(bonafide & (without_attack != 1))[:1]:
-        raise UserError(
-            f"{path}: line {line + 1}: {utterance[line]}: a bona fide trial has the attack {attack[line]!r}; "
-            "write - as its attack, or mend its key"
-        )
-    for line in np.flatnonzero(~bonafide & (without_attack != -1))[:1]:
-        raise UserError(
-            f"{path}: line {line + 1}: {utterance[line]}: a spoof trial has the attack {attack[line]!r}; write the "
-            "attack's name (a name of your own, such as `unknown`, where the corpus has none), or mend its key"
-        )
-    score = _numbers(path, text, utterance)
-    if len(set(utterance)) < len(utterance):
-        first: dict[str, int] = {}
-        for line, utt in enumerate(utterance):
-            if utt in first:
-                raise UserError(
-                    f"{path}: line {line + 1}: {utt} stands there twice (first on line {first[utt] + 1}); each trial "
-                    "has one score: remove the other"
-                )
-            first[utt] = line
+    score = _numbers(path, table, text, utterance)
+    refuse_duplicates(path, table, utterance, "each trial has one score: remove the other")
+    rows = np.arange(score.size) if protocol is None else _rows_of_trials(path, table, protocol)
+    if len(table.columns) == 4:
+        attack = [table.columns[1][row] for row in rows]
+    else:
+        assert protocol is not None
+        attack = [protocol.attack[utterance[row]] for row in rows]
+    names = sorted(set(attack) - {NO_ATTACK})
+    attack_code = _codes(attack, {name: i for i, name in enumerate(names)})
+    score, bonafide = score[rows], attack_code == -1
     if bonafide.all() or not bonafide.any():
         have, lack = ("bona fide", "spoof") if bonafide.any() else ("spoof", "bona fide")
         raise UserError(
@@ -136,24 +134,88 @@ def read_cm_scores(path: str | os.PathLike) -> CmScores:
             "where at least 3 are needed; these look like decisions or a detector that says the same of everything: "
             "write its scores at full precision"
         )
-    names = sorted({name for name in set(attack) if name != "-"})
-    return CmScores(list(utterance), bonafide, score, names, _codes(attack, {n: i for i, n in enumerate(names)}))
+    return CmScores([utterance[row] for row in rows], bonafide, score, names, attack_code)
+
+
+def _check_keys(path: str | os.PathLike, table: Columns) -> None:
+    utterance, attack, key, _ = table.columns
+    key_code = _codes(key, {SPOOF: 0, BONAFIDE: 1})
+    for row in np.flatnonzero(key_code < 0)[:1]:
+        raise UserError(
+            f"{path}: {table.place(row)}: {utterance[row]}: the key {key[row]!r} is neither bonafide nor spoof; "
+            "take the keys from the protocol (data/<set>/utt2label) and score again"
+        )
+    bonafide = key_code == 1
+    without_attack = _codes(attack, {NO_ATTACK: 1, BONAFIDE: 2})
+    for row in np.flatnonzero(bonafide & (without_attack != 1))[:1]:
+        raise UserError(
+            f"{path}: {table.place(row)}: {utterance[row]}: a bona fide trial has the attack {attack[row]!r}; "
+            "write - as its attack, or mend its key"
+        )
+    for row in np.flatnonzero(~bonafide & (without_attack != -1))[:1]:
+        raise UserError(
+            f"{path}: {table.place(row)}: {utterance[row]}: a spoof trial has the attack {attack[row]!r}; write the "
+            f"attack's name (a name of your own, such as `{UNKNOWN_ATTACK}`, where the corpus has none), or mend its "
+            "key"
+        )
+
+
+def _rows_of_trials(path: str | os.PathLike, table: Columns, protocol: Protocol) -> NDArray[np.int64]:
+    """The rows of the protocol's trials, in the file's order; UserError unless they are all there, as the protocol has
+    them, with nothing else but its other phases."""
+    utterance = table.columns[0]
+    unknown = [utt for utt in utterance if utt not in protocol.attack and utt not in protocol.other_phases]
+    if unknown:
+        plain = {Path(utt).stem for utt in unknown}
+        if plain <= protocol.attack.keys() | protocol.other_phases:
+            mend = "write utterances without folder and extension"
+        else:
+            mend = "were they scored on another set?"
+        raise UserError(
+            f"{path}: {len(unknown)} of its {len(utterance)} utterances are no trials of {protocol.path} "
+            f"({first_names(unknown)}); {mend}"
+        )
+    missing = sorted(protocol.attack.keys() - set(utterance))
+    if missing:
+        raise UserError(
+            f"{path}: it lacks {len(missing)} of the {len(protocol.attack)} trials of {protocol.path} "
+            f"({first_names(missing)}); score them too"
+        )
+    rows = [row for row, utt in enumerate(utterance) if utt in protocol.attack]
+    if len(table.columns) == 4:
+        for row in rows:
+            _check_against(path, table, row, protocol)
+    return np.array(rows, dtype=np.int64)
+
+
+def _check_against(path: str | os.PathLike, table: Columns, row: int, protocol: Protocol) -> None:
+    utt, attack, key, _ = (column[row] for column in table.columns)
+    protocol_attack = protocol.attack[utt]
+    protocol_key = BONAFIDE if protocol_attack == NO_ATTACK else SPOOF
+    if key != protocol_key:
+        differs = f"{key} there but {protocol_key}"
+    elif protocol.names_attacks and attack != protocol_attack:
+        differs = f"of attack {attack} there but of {protocol_attack}"
+    else:
+        return
+    raise UserError(f"{path}: {table.place(row)}: {utt} is {differs} in {protocol.path}; score again")
 
 
 def read_asv_scores(path: str | os.PathLike) -> AsvScores:
-    """Read an ASV score file, lines `ATTACK KEY SCORE`, as the challenge publishes them.
+    """Read an ASV score file, lines `ATTACK KEY SCORE`, as the challenge publishes them, plain or gzipped.
 
     Raises UserError for what read_cm_scores names (there is no utterance here), and when targets, nontargets or
     spoof trials are missing altogether.
     """
-    attack, key, text = _read_columns(path, 3, ASV_FORM)
+    table = read_columns(path, {3: "ATTACK KEY SCORE"}, ASV_FORM)
+    attack, key, text = table.columns
     kinds = ("target", "nontarget", "spoof")
     code = _codes(key, {kind: i for i, kind in enumerate(kinds)})
-    for line in np.flatnonzero(code < 0)[:1]:
+    for row in np.flatnonzero(code < 0)[:1]:
         raise UserError(
-            f"{path}: line {line + 1}: the key {key[line]!r} is none of target, nontarget, spoof; write {ASV_FORM}"
+            f"{path}: {table.place(row)}: the key {key[row]!r} is none of target, nontarget, spoof; write {ASV_FORM}"
         )
-    score = _numbers(path, text, key)
+    score = _numbers(path, table, text, key)
     for i, kind in enumerate(kinds):
         if not (code == i).any():
             raise UserError(
@@ -170,22 +232,34 @@ def read_asv_scores(path: str | os.PathLike) -> AsvScores:
     )
 
 
-def check_trials(scores: CmScores, score_path: str | os.PathLike, trial_path: str | os.PathLike) -> None:
-    """Raise UserError unless the scores are of exactly the trials of `trial_path` (utt2label), with the same keys."""
-    trials = read_map(trial_path)
-    scored = dict(zip(scores.utterance, scores.bonafide))
-    for missing, text in (
-        ([utt for utt in trials if utt not in scored], f"of {trial_path} have no score in {score_path}; score again"),
-        (
-            [utt for utt in scored if utt not in trials],
-            f"of {score_path} are no trials of {trial_path}; were they scored on another set?",
-        ),
-    ):
-        if missing:
-            raise UserError(f"{len(missing)} utterances {text} (the first: {', '.join(missing[:3])})")
-    for line, (utt, bonafide) in enumerate(scored.items(), 1):
-        label = "bonafide" if bonafide else "spoof"
-        if trials[utt] != label:
-            raise UserError(
-                f"{score_path}: line {line}: {utt} is {label} there but {trials[utt]} in {trial_path}; score again"
+def foreign_asv_scores(cm: CmScores, asv: AsvScores) -> str | None:
+    """Why the ASV scores cannot be those of the CM's own set; None where they can.
+
+    In ASVspoof 2019 (LA and PA, dev and eval) each spoof trial of the CM is one spoof trial of the ASV, of the same
+    attack; and each target trial is a bona fide trial of the CM, which stands there once. So the numbers of trials tell
+    dev from eval even where the attacks have the same names, as they do in PA. Attacks that only one of the files has
+    are not looked at here.
+    """
+    n_target, n_bonafide = asv.target.size, int(cm.bonafide.sum())
+    n_spoof = cm.score.size - n_bonafide
+    if cm.attack_names == [UNKNOWN_ATTACK] and UNKNOWN_ATTACK not in asv.spoof_by_attack:
+        if n_spoof != asv.spoof.size:
+            return f"they have {asv.spoof.size} spoof trials, where the CM scores have {n_spoof}"
+    else:
+        in_both = [name for name in cm.attack_names if name in asv.spoof_by_attack]
+        if not in_both:
+            names = sorted(asv.spoof_by_attack)
+            several = f"{', '.join(names[:6])}{', ...' * (len(names) > 6)}"
+            return f"they have none of the attacks that the CM scores have, such as {cm.attack_names[0]}, but {several}"
+        counts = np.bincount(cm.attack[~cm.bonafide], minlength=len(cm.attack_names))
+        of_cm = dict(zip(cm.attack_names, counts.tolist()))
+        differ = [name for name in in_both if asv.spoof_by_attack[name].size != of_cm[name]]
+        if differ:
+            name = differ[0]
+            more = f" ({len(differ)} of {len(in_both)} attacks differ)" if len(differ) > 1 else ""
+            return (
+                f"they have {asv.spoof_by_attack[name].size} trials of attack {name}, the CM scores {of_cm[name]}{more}"
             )
+    if n_target > n_bonafide:
+        return f"they have {n_target} target trials, more than the {n_bonafide} bona fide trials"
+    return None

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,15 @@ def scores_of(rows):
     )
 
 
-def make_asv(attacks=ATTACKS, seed=1):
+def make_asv(attacks=ATTACKS, seed=1, rows=None):
+    """rows: those whose trials are the ASV's too; else there are some 20 of each attack."""
     draw = np.random.default_rng(seed)
-    own = {name: draw.normal(0.5 + 0.3 * i, 1, 20 + i) for i, name in enumerate(attacks)}
-    return AsvScores(draw.normal(3, 1, 50), draw.normal(-1, 1, 200), np.concatenate(list(own.values())), own)
+    counts = Counter(attack for _, _, attack, _ in rows or [])
+    sizes = [counts[name] if rows else 20 + i for i, name in enumerate(attacks)]
+    own = {name: draw.normal(0.5 + 0.3 * i, 1, size) for i, (name, size) in enumerate(zip(attacks, sizes))}
+    return AsvScores(
+        draw.normal(3, 1, counts["-"] if rows else 50), draw.normal(-1, 1, 200), np.concatenate(list(own.values())), own
+    )
 
 
 def found_of(rows, asv=None):
@@ -300,7 +306,7 @@ def write_files(folder, rows, environments=None):
     )
     table = {utt: room for utt, room, _, _ in rows} if environments is None else environments
     (folder / "utt2env").write_text("".join(f"{utt} {room}\n" for utt, room in table.items()))
-    asv = make_asv()
+    asv = make_asv(rows=rows)
     kinds = (("target", asv.target), ("nontarget", asv.nontarget))
     lines = [f"bonafide {kind} {score}\n" for kind, scores in kinds for score in scores]
     lines += [f"{name} spoof {score}\n" for name, scores in asv.spoof_by_attack.items() for score in scores]
@@ -322,7 +328,7 @@ def test_the_program(tmp_path):
     assert "talker-to-ASV distance" in done.stdout
     assert "  c  600-1000 ms" in done.stdout
     metrics = json.loads((results / "metrics.json").read_text())
-    found = found_of(rows, make_asv())
+    found = found_of(rows, make_asv(rows=rows))
     for key in ("per_environment", "per_attack_factor"):
         assert metrics[key] == environment_metrics(found)[key]
     assert metrics["attack_by_environment"]["attacks"] == list(ATTACKS)

@@ -1,13 +1,15 @@
 """steps/evaluate.py as a user runs it: what it writes, prints and refuses."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from steps.evaluate import main
+from tests.in_process import call
 
 ROOT = Path(__file__).resolve().parents[2]
 CM = [
@@ -19,8 +21,8 @@ ASV = [
     *[("bonafide", "target", 3.0 + i / 10) for i in range(20)],
     *[("bonafide", "nontarget", -3.0 + i / 5) for i in range(40)],
     *[("A07", "spoof", 1.0 + i / 5) for i in range(20)],
-    *[("A08", "spoof", -1.0 + i / 5) for i in range(20)],
 ]
+ASV_A08 = [("A08", "spoof", -1.0 + i / 5) for i in range(20)]
 
 
 def text_of(rows):
@@ -28,18 +30,19 @@ def text_of(rows):
 
 
 @pytest.fixture
-def run(tmp_path):
-    def run_evaluate(cm=CM, *options, asv=ASV, plot=False):
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run_evaluate(cm=CM, *options, asv=ASV, plot=False, out=True):
         """cm, asv: rows, or the file's text or bytes; asv None: without ASV scores."""
-        command = [sys.executable, str(ROOT / "steps/evaluate.py"), "--out", "results", *options]
+        command = ["evaluate.py", *(["--out", "results"] if out else []), *options]
         for name, rows in (("cm.txt", cm), ("asv.txt", asv)):
             if rows is not None:
                 text = rows if isinstance(rows, str | bytes) else text_of(rows)
                 (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         command += [] if plot else ["--no-plot"]
         command += [] if asv is None else ["--asv-scores", "asv.txt"]
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        return subprocess.run([*command, "cm.txt"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return call(main, *command, "cm.txt")
 
     return run_evaluate
 
@@ -85,7 +88,9 @@ def test_an_attack_s_cost_takes_that_attack_s_asv_rate(run, metrics):
     from steps.scoring.metrics import det_curve
     from steps.scoring.tandem import AsvRates, tdcf_2019, tdcf_2021
 
-    assert run().returncode == 0
+    done = run(asv=[*ASV, *ASV_A08])
+    assert done.returncode == 0
+    assert "1 attack that the CM scores lack (A08): the t-DCF of all attacks takes" in done.stderr
     asv = metrics()["asv"]
     spoof = np.array([score for attack, _, score in ASV if attack == "A07"])
     rates = AsvRates(asv["miss_rate"], asv["false_alarm_rate"], float(np.mean(spoof < asv["threshold"])))
@@ -117,15 +122,8 @@ def test_flipped_scores_are_told_and_not_mended(run, metrics):
     assert "flipped" in metrics()["warnings"][0]
 
 
-def test_asv_scores_of_another_set_are_told(run, metrics):
-    done = run([(utt, attack.replace("A", "B"), key, score) for utt, attack, key, score in CM])
-    assert done.returncode == 0
-    assert "none of these attacks (they have A07, A08)" in done.stderr
-    assert {figures["asv_rate"] for figures in metrics()["per_attack"].values()} == {"pooled"}
-
-
 def test_an_attack_that_the_asv_always_rejects_has_no_cost(run, metrics):
-    done = run(asv=[*ASV, ("A09", "spoof", -50)])
+    done = run(asv=[*ASV, *[("A09", "spoof", -50)] * 10])
     assert done.returncode == 0
     assert "the t-DCF of attack A09 is not defined: the ASV rejects every one" in done.stderr
     assert metrics()["per_attack"]["A09"]["min_tdcf_2019"] is None
@@ -235,9 +233,9 @@ ASV_FAULTS = {
     "no targets": ([row for row in ASV if row[1] != "target"], ["no target trial", "without --asv-scores"]),
     "no nontargets": ([row for row in ASV if row[1] != "nontarget"], ["no nontarget trial"]),
     "no spoof": ([row for row in ASV if row[1] != "spoof"], ["no spoof trial"]),
-    "unknown key": ([*ASV, ("A07", "replay", 1)], ["line 101", "'replay' is none of"]),
-    "four columns": ([*ASV, ("utt", "A07", "spoof", 1)], ["line 101", "4 columns where 3"]),
-    "NaN": ([*ASV, ("A07", "spoof", "NaN")], ["line 101", "score is NaN"]),
+    "unknown key": ([*ASV, ("A07", "replay", 1)], ["line 81", "'replay' is none of"]),
+    "four columns": ([*ASV, ("utt", "A07", "spoof", 1)], ["line 81", "4 columns where 3"]),
+    "NaN": ([*ASV, ("A07", "spoof", "NaN")], ["line 81", "score is NaN"]),
     "empty": ("", ["file is empty"]),
 }
 
@@ -259,27 +257,6 @@ def test_missing_files(run):
     done = run(CM, "--corpus-json", "no.json")
     assert done.returncode == 1
     assert "no.json: no such file" in done.stderr
-
-
-def test_trials_must_be_the_scored_ones(run, tmp_path):
-    labels = {utt: key for utt, _, key, _ in CM}
-
-    def evaluate(labels):
-        (tmp_path / "utt2label").write_text(text_of(labels.items()))
-        return run(CM, "--trials", "utt2label")
-
-    assert evaluate(labels).returncode == 0
-    done = evaluate({**labels, "x1": "spoof", "x2": "spoof"})
-    assert done.returncode == 1
-    assert "2 utterances of utt2label have no score in cm.txt" in done.stderr
-    assert "x1, x2" in done.stderr
-    done = evaluate({utt: key for utt, key in labels.items() if utt != "s3"})
-    assert done.returncode == 1
-    assert "1 utterances of cm.txt are no trials of utt2label" in done.stderr
-    assert "s3" in done.stderr
-    done = evaluate({**labels, "b2": "spoof"})
-    assert done.returncode == 1
-    assert "line 3: b2 is bonafide there but spoof in utt2label" in done.stderr
 
 
 def test_a_corpus_without_a_name_is_refused(run, tmp_path):

@@ -1,27 +1,33 @@
 """The golden values on the challenge's own ASV score files, which are not part of the toolkit.
 
-Set FSD_OFFICIAL_LISTS to a folder with LA/ASVspoof2019.LA.asv.{dev,eval}.gi.trl.scores.txt and
-PA/ASVspoof2019.PA.asv.dev.gi.trl.scores.txt.
+Set FSD_OFFICIAL_LISTS to a folder with LA/ASVspoof2019.LA.asv.{dev,eval}.gi.trl.scores.txt,
+PA/ASVspoof2019.PA.asv.dev.gi.trl.scores.txt and the CM protocols of those sets.
 """
 
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from steps.scoring.breakdown import asv_operating_point
-from steps.scoring.score_files import read_asv_scores
 from steps.scoring.tandem import tdcf_floor_2021, tdcf_weights_2019
+from steps.scoring.protocols import read_protocol
+from steps.scoring.score_files import foreign_asv_scores, read_asv_scores, read_cm_scores
 
 LISTS = os.environ.get("FSD_OFFICIAL_LISTS")
 pytestmark = pytest.mark.skipif(not LISTS, reason="FSD_OFFICIAL_LISTS names no folder of the challenge's ASV scores")
 
 
-def operating_point(database, part):
-    path = Path(LISTS) / database / f"ASVspoof2019.{database}.asv.{part}.gi.trl.scores.txt"
+def official(database, name):
+    path = Path(LISTS) / database / f"ASVspoof2019.{database}.{name}.txt"
     if not path.exists():
         pytest.skip(f"{path.name} is not in FSD_OFFICIAL_LISTS")
-    scores = read_asv_scores(path)
+    return path
+
+
+def operating_point(database, part):
+    scores = read_asv_scores(official(database, f"asv.{part}.gi.trl.scores"))
     return scores, asv_operating_point(scores)
 
 
@@ -47,3 +53,23 @@ def test_golden_rates_of_la_eval():
     assert f"{point.rates.miss:.12f}" == "0.024581005587"
     assert f"{point.rates.miss_spoof:.12f}" == "0.239347547040"
     assert f"{tdcf_floor_2021(point.rates):.5f}" == "0.06273"
+
+
+@pytest.mark.parametrize(
+    "database, name, counts, own_asv",
+    [
+        ("LA", "cm.dev.trl", (2548, 22296), "dev"),
+        ("LA", "cm.eval.trl", (7355, 63882), "eval"),
+        ("PA", "cm.dev.trl", (5400, 24300), "dev"),
+        ("PA", "cm.train.trn", (5400, 48600), None),  # the attacks of dev, other counts: as dev and eval are in PA
+    ],
+)
+def test_the_counts_tell_whose_asv_scores_they_are(tmp_path, database, name, counts, own_asv):
+    protocol = read_protocol(official(database, name))
+    draw = np.random.default_rng(0)
+    (tmp_path / "cm.txt").write_text("".join(f"{utt} {draw.random()}\n" for utt in protocol.attack))
+    cm = read_cm_scores(tmp_path / "cm.txt", protocol)
+    assert (cm.bonafide.sum(), (~cm.bonafide).sum()) == counts
+    for part in ("dev", "eval") if database == "LA" else ("dev",):
+        asv = read_asv_scores(official(database, f"asv.{part}.gi.trl.scores"))
+        assert (foreign_asv_scores(cm, asv) is None) == (part == own_asv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 
@@ -72,8 +73,9 @@ def test_tables(tmp_path):
     assert list(files.read_table(path, None)) == [(1, ["a", "1"]), (2, ["b", "two", "words"]), (3, ["c", "3"])]
     with pytest.raises(UserError, match="t: line 1: 2 columns where 4 are expected: 'a 1'"):
         assert list(files.read_table(path, 4))
-    path.write_bytes(b"a 1\r\nb 2")
-    assert files.read_map(path) == {"a": "1", "b": "2"}
+    for content in (b"a 1\r\nb 2", b"\xef\xbb\xbfa 1\nb 2\n", gzip.compress(b"a 1\nb 2\n")):
+        path.write_bytes(content)
+        assert files.read_map(path) == {"a": "1", "b": "2"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,11 @@ def test_tables(tmp_path):
         (b"a 1\n\nb 2\n", "line 2: 0 columns"),
         (b"a 1\nb\n", "line 2: 1 columns"),
         (b"a 1\nb 2\na 3\n", "line 3: a stands there twice"),
-        (b"a 1\nb \xff\n", "not UTF-8"),
+        (b"a 1\nb \xff\n", "line 2: not UTF-8"),
+        (b"a 1\n" * 5000 + b"\xff\n", "line 5001: not UTF-8"),
+        ("a 1\n".encode("utf-16"), "UTF-16"),
+        (gzip.compress(b"a 1\n")[:-9], "damaged or cut off"),
+        (gzip.compress(b"a 1\nb\n"), "line 2: 1 columns"),
     ],
 )
 def test_bad_tables_name_file_and_line(tmp_path, content, message):
