@@ -17,6 +17,7 @@ from steps.scoring.environments import (
     read_environments,
     replay_attacks,
 )
+from steps.scoring.fitted_scores import mark_warnings
 from steps.scoring.labels import corpus_label, shorten
 from steps.scoring.score_files import AsvScores, CmScores, check_trials, read_asv_scores, read_cm_scores
 from steps.scoring.speakers import SpeakerFigures, per_speaker
@@ -186,6 +187,7 @@ def evaluate_files(
         check_trials(cm, cm_scores, trials)
     asv = None if asv_scores is None else read_asv_scores(asv_scores)
     result = evaluate(cm, asv)
+    result.warnings.extend(mark_warnings(cm_scores))
     of_speakers = None if speakers is None else speaker_figures(cm, speakers, result.pooled.threshold)
 
     of_rooms = None if environments is None else environment_figures(cm, cm_scores, environments, asv, result)
