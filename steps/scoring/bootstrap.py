@@ -3,7 +3,8 @@ same trials.
 
 A draw takes as many trials (or speakers) as there are, with replacement. It is held as a vector of counts, how often each
 trial was drawn, so that the trials are sorted once for all draws, and two systems are measured on the same draw. The ASV's
-rates are taken as they are: its trials are not drawn anew.
+rates are taken as they are: its trials are not drawn anew. A minimum cost fits its threshold to the draw, so that draws
+lie a little lower than the sample, and their interval with them; in the difference of two systems most of that goes.
 
 Sources:
   [Efron 1993]   B. Efron, R. Tibshirani, "An Introduction to the Bootstrap": percentile intervals, chapter 13.
