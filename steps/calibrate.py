@@ -8,16 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steps.scoring.fitted_scores import (
-    check_use,
-    data_dir_given,
-    read_model,
-    read_systems,
-    say_cost,
-    train,
-    write_scores,
-)
-from utils.cli import UserError, make_parser, run_program, warn
+from steps.scoring.fitted_scores import apply_model, data_dir_given, read_model, read_systems, say_cost, train
+from utils.cli import UserError, make_parser, run_program
 
 
 def main() -> int:
@@ -54,18 +46,13 @@ def main() -> int:
     else:
         model_path = args.out_dir / "calibration.json"
         model = train(read_systems([args.train]), "logistic", args.prior, data_dir, args.i_know)
-    files = [read_systems([path]) for path in args.scores]
-    broken = [check_use(model, one, data_dir, args.i_know) for one in files]  # before anything is written
-    for text in dict.fromkeys([*model.broken, *(text for texts in broken for text in texts)]):
-        warn(f"trained on evaluation trials: {text}")
-    if args.model is None:
-        model.write(model_path)
+    outputs = {args.out_dir / path.name: read_systems([path]) for path in args.scores}
+    llrs = apply_model(model, model_path, outputs, data_dir, args.i_know, keep=args.model is None)
     print(
         f"llr = {model.llr.weights[0]:.6g} * score {model.llr.offset:+.6g}, trained on {model.trained_on['files'][0]}"
     )
-    for one, rules in zip(files, broken):
-        out = args.out_dir / one.paths[0].name
-        say_cost(str(out), one.score[:, 0], write_scores(model, model_path, one, out, rules), one.trials.bonafide)
+    for out, llr in llrs.items():
+        say_cost(str(out), outputs[out].score[:, 0], llr, outputs[out].trials.bonafide)
     return 0
 
 

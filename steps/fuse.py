@@ -8,17 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steps.scoring.fitted_scores import (
-    FITS,
-    check_use,
-    data_dir_given,
-    read_model,
-    read_systems,
-    say_cost,
-    train,
-    write_scores,
-)
-from utils.cli import make_parser, run_program, warn
+from steps.scoring.fitted_scores import FITS, apply_model, data_dir_given, read_model, read_systems, say_cost, train
+from utils.cli import make_parser, run_program
 
 
 def main() -> int:
@@ -51,20 +42,16 @@ def main() -> int:
         model_path = args.out_dir / "fusion.json"
         dev = read_systems([folder / f"{args.train_set}.txt" for folder in args.systems])
         model = train(dev, args.method, args.prior, data_dir, args.i_know)
-    sets = {name: read_systems([folder / f"{name}.txt" for folder in args.systems]) for name in args.sets.split()}
-    broken = {
-        name: check_use(model, one, data_dir, args.i_know) for name, one in sets.items()
-    }  # before anything is written
-    for text in dict.fromkeys([*model.broken, *(text for texts in broken.values() for text in texts)]):
-        warn(f"trained on evaluation trials: {text}")
-    if args.model is None:
-        model.write(model_path)
+    outputs = {
+        args.out_dir / f"{name}.txt": read_systems([folder / f"{name}.txt" for folder in args.systems])
+        for name in args.sets.split()
+    }
+    llrs = apply_model(model, model_path, outputs, data_dir, args.i_know, keep=args.model is None)
     for weight, folder in zip(model.llr.weights, args.systems):
         print(f"{weight:10.4f} * {folder}")
     print(f"{model.llr.offset:+10.4f}")
-    for name, one in sets.items():
-        out = args.out_dir / f"{name}.txt"
-        say_cost(str(out), None, write_scores(model, model_path, one, out, broken[name]), one.trials.bonafide)
+    for out, llr in llrs.items():
+        say_cost(str(out), None, llr, outputs[out].trials.bonafide)
     return 0
 
 

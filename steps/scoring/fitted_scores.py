@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from steps.scoring.calibration import LlrModel, Unusable, cllr, fit, fit_mean
 from steps.scoring.labels import corpus_label
 from steps.scoring.score_files import CmScores, read_cm_scores, same_trials, score_lines
-from utils.cli import UserError
+from utils.cli import UserError, warn
 from utils.files import read_json, read_map, sha256_of, write_aside, write_json
 
 TO_TRAIN_ON = {"train", "dev", "development", "valid", "validation", "calibration"}
@@ -222,31 +222,49 @@ def check_use(model: FittedModel, systems: SystemScores, data_dir: Path | None, 
     return reasons
 
 
-def write_scores(
-    model: FittedModel, model_path: Path, systems: SystemScores, out: Path, broken: Sequence[str]
-) -> NDArray[np.float64]:
-    """Write the model's log-likelihood ratios to `out`, with the mark beside it; (N,), in the order of systems.trials.
-    broken: what check_use gave. Raises UserError where `out` is one of the scores read."""
-    if out.resolve() in {path.resolve() for path in systems.paths}:
-        raise UserError(f"{out}: that is one of the score files read; give another --out-dir")
-    llr = model.llr.llr(systems.score)
-    text = "".join(line + "\n" for line in score_lines(systems.trials, llr))
-    write_json(  # first, so that no scores are ever without their mark
-        mark_path(out),
-        {
-            "scores_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "model": str(model_path),
-            "systems": [str(path) for path in systems.paths],
-            "method": model.method,
-            "trained_on": model.trained_on,
-            "trained_on_eval": bool(model.broken or broken),
-            "overridden": [*model.broken, *broken],
-            "trained_on_these_trials": not model.utterances.isdisjoint(systems.trials.utterance),
-        },
-    )
-    with write_aside(out) as handle:
-        handle.write(text)
-    return llr
+def apply_model(
+    model: FittedModel,
+    model_path: Path,
+    outputs: Mapping[Path, SystemScores],
+    data_dir: Path | None,
+    i_know: bool = False,
+    keep: bool = True,
+) -> dict[Path, NDArray[np.float64]]:
+    """Write each output, the model's log-likelihood ratios of the scores there, with its mark beside it, and, to `keep` it,
+    the model; (N,) of each, in the order of its trials.
+
+    A rule that one use breaks tells what the model was trained on: all is marked. Raises UserError, before anything is
+    written, as check_use does, and where an output is one of the scores read.
+    """
+    for out, systems in outputs.items():
+        if out.resolve() in {path.resolve() for path in systems.paths}:
+            raise UserError(f"{out}: that is one of the score files read; give another --out-dir")
+    uses = [text for systems in outputs.values() for text in check_use(model, systems, data_dir, i_know)]
+    model = replace(model, broken=list(dict.fromkeys([*model.broken, *uses])))
+    for text in model.broken:
+        warn(f"trained on evaluation trials: {text}")
+    if keep:
+        model.write(model_path)
+    llrs = {}
+    for out, systems in outputs.items():
+        llrs[out] = model.llr.llr(systems.score)
+        text = "".join(line + "\n" for line in score_lines(systems.trials, llrs[out]))
+        write_json(  # first, so that no scores are ever without their mark
+            mark_path(out),
+            {
+                "scores_sha256": hashlib.sha256(text.encode()).hexdigest(),
+                "model": str(model_path),
+                "systems": [str(path) for path in systems.paths],
+                "method": model.method,
+                "trained_on": model.trained_on,
+                "trained_on_eval": bool(model.broken),
+                "overridden": model.broken,
+                "trained_on_these_trials": not model.utterances.isdisjoint(systems.trials.utterance),
+            },
+        )
+        with write_aside(out) as handle:
+            handle.write(text)
+    return llrs
 
 
 def data_dir_given(given: Path | None) -> Path | None:
