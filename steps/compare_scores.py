@@ -27,7 +27,7 @@ from steps.scoring.breakdown import asv_operating_point
 from steps.scoring.comparison import CONFIDENCE, holm, paired_differences, paired_test
 from steps.scoring.fitted_scores import mark_warnings
 from steps.scoring.metrics import AsvRates, UndefinedCost
-from steps.scoring.score_files import CmScores, check_trials, read_asv_scores, read_cm_scores, same_trials
+from steps.scoring.score_files import CmScores, read_asv_scores, read_cm_scores, same_trials
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_map, write_json
 
@@ -213,9 +213,6 @@ def main() -> int:
     parser.add_argument("--set", help="set whose scores are taken from folders: seed<N>/scores/SET.txt")
     parser.add_argument("--asv-scores", type=Path, metavar="ASV.txt", help="ASV scores of the set; without, no t-DCF")
     parser.add_argument("--speakers", type=Path, metavar="UTT2SPEAKER", help="data/<set>/utt2speaker")
-    parser.add_argument(
-        "--trials", type=Path, metavar="UTT2LABEL", help="data/<set>/utt2label: check against these trials"
-    )
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
@@ -233,8 +230,6 @@ def main() -> int:
     warnings = [f"{path}: {text}" for path in paths for text in mark_warnings(path)]
     scores = dict(zip(paths, same_trials([read_cm_scores(path) for path in paths], paths)))
     trials = scores[paths[0]]
-    if args.trials is not None:
-        check_trials(trials, paths[0], args.trials)
     point = None if args.asv_scores is None else asv_operating_point(read_asv_scores(args.asv_scores))
     draws: dict[str, Draw] = {"trial": TrialDraw(trials.bonafide)}
     if args.speakers is not None:

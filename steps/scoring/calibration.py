@@ -92,9 +92,8 @@ def fit_mean(scores: ArrayLike, bonafide: ArrayLike, prior: float = 0.5) -> LlrM
     return LlrModel(tuple((slope * weights).tolist()), slope * offset + of_mean.offset, prior)
 
 
-def cllr(llr: ArrayLike, bonafide: ArrayLike) -> float:
+def cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Cost of log-likelihood ratios, bits: 0 for ones that are always right, 1 for ones that say nothing, more for ones
-    that mislead [Brummer 2006]. llr: (N,), natural logarithm; bonafide: (N,) booleans, both kinds."""
-    llr, bonafide = np.asarray(llr, dtype=np.float64), np.asarray(bonafide, dtype=bool)
-    costs = np.logaddexp(0, -llr[bonafide]).mean(), np.logaddexp(0, llr[~bonafide]).mean()
-    return float(sum(costs)) / 2 / math.log(2)
+    that mislead [Brummer 2006]. bonafide, spoof: vectors of them, natural logarithm."""
+    bonafide, spoof = np.asarray(bonafide, dtype=np.float64), np.asarray(spoof, dtype=np.float64)
+    return float(np.logaddexp(0, -bonafide).mean() + np.logaddexp(0, spoof).mean()) / (2 * math.log(2))

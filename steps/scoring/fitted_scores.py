@@ -184,6 +184,7 @@ def train(
         llr = FITS[method](systems.score, trials.bonafide, prior)
     except Unusable as error:
         raise UserError(f"{', '.join(map(str, systems.paths))}: {error}") from None
+    ratios = llr.llr(systems.score)
     trained_on = {
         "sets": sets_of(trials.utterance, data_dir) or sorted({path.stem for path in systems.paths}),
         "corpus": _corpora(trials.utterance, data_dir) or None,
@@ -191,7 +192,7 @@ def train(
         "sha256": [sha256_of(path) for path in systems.paths],
         "n_bonafide": int(trials.bonafide.sum()),
         "n_spoof": int((~trials.bonafide).sum()),
-        "cllr": cllr(llr.llr(systems.score), trials.bonafide),
+        "cllr": cllr(ratios[trials.bonafide], ratios[~trials.bonafide]),
     }
     return FittedModel(llr, method, trained_on, frozenset(trials.utterance), reasons)
 
@@ -278,5 +279,5 @@ def say_cost(
     name: str, before: NDArray[np.float64] | None, llr: NDArray[np.float64], bonafide: NDArray[np.bool_]
 ) -> None:
     """Print a line of what a set's scores cost as log-likelihood ratios. before: (N,), of one system."""
-    was = "" if before is None else f", {cllr(before, bonafide):.3f} before"
-    print(f"{name}: {bonafide.size} trials, Cllr {cllr(llr, bonafide):.3f} bits{was}")
+    was = "" if before is None else f", {cllr(before[bonafide], before[~bonafide]):.3f} before"
+    print(f"{name}: {bonafide.size} trials, Cllr {cllr(llr[bonafide], llr[~bonafide]):.3f} bits{was}")

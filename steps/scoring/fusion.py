@@ -78,7 +78,7 @@ def _fuse(method: str, results: Sequence[SetResult], set_name: str, rates: AsvRa
     check_use(model, test, None)
     llr = model.llr.llr(test.score)
     found = figures_against(llr[bonafide], llr[~bonafide], None, rates, "the fusion", [])
-    return FusedFigures(100 * found.eer, found.min_tdcf_2019, cllr(llr, bonafide))
+    return FusedFigures(100 * found.eer, found.min_tdcf_2019, cllr(llr[bonafide], llr[~bonafide]))
 
 
 def fusions_of(table: SetTable) -> SetFusions:

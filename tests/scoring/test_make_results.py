@@ -668,7 +668,7 @@ def test_fusion_of_seeds_and_front_ends(exp):
     keys = np.arange(300) < 100
     llr = fit_mean(dev, keys).llr(test)
     assert rows[0][6] == f"{100 * equal_error_rate(det_curve(llr[keys], llr[~keys]))[0]:.2f}"
-    assert rows[0][9] == f"{cllr(llr, keys):.3f}"
+    assert rows[0][9] == f"{cllr(llr[keys], llr[~keys]):.3f}"
 
 
 def test_what_is_not_fused(exp):
