@@ -114,10 +114,16 @@ def evaluation_reasons(systems: SystemScores, data_dir: Path | None) -> list[str
     evaluation = [utt for utt in systems.trials.utterance if EVALUATION_ID.search(utt)]
     if evaluation:
         reasons.append(f"{len(evaluation)} utterances have ids of an evaluation set (the first: {evaluation[0]})")
-    for path in systems.paths:
-        if (read_mark(path) or {}).get("trained_on_eval"):
-            reasons.append(f"{path} was made by a model trained on evaluation trials")
-    return reasons
+    return reasons + _broken_before(systems)
+
+
+def _broken_before(systems: SystemScores) -> list[str]:
+    """Rule 4."""
+    return [
+        f"{path} was made by a model trained on evaluation trials"
+        for path in systems.paths
+        if (read_mark(path) or {}).get("trained_on_eval")
+    ]
 
 
 @dataclass(frozen=True)
@@ -162,9 +168,9 @@ def read_model(path: Path) -> FittedModel:
         raise UserError(f"{path}: not a model of calibrate.py or fuse.py; train one by --train") from None
 
 
-def _corpora(utterances: Iterable[str], data_dir: Path | None) -> list[str]:
-    sets = data_sets(data_dir)
-    files = [sets[name] / "corpus.json" for name in sets_of(utterances, data_dir)]
+def _corpora(sets: Iterable[str], data_dir: Path | None) -> list[str]:
+    known = data_sets(data_dir)
+    files = [known[name] / "corpus.json" for name in sets]
     return sorted({corpus_label(read_json(path)) for path in files if path.is_file()})
 
 
@@ -184,10 +190,10 @@ def train(
         llr = FITS[method](systems.score, trials.bonafide, prior)
     except Unusable as error:
         raise UserError(f"{', '.join(map(str, systems.paths))}: {error}") from None
-    ratios = llr.llr(systems.score)
+    ratios, sets = llr.llr(systems.score), sets_of(trials.utterance, data_dir)
     trained_on = {
-        "sets": sets_of(trials.utterance, data_dir) or sorted({path.stem for path in systems.paths}),
-        "corpus": _corpora(trials.utterance, data_dir) or None,
+        "sets": sets or sorted({path.stem for path in systems.paths}),
+        "corpus": _corpora(sets, data_dir) or None,
         "files": [str(path) for path in systems.paths],
         "sha256": [sha256_of(path) for path in systems.paths],
         "n_bonafide": int(trials.bonafide.sum()),
@@ -216,9 +222,7 @@ def check_use(model: FittedModel, systems: SystemScores, data_dir: Path | None, 
             f"{len(shared)} of the trials of {systems.paths[0]} are among those that the model was trained on (the first: "
             f"{min(shared)})"
         )
-    for path in systems.paths:
-        if (read_mark(path) or {}).get("trained_on_eval"):
-            reasons.append(f"{path} was made by a model trained on evaluation trials")
+    reasons += _broken_before(systems)
     _refuse(reasons, i_know)
     return reasons
 
