@@ -34,13 +34,13 @@ class FusedFigures:
 
 @dataclass(frozen=True)
 class Fusion:
-    """One row: what was fused of which experiments. alone: of the fused trainings, each by itself; fused: of each fusion,
-    one for each seed where front ends are fused seed by seed; systems: in one fusion."""
+    """One row: what was fused of which experiments. alone: of each experiment, its trainings that were fused, each by
+    itself; fused: of each fusion, one for each seed where front ends are fused seed by seed; systems: in one fusion."""
 
     kind: str
     experiments: list[Experiment]
     systems: int
-    alone: list[SetResult]
+    alone: list[list[SetResult]]
     fused: list[FusedFigures]
 
 
@@ -108,20 +108,18 @@ def fusions_of(table: SetTable) -> SetFusions:
 def _group_fusions(group: Group, set_name: str, rates: AsvRates | None) -> list[Fusion]:
     """Of each experiment's seeds; of all front ends, seed by seed where all have the seed; and of all trainings."""
 
-    def fusion(kind: str, method: str, of: Group, sets: Sequence[Sequence[SetResult]]) -> Fusion:
-        return Fusion(
-            kind,
-            [e for e, _ in of],
-            len(sets[0]),
-            [result for results in sets for result in results],
-            [_fuse(method, results, set_name, rates) for results in sets],
-        )
+    def fusion(kind: str, method: str, of: Group, seed_by_seed: bool = False) -> Fusion:
+        results = [[*by_seed.values()] for _, by_seed in of]
+        sets = [list(of_seed) for of_seed in zip(*results)] if seed_by_seed else [[r for one in results for r in one]]
+        fused = [_fuse(method, systems, set_name, rates) for systems in sets]
+        return Fusion(kind, [e for e, _ in of], len(sets[0]), results, fused)
 
-    rows = [fusion(SEEDS, "mean", [one], [[*one[1].values()]]) for one in group if len(one[1]) > 1]
+    rows = [fusion(SEEDS, "mean", [one]) for one in group if len(one[1]) > 1]
     if len(group) > 1 and len({e.frontend for e, _ in group}) == len(group):
-        common = sorted(set.intersection(*(set(results) for _, results in group)))
+        common = sorted(set.intersection(*(set(by_seed) for _, by_seed in group)))
         if common:
-            rows.append(fusion(FRONT_ENDS, "logistic", group, [[r[seed] for _, r in group] for seed in common]))
-        if any(len(results) > 1 for _, results in group):
-            rows.append(fusion(BOTH, "mean", group, [[result for _, r in group for result in r.values()]]))
+            paired = [(e, {seed: by_seed[seed] for seed in common}) for e, by_seed in group]
+            rows.append(fusion(FRONT_ENDS, "logistic", paired, seed_by_seed=True))
+        if any(len(by_seed) > 1 for _, by_seed in group):
+            rows.append(fusion(BOTH, "mean", group))
     return rows

@@ -64,7 +64,7 @@ only: other trials and speakers might decide otherwise.""".splitlines()
 FUSION = f"""\
 Scores of several trainings made one log-likelihood ratio by a model trained on {TRAIN_SET}: the mean of their calibrated
 scores for seeds, and for all trainings together; weights by logistic regression for front ends. Alone: the mean over the
-trainings fused. Cllr: what the ratios cost as they stand, bits; 1 says nothing.""".splitlines()
+trainings fused, of each front end. Cllr: what the ratios cost as they stand, bits; 1 says nothing.""".splitlines()
 
 
 def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
@@ -206,9 +206,9 @@ def _fusion_section(table: SetTable) -> list[str]:
             *names(of_all),
             row.kind if len(row.fused) == 1 else f"{row.kind}, seed by seed",
             str(row.systems),
-            mean([r.eer for r in row.alone], 2),
+            " / ".join(mean([r.eer for r in results], 2) for results in row.alone),
             mean([f.eer for f in row.fused], 2),
-            mean([r.min_tdcf_2019 for r in row.alone], 4),
+            " / ".join(mean([r.min_tdcf_2019 for r in results], 4) for results in row.alone),
             mean([f.min_tdcf_2019 for f in row.fused], 4),
             mean([f.cllr for f in row.fused], 3),
         ]

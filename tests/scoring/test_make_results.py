@@ -655,11 +655,14 @@ def test_fusion_of_seeds_and_front_ends(exp):
         ["lfcc", "seeds", "3"], ["lps", "seeds", "3"],
         ["lfcc + lps", "front ends, seed by seed", "2"], ["lfcc + lps", "seeds and front ends", "6"],
     ]  # fmt: skip
-    alone, fused = ([float(row[i].split()[0]) for row in rows] for i in (5, 6))
-    assert all(one < other for one, other in zip(fused, alone))  # they err apart
+    alone = [[float(one.split()[0]) for one in row[5].split(" / ")] for row in rows]
+    fused = [float(row[6].split()[0]) for row in rows]
+    assert [len(each) for each in alone] == [1, 1, 2, 2]
+    assert alone[2] == alone[0] + alone[1]
+    assert all(one < min(each) for one, each in zip(fused, alone))  # they err apart
     assert fused[3] < min(fused[:2])
     assert "±" in rows[2][6] and "±" not in rows[0][6]
-    assert rows[0][7:9] == ["-", "-"]  # no ASV scores
+    assert rows[0][7:9] == ["-", "-"] and rows[2][7] == "- / -"  # no ASV scores
     # worked out again: the mean of calibrated scores
     files = [
         [exp.root / f"train_lfcc_ecanet9_baseline/seed{s}/scores/{n}.txt" for s in (1, 2, 3)] for n in ("dev", "eval")
