@@ -19,8 +19,9 @@ from utils.files import write_aside
 def main() -> None:
     parser = make_parser(
         "Make RESULTS.md from experiment folders: mean and standard deviation over seeds of EER and t-DCF, sizes, "
-        "figures by block and by attack, how each was trained; print the methods compared. Each folder holds "
-        "seed<N>/{conf.yaml, detector.json, results/<set>/metrics.json}. What is not evaluated is told.",
+        "fusion of seeds and of front ends, figures by block and by attack, how each was trained; print the methods "
+        "compared. Each folder holds seed<N>/{conf.yaml, detector.json, results/<set>/metrics.json}, and for fusion "
+        "seed<N>/scores/<set>.txt of dev, which it is trained on, and of the set. What is not evaluated is told.",
         "steps/make_results.py --command \"./run.sh --seeds '1 2 3'\" --out RESULTS.md exp/train_*",
     )
     parser.add_argument("experiments", metavar="EXP", nargs="+", type=Path, help="experiment folders")

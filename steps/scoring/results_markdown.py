@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -12,6 +12,7 @@ from steps.scoring.block_cost import block_multiply_adds
 from steps.scoring.comparison import LEVEL, MOST_FOR_ALL_SIGNS, PairedTest, mean_and_spread, smallest_sign_flip_p
 from steps.scoring.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
 from steps.scoring.experiments import CONF_SECTIONS, Experiment, SetResult
+from steps.scoring.fusion import TRAIN_SET, Fusion, fusions_of
 from steps.scoring.results import (
     MEASURES,
     NO_BASELINE,
@@ -58,6 +59,12 @@ that pairing by seed takes out only a part of the chance. The interval is that o
 {MOST_FOR_ALL_SIGNS} pairs, {2**MOST_FOR_ALL_SIGNS:,} drawn ones). "All networks" takes each network's mean
 difference as one value, as seeds of one network are no independent evidence. The tests weigh the chance of training
 only: other trials and speakers might decide otherwise.""".splitlines()
+
+
+FUSION = f"""\
+Scores of several trainings made one log-likelihood ratio by a model trained on {TRAIN_SET}: the mean of their calibrated
+scores for seeds, and for all trainings together; weights by logistic regression for front ends. Alone: the mean over the
+trainings fused, of each front end. Cllr: what the ratios cost as they stand, bits; 1 says nothing.""".splitlines()
 
 
 def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
@@ -141,7 +148,7 @@ def _set_section(table: SetTable) -> list[str]:
         lines += [*bullets, ""]
     for family in families(table):
         lines += _significance_section(family)
-    by_parts = (_heads_section, _attacks_section, _environments_section, _speakers_section)
+    by_parts = (_fusion_section, _heads_section, _attacks_section, _environments_section, _speakers_section)
     return [*lines, *(line for section in by_parts for line in section(table))]
 
 
@@ -179,6 +186,42 @@ def _significance_section(family: Family) -> list[str]:
             "t-test."
         )
     return [*lines, ""]
+
+
+def _fusion_section(table: SetTable) -> list[str]:
+    """Nothing where nothing can be fused."""
+    found = fusions_of(table)
+    if not found.rows and not found.notes:
+        return []
+    headings, names = _names([e for e, _ in table.rows])
+
+    def mean(values: Sequence[float | None], digits: int) -> str:
+        """With its spread where there are several fusions."""
+        known = [value for value in values if value is not None]
+        return f"{known[0]:.{digits}f}" if len(known) == 1 else stat(known, len(known), digits)
+
+    def cells(row: Fusion) -> list[str]:
+        of_all = replace(row.experiments[0], frontend=" + ".join(e.frontend for e in row.experiments))
+        return [
+            *names(of_all),
+            row.kind if len(row.fused) == 1 else f"{row.kind}, seed by seed",
+            str(row.systems),
+            " / ".join(mean([r.eer for r in results], 2) for results in row.alone),
+            mean([f.eer for f in row.fused], 2),
+            " / ".join(mean([r.min_tdcf_2019 for r in results], 4) for results in row.alone),
+            mean([f.min_tdcf_2019 for f in row.fused], 4),
+            mean([f.cllr for f in row.fused], 3),
+        ]
+
+    figures = ["EER % alone", "EER % fused", "min t-DCF 2019 alone", "min t-DCF 2019 fused", "Cllr fused"]
+    lines = ["#### Fusion", ""]
+    if found.rows:
+        lines += [*FUSION, ""]
+        lines += _markdown(
+            [*headings, "fused", "systems", *figures], [cells(row) for row in found.rows], len(headings) + 1
+        )
+    bullets = [f"- {note}" for note in found.notes]
+    return [*lines, *bullets, *[""] * bool(bullets)]
 
 
 def _heads_section(table: SetTable) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -263,3 +263,41 @@ def foreign_asv_scores(cm: CmScores, asv: AsvScores) -> str | None:
     if n_target > n_bonafide:
         return f"they have {n_target} target trials, more than the {n_bonafide} bona fide trials"
     return None
+
+
+def same_trials(scores: Sequence[CmScores], paths: Sequence[str | os.PathLike]) -> list[CmScores]:
+    """The same scores, all in the first file's order. Raises UserError, naming file and utterances, unless all are of the
+    same trials, with the same keys and attacks."""
+    first = scores[0]
+    place = {utt: i for i, utt in enumerate(first.utterance)}
+    aligned = [first]
+    for one, path in zip(scores[1:], paths[1:]):
+        own = set(one.utterance)
+        for lacking, who, other in (
+            ([utt for utt in first.utterance if utt not in own], path, paths[0]),
+            ([utt for utt in one.utterance if utt not in place], paths[0], path),
+        ):
+            if lacking:
+                raise UserError(
+                    f"{who}: {len(lacking)} utterances of {other} have no score in it (the first: "
+                    f"{', '.join(lacking[:3])}); score the same trials by all systems"
+                )
+        order = np.empty(len(place), dtype=np.int64)
+        order[[place[utt] for utt in one.utterance]] = np.arange(len(place))
+        attack_names = np.array([*one.attack_names, "-"])  # index -1: bona fide
+        ours = np.array([*first.attack_names, "-"])[first.attack]
+        for i in np.flatnonzero(ours != attack_names[one.attack][order])[:1]:
+            utt, theirs = first.utterance[i], attack_names[one.attack][order][i]
+            raise UserError(
+                f"{path}: {utt} has the attack {theirs} there but {ours[i]} in {paths[0]} (- is bona fide); score again "
+                "the one that is of other trials"
+            )
+        aligned.append(replace(first, score=one.score[order]))
+    return aligned
+
+
+def score_lines(trials: CmScores, score: NDArray[np.float64]) -> Iterator[str]:
+    """Lines `UTT ATTACK KEY SCORE` of a score file, at full precision. score: (N,), in the order of `trials`."""
+    names = [*trials.attack_names, "-"]  # index -1: bona fide
+    for utt, attack, bonafide, value in zip(trials.utterance, trials.attack, trials.bonafide, score.tolist()):
+        yield f"{utt} {names[attack]} {'bonafide' if bonafide else 'spoof'} {value!r}"

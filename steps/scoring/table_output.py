@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
+from steps.scoring.bootstrap import Interval
 from steps.scoring.breakdown import Evaluation, Figures
+from steps.scoring.comparison import CONFIDENCE
 from steps.scoring.labels import shorten
 
 WIDTH = 80
@@ -39,6 +41,20 @@ def table_lines(result: Evaluation, title: str, corpus: str) -> list[str]:
         of_whom = {"attack": "the attack", "pooled": "all attacks", None: "-"}[figures.asv_rate]
         costs = f"{_cost(figures.min_tdcf_2019):>10} {_cost(figures.min_tdcf_2021):>10}"
         lines.append(f"{shorten(name, width):{width}} {figures.n_spoof:8d} {100 * figures.eer:8.2f} {costs}  {of_whom}")
+    return lines
+
+
+def interval_lines(intervals: dict[str, dict[str, Interval]]) -> list[str]:
+    """A line for each thing drawn, "trial" or "speaker": the pooled figures' intervals."""
+    lines = []
+    for unit, figures in intervals.items():
+        texts = []
+        for name, (low, high) in figures.items():
+            if name == "eer":
+                texts.append(f"EER {100 * low:.2f} to {100 * high:.2f} %")
+            else:
+                texts.append(f"t-DCF {name[-4:]} {low:.4f} to {high:.4f}")
+        lines += textwrap.wrap(f"pooled, {100 * CONFIDENCE:.0f} % by {unit}: {', '.join(texts)}", WIDTH)
     return lines
 
 

@@ -1,5 +1,7 @@
 """RESULTS.md and the comparison on the terminal, from folders as training and evaluation leave them."""
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -7,14 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from steps.evaluate import evaluate_files
 from steps.scoring.block_cost import block_multiply_adds
+from steps.scoring.calibration import cllr, fit_mean
 from steps.scoring.experiments import natural_order, read_experiments
 from steps.scoring.labels import corpus_label, shorten
+from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.scoring.results_markdown import markdown
 from steps.scoring.results_plain import plain
+from steps.scoring.score_files import read_cm_scores
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -593,3 +600,91 @@ def test_the_table_of_front_ends(exp, tmp_path):
     page.write_text("nothing\n")
     done = make()
     assert done.returncode == 1 and "choosing table" in done.stderr and page.read_text() == "nothing\n"
+
+
+class Scored:
+    """Experiments with score files, evaluated as the recipe does."""
+
+    def __init__(self, exp):
+        self.exp = exp
+
+    def train(self, frontend, seed, chance, eval_bonafide=100):
+        folder = self.exp.train("ecanet9", "baseline", seed)
+        conf = yaml.safe_load((folder / "conf.yaml").read_text()) | {"frontend_name": frontend}
+        (folder / "conf.yaml").write_text(yaml.safe_dump(conf))
+        moved = self.exp.root / f"train_{frontend}_ecanet9_baseline" / f"seed{seed}"
+        if folder != moved:
+            moved.parent.mkdir(exist_ok=True)
+            folder.rename(moved)
+            folder.parent.rmdir()
+        for number, (name, bonafide) in enumerate((("dev", 100), ("eval", eval_bonafide))):
+            # what the trials are like, the same for all; what each front end hears of them; and each training's own
+            parts = [np.random.default_rng([number, *part]).normal(size=300) for part in ((), chance, (*chance, seed))]
+            score = sum(parts) + 3.0 * (np.arange(300) < bonafide)
+            scores = moved / "scores" / f"{name}.txt"
+            scores.parent.mkdir(exist_ok=True)
+            scores.write_text("".join(
+                f"{name[0]}{i} {'- bonafide' if i < bonafide else 'A07 spoof'} {value!r}\n"
+                for i, value in enumerate(score.tolist())
+            ))  # fmt: skip
+            with contextlib.redirect_stdout(io.StringIO()):
+                evaluate_files(scores, moved / "results" / name, None, None, None, plot=False)
+        return moved
+
+
+def fusion_rows(text):
+    """Of the sets' fusion sections: cells, without the Markdown."""
+    part = text.split("#### Fusion")[1].split("\n#")[0]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in part.splitlines()
+        if line.startswith("| ecanet9")
+    ]
+
+
+def test_fusion_of_seeds_and_front_ends(exp):
+    scored = Scored(exp)
+    for frontend, chance in (("lfcc", (1,)), ("lps", (2,))):
+        for seed in (1, 2, 3):
+            scored.train(frontend, seed, chance)
+    text = markdown(exp.read(), None)
+    assert text.count("#### Fusion") == 1  # not of dev, which the models are trained on
+    assert "by a model trained on dev" in text
+    rows = fusion_rows(text)
+    assert [row[2:5] for row in rows] == [
+        ["lfcc", "seeds", "3"], ["lps", "seeds", "3"],
+        ["lfcc + lps", "front ends, seed by seed", "2"], ["lfcc + lps", "seeds and front ends", "6"],
+    ]  # fmt: skip
+    alone = [[float(one.split()[0]) for one in row[5].split(" / ")] for row in rows]
+    fused = [float(row[6].split()[0]) for row in rows]
+    assert [len(each) for each in alone] == [1, 1, 2, 2]
+    assert alone[2] == alone[0] + alone[1]
+    assert all(one < min(each) for one, each in zip(fused, alone))  # they err apart
+    assert fused[3] < min(fused[:2])
+    assert "±" in rows[2][6] and "±" not in rows[0][6]
+    assert rows[0][7:9] == ["-", "-"] and rows[2][7] == "- / -"  # no ASV scores
+    # worked out again: the mean of calibrated scores
+    files = [
+        [exp.root / f"train_lfcc_ecanet9_baseline/seed{s}/scores/{n}.txt" for s in (1, 2, 3)] for n in ("dev", "eval")
+    ]
+    dev, test = (np.column_stack([read_cm_scores(path).score for path in paths]) for paths in files)
+    keys = np.arange(300) < 100
+    llr = fit_mean(dev, keys).llr(test)
+    assert rows[0][6] == f"{100 * equal_error_rate(det_curve(llr[keys], llr[~keys]))[0]:.2f}"
+    assert rows[0][9] == f"{cllr(llr[keys], llr[~keys]):.3f}"
+
+
+def test_what_is_not_fused(exp):
+    scored = Scored(exp)
+    scored.train("lfcc", 1, (1,))
+    assert "#### Fusion" not in markdown(exp.read(), None)  # one training
+    second = scored.train("lfcc", 2, (1,))
+    assert len(fusion_rows(markdown(exp.read(), None))) == 1
+    # scores that came after the results
+    scores = second / "scores/eval.txt"
+    scores.write_text(scores.read_text().replace("A07 spoof -", "A07 spoof "))
+    text = markdown(exp.read(), None)
+    assert "- not fused: train_lfcc_ecanet9_baseline: " in text
+    assert "scores/eval.txt is not what" in text
+    scores.unlink()  # results without scores: nothing to fuse, nothing to say
+    assert "#### Fusion" not in markdown(exp.read(), None)

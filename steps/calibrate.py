@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Calibrates scores: trains score -> log-likelihood ratio on the development set, and applies it to other score files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steps.scoring.fitted_scores import apply_model, data_dir_given, read_model, read_systems, say_cost, train
+from utils.cli import UserError, make_parser, run_program
+
+
+def main() -> int:
+    parser = make_parser(
+        "Make scores log-likelihood ratios (natural logarithm, above 0 for bona fide) by prior-weighted logistic regression "
+        "on the development set. Writes DIR/SET.txt for each score file given, SET.json that tells how it was made, and the "
+        "model, DIR/calibration.json. EER and minimum t-DCF stay as they are. Refuses to train on evaluation trials: the "
+        "score file's name, the sets of the data folder that have its trials, and the utterance ids tell "
+        "(steps/scoring/fitted_scores.py has the rules).",
+        "steps/calibrate.py --train exp/NAME/seed1/scores/dev.txt --out-dir exp/NAME/seed1/calibrated \\\n"
+        "  exp/NAME/seed1/scores/dev.txt exp/NAME/seed1/scores/eval.txt\n"
+        "steps/calibrate.py --model exp/NAME/seed1/calibrated/calibration.json --out-dir DIR exp/NAME/seed1/scores/eval.txt",
+    )
+    parser.add_argument("--train", type=Path, metavar="DEV.txt", help="scores to train on, lines UTT ATTACK KEY SCORE")
+    parser.add_argument("--model", type=Path, help="a model trained before, in the place of --train")
+    parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, that the training weighs errors by")
+    parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data dirs, to know sets by; ./data if not given")
+    parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark what comes of it")
+    parser.add_argument("scores", type=Path, metavar="SCORES.txt", nargs="*", help="score files to calibrate")
+    args = parser.parse_args()
+
+    if (args.train is None) == (args.model is None):
+        parser.error("give --train or --model, one of them")
+    if not 0 < args.prior < 1:
+        parser.error(f"--prior {args.prior:g}: it lies between 0 and 1")
+    names = [path.name for path in args.scores]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two of the score files are named {name}; calibrate them to folders of their own")
+    data_dir = data_dir_given(args.data_dir)
+    if args.model is not None:
+        model, model_path = read_model(args.model), args.model
+    else:
+        model_path = args.out_dir / "calibration.json"
+        model = train(read_systems([args.train]), "logistic", args.prior, data_dir, args.i_know)
+    outputs = {args.out_dir / path.name: read_systems([path]) for path in args.scores}
+    llrs = apply_model(model, model_path, outputs, data_dir, args.i_know, keep=args.model is None)
+    print(
+        f"llr = {model.llr.weights[0]:.6g} * score {model.llr.offset:+.6g}, trained on {model.trained_on['files'][0]}"
+    )
+    for out, llr in llrs.items():
+        say_cost(str(out), outputs[out].score[:, 0], llr, outputs[out].trials.bonafide)
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

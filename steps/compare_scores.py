@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+"""Compares systems over the same trials: EER and min t-DCF with bootstrap intervals, their differences with p-values."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from steps.scoring.bootstrap import (
+    FEWEST_SPEAKERS,
+    CmFigures,
+    Draw,
+    SpeakerDraw,
+    TrialDraw,
+    bootstrap,
+    bootstrap_p,
+    percentile_interval,
+)
+from steps.scoring.breakdown import asv_operating_point
+from steps.scoring.comparison import CONFIDENCE, holm, paired_differences, paired_test
+from steps.scoring.fitted_scores import mark_warnings
+from steps.scoring.score_files import CmScores, read_asv_scores, read_cm_scores, same_trials
+from steps.scoring.tandem import AsvRates, UndefinedCost
+from utils.cli import UserError, make_parser, run_program, warn
+from utils.files import read_map, write_json
+
+HEADINGS = {"eer": ("EER %", 2), "min_tdcf_2019": ("min t-DCF 2019", 4), "min_tdcf_2021": ("min t-DCF 2021", 4)}
+
+
+@dataclass(frozen=True)
+class System:
+    """files: score files by seed; of a score file given by itself the one, as seed None."""
+
+    letter: str
+    given: Path
+    files: dict[int | None, Path]
+
+
+def find_systems(given: Sequence[Path], set_name: str | None) -> list[System]:
+    """Folders with the seeds that all of them have. Raises UserError where a folder has no scores of the set."""
+    found: list[dict[int | None, Path]] = []
+    for path in given:
+        if not path.is_dir():
+            found.append({None: path})
+            continue
+        if set_name is None:
+            raise UserError(f"{path} is a folder: say by --set whose scores to take from its seeds, such as --set eval")
+        files = sorted(path.glob(f"seed*/scores/{set_name}.txt"))
+        seeds: dict[int | None, Path] = {
+            int(name[4:]): file for file in files if re.fullmatch(r"seed\d+", name := file.parents[1].name)
+        }
+        if not seeds:
+            raise UserError(f"{path}: it has no seed<N>/scores/{set_name}.txt; score that set, or give score files")
+        found.append(seeds)
+    folders = [set(seeds) for seeds in found if None not in seeds]
+    common = set.intersection(*folders) if folders else set()
+    if folders and not common:
+        raise UserError(
+            f"the folders have no seed of {set_name} in common; give score files to compare single trainings"
+        )
+    for path, seeds in zip(given, found):
+        if None not in seeds and (left := sorted(set(seeds) - common)):
+            warn(f"{path}: seeds {', '.join(map(str, left))} are left out, as not all folders have them")
+    return [
+        System(chr(ord("A") + i), path, {seed: seeds[seed] for seed in sorted(seeds) if seed is None or seed in common})
+        for i, (path, seeds) in enumerate(zip(given, found))
+    ]
+
+
+def speakers_of(trials: CmScores, path: Path) -> list[str]:
+    """Raises UserError for a trial without a speaker, and for fewer than two speakers."""
+    speaker_of = read_map(path)
+    missing = [utt for utt in trials.utterance if utt not in speaker_of]
+    if missing:
+        raise UserError(f"{path}: it has no line of {missing[0]} ({len(missing)} trials lack one)")
+    speakers = [speaker_of[utt] for utt in trials.utterance]
+    if len(set(speakers)) < FEWEST_SPEAKERS:
+        raise UserError(
+            f"{path}: all trials are of one speaker, and speakers are drawn among several; leave --speakers out"
+        )
+    return speakers
+
+
+def measure(
+    systems: Sequence[System],
+    scores: dict[Path, CmScores],
+    asv: AsvRates | None,
+    draws: dict[str, Draw],
+    count: int,
+    seed: int,
+) -> dict:
+    """All that is told: figures of the systems and of the differences from the first, by the keys of the JSON; eer in
+    percent, as in metrics.json."""
+    trials = next(iter(scores.values()))
+    figures = {path: CmFigures(trials.bonafide, one.score, asv) for path, one in scores.items()}
+    names = next(iter(figures.values())).names
+    units = np.array([100 if name == "eer" else 1 for name in names])
+    once = np.ones(trials.score.size, dtype=np.int32)
+    single = {
+        system.letter: {seed: units * figures[path](once) for seed, path in system.files.items()} for system in systems
+    }
+
+    def means(counts: np.ndarray) -> np.ndarray:
+        """(systems, figures): means over seeds."""
+        return np.array(
+            [units * np.mean([figures[path](counts) for path in system.files.values()], axis=0) for system in systems]
+        )
+
+    whole = means(once)
+    drawn = {by: bootstrap(means, draw, count, seed) for by, draw in draws.items()}  # (draws, systems, figures)
+    told = {"systems": [], "differences": []}
+    for i, system in enumerate(systems):
+        told["systems"].append(
+            {
+                "system": system.letter,
+                "scores": [str(path) for path in system.files.values()],
+                "figures": {
+                    name: {
+                        "value": whole[i, k],
+                        **{f"interval_by_{by}": percentile_interval(values[:, i, k]) for by, values in drawn.items()},
+                    }
+                    for k, name in enumerate(names)
+                },
+            }
+        )
+    for i, system in enumerate(systems[1:], 1):
+        of_figures = {}
+        for k, name in enumerate(names):
+            one = {"value": whole[i, k] - whole[0, k]}
+            for by, values in drawn.items():
+                differences = values[:, i, k] - values[:, 0, k]
+                one |= {f"interval_by_{by}": percentile_interval(differences), f"p_by_{by}": bootstrap_p(differences)}
+            if None not in system.files and None not in systems[0].files:
+                base, other = (
+                    {s: float(values[k]) for s, values in single[x.letter].items()} for x in (systems[0], system)
+                )
+                test = paired_test(paired_differences(base, other))
+                one["over_seeds"] = {
+                    "pairs": test.count,
+                    "interval": test.interval,
+                    "p_t": test.p_t,
+                    "p_sign_flip": test.p_sign_flip,
+                    "untested": test.untested,
+                }
+            of_figures[name] = one
+        told["differences"].append({"system": system.letter, "less": systems[0].letter, "figures": of_figures})
+    if len(systems) > 2:
+        for name in names:
+            ones = [difference["figures"][name] for difference in told["differences"]]
+            for by in draws:
+                for one, p in zip(ones, holm([one[f"p_by_{by}"] for one in ones])):
+                    one[f"p_by_{by}_corrected"] = p
+    return told
+
+
+def table(told: dict, ways: Sequence[str]) -> list[str]:
+    """At most 80 columns wide."""
+    lines = []
+    for name in told["systems"][0]["figures"]:
+        heading, digits = HEADINGS[name]
+
+        def span(interval: Sequence[float], sign: str = "", digits: int = digits) -> str:
+            return " to ".join(f"{end:{sign}.{digits}f}" for end in interval)
+
+        def p_of(one: dict, by: str) -> str:
+            corrected = one.get(f"p_by_{by}_corrected")
+            return f"p {one[f'p_by_{by}']:.3f}" + ("" if corrected is None else f" ({corrected:.3f})")
+
+        lines += ["", f"{heading:16}{'':9}" + "".join(f"   {'by ' + by:>22}" for by in ways)]
+        for system in told["systems"]:
+            one = system["figures"][name]
+            lines.append(
+                f"  {system['system']:14}{one['value']:9.{digits}f}"
+                + "".join(f"   {span(one[f'interval_by_{by}']):>22}" for by in ways)
+            )
+        for difference in told["differences"]:
+            one = difference["figures"][name]
+            who = f"{difference['system']} less {difference['less']}"
+            lines.append(
+                f"  {who:14}{one['value']:+9.{digits}f}"
+                + "".join(f"   {span(one[f'interval_by_{by}'], '+'):>22}" for by in ways)
+            )
+            lines.append(" " * 25 + "".join(f"   {p_of(one, by):>22}" for by in ways))
+            if seeds := one.get("over_seeds"):
+                if seeds["untested"]:
+                    lines.append(f"    over seeds: not tested ({seeds['untested']})")
+                else:
+                    lines.append(
+                        f"    over {seeds['pairs']} seeds: {span(seeds['interval'], '+')}, p {seeds['p_t']:.3f} (t-test), "
+                        f"{seeds['p_sign_flip']:.3f} (signs)"
+                    )
+    return lines
+
+
+def main() -> int:
+    parser = make_parser(
+        "Compare systems over the same trials with the first of them. Intervals (95 %) and p-values are of bootstrap draws: "
+        "by trial (bona fide and spoof trials drawn apart), and with --speakers by speaker, all trials of a speaker drawn "
+        "together, which counts that a speaker's trials are alike and that other speakers might do otherwise. A system is a "
+        "score file, or an experiment folder: then figures are means over its seeds, and a paired test over seeds stands "
+        "beside. By trial and by speaker the trainings are as they are; over seeds the trials are.",
+        "steps/compare_scores.py --asv-scores data/eval/asv_scores --speakers data/eval/utt2speaker \\\n"
+        "  exp/A/seed1/scores/eval.txt exp/B/seed1/scores/eval.txt\n"
+        "steps/compare_scores.py --set eval --json compared.json exp/train_*_baseline exp/train_*_self_distill",
+    )
+    parser.add_argument("--set", help="set whose scores are taken from folders: seed<N>/scores/SET.txt")
+    parser.add_argument("--asv-scores", type=Path, metavar="ASV.txt", help="ASV scores of the set; without, no t-DCF")
+    parser.add_argument("--speakers", type=Path, metavar="UTT2SPEAKER", help="data/<set>/utt2speaker")
+    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument(
+        "systems", type=Path, metavar="SYSTEM", nargs="+", help="score files or experiment folders, two or more"
+    )
+    args = parser.parse_args()
+
+    if not 2 <= len(args.systems) <= 26:
+        parser.error("give two to 26 systems, as score files or experiment folders")
+    if args.draws < 100:
+        parser.error("--draws: 100 at least, for an interval of 95 %")
+    systems = find_systems(args.systems, args.set)
+    paths = list(dict.fromkeys(path for system in systems for path in system.files.values()))
+    warnings = [f"{path}: {text}" for path in paths for text in mark_warnings(path)]
+    scores = dict(zip(paths, same_trials([read_cm_scores(path) for path in paths], paths)))
+    trials = scores[paths[0]]
+    point = None if args.asv_scores is None else asv_operating_point(read_asv_scores(args.asv_scores))
+    draws: dict[str, Draw] = {"trial": TrialDraw(trials.bonafide)}
+    if args.speakers is not None:
+        draws["speaker"] = SpeakerDraw(trials.bonafide, speakers_of(trials, args.speakers))
+    try:
+        told = measure(systems, scores, None if point is None else point.rates, draws, args.draws, args.seed)
+    except UndefinedCost as error:
+        raise UserError(f"{args.asv_scores}: no t-DCF is defined: {error}; compare without --asv-scores") from None
+
+    print(
+        f"{int(trials.bonafide.sum())} bona fide, {int((~trials.bonafide).sum())} spoof trials; {args.draws} draws, seed {args.seed}"
+    )
+    for system in systems:
+        seeds = "" if None in system.files else f", mean of seeds {' '.join(map(str, system.files))}"
+        print(f"  {system.letter} = {system.given}{seeds}")
+    print(*table(told, list(draws)), sep="\n")
+    print(
+        f"\nIntervals of {100 * CONFIDENCE:.0f} %; p two-sided"
+        + "; in brackets corrected (Holm)" * (len(systems) > 2)
+        + "."
+    )
+    if args.json is not None:
+        whole = {
+            "draws": args.draws,
+            "seed": args.seed,
+            "confidence": CONFIDENCE,
+            "n_bonafide": int(trials.bonafide.sum()),
+            "n_spoof": int((~trials.bonafide).sum()),
+            "n_speakers": getattr(draws.get("speaker"), "n_speakers", None),
+            **told,
+            "warnings": warnings,
+        }
+        write_json(args.json, whole)
+    for text in warnings:
+        warn(text)
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

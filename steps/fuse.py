@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Fuses several systems' scores into one: trained on the development set, applied to other sets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steps.scoring.fitted_scores import FITS, apply_model, data_dir_given, read_model, read_systems, say_cost, train
+from utils.cli import make_parser, run_program
+
+
+def main() -> int:
+    parser = make_parser(
+        "Fuse the scores of systems over the same trials into one log-likelihood ratio. `logistic` learns a weight for each "
+        "system by prior-weighted logistic regression on the development set; `mean` calibrates each there and takes the "
+        "mean, calibrated again, which suits systems that are much alike (seeds). Reads FOLDER/SET.txt of each system, "
+        "writes DIR/SET.txt, SET.json that tells how it was made, and the model, DIR/fusion.json. Refuses to train on "
+        "evaluation trials, as steps/calibrate.py does.",
+        "steps/fuse.py --out-dir exp/fused/scores --sets 'dev eval' exp/A/seed1/scores exp/B/seed1/scores\n"
+        "steps/fuse.py --method mean --out-dir exp/A/fused/scores exp/A/seed*/scores",
+    )
+    parser.add_argument("--train-set", metavar="SET", default="dev", help="set to train on")
+    parser.add_argument("--model", type=Path, help="a model trained before, in the place of training")
+    parser.add_argument("--sets", metavar="'SET SET'", default="eval", help="sets to write fused scores of")
+    parser.add_argument("--method", choices=sorted(FITS), default="logistic", help="how weights are found")
+    parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, that the training weighs errors by")
+    parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data dirs, to know sets by; ./data if not given")
+    parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark what comes of it")
+    parser.add_argument("systems", type=Path, metavar="FOLDER", nargs="+", help="folders of score files, one a system")
+    args = parser.parse_args()
+
+    if not 0 < args.prior < 1:
+        parser.error(f"--prior {args.prior:g}: it lies between 0 and 1")
+    data_dir = data_dir_given(args.data_dir)
+    if args.model is not None:
+        model, model_path = read_model(args.model), args.model
+    else:
+        model_path = args.out_dir / "fusion.json"
+        dev = read_systems([folder / f"{args.train_set}.txt" for folder in args.systems])
+        model = train(dev, args.method, args.prior, data_dir, args.i_know)
+    outputs = {
+        args.out_dir / f"{name}.txt": read_systems([folder / f"{name}.txt" for folder in args.systems])
+        for name in args.sets.split()
+    }
+    llrs = apply_model(model, model_path, outputs, data_dir, args.i_know, keep=args.model is None)
+    for weight, folder in zip(model.llr.weights, args.systems):
+        print(f"{weight:10.4f} * {folder}")
+    print(f"{model.llr.offset:+10.4f}")
+    for out, llr in llrs.items():
+        say_cost(str(out), None, llr, outputs[out].trials.bonafide)
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)
