@@ -130,7 +130,7 @@ def evaluate_files(
         asv_scores,
         result,
         draw_intervals(cm, result, speaker_of, draws),
-        None if speaker_of is None else per_speaker(cm, speaker_of, result.pooled.threshold),
+        None if speaker_of is None else per_speaker(cm, dict(zip(cm.utterance, speaker_of)), result.pooled.threshold),
         None if by.environments is None else environment_figures(cm, cm_scores, by.environments, asv, result),
         None if by.durations is None else evaluate_durations(cm, read_durations(by.durations, cm), result.asv),
         None

@@ -18,12 +18,11 @@ from steps.scoring.group_output import (
     duration_metrics,
     group_table,
     known_attack_metrics,
-    pooled_lines,
     tandem_metrics,
 )
 from steps.scoring.groups import AttackGroup, DurationGroup
 from steps.scoring.speakers import SpeakerFigures
-from steps.scoring.table_output import interval_lines, rows_of, table_lines
+from steps.scoring.table_output import pooled_lines, rows_of, table_lines
 from utils.cli import UserError
 from utils.files import write_aside, write_json, write_lines
 
@@ -196,8 +195,8 @@ def report_lines(results: Results) -> list[str]:
     """The text for a terminal, at most 80 columns wide."""
     lines = [
         *table_lines(results.pooled, results.title, results.label),
-        *interval_lines(results.intervals),
-        *pooled_lines(results.pooled),
+        "",
+        *pooled_lines(results.pooled, results.intervals),
     ]
     if results.known_attacks is not None or results.durations is not None:
         lines += ["", *group_table(results.known_attacks, results.durations)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 from steps.scoring.breakdown import DetectionFigures, Evaluation
@@ -82,21 +81,6 @@ def duration_lines(groups: Sequence[DurationGroup], corpus: str) -> list[str]:
 
 def _number(value: float | None, digits: int, factor: float = 1) -> str:
     return "-" if value is None else f"{factor * value:.{digits}f}"
-
-
-def pooled_lines(result: Evaluation) -> list[str]:
-    """All attacks together, for the terminal: lines of at most 80 columns."""
-    one = result.pooled.detection
-    text = (
-        f"pooled: EER on the convex hull {_number(one.rocch_eer, 2, 100)} %, area under the ROC {_number(one.auc, 4)}, "
-        f"minDCF {_number(one.min_dcf, 4)}, min Cllr {_number(one.min_cllr, 4)} bits; as log-likelihood ratios actDCF "
-        f"{_number(one.act_dcf, 4)}, Cllr {_number(one.cllr, 4)} bits, balanced accuracy at 0 "
-        f"{_number(one.balanced_accuracy, 2, 100)} %"
-    )
-    if result.asv is not None:
-        rate = f"{_number(result.tandem_eer, 2, 100)} %" if result.tandem_eer is not None else "does not exist"
-        text += f"; with the ASV min a-DCF {_number(result.min_adcf, 4)}, t-EER {rate}"
-    return textwrap.wrap(text, WIDTH)
 
 
 def group_table(known: Mapping[str, AttackGroup] | None, durations: Sequence[DurationGroup] | None) -> list[str]:

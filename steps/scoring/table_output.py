@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 
 from steps.scoring.bootstrap import Interval
 from steps.scoring.breakdown import Evaluation, Figures
@@ -44,18 +45,39 @@ def table_lines(result: Evaluation, title: str, corpus: str) -> list[str]:
     return lines
 
 
-def interval_lines(intervals: dict[str, dict[str, Interval]]) -> list[str]:
-    """A line for each thing drawn, "trial" or "speaker": the pooled figures' intervals."""
-    lines = []
-    for unit, figures in intervals.items():
-        texts = []
-        for name, (low, high) in figures.items():
-            if name == "eer":
-                texts.append(f"EER {100 * low:.2f} to {100 * high:.2f} %")
-            else:
-                texts.append(f"t-DCF {name[-4:]} {low:.4f} to {high:.4f}")
-        lines += textwrap.wrap(f"pooled, {100 * CONFIDENCE:.0f} % by {unit}: {', '.join(texts)}", WIDTH)
-    return lines
+def pooled_lines(result: Evaluation, intervals: Mapping[str, Mapping[str, Interval]]) -> list[str]:
+    """A table of what is measured of all attacks together, with the intervals that there are."""
+    one, asv = result.pooled.detection, result.asv
+    rows: list[tuple[str, str | None, float | None, int, float]] = [  # name, key of an interval, value, digits, factor
+        ("EER %", "eer", result.pooled.eer, 2, 100),
+        ("EER % on the convex hull", None, one.rocch_eer, 2, 100),
+        ("area under the ROC", None, one.auc, 4, 1),
+        ("minDCF", None, one.min_dcf, 4, 1),
+        ("min Cllr, bits", None, one.min_cllr, 4, 1),
+    ]
+    if asv is not None:
+        rows += [
+            ("min t-DCF 2019", "min_tdcf_2019", result.pooled.min_tdcf_2019, 4, 1),
+            ("min t-DCF 2021", "min_tdcf_2021", result.pooled.min_tdcf_2021, 4, 1),
+            ("min a-DCF with the ASV", None, result.min_adcf, 4, 1),
+            ("t-EER % with the ASV", None, result.tandem_eer, 2, 100),
+        ]
+    rows += [
+        ("actDCF *", None, one.act_dcf, 4, 1),
+        ("Cllr, bits *", None, one.cllr, 4, 1),
+        ("balanced accuracy at 0, % *", None, one.balanced_accuracy, 2, 100),
+    ]
+    heading = f"{'all attacks':27} {'':>8}"
+    lines = [heading + "".join(f"  {f'{100 * CONFIDENCE:.0f} % by {unit}':>18}" for unit in intervals)]
+    for name, key, value, digits, factor in rows:
+        line = f"{name:27} {'-' if value is None else f'{factor * value:.{digits}f}':>8}"
+        for figures in intervals.values():
+            ends = figures.get(key) if key else None
+            cell = "" if ends is None else " to ".join(f"{factor * end:.{digits}f}" for end in ends)
+            line += f"  {cell:>18}"
+        lines.append(line.rstrip())
+    lines.append("* takes the scores as natural log-likelihood ratios (steps/calibrate.py makes them so)")
+    return [part for line in lines for part in (textwrap.wrap(line, WIDTH) if len(line) > WIDTH else [line])]
 
 
 def _cost(value: float | None) -> str:

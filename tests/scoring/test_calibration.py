@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.scoring.calibration import LlrModel, Unusable, cllr, fit, fit_mean
+from steps.scoring.calibration import LlrModel, Unusable, fit, fit_mean
+from steps.scoring.calibration_metrics import cllr
 from steps.scoring.fitted_scores import evaluation_reasons, mark_warnings, read_mark, read_systems
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.scoring.score_files import read_cm_scores

@@ -1,6 +1,7 @@
 """Figures of known and unknown attacks and by duration: against plain selections, and as a user runs it."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -34,9 +35,10 @@ def make_rows(count=120, seed=0):
     return rows
 
 
-def make_asv(attacks=ATTACKS):
+def make_asv(attacks=ATTACKS, counts=None):
+    """`counts`: trials of each attack; 30 without."""
     draw = np.random.default_rng(9)
-    own = {name: draw.normal(1 + i, 1, 30) for i, name in enumerate(attacks)}
+    own = {name: draw.normal(1 + i, 1, counts[name] if counts else 30) for i, name in enumerate(attacks)}
     return AsvScores(draw.normal(3, 1, 40), draw.normal(-1, 1, 60), np.concatenate(list(own.values())), own)
 
 
@@ -153,7 +155,7 @@ def experiment(tmp_path, monkeypatch):
     write("data/eval/utt2dur", [(row[0], row[4]) for row in rows])
     write("data/train/utt2attack", [("x1", "-"), ("x2", "A01")])
     (tmp_path / "data/eval/corpus.json").write_text('{"name": "mini corpus"}')
-    asv = make_asv()
+    asv = make_asv(counts=Counter(attack for _, attack, *_ in rows))
     kinds = {"target": asv.target, "nontarget": asv.nontarget}
     lines = [("bonafide", key, score) for key, scores in kinds.items() for score in scores]
     write(

@@ -15,7 +15,8 @@ import yaml
 
 from steps.evaluate import evaluate_files
 from steps.scoring.block_cost import block_multiply_adds
-from steps.scoring.calibration import cllr, fit_mean
+from steps.scoring.calibration import fit_mean
+from steps.scoring.calibration_metrics import cllr
 from steps.scoring.experiments import natural_order, read_experiments
 from steps.scoring.labels import corpus_label, shorten
 from steps.scoring.metrics import det_curve, equal_error_rate
