@@ -93,6 +93,8 @@ def main() -> int:
         conf["features"] = "computed"
     if chain is not None:
         conf |= {"augment_name": Path(args.augment).stem, "augment": conf_files.to_dict(augment_conf)}
+        if chain.tables_of_recordings:
+            conf["augment_recordings"] = chain.tables_of_recordings
     conf_file, final = args.exp_dir / "conf.yaml", args.exp_dir / "final.pt"
     if conf_file.exists():
         changed = conf_files.differences(experiment.read_conf(args.exp_dir), conf)

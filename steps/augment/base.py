@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from steps.augment.processing.recordings import Recordings
+
 Range = tuple[float, ...]  # [lowest, highest]; a value is drawn evenly from it
 
 
@@ -58,6 +60,9 @@ class StepConf:
 
 class WaveformStep(ABC):
     """A step on waveforms, made from its conf and the sample rate in Hz."""
+
+    recordings: Recordings | None = None  # what it draws from, if it does
+    drawn: str = ""  # what the last `apply` drew, in words, where that is soon said
 
     def __init__(self, conf: Any, sample_rate: int):
         self.conf = conf

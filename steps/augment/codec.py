@@ -35,6 +35,7 @@ _CODINGS: dict[str, _Coding] = {
     "g721": _Coding("AU", "G721_32", telephone=True),
 }  # and g722, which libsndfile lacks
 
+_COMPRESSED = ("mp3", "vorbis", "opus")
 _BLOCK = 4096  # samples written at once: libsndfile's Vorbis encoder overruns its stack by long ones
 
 
@@ -96,7 +97,9 @@ class Step(WaveformStep):
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         codec = self.conf.codecs[rng.integers(len(self.conf.codecs))]
-        return self.round_trip(waveform, codec, rng.uniform(*self.conf.compression))
+        compression = rng.uniform(*self.conf.compression)
+        self.drawn = f"{codec}, compression {compression:.2f}" if codec in _COMPRESSED else codec
+        return self.round_trip(waveform, codec, compression)
 
     def round_trip(self, waveform: np.ndarray, codec: Codec, compression: float) -> np.ndarray:
         """(samples,) at sample_rate -> the same shape, through one codec; `compression` as in the conf."""
@@ -107,5 +110,5 @@ class Step(WaveformStep):
             decoded = g722.round_trip(at_rate / peak)
         else:
             coding = _CODINGS[codec]
-            decoded = _by_libsndfile(at_rate / peak, rate, coding, None if coding.telephone else compression)
+            decoded = _by_libsndfile(at_rate / peak, rate, coding, compression if codec in _COMPRESSED else None)
         return resample(fit(decoded, len(at_rate)) * peak, rate, self.sample_rate, len(waveform))

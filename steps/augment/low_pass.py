@@ -41,5 +41,6 @@ class Step(WaveformStep):
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         cutoff = rng.uniform(*self.conf.cutoff_hz)
+        self.drawn = f"cut-off {cutoff:.0f} Hz"
         taps = signal.firwin(self._taps, cutoff, window=("kaiser", self._beta), fs=self.sample_rate)
         return filtered(waveform, taps)

@@ -73,13 +73,14 @@ class Step(WaveformStep):
 
     def __init__(self, conf: Conf, sample_rate: int):
         super().__init__(conf, sample_rate)
-        self._recordings = Recordings(conf.data_dir, sample_rate) if conf.data_dir else None
+        self.recordings = Recordings(conf.data_dir, sample_rate) if conf.data_dir else None
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         snr_db = rng.uniform(*self.conf.snr_db)
-        if self._recordings:
-            noise = self._recordings.draw(rng, len(waveform))
+        if self.recordings:
+            noise, kind = self.recordings.draw(rng, len(waveform)), "recorded"
         else:
             kind = self.conf.kinds[rng.integers(len(self.conf.kinds))]
             noise = generate(kind, len(waveform), self.sample_rate, rng)
+        self.drawn = f"{kind}, {snr_db:.1f} dB"
         return add_at_snr(waveform, noise, snr_db)

@@ -9,7 +9,7 @@ import numpy as np
 from steps.augment.processing.signals import fit, resample
 from steps.frontend.processing.audio import open_audio, read_channel, refuse_command
 from utils.cli import UserError
-from utils.files import read_map
+from utils.files import read_map, sha256_of
 
 
 class Recordings:
@@ -25,6 +25,7 @@ class Recordings:
             raise UserError(f"{self.table}: empty")
         for where, path in self._recordings:
             refuse_command(where, path)
+        self.sha256 = sha256_of(self.table)
 
     def draw(self, rng: np.random.Generator, samples: int | None = None) -> np.ndarray:
         """A recording, or a random stretch of one: float64 (samples,) at sample_rate, repeated if it is shorter.
