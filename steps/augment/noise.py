@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy import fft
 
-from steps.augment.base import Range, StepConf, WaveformStep, check_range
+from steps.augment.base import Range, StepConf, WaveformStep, check_db
 from steps.augment.processing.recordings import Recordings
 from steps.augment.processing.signals import add_at_snr
 
@@ -29,7 +29,7 @@ class Conf(StepConf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("snr_db", self.snr_db)
+        check_db("snr_db", self.snr_db)
         if not self.kinds:
             raise ValueError("kinds: at least one is needed")
 

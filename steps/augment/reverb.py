@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from steps.augment.base import Range, StepConf, WaveformStep, check_range
+from steps.augment.base import Range, StepConf, WaveformStep, check_db, check_range
 from steps.augment.processing.recordings import Recordings
 from steps.augment.processing.signals import with_power_of
 
@@ -28,7 +28,7 @@ class Conf(StepConf):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("t60_s", self.t60_s, 0.01, 10)
-        check_range("direct_db", self.direct_db)
+        check_db("direct_db", self.direct_db)
         check_range("delay_ms", self.delay_ms, 0, 1000)
 
 

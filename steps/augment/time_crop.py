@@ -17,7 +17,7 @@ class Conf(StepConf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("seconds", self.seconds, 0.001)
+        check_range("seconds", self.seconds, 0.001, 1e6)
 
 
 class Step(WaveformStep):
