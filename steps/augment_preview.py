@@ -31,6 +31,7 @@ class Row(NamedTuple):
     title: str
     note: str = ""
     waveform: np.ndarray | None = None  # (samples,)
+    name: str = ""  # of the waveform's file
     features: np.ndarray | None = None  # (frames, channels x bins), of the network's input
     natural_frames: int = 0  # of them, those before the utterance is continued by itself
     weights: np.ndarray | None = None  # of mixup, (draws,)
@@ -87,13 +88,14 @@ class Preview:
     def rows(self, original: np.ndarray) -> list[Row]:
         """original: (samples,). The waveforms, then the network's inputs, then mixup."""
         whole = augment.make_chain(self.conf, self.rate)
-        rows = [Row("original", compare(original, original, self.rate), original)]
+        rows = [Row("original", compare(original, original, self.rate), original, "original")]
         made = original
         if whole.has_waveform_steps:
             rows += [self._waveform_row(place, original) for place in self._places(WaveformStep)]
             made = whole.waveform(original, self._rng("waveform"))
             done = [step.conf.type for step, _ in whole.drawn_waveform_steps(self._rng("waveform"))]
-            rows.append(Row(f"whole chain: {', '.join(done) or 'nothing'}", compare(made, original, self.rate), made))
+            title = f"whole chain: {', '.join(done) or 'nothing'}"
+            rows.append(Row(title, compare(made, original, self.rate), made, "whole_chain"))
         if whole.has_waveform_steps or whole.has_feature_steps:
             rows += self._input_rows(original, made, whole)
         if whole.mixup:
@@ -109,7 +111,7 @@ class Preview:
         ((step, rng),) = self._only(place).drawn_waveform_steps(self._rng("waveform"))
         made = step.apply(original, rng)
         title = describe(self.conf.steps[place]) + (f"\nhere: {step.drawn}" if step.drawn else "")
-        return Row(title, compare(made, original, self.rate), made)
+        return Row(title, compare(made, original, self.rate), made, step.conf.type)
 
     def _input_rows(self, original: np.ndarray, made: np.ndarray, whole: augment.Chain) -> list[Row]:
         features, frames = self.frontend.compute(original), self.frontend.conf.network_input.frames
@@ -124,10 +126,7 @@ class Preview:
         steps = whole.drawn_waveform_steps(self._rng("waveform")) + whole.drawn_feature_steps(self._rng("features"))
         done = ", ".join(step.conf.type for step, _ in steps) or "nothing"
         last = self._input(features, whole)
-        return [
-            *rows,
-            Row(f"network's input, whole chain: {done}", features=last, natural_frames=len(features)),
-        ]
+        return [*rows, Row(f"network's input, whole chain: {done}", features=last, natural_frames=len(features))]
 
 
 def spectrogram(waveform: np.ndarray, rate: int) -> np.ndarray:
@@ -237,11 +236,9 @@ def write_wavs(folder: Path, rows: list[Row], rate: int) -> None:
     """Each waveform as 16-bit wav; where one exceeds full scale all are turned down alike."""
     import soundfile
 
-    waves = [(row.title, row.waveform) for row in rows if row.waveform is not None]
+    waves = [(row.name, row.waveform) for row in rows if row.waveform is not None]
     scale = max(1.0, *(np.abs(wave).max() for _, wave in waves))
-    for number, (title, wave) in enumerate(waves):
-        kind = title.replace(",", " ").split("(")[0].split()
-        name = "whole_chain" if kind[:2] == ["whole", "chain"] else kind[0]
+    for number, (name, wave) in enumerate(waves):
         with write_aside(folder / f"{number}_{name}.wav", "wb") as handle:
             soundfile.write(handle, wave / scale, rate, format="WAV", subtype="PCM_16")
 

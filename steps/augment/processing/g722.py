@@ -18,7 +18,7 @@ def check_available() -> None:
         av.CodecContext.create("g722", "w")
     except (ImportError, ValueError) as error:
         raise ValueError(
-            f"g722 takes PyAV, which cannot be used ({error}); {sys.executable} -m pip install -r "
+            f"codecs: g722 takes PyAV, which cannot be used ({error}); {sys.executable} -m pip install -r "
             "requirements-codecs.txt installs it"
         ) from None
 
