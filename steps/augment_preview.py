@@ -188,10 +188,12 @@ def _kind(row: Row) -> tuple[bool, ...]:
 
 
 def _draw_waveform(panel, waveform: np.ndarray, original: np.ndarray, rate: int) -> None:
-    """The original lies on top, so that what came in addition stands out."""
-    panel.plot(np.arange(len(waveform)) / rate, waveform, color=AFTER, lw=0.5)
+    """The louder one lies behind the other, so that both are seen."""
+    shown = [(AFTER, waveform)]
     if len(waveform) == len(original) and np.any(waveform != original):
-        panel.plot(np.arange(len(original)) / rate, original, color=BEFORE, lw=0.5)
+        shown.append((BEFORE, original))
+    for colour, wave in sorted(shown, key=lambda entry: np.sum(np.square(entry[1])), reverse=True):
+        panel.plot(np.arange(len(wave)) / rate, wave, color=colour, lw=0.5)
     panel.set_ylabel("amplitude", fontsize=9)
     panel.grid(alpha=0.25)
 
@@ -271,10 +273,13 @@ def main() -> int:
     conf = augment.load_conf(args.augment, args.set)
     waveform = frontends.read_utterance(utt, path, frontend.conf)
     rows = Preview(conf, frontend, utt, args.seed, args.epoch).rows(waveform)
-    title = (
-        f"{Path(args.augment).stem} on {utt}, front end {Path(args.frontend).stem}, seed {args.seed}, epoch {args.epoch}\n"
-        "waveforms: the original in grey; dashed: where the utterance ends and is continued by itself"
-    )
+    title = f"{Path(args.augment).stem} on {utt}, front end {Path(args.frontend).stem}, seed {args.seed}, epoch {args.epoch}"
+    legend = []
+    if sum(row.waveform is not None for row in rows) > 1:
+        legend.append("grey: the original, where the length is the same")
+    if any(row.features is not None and row.natural_frames < len(row.features) for row in rows):
+        legend.append("dashed: where the utterance ends and is continued by itself")
+    title = "\n".join([title, *filter(None, ["; ".join(legend)])])
     with write_aside(args.png, "wb") as handle:
         draw(handle, rows, frontend.conf.sample_rate, frontend.channels, title)
     if args.wav_dir:
