@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Pictures of an augmentation chain: what each of its steps does to an utterance, alone and always, and what the whole
-chain does as its probabilities have it. Steps draw as in a training with that seed, in that epoch; masks lie on the
-features in their natural length, where a training has them on its network's input."""
+chain does as its probabilities have it. Steps draw as in a training with that seed, in that epoch, and masks lie on the
+network's input, as they do there."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ import numpy as np
 from steps import augment
 from steps import frontend as frontends
 from steps.augment.base import FeatureStep, StepConf, WaveformStep, module_of
+from steps.training.data import network_input
 from utils.cli import UserError, make_parser, run_program
 from utils.files import read_map, write_aside
 
 WINDOW_S, HOP_S = 0.025, 0.005
 FLOOR_DB = -80  # of the spectrograms, below the loudest point of the original
-BEFORE, AFTER = "0.72", "#0072B2"
+BEFORE, AFTER = "0.75", "#0072B2"
 
 
 class Row(NamedTuple):
     title: str
     note: str = ""
     waveform: np.ndarray | None = None  # (samples,)
-    features: np.ndarray | None = None  # (frames, channels x bins)
+    name: str = ""  # of the waveform's file
+    features: np.ndarray | None = None  # (frames, channels x bins), of the network's input
+    natural_frames: int = 0  # of them, those before the utterance is continued by itself
     weights: np.ndarray | None = None  # of mixup, (draws,)
 
 
@@ -56,11 +59,11 @@ def level(waveform: np.ndarray) -> str:
 
 
 def compare(made: np.ndarray, original: np.ndarray, rate: int) -> str:
-    """Length, level, and the level of the difference from the original relative to that, in words."""
+    """Length, level, and the level of the difference from the original relative to the original's, in words."""
     said = f"{len(made) / rate:.2f} s, {level(made)}, peak {np.abs(made).max():.2f}"
     if len(made) == len(original) and np.any(made != original) and np.any(original):
         ratio = np.sum(np.square(made - original)) / np.sum(np.square(original))
-        said += f", what was added {10 * np.log10(ratio):.1f} dB"
+        said += f", difference {10 * np.log10(ratio):.1f} dB"
     return said
 
 
@@ -69,56 +72,61 @@ class Preview:
 
     def __init__(self, conf: augment.AugmentConf, frontend, utt: str, seed: int, epoch: int):
         self.conf, self.frontend, self.rate = conf, frontend, frontend.conf.sample_rate
-        self._rng = lambda purpose: augment.utterance_rng(seed, epoch, utt, purpose)
-        self._seed, self._epoch = seed, epoch
+        self._utt, self._seed, self._epoch = utt, seed, epoch
+
+    def _rng(self, purpose: str) -> np.random.Generator:
+        return augment.utterance_rng(self._seed, self._epoch, self._utt, purpose)
 
     def _only(self, place: int) -> augment.Chain:
         """The chain with the step of that place always done and no other."""
         steps = tuple(dataclasses.replace(step, p=float(i == place)) for i, step in enumerate(self.conf.steps))
         return augment.make_chain(augment.AugmentConf(steps=steps), self.rate)
 
+    def _input(self, features: np.ndarray, chain: augment.Chain | None) -> np.ndarray:
+        return network_input(features, self.frontend, self._utt, self._seed, self._epoch, chain)
+
     def rows(self, original: np.ndarray) -> list[Row]:
-        features = self.frontend.compute(original)
-        kinds = [module_of(step.type).Step for step in self.conf.steps]
-        has = lambda base: any(issubclass(kind, base) for kind in kinds)
-        rows = [Row("original", compare(original, original, self.rate), original)]
-        features_shown = False
-        for place, (step, kind) in enumerate(zip(self.conf.steps, kinds)):
-            chain = self._only(place)
-            if issubclass(kind, WaveformStep):
-                made = chain.waveform(original, self._rng("waveform"))
-                rows.append(Row(describe(step), compare(made, original, self.rate), made))
-                continue
-            if not features_shown:
-                shape = f"{len(features)} frames, {self.frontend.channels} x {self.frontend.n_bins} bins"
-                rows.append(Row("features of the original", shape, features=features))
-                features_shown = True
-            if issubclass(kind, FeatureStep):
-                masked = chain.features(features, self.frontend.channels, self._rng("features"))
-                share = f"{100 * np.mean(masked != features):.0f} % of the values changed"
-                rows.append(Row(describe(step), share, features=masked))
-            else:
-                rng = np.random.default_rng(self._seed)
-                weights = np.array([chain.mixup_draw(rng, 2)[1] for _ in range(10000)])
-                rows.append(Row(describe(step), "10000 draws for batches that are mixed", weights=weights))
-        if has(WaveformStep) or has(FeatureStep):
-            rows += self._whole(original, has(FeatureStep))
+        """original: (samples,). The waveforms, then the network's inputs, then mixup."""
+        whole = augment.make_chain(self.conf, self.rate)
+        rows = [Row("original", compare(original, original, self.rate), original, "original")]
+        made = original
+        if whole.has_waveform_steps:
+            rows += [self._waveform_row(place, original) for place in self._places(WaveformStep)]
+            made = whole.waveform(original, self._rng("waveform"))
+            done = [step.conf.type for step, _ in whole.drawn_waveform_steps(self._rng("waveform"))]
+            title = f"whole chain: {', '.join(done) or 'nothing'}"
+            rows.append(Row(title, compare(made, original, self.rate), made, "whole_chain"))
+        if whole.has_waveform_steps or whole.has_feature_steps:
+            rows += self._input_rows(original, made, whole)
+        if whole.mixup:
+            chain, rng = self._only(len(self.conf.steps) - 1), np.random.default_rng(self._seed)
+            weights = np.array([chain.mixup_draw(rng, 2)[1] for _ in range(10000)])
+            rows.append(Row(describe(self.conf.steps[-1]), "10000 draws for batches that are mixed", weights=weights))
         return rows
 
-    def _whole(self, original: np.ndarray, with_features: bool) -> list[Row]:
-        chain = augment.make_chain(self.conf, self.rate)
-        made = chain.waveform(original, self._rng("waveform"))
-        done = [step.conf.type for step, _ in chain.drawn_waveform_steps(self._rng("waveform"))]
-        title = f"whole chain, seed {self._seed}, epoch {self._epoch}"
-        rows = []
-        if chain.has_waveform_steps:
-            rows.append(Row(f"{title}: {', '.join(done) or 'nothing'}", compare(made, original, self.rate), made))
-        if with_features:
-            masked = self.frontend.compute(made)
-            masked = chain.features(masked, self.frontend.channels, self._rng("features"))
-            done += [step.conf.type for step, _ in chain.drawn_feature_steps(self._rng("features"))]
-            rows.append(Row(f"{title}, its features: {', '.join(done) or 'nothing'}", features=masked))
-        return rows
+    def _places(self, base: type) -> list[int]:
+        return [i for i, step in enumerate(self.conf.steps) if issubclass(module_of(step.type).Step, base)]
+
+    def _waveform_row(self, place: int, original: np.ndarray) -> Row:
+        ((step, rng),) = self._only(place).drawn_waveform_steps(self._rng("waveform"))
+        made = step.apply(original, rng)
+        title = describe(self.conf.steps[place]) + (f"\nhere: {step.drawn}" if step.drawn else "")
+        return Row(title, compare(made, original, self.rate), made, step.conf.type)
+
+    def _input_rows(self, original: np.ndarray, made: np.ndarray, whole: augment.Chain) -> list[Row]:
+        features, frames = self.frontend.compute(original), self.frontend.conf.network_input.frames
+        plain = self._input(features, None)
+        shape = f"{frames} frames ({len(features)} of the utterance), {self.frontend.channels} x {self.frontend.n_bins} bins"
+        rows = [Row("network's input, original", shape, features=plain, natural_frames=len(features))]
+        for place in self._places(FeatureStep):
+            masked = self._input(features, self._only(place))
+            share = f"{100 * np.mean(masked != plain):.0f} % of the values changed"
+            rows.append(Row(describe(self.conf.steps[place]), share, features=masked, natural_frames=len(features)))
+        features = self.frontend.compute(made)
+        steps = whole.drawn_waveform_steps(self._rng("waveform")) + whole.drawn_feature_steps(self._rng("features"))
+        done = ", ".join(step.conf.type for step, _ in steps) or "nothing"
+        last = self._input(features, whole)
+        return [*rows, Row(f"network's input, whole chain: {done}", features=last, natural_frames=len(features))]
 
 
 def spectrogram(waveform: np.ndarray, rate: int) -> np.ndarray:
@@ -144,71 +152,95 @@ def draw(handle, rows: list[Row], rate: int, channels: int, title: str) -> None:
 
     figure = Figure(figsize=(13, 0.5 + 1.95 * len(rows)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(title, fontsize=12)
     grid = figure.add_gridspec(len(rows), 2)
     for i, row in enumerate(rows):
         if row.waveform is not None:
-            left, right = figure.add_subplot(grid[i, 0]), figure.add_subplot(grid[i, 1])
-            _draw_waveform(left, row.waveform, original, rate)
-            left.set(xlim=(0, longest), ylim=(-peak, peak), ylabel="amplitude")
-            db = spectrogram(row.waveform, rate)
-            extent = (0, len(row.waveform) / rate, 0, rate / 2000)
-            image = right.imshow(
-                db, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=loudest + FLOOR_DB, vmax=loudest
-            )
-            right.set(xlim=(0, longest), ylim=(0, rate / 2000), ylabel="kHz")
-            right.set_facecolor("0.93")
-            figure.colorbar(image, ax=right, label="dB", pad=0.01)
-            panels = [left, right]
+            panels = [figure.add_subplot(grid[i, 0]), figure.add_subplot(grid[i, 1])]
+            _draw_waveform(panels[0], row.waveform, original, rate)
+            panels[0].set(xlim=(0, longest), ylim=(-peak, peak))
+            _draw_spectrogram(figure, panels[1], row.waveform, rate, loudest)
+            panels[1].set_xlim(0, longest)
+            below = "time, s"
+        elif row.features is not None:
+            panels = [figure.add_subplot(grid[i, :])]
+            _draw_features(figure, panels[0], row, channels, colours)
+            below = "frame"
         else:
-            panel = figure.add_subplot(grid[i, :])
-            if row.weights is not None:
-                panel.hist(row.weights, bins=60, range=(0, 1), color=AFTER)
-                panel.set(xlim=(0, 1), ylabel="draws", yticks=[])
-            else:
-                _draw_features(figure, panel, row.features, channels, colours)
-            panels = [panel]
-        heading = textwrap.fill(row.title, 78 if row.waveform is not None else 150)
+            panels = [figure.add_subplot(grid[i, :])]
+            panels[0].hist(row.weights, bins=60, range=(0, 1), color=AFTER)
+            panels[0].set(xlim=(0, 1), ylabel="draws", yticks=[])
+            below = "weight of an utterance's own input"
+        width = 78 if row.waveform is not None else 150
+        heading = "\n".join(textwrap.fill(line, width) for line in row.title.splitlines())
         panels[0].set_title(heading, loc="left", fontsize=9, fontweight="bold")
         panels[-1].set_title(row.note, loc="right", fontsize=9)
-        below = (
-            "weight of an utterance's own input" if row.weights is not None else "frame" if row.waveform is None else ""
-        )
         follower = rows[i + 1] if i + 1 < len(rows) else None
-        last = follower is None or (follower.waveform is None) != (row.waveform is None) or follower.weights is not None
+        same_axis = follower is not None and _kind(follower) == _kind(row)
         for panel in panels:
-            if last or row.weights is not None:
-                panel.set_xlabel(below or "s")
+            panel.set_xlabel("" if same_axis else below, fontsize=9)
             panel.tick_params(labelsize=8)
     figure.savefig(handle, format="png", dpi=100)
 
 
+def _kind(row: Row) -> tuple[bool, ...]:
+    return row.waveform is None, row.features is None
+
+
 def _draw_waveform(panel, waveform: np.ndarray, original: np.ndarray, rate: int) -> None:
-    if len(waveform) == len(original):
-        panel.plot(np.arange(len(original)) / rate, original, color=BEFORE, lw=0.5)
-    panel.plot(np.arange(len(waveform)) / rate, waveform, color=AFTER, lw=0.5, alpha=0.75)
+    """The louder one lies behind the other, so that both are seen."""
+    shown = [(AFTER, waveform)]
+    if len(waveform) == len(original) and np.any(waveform != original):
+        shown.append((BEFORE, original))
+    for colour, wave in sorted(shown, key=lambda entry: np.sum(np.square(entry[1])), reverse=True):
+        panel.plot(np.arange(len(wave)) / rate, wave, color=colour, lw=0.5)
+    panel.set_ylabel("amplitude", fontsize=9)
     panel.grid(alpha=0.25)
 
 
-def _draw_features(figure, panel, features: np.ndarray, channels: int, colours: np.ndarray) -> None:
+def _draw_spectrogram(figure, panel, waveform: np.ndarray, rate: int, loudest: float) -> None:
+    extent = (0, len(waveform) / rate, 0, rate / 2000)
     image = panel.imshow(
-        features.T, origin="lower", aspect="auto", interpolation="nearest", vmin=colours[0], vmax=colours[1]
+        spectrogram(waveform, rate),
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="magma",
+        vmin=loudest + FLOOR_DB,
+        vmax=loudest,
+    )
+    panel.set_ylim(0, rate / 2000)
+    panel.set_ylabel("frequency, kHz", fontsize=9)
+    panel.set_facecolor("0.93")
+    _colour_bar(figure, panel, image, "dBFS")
+
+
+def _draw_features(figure, panel, row: Row, channels: int, colours: np.ndarray) -> None:
+    frames, columns = row.features.shape
+    image = panel.imshow(
+        row.features.T, origin="lower", aspect="auto", interpolation="nearest", vmin=colours[0], vmax=colours[1]
     )
     for channel in range(1, channels):
-        panel.axhline(channel * features.shape[1] / channels - 0.5, color="white", lw=1)
-    panel.set_ylabel("bin" if channels == 1 else "channels x bins")
-    figure.colorbar(image, ax=panel, pad=0.005)
+        panel.axhline(channel * columns / channels - 0.5, color="white", lw=1)
+    if row.natural_frames < frames:
+        panel.axvline(row.natural_frames - 0.5, color="white", lw=1.5, ls="--")
+    panel.set_ylabel("bin" if channels == 1 else "channels x bins", fontsize=9)
+    _colour_bar(figure, panel, image, "value")
+
+
+def _colour_bar(figure, panel, image, label: str) -> None:
+    bar = figure.colorbar(image, ax=panel, pad=0.008)
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
 
 
 def write_wavs(folder: Path, rows: list[Row], rate: int) -> None:
     """Each waveform as 16-bit wav; where one exceeds full scale all are turned down alike."""
     import soundfile
 
-    waves = [(row.title, row.waveform) for row in rows if row.waveform is not None]
+    waves = [(row.name, row.waveform) for row in rows if row.waveform is not None]
     scale = max(1.0, *(np.abs(wave).max() for _, wave in waves))
-    for number, (title, wave) in enumerate(waves):
-        kind = title.replace(",", " ").split("(")[0].split()
-        name = "whole_chain" if kind[:2] == ["whole", "chain"] else kind[0]
+    for number, (name, wave) in enumerate(waves):
         with write_aside(folder / f"{number}_{name}.wav", "wb") as handle:
             soundfile.write(handle, wave / scale, rate, format="WAV", subtype="PCM_16")
 
@@ -241,7 +273,13 @@ def main() -> int:
     conf = augment.load_conf(args.augment, args.set)
     waveform = frontends.read_utterance(utt, path, frontend.conf)
     rows = Preview(conf, frontend, utt, args.seed, args.epoch).rows(waveform)
-    title = f"{Path(args.augment).stem} on {utt}, front end {Path(args.frontend).stem} (grey: the original)"
+    title = f"{Path(args.augment).stem} on {utt}, front end {Path(args.frontend).stem}, seed {args.seed}, epoch {args.epoch}"
+    legend = []
+    if sum(row.waveform is not None for row in rows) > 1:
+        legend.append("grey: the original, where the length is the same")
+    if any(row.features is not None and row.natural_frames < len(row.features) for row in rows):
+        legend.append("dashed: where the utterance ends and is continued by itself")
+    title = "\n".join([title, *filter(None, ["; ".join(legend)])])
     with write_aside(args.png, "wb") as handle:
         draw(handle, rows, frontend.conf.sample_rate, frontend.channels, title)
     if args.wav_dir:

@@ -96,6 +96,8 @@ def identity(
         conf["features"] = "computed"
     if chain is not None:
         conf |= {"augment_name": Path(args.augment).stem, "augment": conf_files.to_dict(chain.conf)}
+        if chain.tables_of_recordings:
+            conf["augment_recordings"] = chain.tables_of_recordings
     return conf
 
 

@@ -11,16 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from steps.augment.processing.recordings import Recordings
+
 Range = tuple[float, ...]  # [lowest, highest]; a value is drawn evenly from it
 
 
-def check_range(name: str, values: Range, lowest: float = -np.inf, highest: float = np.inf) -> None:
+def check_range(name: str, values: Range, lowest: float, highest: float) -> None:
     """Raises ValueError, beginning with `name`, unless it is [low, high] with lowest <= low <= high <= highest."""
     if len(values) != 2 or values[0] > values[1]:
         raise ValueError(f"{name}: {list(values)} is not [lowest, highest]")
     if values[0] < lowest or values[1] > highest:
-        limit = f"{lowest:g} or more" if np.isinf(highest) else f"within {lowest:g}..{highest:g}"
-        raise ValueError(f"{name}: {list(values)} has to be {limit}")
+        raise ValueError(f"{name}: {list(values)} has to be within {lowest:g}..{highest:g}")
+
+
+def check_db(name: str, values: Range) -> None:
+    """check_range of a ratio in dB."""
+    check_range(name, values, -200, 200)
 
 
 def step_types() -> list[str]:
@@ -58,6 +64,9 @@ class StepConf:
 
 class WaveformStep(ABC):
     """A step on waveforms, made from its conf and the sample rate in Hz."""
+
+    recordings: Recordings | None = None  # what it draws from, if it does
+    drawn: str = ""  # what the last `apply` drew, in words, where that is soon said
 
     def __init__(self, conf: Any, sample_rate: int):
         self.conf = conf

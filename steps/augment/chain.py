@@ -95,6 +95,12 @@ class Chain:
         return bool(self._feature_steps)
 
     @property
+    def tables_of_recordings(self) -> dict[str, str]:
+        """The wav.scp of each data_dir that the steps draw from, and its SHA-256 when the chain was made."""
+        steps = [step for _, step in self._waveform_steps if step.recordings]
+        return {str(step.recordings.table): step.recordings.sha256 for step in steps}
+
+    @property
     def mixup(self):
         """The conf of mixup (alpha, p), or None."""
         return self._batch_step.conf if self._batch_step else None

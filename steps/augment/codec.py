@@ -1,4 +1,4 @@
-"""`codec`: the utterance coded and decoded again, in memory, by libsndfile."""
+"""`codec`: the utterance coded and decoded again, in memory, by libsndfile or, for G.722, by FFmpeg."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import numpy as np
 import soundfile
 
 from steps.augment.base import Range, StepConf, WaveformStep, check_range
+from steps.augment.processing import g722
 from steps.augment.processing.signals import fit, resample
 
-Codec = Literal["mp3", "vorbis", "opus", "mulaw", "alaw", "gsm", "g721"]
+Codec = Literal["mp3", "vorbis", "opus", "mulaw", "alaw", "gsm", "g721", "g722"]
 
 
 class _Coding(NamedTuple):
+    """`format` and `subtype` as libsndfile names them."""
+
     format: str
     subtype: str
     rates: tuple[int, ...] = ()  # Hz that it takes; none: any
@@ -30,15 +33,16 @@ _CODINGS: dict[str, _Coding] = {
     "alaw": _Coding("WAV", "ALAW", telephone=True),
     "gsm": _Coding("WAV", "GSM610", telephone=True),
     "g721": _Coding("AU", "G721_32", telephone=True),
-}
+}  # and g722, which libsndfile lacks
 
+_COMPRESSED = ("mp3", "vorbis", "opus")
 _BLOCK = 4096  # samples written at once: libsndfile's Vorbis encoder overruns its stack by long ones
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conf(StepConf):
     """`codecs`: one is drawn. `compression`: range of how hard mp3, vorbis and opus compress, 0 least, 0.99 most.
-    `telephone_rate`: Hz at which mulaw, alaw, gsm and g721 code; null: the utterance's rate."""
+    `telephone_rate`: Hz at which mulaw, alaw, gsm and g721 code; null: the utterance's rate. g722 codes at 16000 Hz."""
 
     codecs: tuple[Codec, ...]
     compression: Range
@@ -53,25 +57,29 @@ class Conf(StepConf):
             raise ValueError(f"telephone_rate: {self.telephone_rate} Hz is below 1000")
 
 
-def _encoded(waveform: np.ndarray, rate: int, coding: _Coding, compression: float | None) -> bytes:
-    """waveform: (samples,), within full scale, at a rate that the coding takes."""
+def _by_libsndfile(waveform: np.ndarray, rate: int, coding: _Coding, compression: float | None) -> np.ndarray:
+    """waveform: (samples,), within full scale, at a rate that the coding takes -> about as many samples."""
     file = io.BytesIO()
     with soundfile.SoundFile(
         file, "w", rate, 1, format=coding.format, subtype=coding.subtype, compression_level=compression
     ) as sound:
         for begin in range(0, len(waveform), _BLOCK):
             sound.write(waveform[begin : begin + _BLOCK])
-    return file.getvalue()
+    file.seek(0)
+    return soundfile.read(file, dtype="float64")[0]
 
 
-def _coding_rate(coding: _Coding, sample_rate: int, telephone_rate: int | None) -> int:
+def _coding_rate(codec: Codec, sample_rate: int, telephone_rate: int | None) -> int:
+    if codec == "g722":
+        return g722.RATE
+    coding = _CODINGS[codec]
     if coding.telephone:
         return telephone_rate or sample_rate
     return min((rate for rate in coding.rates if rate >= sample_rate), default=max(coding.rates, default=sample_rate))
 
 
 class Step(WaveformStep):
-    """Keeps length and alignment: the encoders' delays are taken off by libsndfile, the padding of frames by the length.
+    """Keeps length and alignment: the codecs' delays and the padding of frames are taken off.
 
     What exceeds full scale is coded below it and brought back to its level.
     """
@@ -79,7 +87,9 @@ class Step(WaveformStep):
     def __init__(self, conf: Conf, sample_rate: int):
         super().__init__(conf, sample_rate)
         for codec in conf.codecs:
-            if not soundfile.check_format(_CODINGS[codec].format, _CODINGS[codec].subtype):
+            if codec == "g722":
+                g722.check_available()
+            elif not soundfile.check_format(_CODINGS[codec].format, _CODINGS[codec].subtype):
                 raise ValueError(
                     f"codecs: libsndfile {soundfile.__libsndfile_version__} lacks {codec}; it takes 1.2 or newer, which "
                     "soundfile's own wheels have"
@@ -87,14 +97,18 @@ class Step(WaveformStep):
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         codec = self.conf.codecs[rng.integers(len(self.conf.codecs))]
-        return self.round_trip(waveform, codec, rng.uniform(*self.conf.compression))
+        compression = rng.uniform(*self.conf.compression)
+        self.drawn = f"{codec}, compression {compression:.2f}" if codec in _COMPRESSED else codec
+        return self.round_trip(waveform, codec, compression)
 
     def round_trip(self, waveform: np.ndarray, codec: Codec, compression: float) -> np.ndarray:
         """(samples,) at sample_rate -> the same shape, through one codec; `compression` as in the conf."""
-        coding = _CODINGS[codec]
-        rate = _coding_rate(coding, self.sample_rate, self.conf.telephone_rate)
+        rate = _coding_rate(codec, self.sample_rate, self.conf.telephone_rate)
         at_rate = resample(waveform, self.sample_rate, rate)
         peak = max(1.0, float(np.abs(at_rate).max()))
-        coded = _encoded(at_rate / peak, rate, coding, None if coding.telephone else compression)
-        decoded, _ = soundfile.read(io.BytesIO(coded), dtype="float64")
+        if codec == "g722":
+            decoded = g722.round_trip(at_rate / peak)
+        else:
+            coding = _CODINGS[codec]
+            decoded = _by_libsndfile(at_rate / peak, rate, coding, compression if codec in _COMPRESSED else None)
         return resample(fit(decoded, len(at_rate)) * peak, rate, self.sample_rate, len(waveform))

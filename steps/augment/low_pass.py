@@ -22,7 +22,7 @@ class Conf(StepConf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("cutoff_hz", self.cutoff_hz, 1)
+        check_range("cutoff_hz", self.cutoff_hz, 1, 1e6)
         if self.transition_hz < 10:
             raise ValueError(f"transition_hz: {self.transition_hz} is below 10")
         if not 10 <= self.attenuation_db <= 120:
@@ -36,10 +36,13 @@ class Step(WaveformStep):
         super().__init__(conf, sample_rate)
         if conf.cutoff_hz[1] >= sample_rate / 2:
             raise ValueError(f"cutoff_hz: {conf.cutoff_hz[1]:g} is not below half of the sample rate {sample_rate} Hz")
+        if conf.transition_hz >= sample_rate / 2:
+            raise ValueError(f"transition_hz: {conf.transition_hz:g} is as wide as half of the sample rate, or wider")
         taps, self._beta = signal.kaiserord(conf.attenuation_db, conf.transition_hz / (sample_rate / 2))
         self._taps = taps | 1
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         cutoff = rng.uniform(*self.conf.cutoff_hz)
+        self.drawn = f"cut-off {cutoff:.0f} Hz"
         taps = signal.firwin(self._taps, cutoff, window=("kaiser", self._beta), fs=self.sample_rate)
         return filtered(waveform, taps)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy import fft
 
-from steps.augment.base import Range, StepConf, WaveformStep, check_range
+from steps.augment.base import Range, StepConf, WaveformStep, check_db
 from steps.augment.processing.recordings import Recordings
 from steps.augment.processing.signals import add_at_snr
 
@@ -29,7 +29,7 @@ class Conf(StepConf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("snr_db", self.snr_db)
+        check_db("snr_db", self.snr_db)
         if not self.kinds:
             raise ValueError("kinds: at least one is needed")
 
@@ -73,13 +73,14 @@ class Step(WaveformStep):
 
     def __init__(self, conf: Conf, sample_rate: int):
         super().__init__(conf, sample_rate)
-        self._recordings = Recordings(conf.data_dir, sample_rate) if conf.data_dir else None
+        self.recordings = Recordings(conf.data_dir, sample_rate) if conf.data_dir else None
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         snr_db = rng.uniform(*self.conf.snr_db)
-        if self._recordings:
-            noise = self._recordings.draw(rng, len(waveform))
+        if self.recordings:
+            noise, kind = self.recordings.draw(rng, len(waveform)), "recorded"
         else:
             kind = self.conf.kinds[rng.integers(len(self.conf.kinds))]
             noise = generate(kind, len(waveform), self.sample_rate, rng)
+        self.drawn = f"{kind}, {snr_db:.1f} dB"
         return add_at_snr(waveform, noise, snr_db)

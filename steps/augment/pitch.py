@@ -37,7 +37,7 @@ class Step(WaveformStep):
         except ImportError as error:
             raise UserError(f"augmentation pitch: it takes librosa, as requirements.txt has it: {error}") from None
         padded = fit(waveform, max(len(waveform), self._window))
-        shifted = librosa.effects.pitch_shift(
-            padded, sr=self.sample_rate, n_steps=rng.uniform(*self.conf.semitones), n_fft=self._window
-        )
+        semitones = rng.uniform(*self.conf.semitones)
+        self.drawn = f"{semitones:+.2f} semitones"
+        shifted = librosa.effects.pitch_shift(padded, sr=self.sample_rate, n_steps=semitones, n_fft=self._window)
         return with_power_of(fit(shifted, len(waveform)), waveform)

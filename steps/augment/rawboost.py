@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import signal
 
-from steps.augment.base import Range, StepConf, WaveformStep, check_range
+from steps.augment.base import Range, StepConf, WaveformStep, check_db, check_range
 from steps.augment.processing.signals import add_at_snr, filtered, within_full_scale
 
 # 1 convolutive, 2 impulsive, 3 stationary
@@ -43,8 +43,8 @@ class FilterConf:
     def __post_init__(self) -> None:
         if self.notches < 1:
             raise ValueError(f"notches: {self.notches} is not positive")
-        check_range("centre_hz", self.centre_hz, 0)
-        check_range("width_hz", self.width_hz, 10)
+        check_range("centre_hz", self.centre_hz, 0, 1e6)
+        check_range("width_hz", self.width_hz, 10, 1e6)
         check_range("taps", self.taps, 3, 10000)
 
 
@@ -60,8 +60,8 @@ class ConvolutiveConf:
     def __post_init__(self) -> None:
         if not 1 <= self.orders <= 20:
             raise ValueError(f"orders: {self.orders} is not in 1..20")
-        check_range("linear_gain_db", self.linear_gain_db)
-        check_range("nonlinear_gain_db", self.nonlinear_gain_db)
+        check_db("linear_gain_db", self.linear_gain_db)
+        check_db("nonlinear_gain_db", self.nonlinear_gain_db)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,8 @@ class ImpulsiveConf:
 
     def __post_init__(self) -> None:
         check_range("samples_percent", self.samples_percent, 0, 100)
-        if self.gain < 0:
-            raise ValueError(f"gain: {self.gain} is negative")
+        if not 0 <= self.gain <= 1e6:
+            raise ValueError(f"gain: {self.gain} is not in 0..1e6")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class StationaryConf:
     snr_db: Range
 
     def __post_init__(self) -> None:
-        check_range("snr_db", self.snr_db)
+        check_db("snr_db", self.snr_db)
 
 
 @dataclass(frozen=True, kw_only=True)

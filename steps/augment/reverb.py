@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from steps.augment.base import Range, StepConf, WaveformStep, check_range
+from steps.augment.base import Range, StepConf, WaveformStep, check_db, check_range
 from steps.augment.processing.recordings import Recordings
 from steps.augment.processing.signals import with_power_of
 
@@ -28,7 +28,7 @@ class Conf(StepConf):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("t60_s", self.t60_s, 0.01, 10)
-        check_range("direct_db", self.direct_db)
+        check_db("direct_db", self.direct_db)
         check_range("delay_ms", self.delay_ms, 0, 1000)
 
 
@@ -48,14 +48,15 @@ class Step(WaveformStep):
 
     def __init__(self, conf: Conf, sample_rate: int):
         super().__init__(conf, sample_rate)
-        self._recordings = Recordings(conf.data_dir, sample_rate) if conf.data_dir else None
+        self.recordings = Recordings(conf.data_dir, sample_rate) if conf.data_dir else None
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         conf = self.conf
-        if self._recordings:
-            response = self._recordings.draw(rng)
+        if self.recordings:
+            response, self.drawn = self.recordings.draw(rng), "recorded"
         else:
             t60_s, direct_db, delay_ms = (rng.uniform(*r) for r in (conf.t60_s, conf.direct_db, conf.delay_ms))
+            self.drawn = f"t60 {t60_s:.2f} s, direct path {direct_db:.1f} dB, delay {delay_ms:.1f} ms"
             response = generate(t60_s, direct_db, delay_ms / 1000, self.sample_rate, rng)
         direct = int(np.argmax(np.abs(response)))
         heard = signal.oaconvolve(waveform, response)[direct : direct + len(waveform)]

@@ -31,4 +31,5 @@ class Step(WaveformStep):
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         factor = self.conf.factors[rng.integers(len(self.conf.factors))]
+        self.drawn = f"factor {factor:g}"
         return resample(waveform, factor * self.sample_rate, self.sample_rate)

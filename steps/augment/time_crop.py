@@ -17,11 +17,12 @@ class Conf(StepConf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("seconds", self.seconds, 0.001)
+        check_range("seconds", self.seconds, 0.001, 1e6)
 
 
 class Step(WaveformStep):
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         samples = max(1, round(rng.uniform(*self.conf.seconds) * self.sample_rate))
         begin = int(rng.integers(max(0, len(waveform) - samples) + 1))
+        self.drawn = f"{samples / self.sample_rate:.2f} s from {begin / self.sample_rate:.2f} s on"
         return waveform[begin : begin + samples]

@@ -12,7 +12,7 @@ from steps.augment.processing.masks import Fill, draw_mask, fill_values
 
 @dataclass(frozen=True, kw_only=True)
 class Conf(StepConf):
-    """`number` of masks, each 0..`max_frames` wide and no wider than `max_share` (0..1) of the utterance."""
+    """`number` of masks, each 0..`max_frames` wide and no wider than `max_share` (0..1) of the frames given."""
 
     number: int
     max_frames: int

@@ -35,12 +35,29 @@ def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> n
     return np.resize(period, (frames, features.shape[1]))
 
 
+def network_input(
+    features: np.ndarray, frontend: FrontEndBase, utt: str, seed: int = 0, epoch: int = 0, chain: Chain | None = None
+) -> np.ndarray:
+    """float32 (n, columns) at natural length -> (frames, columns) as the conf's `network_input` fixes it.
+
+    In an epoch from 1 on, `crop: random` draws the stretch of a longer utterance, and the feature steps of `chain`
+    change the result, both by (seed, epoch, utt); in epoch 0 it is the first frames, as they are.
+    """
+    conf, begin = frontend.conf.network_input, 0
+    if conf.crop == "random" and epoch > 0 and len(features) > conf.frames:
+        begin = int(utterance_rng(seed, epoch, utt, "crop").integers(len(features) - conf.frames + 1))
+    fixed = fix_length(features, conf.frames, conf.pad, begin)
+    if chain is not None and epoch > 0:
+        fixed = chain.features(fixed, frontend.channels, utterance_rng(seed, epoch, utt, "features"))
+    return fixed
+
+
 class FeatureSet(Dataset):
     """Utterances of a data dir with their features: item i is ((channels, frames, bins) float32, label, i).
 
     Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for.
-    `crop: random` draws the stretch of a long utterance from (seed, epoch, i), and `chain` augments by (seed, epoch,
-    utterance); set_epoch() turns both on, otherwise the first frames are taken, and as they are.
+    `crop: random` and `chain` draw by (seed, epoch, utterance); set_epoch() turns both on, otherwise the first frames
+    are taken, and as they are.
 
     Raises UserError naming the utterance for a trial without features, and for features of other width than
     `frontend` makes.
@@ -58,8 +75,7 @@ class FeatureSet(Dataset):
     ):
         data_dir = Path(data_dir)
         utt2label = read_map(data_dir / "utt2label")
-        self.input = frontend.conf.network_input
-        self.channels, self.n_columns = frontend.channels, frontend.n_columns
+        self.frontend = frontend
         self.source, self.chain = source, chain
         self.seed, self.epoch = seed, 0
         self.utts: list[str] = []
@@ -76,10 +92,14 @@ class FeatureSet(Dataset):
         if not self.utts:
             raise UserError(f"{data_dir / 'utt2label'}: no utterances")
         self.labels = np.array(labels, np.int64)
-        mib = len(self.utts) * self.input.frames * self.n_columns * 4 / 2**20
+        conf = frontend.conf.network_input
+        mib = len(self.utts) * conf.frames * frontend.n_columns * 4 / 2**20
+        same_each_epoch = conf.crop == "first" and not (
+            chain is not None and (chain.has_waveform_steps or chain.has_feature_steps)
+        )
         self._cache: Tensor | None = None
-        if mib <= cache_mib and self.input.crop == "first" and chain is None:
-            cache = torch.empty(len(self.utts), self.channels, self.input.frames, frontend.n_bins)
+        if mib <= cache_mib and same_each_epoch:
+            cache = torch.empty(len(self.utts), frontend.channels, conf.frames, frontend.n_bins)
             if num_workers:
                 plan = scoring_plan(len(self.utts), 16)
                 for x, _, indices in self.batches(plan, torch.device("cpu"), num_workers):
@@ -108,16 +128,11 @@ class FeatureSet(Dataset):
             features = self.source.read(utt, lambda waveform: chain.waveform(waveform, draw))
         else:
             features = self.source.read(utt)
-        frames, begin = self.input.frames, 0
-        if features.ndim != 2 or features.shape[1] != self.n_columns or len(features) == 0:
-            raise UserError(f"{self.source.place}: {utt}: features {features.shape}, expected (n, {self.n_columns})")
-        if self.input.crop == "random" and self.epoch > 0 and len(features) > frames:
-            draw = np.random.default_rng((self.seed, self.epoch, index))
-            begin = int(draw.integers(len(features) - frames + 1))
-        fixed = np.array(fix_length(features, frames, self.input.pad, begin))
-        if chain is not None:
-            fixed = chain.features(fixed, self.channels, utterance_rng(self.seed, self.epoch, utt, "features"))
-        return torch.from_numpy(fixed).reshape(frames, self.channels, -1).movedim(1, 0)
+        columns = self.frontend.n_columns
+        if features.ndim != 2 or features.shape[1] != columns or len(features) == 0:
+            raise UserError(f"{self.source.place}: {utt}: features {features.shape}, expected (n, {columns})")
+        fixed = np.array(network_input(features, self.frontend, utt, self.seed, self.epoch, chain))
+        return torch.from_numpy(fixed).reshape(len(fixed), self.frontend.channels, -1).movedim(1, 0)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         return self._read(index), int(self.labels[index]), index
@@ -125,7 +140,7 @@ class FeatureSet(Dataset):
     def cmvn_stats(self, num_workers: int) -> np.ndarray:
         """float64 (2, columns + 1): CmvnStats over every utterance at its natural length, as they are."""
         loader = DataLoader(_Matrices(self), batch_size=None, num_workers=num_workers)
-        stats = CmvnStats(self.n_columns)
+        stats = CmvnStats(self.frontend.n_columns)
         for features in loader:
             stats.add(features.numpy())
         return stats.matrix

@@ -30,17 +30,9 @@ def test_a_generator_belongs_to_seed_epoch_utterance_and_purpose():
     assert drawn == [augment.utterance_rng(*key).integers(2**62) for key in given]
 
 
-def test_a_generator_is_the_same_in_every_process():
-    ours = augment.utterance_rng(3, 7, "LA_T_1000137", "waveform").integers(10**9)
-    code = (
-        "from steps.augment import utterance_rng; "
-        "print(utterance_rng(3, 7, 'LA_T_1000137', 'waveform').integers(10**9))"
-    )
-    for hash_seed in ("1", "2"):
-        told = subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
-        )
-        assert int(told.stdout) == ours
+def test_a_generator_is_the_same_everywhere():
+    drawn = augment.utterance_rng(3, 7, "LA_T_1000137", "waveform").integers(10**9)
+    assert drawn == 14316862  # by BLAKE2b and PCG64, both the same on every machine
 
 
 def test_heavy_libraries_are_loaded_only_when_needed():
@@ -52,7 +44,7 @@ def test_heavy_libraries_are_loaded_only_when_needed():
 
 
 def test_a_run_repeats(speech):
-    chain = chain_of(*WAVEFORM_STEPS)
+    chain, speech = chain_of(*WAVEFORM_STEPS), speech[:8000]
     made = [chain.waveform(speech, rng(utt=utt, epoch=epoch)) for utt in "ab" for epoch in (1, 2)]
     again = pickle.loads(pickle.dumps(chain))  # as a worker process gets it
     for i, (utt, epoch) in enumerate((utt, epoch) for utt in "ab" for epoch in (1, 2)):
@@ -92,7 +84,7 @@ def test_two_steps_of_a_type_draw_apart(speech):
 @pytest.mark.parametrize("p", [0, 0.3, 1])
 def test_probability(p):
     chain = chain_of({"type": "time_crop", "seconds": [0.001, 0.001], "p": p}, {"type": "time_mask", "p": p})
-    n = 1500
+    n = 600
     waveform, features = np.ones(64), np.arange(100, dtype=np.float32)[:, None]
     cropped = sum(len(chain.waveform(waveform, rng(i))) < 64 for i in range(n))
     # of the masks, those that are not drawn 0 frames wide: two of 21 widths

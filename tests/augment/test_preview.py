@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps import augment_preview
+from steps import augment, augment_preview
+from steps.frontend import load_conf, make_frontend, read_utterance
+from steps.training.data import FeatureSet
+from steps.training.sources import ComputedFeatures
 from tests import in_process
-from tests.augment_steps import RATE
+from tests.augment_steps import RATE, conf_of
 
 
 @pytest.fixture
@@ -37,7 +40,9 @@ def test_every_step_and_the_whole_chain(root, tmp_path, flac):
     done = preview("--augment", conf, "--wav-dir", tmp_path / "wavs", flac, tmp_path / "a.png")
     assert done.returncode == 0, done.stderr
     width, height = size_of_png(tmp_path / "a.png")
-    assert width == 1300 and height > 1300  # original, two waveforms, features, mask, mixup, the whole chain twice
+    assert (
+        width == 1300 and height > 1300
+    )  # original, two waveforms, the whole chain; input, mask, the whole chain; mixup
     names = sorted(path.name for path in (tmp_path / "wavs").iterdir())
     assert names == ["0_original.wav", "1_noise.wav", "2_speed.wav", "3_whole_chain.wav"]
     read = {name[0]: soundfile.read(tmp_path / "wavs" / name)[0] for name in names}
@@ -59,9 +64,26 @@ def test_an_utterance_of_a_wav_scp(root, tmp_path, flac):
 
 def test_silence_and_an_empty_chain(root, tmp_path):
     soundfile.write(tmp_path / "s.wav", np.zeros(4000), RATE)
-    done = preview(
-        "--augment", root / "conf/augment/all.yaml", "--set", "augment.steps=[]", tmp_path / "s.wav", tmp_path / "s.png"
+    for steps in ("[]", "[{type: noise, snr_db: [5, 5]}]"):
+        option = f"augment.steps={steps}"
+        done = preview(
+            "--augment", root / "conf/augment/mixup.yaml", "--set", option, tmp_path / "s.wav", tmp_path / "s.png"
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("samples", [RATE, 6 * RATE])  # shorter and longer than the network's input
+def test_the_whole_chain_is_what_a_training_reads(root, tmp_path, waveform_maker, samples):
+    soundfile.write(tmp_path / "u.flac", waveform_maker(samples), RATE)
+    (tmp_path / "wav.scp").write_text(f"u {tmp_path}/u.flac\n")
+    (tmp_path / "utt2label").write_text("u bonafide\n")
+    conf = load_conf(root / "conf/frontend/f0_subband.yaml", ["frontend.network_input.crop=random"])
+    frontend = make_frontend(conf)
+    chain = conf_of("speed", "noise", {"type": "frequency_mask", "p": 0.5}, "time_mask")
+    read = FeatureSet(
+        tmp_path, ComputedFeatures(tmp_path, frontend), frontend, 0, seed=5, chain=augment.make_chain(chain, RATE)
     )
-    assert done.returncode == 0, done.stderr
-    done = preview("--augment", root / "conf/augment/noise_reverb.yaml", tmp_path / "s.wav", tmp_path / "s.png")
-    assert done.returncode == 0, done.stderr
+    read.set_epoch(2)
+    original = read_utterance("u", tmp_path / "u.flac", conf)
+    rows = augment_preview.Preview(chain, frontend, "u", seed=5, epoch=2).rows(original)
+    np.testing.assert_array_equal(rows[-1].features, read[0][0][0].numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import signal
 
 from steps.augment import noise, rawboost, reverb
 from steps.augment.codec import _CODINGS, Step
+from steps.augment.processing import g722
 from tests.augment_steps import KEYS, RATE, WAVEFORM_STEPS, chain_of, conf_of, db, lag, rng
 from utils.cli import UserError
 
@@ -65,26 +67,26 @@ def test_odd_inputs(kind):
         np.testing.assert_array_equal(given, before)
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
-@pytest.mark.parametrize("kind", ["rawboost", "noise", "reverb", "codec", "pitch"])
+@pytest.mark.parametrize("rate", [8000, 44100])
+@pytest.mark.parametrize("kind", ["rawboost", "noise", "reverb", "pitch"])
 def test_other_sample_rates(kind, rate, waveform_maker):
     given = waveform_maker(rate // 2, rate=rate)
-    for seed in range(7):
+    for seed in range(4):
         made = chain_of(kind, rate=rate).waveform(given, rng(seed))
         assert len(made) == len(given) and np.isfinite(made).all() and not np.array_equal(made, given)
 
 
-@pytest.mark.parametrize("kind", ["rawboost", "noise", "reverb", "codec", "low_pass"])
+@pytest.mark.parametrize("kind", ["rawboost", "noise", "reverb", "low_pass"])
 def test_alignment_is_kept(kind):
     given = 0.2 * np.random.default_rng(1).standard_normal(RATE // 2)
-    for seed in range(8):
+    for seed in range(4):
         assert lag(given, chain_of(kind).waveform(given, rng(seed))) == 0
 
 
 # --- noise ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("snr", [-5, 0, 12.5, 30])
+@pytest.mark.parametrize("snr", [-5, 12.5])
 @pytest.mark.parametrize("kind", ["white", "pink", "brown", "babble", "recorded"])
 def test_snr_of_added_noise(kind, snr, speech, tmp_path):
     keys = {"kinds": [kind]}
@@ -92,7 +94,7 @@ def test_snr_of_added_noise(kind, snr, speech, tmp_path):
         sound = np.random.default_rng(0).uniform(-0.3, 0.3, (4000, 2))  # half a second: shorter than the utterance
         keys = {"data_dir": write_data_dir(tmp_path / "noises", hiss=(sound, 8000))}
     chain = chain_of({"type": "noise", "snr_db": [snr, snr], **keys})
-    for seed in range(3):
+    for seed in range(2):
         added = chain.waveform(speech, rng(seed)) - speech
         assert abs(db(power(speech) / power(added)) - snr) < 0.1
 
@@ -125,7 +127,7 @@ def test_babble_swells_and_lacks_high_frequencies():
 # --- reverb -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("t60", [0.2, 0.5, 1.2])
+@pytest.mark.parametrize("t60", [0.2, 1.2])
 def test_t60_and_direct_path_of_generated_responses(t60):
     response = reverb.generate(t60, 6.0, 0.01, RATE, np.random.default_rng(0))
     assert response[0] == 1 and not response[1 : RATE // 100].any()
@@ -159,9 +161,8 @@ def test_a_recorded_response_with_its_delay_taken_off(tmp_path, speech):
 # --- recordings that are wrong ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["noise", "reverb"])
-def test_a_wrong_data_dir_is_named_at_once(kind, tmp_path):
-    make = lambda: chain_of({"type": kind, "data_dir": str(tmp_path / "musan")})
+def test_a_wrong_data_dir_is_named_at_once(tmp_path):
+    make = lambda: chain_of({"type": "noise", "data_dir": str(tmp_path / "musan")})
     with pytest.raises(UserError, match="musan: no such data dir"):
         make()
     (tmp_path / "musan").mkdir()
@@ -171,7 +172,7 @@ def test_a_wrong_data_dir_is_named_at_once(kind, tmp_path):
     with pytest.raises(UserError, match="musan/wav.scp: empty"):
         make()
     (tmp_path / "musan/wav.scp").write_text("a sox a.mp3 -t wav - |\n")
-    with pytest.raises(UserError, match="musan/wav.scp: a: entries that are commands"):
+    with pytest.raises(UserError, match="musan/wav.scp: a .* entries that are commands"):
         make()
 
 
@@ -191,6 +192,11 @@ def test_a_wrong_recording_is_named(kind, tmp_path, speech):
     soundfile.write(path, speech, RATE, format="FLAC")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 8])
     refusal()
+    soundfile.write(path, np.zeros(99), RATE)
+    if kind == "reverb":  # a room that swallows everything; as noise it adds nothing
+        assert "nothing but zeros" in refusal()
+    else:
+        np.testing.assert_array_equal(chain_of({"type": kind, "data_dir": folder}).waveform(speech, rng()), speech)
     path.write_text("no audio")
     assert "cannot be read as audio" in refusal()
     path.unlink()
@@ -229,7 +235,7 @@ def test_speed_draws_every_factor():
     assert {len(chain.waveform(np.ones(990), rng(i))) for i in range(40)} == {1100, 990, 900}
 
 
-@pytest.mark.parametrize("semitones", [-4, 2, 12])
+@pytest.mark.parametrize("semitones", [-4, 12])
 def test_pitch(semitones):
     tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(20011) / RATE)
     made = chain_of({"type": "pitch", "semitones": [semitones, semitones]}).waveform(tone, rng())
@@ -260,8 +266,11 @@ def test_time_crop():
 # --- codec ------------------------------------------------------------------------------------------------------------
 
 
+needs_pyav = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="needs requirements-codecs.txt")
+
+
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
-@pytest.mark.parametrize("codec", _CODINGS)
+@pytest.mark.parametrize("codec", [*_CODINGS, pytest.param("g722", marks=needs_pyav)])
 def test_codec_keeps_length_and_alignment_and_changes_the_signal(codec, rate, waveform_maker):
     given = waveform_maker(rate, seed=3, rate=rate)
     step = Step(conf_of("codec").steps[0], rate)
@@ -301,6 +310,26 @@ def test_a_long_utterance_through_vorbis():
     assert len(chain_of({"type": "codec", "codecs": ["vorbis"]}).waveform(given, rng())) == len(given)
 
 
+@needs_pyav
+def test_g722_of_any_length():
+    white = 0.1 * np.random.default_rng(0).standard_normal(90 * RATE)
+    for samples in (1, 2, 3, 319, 321, 9999, len(white)):  # its frames are 320 long
+        made = g722.round_trip(white[:samples])
+        assert len(made) == samples and np.isfinite(made).all()
+    # The lower band has 6 of its 8 bits; a sample of delay more or less would leave no likeness.
+    low = signal.firwin(101, 3500, fs=RATE)
+    given, made = (signal.oaconvolve(x, low, mode="valid") for x in (white, made))
+    assert db(power(made - given) / power(given)) < -20
+
+
+def test_g722_without_its_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(
+        UserError, match=r"augmentation codec: codecs: g722 takes PyAV.*pip install -r requirements-codecs"
+    ):
+        chain_of({"type": "codec", "codecs": ["opus", "g722"]})
+
+
 def test_a_codec_that_libsndfile_lacks(monkeypatch):
     monkeypatch.setattr(soundfile, "check_format", lambda format, subtype: format != "MP3")
     with pytest.raises(UserError, match=r"codecs: libsndfile .* lacks mp3"):
@@ -324,9 +353,9 @@ def test_every_algorithm_differs(speech):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_result_beyond_full_scale_is_scaled_not_clipped(algorithm, speech):
-    for loudness in (0.1, 1, 2, 4):
-        for seed in range(3):
-            made = rawboosted(loudness * speech, algorithm, seed)
+    for loudness in (1, 4):
+        for seed in range(2):
+            made = rawboosted(loudness * speech[:RATE], algorithm, seed)
             peak = np.abs(made).max()
             assert peak <= 1 + 1e-12
             assert np.count_nonzero(np.abs(made) > 0.9999 * peak) < 5
@@ -369,7 +398,7 @@ def test_convolutive_noise_has_powers_of_the_signal():
 
 
 def test_impulsive_noise(speech):
-    quiet, shares = 0.3 * speech, []  # so quiet that nothing is scaled
+    quiet, shares = 0.3 * speech[:8000], []  # so quiet that nothing is scaled
     for seed in range(60):
         made = rawboosted(quiet, "impulsive", seed)
         changed = made != quiet

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import time
 
 import kaldiio
 import numpy as np
@@ -12,11 +11,15 @@ import pytest
 import soundfile
 import torch
 
+from steps import augment, score
+from steps import train as train_program
 from steps.frontend import load_conf, make_frontend
 from steps.frontend.processing.columns import CmvnStats, mean_and_scale
-from steps.training.data import FeatureSet
+from steps.training.data import FeatureSet, training_plan
+from steps.training.loop import Trainer
 from steps.training.losses import HardLoss, MixedLabels
 from steps.training.sources import ComputedFeatures, DumpedFeatures
+from tests import in_process
 from utils.cli import UserError
 
 GLOBAL = ["frontend.cmvn.scope=global", "frontend.cmvn.variance=true"]
@@ -24,15 +27,15 @@ SMALL = ["--set=train.batch_size=8", "--set=train.epochs=2", "--set=frontend.net
          "--num-threads=1"]  # fmt: skip
 
 
-def run(root, *arguments, check=True):
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=root, capture_output=True, text=True)
+def run(program, *arguments, check=True):
+    done = in_process.call(program.main, f"{program.__name__}.py", *arguments)
     assert not check or done.returncode == 0, done.stderr
     return done
 
 
 def make_feats(root, data, feats, *settings):
     done = subprocess.run(
-        [str(root / "steps/make_feats.sh"), "--nj", "3", "--cmd", str(root / "utils/run.sh"), "--frontend",
+        [str(root / "steps/make_feats.sh"), "--nj", "1", "--cmd", str(root / "utils/run.sh"), "--frontend",
          str(root / "conf/frontend/f0_subband.yaml"), "--set", " ".join(settings), str(data), str(feats)],
         capture_output=True, text=True, env={**os.environ, "FSD_PYTHON": sys.executable},
     )  # fmt: skip
@@ -67,8 +70,8 @@ def audio_sets(root, waveform_maker, tmp_path_factory):
 
 def train(root, folder, out, *options, feats="f0_subband", method="self_distill_debug", check=True):
     return run(
-        root, "steps/train.py", "--model", "conf/model/ecanet9.yaml", "--train-conf", f"conf/train/{method}.yaml", *SMALL,
-        *options, folder / "data/train", folder / "feats" / feats / "train", folder / "data/dev",
+        train_program, "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / f"conf/train/{method}.yaml",
+        *SMALL, *options, folder / "data/train", folder / "feats" / feats / "train", folder / "data/dev",
         folder / "feats" / feats / "dev", out, check=check,
     )  # fmt: skip
 
@@ -111,11 +114,11 @@ def test_training_online_ends_in_the_same_weights(root, audio_sets, from_disk, t
 
 def test_scoring_online_gives_the_same_scores(root, audio_sets, from_disk):
     places = ["--data-dir", audio_sets / "data"]
-    run(root, "steps/score.py", *places, "--online", from_disk, "dev")
+    run(score, *places, "--online", from_disk, "dev")
     online = (from_disk / "scores/dev.txt").read_text()
-    run(root, "steps/score.py", *places, "--feats-dir", audio_sets / "feats/f0_subband", from_disk, "dev")
+    run(score, *places, "--feats-dir", audio_sets / "feats/f0_subband", from_disk, "dev")
     assert (from_disk / "scores/dev.txt").read_text() == online and len(online.splitlines()) == 12
-    done = run(root, "steps/score.py", *places, from_disk, "dev", check=False)
+    done = run(score, *places, from_disk, "dev", check=False)
     assert done.returncode == 2 and "--feats-dir" in done.stderr
 
 
@@ -175,7 +178,7 @@ def test_global_normalisation_is_the_detectors(root, audio_sets, tmp_path):
     assert all(torch.allclose(disk[key], online[key], atol=1e-3) for key in disk)
     scores = []
     for options in (["--feats-dir", audio_sets / "feats/f0_normalised"], ["--online"]):
-        run(root, "steps/score.py", "--data-dir", audio_sets / "data", *options, "--head=final", "--head=1",
+        run(score, "--data-dir", audio_sets / "data", *options, "--head=final", "--head=1",
             tmp_path / "disk", "dev")  # fmt: skip
         scores.append((tmp_path / "disk/scores/dev.txt").read_text())
     assert scores[0] == scores[1]
@@ -212,56 +215,78 @@ def test_loss_of_mixed_labels_is_the_mixture_of_losses(root):
     assert torch.allclose(loss(logits, embedding, MixedLabels(first, second, 0.3), 5), 0.3 * one + 0.7 * two)
 
 
-def test_an_augmented_training_repeats_resumes_and_differs(root, audio_sets, from_disk, tmp_path):
-    """Each utterance and epoch draws for itself: killed after an epoch and resumed, the weights are the same."""
-    options = ["--online", "--augment", "conf/augment/all.yaml"]
-    for name in ("one", "two"):
-        train(root, audio_sets, tmp_path / name, *options)
-    assert_same_weights(tmp_path / "one", tmp_path / "two")
-    assert any(not torch.equal(value, weights(from_disk)[key]) for key, value in weights(tmp_path / "one").items())
+def test_an_augmented_training_resumes_and_differs(root, audio_sets, from_disk, tmp_path, monkeypatch):
+    """Each utterance and epoch draws for itself: broken off after an epoch and resumed, the weights are the same."""
+    options = ["--online", "--augment", root / "conf/augment/all.yaml"]
+    train(root, audio_sets, tmp_path / "whole", *options)
+    whole = weights(tmp_path / "whole")
+    assert any(not torch.equal(value, weights(from_disk)[key]) for key, value in whole.items())
 
-    out = tmp_path / "resumed"
-    command = [
-        sys.executable, "steps/train.py", "--model", "conf/model/ecanet9.yaml", "--train-conf",
-        "conf/train/self_distill_debug.yaml", *SMALL, *options, audio_sets / "data/train", "x", audio_sets / "data/dev",
-        "x", out,
-    ]  # fmt: skip
-    job = subprocess.Popen(list(map(str, command)), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while job.poll() is None and not list((out / "checkpoints").glob("epoch*.pt")):
-        time.sleep(0.01)
-    job.kill()
-    job.wait()
-    assert not (out / "final.pt").exists(), "killed too late to show anything"
-    train(root, audio_sets, out, *options)
-    assert_same_weights(tmp_path / "one", out)
+    with monkeypatch.context() as patch:
+        one_epoch = Trainer._train_epoch
+
+        def first_epoch_only(trainer, epoch, progress):
+            if epoch > 1:
+                raise UserError("broken off")
+            return one_epoch(trainer, epoch, progress)
+
+        patch.setattr(Trainer, "_train_epoch", first_epoch_only)
+        done = train(root, audio_sets, tmp_path / "resumed", *options, check=False)
+        assert done.returncode == 1 and "broken off" in done.stderr
+    done = train(root, audio_sets, tmp_path / "resumed", *options)
+    assert "going on after epoch 1" in done.stdout
+    assert_same_weights(tmp_path / "whole", tmp_path / "resumed")
+
+
+def test_what_is_drawn_depends_on_seed_epoch_and_utterance_alone(root, audio_sets):
+    """Not on the number of workers, nor on the order and size of the batches."""
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml", ["frontend.network_input.crop=random"]))
+    chain = augment.make_chain(augment.load_conf(root / "conf/augment/all.yaml"), 16000)
+    data = audio_sets / "data/train"
+    features = FeatureSet(data, ComputedFeatures(data, frontend), frontend, cache_mib=0, seed=3, chain=chain)
+
+    def read(epoch, batch_size, num_workers):
+        features.set_epoch(epoch)
+        plan = training_plan(len(features), batch_size, batch_size, 1)
+        read = features.batches(plan, torch.device("cpu"), num_workers)
+        return {int(i): x for batch, _, indices in read for x, i in zip(batch, indices)}
+
+    given = read(1, 8, 0)
+    for batch_size, num_workers in ((8, 2), (5, 0)):
+        other = read(1, batch_size, num_workers)
+        assert all(torch.equal(given[i], other[i]) for i in other)
+    assert any(not torch.equal(given[i], x) for i, x in read(2, 8, 0).items())
+
+
+def test_other_recordings_are_another_training(root, audio_sets, tmp_path):
+    soundfile.write(tmp_path / "hiss.wav", np.random.default_rng(0).standard_normal(4000) / 10, 16000)
+    (tmp_path / "wav.scp").write_text(f"hiss {tmp_path}/hiss.wav\n")
+    options = ["--online", "--augment", root / "conf/augment/noise_reverb.yaml",
+               f"--set=augment.steps.1.data_dir={tmp_path}", "--set=train.epochs=1"]  # fmt: skip
+    train(root, audio_sets, tmp_path / "out", *options)
+    (tmp_path / "wav.scp").write_text(f"hiss {tmp_path}/hiss.wav\nagain {tmp_path}/hiss.wav\n")
+    done = train(root, audio_sets, tmp_path / "out", *options, check=False)
+    assert done.returncode == 1 and f"trained otherwise (augment_recordings.{tmp_path}/wav.scp" in done.stderr
 
 
 def test_features_on_disk_can_be_masked_and_mixed_but_not_have_their_waveforms_changed(root, audio_sets, tmp_path):
-    done = train(root, audio_sets, tmp_path / "a", "--augment", "conf/augment/rawboost.yaml", check=False)
+    done = train(root, audio_sets, tmp_path / "a", "--augment", root / "conf/augment/rawboost.yaml", check=False)
     assert (
         done.returncode == 1 and "rawboost.yaml: it changes waveforms" in done.stderr and "--online true" in done.stderr
     )
     for chain in ("specaugment", "mixup"):
         disk, online = tmp_path / f"{chain}_disk", tmp_path / f"{chain}_online"
-        train(root, audio_sets, disk, "--augment", f"conf/augment/{chain}.yaml")
-        train(root, audio_sets, online, "--augment", f"conf/augment/{chain}.yaml", "--online")
+        train(root, audio_sets, disk, "--augment", root / f"conf/augment/{chain}.yaml")
+        train(root, audio_sets, online, "--augment", root / f"conf/augment/{chain}.yaml", "--online")
         assert_same_weights(disk, online)
 
 
 def test_dev_is_never_augmented(root, audio_sets):
-    from steps.augment import load_conf as load_chain
-    from steps.augment import make_chain
-
     frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml"))
-    chain = make_chain(load_chain(root / "conf/augment/specaugment.yaml"), 16000)
+    chain = augment.make_chain(augment.load_conf(root / "conf/augment/specaugment.yaml"), 16000)
     data = audio_sets / "data/train"
     source = DumpedFeatures(audio_sets / "feats/f0_subband/train")
     plain, augmented = (FeatureSet(data, source, frontend, 0, seed=1, chain=c) for c in (None, chain))
     assert all(torch.equal(plain[i][0], augmented[i][0]) for i in range(5))  # before the first epoch
     augmented.set_epoch(1)
-    first = [augmented[i][0] for i in range(24)]
-    assert any(not torch.equal(plain[i][0], first[i]) for i in range(24))
-    augmented.set_epoch(2)
-    assert any(not torch.equal(augmented[i][0], first[i]) for i in range(24))
-    augmented.set_epoch(1)
-    assert all(torch.equal(augmented[i][0], first[i]) for i in range(24))
+    assert any(not torch.equal(plain[i][0], augmented[i][0]) for i in range(24))
