@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,6 +106,16 @@ class MethodBase(nn.Module, ABC):
 
         The loss to descend, and its terms by name (unweighted, detached) for the log.
         """
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:  # noqa: B027
+        """Called before each epoch's first step; the first epoch is 1. What a method makes of it may depend on these numbers
+        and on its own parameters and buffers alone, which checkpoints keep: so a resumed training goes on alike."""
+
+    def after_step(self, step: int) -> None:  # noqa: B027
+        """Called after each step of the optimizer."""
+
+    def end_epoch(self, terms: Mapping[str, float]) -> None:  # noqa: B027
+        """Called after each epoch's last step with the means over its utterances of `losses`' total and terms."""
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
         """(batch, 2) logits of each head that is trained, shallow to deep; the last is the detector's own."""

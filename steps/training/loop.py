@@ -153,6 +153,7 @@ class Trainer:
     def _train_epoch(self, epoch: int, progress: ProgressLog) -> tuple[dict[str, float], float]:
         conf = self.conf
         self.method.train()
+        self.method.begin_epoch(epoch, conf.epochs)
         self.train_set.set_epoch(epoch)
         plan = training_plan(len(self.train_set), conf.batch_size, self.seed, epoch)
         sums: dict[str, Tensor] = {}
@@ -175,12 +176,15 @@ class Trainer:
                 clip_grad_norm_(self.method.parameters(), conf.max_grad_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            self.method.after_step(self.step)
             for name, value in {"total": total.detach(), **terms}.items():
                 sums[name] = sums.get(name, 0) + value * len(indices)
             progress.update(len(indices), f"epoch {epoch}/{conf.epochs}")
         self._check(pending) if pending else None
         count = sum(map(len, plan))
-        return {name: float(value) / count for name, value in sums.items()}, count / (time.monotonic() - began)
+        means = {name: float(value) / count for name, value in sums.items()}
+        self.method.end_epoch(means)
+        return means, count / (time.monotonic() - began)
 
     @torch.inference_mode()
     def _evaluate(self) -> tuple[float, float]:

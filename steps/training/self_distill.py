@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from steps.nnet import Detector
 from steps.nnet.base import AngleLinear, pool
+from steps.training.aligners import ALIGNERS
 from steps.training.base import MethodBase, TrainConf
 from steps.training.losses import MixedLabels, feature_loss, soft_loss
 
@@ -43,50 +44,6 @@ class Conf(TrainConf):
     distill: DistillConf
 
 
-class LinearAligner(nn.Module):
-    """Global average pooling, then a linear projection to the teacher's width."""
-
-    def __init__(self, channels: int, teacher_channels: int, stages_below: int):
-        super().__init__()
-        self.project = nn.Linear(channels, teacher_channels)
-
-    def forward(self, feature_map: Tensor) -> Tensor:
-        return self.project(pool(feature_map))
-
-
-class BottleneckAligner(nn.Module):
-    """For each stage between student and teacher a strided 1x1-3x3-1x1 bottleneck, then global average pooling.
-
-    The widths grow from the student's to the teacher's by equal factors.
-    """
-
-    def __init__(self, channels: int, teacher_channels: int, stages_below: int):
-        super().__init__()
-        growth = (teacher_channels / channels) ** (1 / stages_below)
-        layers: list[nn.Module] = []
-        inputs = channels
-        for i in range(1, stages_below + 1):
-            outputs = teacher_channels if i == stages_below else round(channels * growth**i)
-            narrow = max(outputs // 4, 1)
-            for a, b, kernel, stride in ((inputs, narrow, 1, 1), (narrow, narrow, 3, 2), (narrow, outputs, 1, 1)):
-                layers += [
-                    nn.Conv2d(a, b, kernel, stride, padding=kernel // 2, bias=False),
-                    nn.BatchNorm2d(b),
-                    nn.ReLU(inplace=True),
-                ]
-            inputs = outputs
-        self.convs = nn.Sequential(*layers)
-        for module in self.convs:
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, feature_map: Tensor) -> Tensor:
-        return pool(self.convs(feature_map))
-
-
-_ALIGNERS = {"linear": LinearAligner, "bottleneck": BottleneckAligner}
-
-
 class Method(MethodBase):
     """Each shallower stage gets an aligner to the teacher's width and an AngleLinear head, both for training only.
 
@@ -98,7 +55,7 @@ class Method(MethodBase):
     def __init__(self, conf: Conf, detector: Detector):
         super().__init__(conf, detector)
         *students, teacher = detector.backbone.stage_channels
-        aligner = _ALIGNERS[conf.distill.aligner]
+        aligner = ALIGNERS[conf.distill.aligner]
         self.aligners = nn.ModuleList(
             aligner(channels, teacher, len(students) - i) for i, channels in enumerate(students)
         )
