@@ -107,14 +107,14 @@ class MethodBase(nn.Module, ABC):
         The loss to descend, and its terms by name (unweighted, detached) for the log.
         """
 
-    def begin_epoch(self, epoch: int, epochs: int) -> None:  # noqa: B027
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Called before each epoch's first step; the first epoch is 1. What a method makes of it may depend on these numbers
         and on its own parameters and buffers alone, which checkpoints keep: so a resumed training goes on alike."""
 
-    def after_step(self, step: int) -> None:  # noqa: B027
+    def after_step(self, step: int) -> None:
         """Called after each step of the optimizer."""
 
-    def end_epoch(self, terms: Mapping[str, float]) -> None:  # noqa: B027
+    def end_epoch(self, terms: Mapping[str, float]) -> None:
         """Called after each epoch's last step with the means over its utterances of `losses`' total and terms."""
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
