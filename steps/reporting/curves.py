@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from steps.reporting.blocks import Block, Figure, Figures, Section, Text
@@ -12,7 +14,8 @@ from steps.reporting.figures import picture
 from steps.reporting.systems import Comparison, Group, System
 from utils.cli import UserError
 
-PANELS = (  # what is drawn, column of epochs.tsv, axis
+Panel = tuple[str, str, str]  # what is drawn, column of epochs.tsv, unit
+PANELS: tuple[Panel, ...] = (
     ("hard loss on the training set", "train_hard", "loss"),
     ("hard loss on dev", "dev_loss", "loss"),
     ("EER on dev", "dev_eer", "EER (%)"),
@@ -41,97 +44,76 @@ def section(comparison: Comparison) -> Section:
     figures = []
     for group in comparison.groups:
         if any(histories[system.experiment.name] for system in group.systems):
-            figures.append(Figure(_plot(comparison, group, histories)))
-            extra = _extra_terms(group, histories)
-            if extra:
-                figures.append(Figure(_plot_extra(comparison, group, histories, extra)))
+            figures.append(Figure(_plot(comparison, group, histories, "training", PANELS)))
+            if extra := _other_terms(group, histories):
+                figures.append(Figure(_plot(comparison, group, histories, "other losses", extra)))
     blocks: list[Block] = []
     if figures:
-        blocks = [Text("Thin: the seeds; thick: their mean. The training loss is of the augmented set where there was "
+        blocks = [Text("Thin: the seeds, which may leave the frame; thick: their median. The training loss is of the augmented set where there was "
                        "augmentation."), Figures(figures)]  # fmt: skip
     if missing:
         blocks.append(Text(f"Without epochs.tsv there are no curves: {', '.join(missing)}.", "note"))
     return Section("curves", "Training", blocks)
 
 
-def _lines(axes, system: System, of_seeds: dict[int, History], column: str) -> None:
-    shown = [one for one in of_seeds.values() if column in one and len(one[column])]
+def _lines(axes, system: System, of_seeds: dict[int, History], column: str) -> float:
+    """The highest value of the line drawn over the seeds."""
+    shown = [one for one in of_seeds.values() if column in one]
     if not shown:
-        return
+        return 0.0
     if len(shown) > 1:
         for one in shown:
             axes.plot(one["epoch"], one[column], color=system.look.colour, lw=0.6, alpha=0.6)
     shortest = min(len(one[column]) for one in shown)
-    mean = np.mean([one[column][:shortest] for one in shown], axis=0)
-    every = max(1, shortest // 8)
+    median = np.median([one[column][:shortest] for one in shown], axis=0)
     axes.plot(
         shown[0]["epoch"][:shortest],
-        mean,
+        median,
         color=system.look.colour,
         ls=system.look.line,
         lw=1.8,
         marker=system.look.marker,
         ms=4,
-        markevery=every,
+        markevery=max(1, shortest // 8),
         label=system.recipe,
     )
+    return float(median.max())
 
 
-def _finish(canvas: Canvas, panels) -> None:
-    for panel in panels:
-        panel.xaxis.get_major_locator().set_params(integer=True)
-    panels[-1].set_xlabel("epoch")
-    handles = {}
-    for panel in panels:
-        for handle, label in zip(*panel.get_legend_handles_labels()):
-            handles.setdefault(label, handle)
-    canvas.legend(list(handles.values()), list(handles), loc="outside lower left", ncols=1)
-
-
-def _plot(comparison: Comparison, group: Group, histories: dict[str, dict[int, History]]):
-    def paint(canvas: Canvas) -> None:
-        panels = canvas.subplots(len(PANELS), 1, sharex=True)
-        for panel, (title, column, axis) in zip(panels, PANELS):
-            for system in group.systems:
-                _lines(panel, system, histories[system.experiment.name], column)
-            panel.set_title(title, loc="left")
-            panel.set_ylabel(axis)
-            panel.set_ylim(bottom=0)
-        _finish(canvas, panels)
-
-    says = "Curves over epochs: " + ", ".join(title for title, _, _ in PANELS)
-    return picture(f"curves-{group.key}", f"{group.title}: training", comparison.corpus, 5.6, says, paint)
-
-
-def _extra_terms(group: Group, histories: dict[str, dict[int, History]]) -> list[str]:
-    """Columns of loss terms that some method has beside the hard loss, in their order."""
+def _other_terms(group: Group, histories: dict[str, dict[int, History]]) -> list[Panel]:
+    """Loss terms that some method has beside the hard loss, in their order."""
     found: dict[str, None] = {}
     for system in group.systems:
         for one in histories[system.experiment.name].values():
-            found.update(
-                dict.fromkeys(c for c in one if c.startswith("train_") and c not in ("train_total", "train_hard"))
-            )
-    return list(found)
+            found.update(dict.fromkeys(name for name in one if name.startswith("train_")))
+    return [
+        (f"{name.removeprefix('train_')} loss on the training set, unweighted", name, "loss")
+        for name in found
+        if name not in ("train_total", "train_hard")
+    ]
 
 
-def _plot_extra(comparison: Comparison, group: Group, histories: dict[str, dict[int, History]], columns: list[str]):
+def _plot(
+    comparison: Comparison,
+    group: Group,
+    histories: dict[str, dict[int, History]],
+    what: str,
+    panels: Sequence[Panel],
+) -> Markup:
     def paint(canvas: Canvas) -> None:
-        panels = np.atleast_1d(canvas.subplots(len(columns), 1, sharex=True))
-        for panel, column in zip(panels, columns):
-            for system in group.systems:
-                _lines(panel, system, histories[system.experiment.name], column)
-            panel.set_title(f"{column.removeprefix('train_')} loss on the training set, unweighted", loc="left")
-            panel.set_ylabel("loss")
-            panel.set_ylim(bottom=0)
-        _finish(canvas, panels)
+        frames = np.atleast_1d(canvas.subplots(len(panels), 1, sharex=True))
+        legend = {}
+        for axes, (title, column, unit) in zip(frames, panels):
+            highest = max(_lines(axes, system, histories[system.experiment.name], column) for system in group.systems)
+            axes.set_title(title, loc="left")
+            axes.set_ylabel(unit)
+            axes.set_ylim(0, 1.15 * highest or 1)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            handles, labels = axes.get_legend_handles_labels()
+            legend |= dict(zip(labels, handles))
+        frames[-1].set_xlabel("epoch")
+        canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=1)
 
-    names = ", ".join(column.removeprefix("train_") for column in columns)
-    height = 1.2 + 1.55 * len(columns)
-    return picture(
-        f"terms-{group.key}",
-        f"{group.title}: other losses",
-        comparison.corpus,
-        height,
-        f"Losses over epochs: {names}",
-        paint,
-    )
+    says = f"Curves over epochs: {', '.join(title for title, _, _ in panels)}"
+    name = f"curves-{group.key}-{what.split()[0]}"
+    return picture(name, f"{group.title}: {what}", comparison.table.corpus, 1.1 + 1.5 * len(panels), says, paint)

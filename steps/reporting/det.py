@@ -24,7 +24,7 @@ def section(comparison: Comparison) -> Section:
     blocks: list[Block] = []
     everything = [one for of_seeds in curves.values() for one in of_seeds.values()]
     if everything:
-        trials = max(max(one.n_bonafide, one.pooled.n_spoof) for one in everything)
+        trials = max(min(one.n_bonafide, one.pooled.n_spoof) for one in everything)
         frame = frame_of(trials, [one.pooled.eer for one in everything])
         figures = [
             Figure(_plot(comparison, group, curves, frame))

@@ -126,13 +126,21 @@ def class_styles(classes: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 
 def _plot(comparison: Comparison, key: str, title: str, place: np.ndarray, classes: list[str]):
     labels = np.array(classes)
+    reach = np.maximum(np.abs(place).max(axis=0), [1.0, 0.4]) + 0.05  # a flat map takes less room
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for label, (colour, marker) in class_styles(tuple(dict.fromkeys(classes))).items():
             x, y = place[labels == label].T
             axes.plot(x, y, **point_style(colour, marker), ms=4 if label == BONAFIDE else 5, gid=f"series:{label}")
-        axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=[], yticks=[], aspect="equal")
+        axes.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_visible(True)
 
-    return picture(key, title, comparison.corpus, 4.7, f"t-SNE map of the embeddings of {len(labels)} trials", paint)
+    return picture(
+        key,
+        title,
+        comparison.corpus,
+        0.6 + 4.1 * reach[1] / reach[0],
+        f"t-SNE map of the embeddings of {len(labels)} trials",
+        paint,
+    )

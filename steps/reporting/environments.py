@@ -103,11 +103,13 @@ def _tables(comparison: Comparison, title: str, grids: Sequence[Grid], colour: C
             ((f, letter, level) for f in ENVIRONMENT_FACTORS for letter, level in f.levels.items()), grids[0]
         )
     ]
-    tables: list[Block] = [Table(f"{title}; {comparison.corpus}", ["room", *ATTACKS], by_factor)]
+    tables: list[Block] = [Table(f"{title}; {comparison.corpus}", ["room", *ATTACKS], by_factor, sortable=False)]
     if 2 * np.isfinite(grids[1]).sum() >= grids[1].size:
         rows = [
             [Cell(name), *(_cell(value, colour, form) for value in row)] for name, row in zip(ENVIRONMENTS, grids[1])
         ]
         caption = f"{title}; {comparison.corpus}"
-        tables.append(Table(caption, ["room", *ATTACKS], rows, folded=f"{title}: each of the 27 environments"))
+        tables.append(
+            Table(caption, ["room", *ATTACKS], rows, sortable=False, folded=f"{title}: each of the 27 environments")
+        )
     return tables

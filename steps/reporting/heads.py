@@ -68,7 +68,7 @@ def _cost(cost: dict[int, int] | None, block: int) -> Cell:
 def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]):
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        highest = 0.0
+        eers_shown: list[float] = []
         for system in group.systems:
             blocks = heads.get(system.experiment.name)
             colour, line = system.look.colour, system.look.line
@@ -77,7 +77,7 @@ def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]):
                 axes.axhline(mean, color=colour, ls=line, lw=1.6, label=f"{system.recipe}, whole network")
                 if spread:
                     axes.axhspan(max(0.0, mean - spread), mean + spread, color=colour, alpha=0.12, lw=0)
-                highest = max(highest, mean + (spread or 0))
+                eers_shown += [mean - (spread or 0), mean + (spread or 0)]
                 continue
             places = sorted(blocks)
             stats = [mean_and_spread([result.eer for result in blocks[k].values()]) for k in places]
@@ -86,7 +86,7 @@ def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]):
                 axes.plot(
                     [k] * len(eers), eers, ls="none", marker=system.look.marker, ms=3, color=INK, alpha=0.6, mew=0
                 )
-                highest = max(highest, *eers)
+                eers_shown += eers
             axes.errorbar(
                 places,
                 [mean for mean, _ in stats],
@@ -102,7 +102,7 @@ def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]):
             axes.set_xticks(places)
         axes.set_xlabel("block whose classifier decides")
         axes.set_ylabel("EER (%)")
-        axes.set_ylim(0, 1.08 * highest or 1)
+        axes.set_ylim(0.7 * max(0.0, min(eers_shown)), 1.08 * max(eers_shown) or 1)
         canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)
 
     told = []

@@ -89,8 +89,7 @@ def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thre
             ("spoof", ~cm.bonafide, SERIES[1], "////"),
         ):
             heights = np.histogram(cm.score[mask], edges)[0] / mask.sum() * 100
-            axes.stairs(heights, edges, fill=True, color=colour, alpha=0.25)
-            axes.stairs(heights, edges, color=colour, lw=1.3, label=name, hatch=hatch)
+            axes.stairs(heights, edges, fill=True, fc=(colour, 0.25), ec=colour, lw=1.3, label=name, hatch=hatch)
         for name, threshold in thresholds.items():
             axes.axvline(threshold, color=INK, ls=LINE_OF[name], lw=1.2, label=f"{name}: {threshold:.2f}")
         axes.set_xlabel("score, higher = bona fide")

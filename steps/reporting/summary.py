@@ -29,7 +29,7 @@ def over_seeds(results: dict[int, SetResult], attribute: str) -> tuple[float, fl
 
 
 # What may stand as an interval beside a mean, by its heading: from the results by seed and the figure's name in SetResult.
-INTERVALS: tuple[tuple[str, Interval], ...] = (("95 % interval over seeds", over_seeds),)
+INTERVALS: tuple[tuple[str, Interval], ...] = (("95 % interval", over_seeds),)
 
 
 def section(comparison: Comparison) -> Section:

@@ -41,9 +41,12 @@ class System:
     def folder(self, seed: int | None = None) -> Path:
         return self.experiment.folder / f"seed{self.shown if seed is None else seed}"
 
+    def score_file(self, set_name: str, seed: int | None = None) -> Path:
+        return self.folder(seed) / "scores" / f"{set_name}.txt"
+
     def scores(self, set_name: str, seed: int | None = None) -> CmScores | None:
         """None where there is no score file."""
-        path = self.folder(seed) / "scores" / f"{set_name}.txt"
+        path = self.score_file(set_name, seed)
         return _cm_scores(path) if path.exists() else None
 
     def mean(self, figure: Callable[[SetResult], float | None]) -> tuple[float, float | None] | None:
@@ -55,6 +58,11 @@ class System:
 @functools.cache
 def _cm_scores(path: Path) -> CmScores:
     return read_cm_scores(path)
+
+
+@functools.cache
+def _evaluation(cm_scores: Path, asv_scores: Path | None) -> Evaluation:
+    return evaluate(_cm_scores(cm_scores), None if asv_scores is None else read_asv_scores(asv_scores))
 
 
 @dataclass(frozen=True)
@@ -96,11 +104,8 @@ class Comparison:
 
     def evaluation(self, system: System, seed: int | None = None) -> Evaluation | None:
         """Of the set shown; without ASV scores where its data dir has none. None without a score file."""
-        cm = system.scores(self.set_name, seed)
-        if cm is None:
-            return None
-        asv = self.data / "asv_scores"
-        return evaluate(cm, read_asv_scores(asv) if asv.is_file() else None)
+        path, asv = system.score_file(self.set_name, seed), self.data / "asv_scores"
+        return _evaluation(path, asv if asv.is_file() else None) if path.exists() else None
 
 
 def median_seed(results: dict[int, SetResult]) -> int:
