@@ -90,9 +90,11 @@ def _diverging(largest: float) -> Colour:
 def _cell(value: float, colour: Colour, form: str) -> Cell:
     if math.isnan(value):
         return Cell("-", style="text-align:center")
-    red, green, blue, _ = colour(value)
-    ink = "#fff" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45 else "#000"
-    back = "#" + "".join(f"{round(255 * part):02x}" for part in (red, green, blue))
+    rgb = np.array(colour(value)[:3])
+    # WCAG 2.2's relative luminance: below this one, white has the greater contrast, and either has 4.5 at least
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    ink = "#fff" if linear @ [0.2126, 0.7152, 0.0722] < 0.179 else "#000"
+    back = "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
     return Cell(form.format(value), value, f"background:{back};color:{ink};text-align:center")
 
 

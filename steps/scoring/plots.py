@@ -116,7 +116,7 @@ def write_det_plot(handle: IO[bytes], evaluation: Evaluation, title: str, corpus
 
     ticks = ticks_within(low, high)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.setticks_within(ndtri(ticks), [f"{100 * rate:g}" for rate in ticks])
+        axis.set_ticks(ndtri(ticks), [f"{100 * rate:g}" for rate in ticks])
     axes.set_xlim(*ndtri([low, high]))
     axes.set_ylim(*ndtri([low, high]))
     axes.set_aspect("equal", anchor="W")

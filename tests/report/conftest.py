@@ -11,6 +11,7 @@ import yaml
 from steps import experiment, frontend, nnet
 from steps.evaluate import evaluate_files
 from steps.nnet.base import score_of
+from steps.scoring.environments import ATTACKS, ENVIRONMENTS
 from steps.training.data import fix_length
 from tests.conftest import ROOT, speech_like
 from utils.conf import to_dict
@@ -124,9 +125,8 @@ def pa(tmp_path_factory):
     data = root / "data" / "eval"
     data.mkdir(parents=True)
     rng = np.random.default_rng(3)
-    attacks = ["-", *(a + b for a in "ABC" for b in "ABC")]
-    rooms = ["".join(letters) for letters in np.array(np.meshgrid(*["abc"] * 3)).reshape(3, -1).T]
-    trials = [(f"PA_{i:04}", attacks[i % 10], rooms[i // 10 % 27]) for i in range(1080)]
+    kinds = ("-", *ATTACKS)
+    trials = [(f"PA_{i:04}", kinds[i % 10], ENVIRONMENTS[i // 10 % 27]) for i in range(1080)]
     labels = {utt: "bonafide" if attack == "-" else "spoof" for utt, attack, _ in trials}
     (data / "utt2env").write_text("".join(f"{utt} {room}\n" for utt, _, room in trials))
     (data / "corpus.json").write_text(json.dumps({"name": "mini corpus", "version": "1", "recipe": "PA"}))
