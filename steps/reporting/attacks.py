@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from steps.reporting.blocks import Cell, Figure, Figures, Section, Table, Text, number
@@ -48,10 +49,10 @@ def _mean(system: System, attack: str) -> float:
     return system.mean(lambda result: result.attack_eer[attack])[0]
 
 
-def _plot(comparison: Comparison, group: Group, names: list[str], words: dict[str, str]):
+def _plot(comparison: Comparison, group: Group, names: list[str], words: dict[str, str]) -> Markup:
     count = len(group.systems)
     bar = 0.8 / count
-    labels = [textwrap.fill(words[name], WRAP, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}") for name in names]
+    labels = [textwrap.fill(words[name], WRAP, max_lines=3, placeholder="\N{HORIZONTAL ELLIPSIS}") for name in names]
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()

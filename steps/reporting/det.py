@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 from scipy.special import ndtri
 
@@ -49,7 +50,9 @@ def section(comparison: Comparison) -> Section:
     return Section("det", "DET curves", blocks)
 
 
-def _plot(comparison: Comparison, group: Group, curves: dict[str, dict[int, Evaluation]], frame: tuple[float, float]):
+def _plot(
+    comparison: Comparison, group: Group, curves: dict[str, dict[int, Evaluation]], frame: tuple[float, float]
+) -> Markup:
     low, high = frame
     edges = ndtri([low, high])
 

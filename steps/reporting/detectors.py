@@ -13,6 +13,7 @@ from torch import Tensor
 from steps import experiment
 from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
 from steps.nnet import Detector
+from steps.reporting.blocks import Text
 from steps.reporting.systems import Comparison, System
 from steps.training.data import fix_length
 from steps.training.sources import ComputedFeatures, DumpedFeatures, FeatureSource
@@ -32,6 +33,8 @@ class Loaded:
 
     def input_of(self, utt: str) -> tuple[Tensor, int]:
         """(1, channels, frames, bins), and how many of the frames are the utterance's own: the others continue it."""
+        if utt not in self.source:
+            raise UserError(f"{self.source.place}: no line of {utt}; is --data-dir that of these trainings?")
         features = self.source.read(utt)
         frames = self.frontend.conf.network_input.frames
         fixed = np.array(fix_length(features, frames, self.frontend.conf.network_input.pad))
@@ -86,6 +89,15 @@ def batches(loaded: Loaded, utts: Sequence[str]) -> Iterator[Tensor]:
         yield x.contiguous(memory_format=torch.channels_last)
 
 
-def computed_otherwise(computed: np.ndarray, written: np.ndarray) -> bool:
-    """Whether scores are not those of the score file, beyond what rounding and reduced precision explain."""
-    return bool(np.max(np.abs(computed - written)) > 0.05 * max(float(np.std(written)), 1e-6))
+def computed_otherwise(computed: np.ndarray, written: np.ndarray, all_written: np.ndarray) -> bool:
+    """Whether scores of some trials are not those of the score file, beyond what rounding and reduced precision explain."""
+    return bool(np.max(np.abs(computed - written)) > 0.05 * max(float(np.std(all_written)), 1e-6))
+
+
+def note_of_others(names: list[str]) -> Text:
+    """What is said of systems of which computed_otherwise holds."""
+    return Text(
+        f"{'; '.join(names)}: scores computed for this page are not those of the score file. Audio, features or final.pt "
+        "have changed since; score again.",
+        "note",
+    )

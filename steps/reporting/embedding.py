@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from steps.nnet.base import score_of
 from steps.reporting.blocks import Block, Figure, Figures, Legend, Section, Text
-from steps.reporting.detectors import Detectors, batches, computed_otherwise
+from steps.reporting.detectors import Detectors, batches, computed_otherwise, note_of_others
 from steps.reporting.figures import INK, MARKERS, SERIES, mark, picture, point_style
 from steps.reporting.systems import Comparison
 from steps.scoring.results import attack_text
@@ -49,23 +50,18 @@ def section(comparison: Comparison, detectors: Detectors) -> Section:
             name = one.system.experiment.name
             written = dict(zip(scores[name].utterance, scores[name].score))
             wanted = np.array([written.get(utt, np.nan) for utt in utts])
-            if np.isfinite(wanted).all() and computed_otherwise(np.concatenate(computed[name]), wanted):
+            if not np.isfinite(wanted).all() or computed_otherwise(
+                np.concatenate(computed[name]), wanted, scores[name].score
+            ):
                 off.append(one.system.name)
             place = place_by_tsne(np.concatenate(embeddings[name]))
-            title = f"{one.system.name}"
             key = f"map-s{comparison.systems.index(one.system) + 1}"
-            figures.append(Figure(_plot(comparison, key, title, place, classes)))
+            figures.append(Figure(_plot(comparison, key, one.system.name, place, classes)))
     if not figures:
         blocks.append(Text("No system has both a final.pt and scores, so that there is nothing to map.", "note"))
         return Section("embedding", "Embeddings", blocks)
-    for name in off:
-        blocks.append(
-            Text(
-                f"{name}: the scores computed for this map are not those of its score file. Audio, features or final.pt "
-                "have changed since; score again.",
-                "note",
-            )
-        )
+    if off:
+        blocks.append(note_of_others(off))
     words = comparison.table.any_result.corpus_values
     keys = [
         (label, "bona fide" if label == BONAFIDE else attack_text(label, words), mark(*style))
@@ -124,7 +120,7 @@ def class_styles(classes: tuple[str, ...]) -> dict[str, tuple[str, str]]:
     }
 
 
-def _plot(comparison: Comparison, key: str, title: str, place: np.ndarray, classes: list[str]):
+def _plot(comparison: Comparison, key: str, title: str, place: np.ndarray, classes: list[str]) -> Markup:
     labels = np.array(classes)
     reach = np.maximum(np.abs(place).max(axis=0), [1.0, 0.4]) + 0.05  # a flat map takes less room
 

@@ -129,6 +129,7 @@ def _inline(svg: str, name: str, says: str) -> str:
     svg = re.sub(r' id="([^"]*)"', rf' id="{name}-\1"', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"#[0-9a-f]{6}\b", lambda m: f"var(--{VARIABLES[m[0]]})" if m[0] in VARIABLES else m[0], svg)
+    svg = re.sub(r' fill="(var[^"]*)"', r' style="fill: \1"', svg)  # an attribute takes no variable
     svg = re.sub(r'( (?:d|x|y|transform)=")([^"]*)', lambda m: m[1] + re.sub(r"-?\d+\.\d{3,}", _short, m[2]), svg)
     svg = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", _smaller, svg)
     svg = re.sub(r"font: ([^'\";]*?)'DejaVu Sans'[^;\"]*", r"font: \1'DejaVu Sans', Verdana, sans-serif", svg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from steps.reporting.blocks import Cell, Figure, Figures, Section, Table, Text
@@ -32,7 +33,7 @@ def section(comparison: Comparison) -> Section:
         blocks = heads.get(system.experiment.name)
         if blocks:
             cost = block_multiply_adds(system.experiment)
-            row = [Cell(system.experiment.model), Cell(system.recipe)]
+            row = [Cell(system.network), Cell(system.recipe)]
             row += [_cell(blocks.get(k, {})) for k in range(1, count + 1)]
             row.append(_cell(system.results))
             row += [_cost(cost, k) for k in range(1, count)]
@@ -65,7 +66,7 @@ def _cost(cost: dict[int, int] | None, block: int) -> Cell:
     return Cell(f"{share:.0f} %", share)
 
 
-def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]):
+def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]) -> Markup:
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         eers_shown: list[float] = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from steps.reporting.blocks import Cell, Figure, Figures, Section, Table, Text, number
@@ -37,7 +40,7 @@ def section(comparison: Comparison) -> Section:
                 miss = 100 * float(np.mean(cm.score[cm.bonafide] <= threshold))
                 false_alarm = 100 * float(np.mean(cm.score[~cm.bonafide] > threshold))
                 rows.append(
-                    [Cell(system.experiment.model), Cell(system.recipe), Cell(name), number(threshold, 3)]
+                    [Cell(system.network), Cell(system.recipe), Cell(name), number(threshold, 3)]
                     + [number(miss, 2), number(false_alarm, 2), number((miss + false_alarm) / 2, 2)]
                 )
     if not figures:
@@ -80,22 +83,26 @@ def _thresholds(comparison: Comparison, system: System, one: Evaluation) -> dict
     return found
 
 
-def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thresholds: dict[str, float]):
+def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thresholds: dict[str, float]) -> Markup:
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         edges = np.histogram_bin_edges(cm.score, BINS)
+        legend: dict[str, Any] = {}
         for name, mask, colour, hatch in (
             ("bona fide", cm.bonafide, SERIES[0], None),
             ("spoof", ~cm.bonafide, SERIES[1], "////"),
         ):
             heights = np.histogram(cm.score[mask], edges)[0] / mask.sum() * 100
-            axes.stairs(heights, edges, fill=True, fc=(colour, 0.25), ec=colour, lw=1.3, label=name, hatch=hatch)
+            area = axes.stairs(heights, edges, fill=True, color=colour, alpha=0.25)
+            outline = axes.stairs(heights, edges, fill=True, fc="none", ec=colour, lw=1.3, hatch=hatch)
+            legend[name] = (area, outline)
         for name, threshold in thresholds.items():
-            axes.axvline(threshold, color=INK, ls=LINE_OF[name], lw=1.2, label=f"{name}: {threshold:.2f}")
+            line = axes.axvline(threshold, color=INK, ls=LINE_OF[name], lw=1.2)
+            legend[f"{name}: {threshold:.2f}"] = line
         axes.set_xlabel("score, higher = bona fide")
         axes.set_ylabel("trials of the class (%)")
         axes.set_ylim(bottom=0)
-        canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
+        canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=2)
 
     says = "Scores of bona fide and spoof trials; thresholds: " + ", ".join(
         f"{name} {threshold:.2f}" for name, threshold in thresholds.items()

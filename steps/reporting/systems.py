@@ -22,17 +22,19 @@ DEV = "dev"  # the set whose EER threshold is carried over to the others
 class System:
     """An experiment with figures of the set shown.
 
+    network: the network, with front end and training set where the systems have several.
     shown: the seed that stands for it where only one training can be drawn: that of the median EER, of two the lower.
     """
 
     experiment: Experiment
+    network: str
     results: dict[int, SetResult]
     look: Look
     shown: int
 
     @property
     def name(self) -> str:
-        return f"{self.experiment.model}, {self.experiment.recipe}"
+        return f"{self.network}, {self.recipe}"
 
     @property
     def recipe(self) -> str:
@@ -148,5 +150,5 @@ def compare(experiments: list[Experiment], set_name: str | None, data_dir: Path,
     for e, results in table.rows:
         title = f"{e.model}{of_which(e)}" if several else e.model
         group = groups.setdefault((e.model, e.frontend, e.train_set), Group(title, f"g{len(groups) + 1}", []))
-        group.systems.append(System(e, results, looks[e.recipe], median_seed(results)))
+        group.systems.append(System(e, title, results, looks[e.recipe], median_seed(results)))
     return Comparison(experiments, tables, table, list(groups.values()), data_dir, feats_dir)
