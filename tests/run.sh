@@ -27,7 +27,7 @@ fi
 
 if $units && ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
   log "no Chromium here, in which the report is tested: installing it"
-  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null ||
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null ||
     log "Chromium could not be installed; the report's tests will be skipped"
 fi
 

@@ -52,7 +52,10 @@ def _mean(system: System, attack: str) -> float:
 def _plot(comparison: Comparison, group: Group, names: list[str], words: dict[str, str]) -> Markup:
     count = len(group.systems)
     bar = 0.8 / count
-    labels = [textwrap.fill(words[name], WRAP, max_lines=3, placeholder="\N{HORIZONTAL ELLIPSIS}") for name in names]
+    labels = [
+        textwrap.fill(words[name], WRAP, max_lines=3, placeholder="\N{HORIZONTAL ELLIPSIS}", break_on_hyphens=False)
+        for name in names
+    ]
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
