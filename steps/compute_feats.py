@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,7 +17,8 @@ from utils.ark import ArkWriter, write_matrix
 from utils.cli import ProgressLog, UserError, make_parser, run_program
 from utils.files import read_map, write_lines
 
-_GPU_BATCH = 32  # utterances that a GPU computes together
+GPU_BATCH = 32  # utterances that a GPU computes together
+GPU_SAMPLES = 2**25  # of them, each counted as long as the longest: 256 MiB as float64, a minute each at 16 kHz
 
 
 def part_of(utts: list[str], part: str) -> list[str]:
@@ -31,10 +32,27 @@ def part_of(utts: list[str], part: str) -> list[str]:
     return utts[len(utts) * (k - 1) // n : len(utts) * k // n]
 
 
-def batches_of(utts: list[str], size: int) -> Iterator[list[str]]:
-    """Runs of `size` utterances, the last of what is left."""
-    for begin in range(0, len(utts), size):
-        yield utts[begin : begin + size]
+def batches_of(
+    utterances: Iterable[tuple[str, np.ndarray]], size: int, samples: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Waveforms by utterance, in their order: at most `size`, and at most `samples` were all as long as the longest.
+
+    An utterance that is longer than that comes alone. No further waveform is asked for than is needed to know that a
+    batch is full.
+    """
+    batch: dict[str, np.ndarray] = {}
+    longest = 0
+    for utt, waveform in utterances:
+        longest = max(longest, len(waveform))
+        if batch and (len(batch) + 1) * longest > samples:
+            yield batch
+            batch, longest = {}, len(waveform)
+        batch[utt] = waveform
+        if len(batch) == size:
+            yield batch
+            batch, longest = {}, 0
+    if batch:
+        yield batch
 
 
 def main() -> int:
@@ -60,24 +78,29 @@ def main() -> int:
     if args.ngpu:
         from steps.experiment import pick_device  # here, because it loads torch, which jobs without a GPU do without
 
-        pick_device(args.ngpu)
+        device = str(pick_device(args.ngpu))
     wavs = read_map(args.wav_scp)
     utts = part_of(list(wavs), args.part)
     num_frames: list[str] = []
     bad: list[str] = []
     stats = CmvnStats(frontend.n_columns)
     progress = ProgressLog(len(utts), "utt")
+
+    def readable() -> Iterator[tuple[str, np.ndarray]]:
+        for utt in utts:
+            try:
+                waveform = read_utterance(utt, wavs[utt], frontend.conf)
+            except UserError as error:
+                sys.stderr.write(f"bad utterance: {error}\n")
+                bad.append(f"{utt} {error}")
+                progress.update()
+                continue
+            yield utt, waveform
+
     with ArkWriter(args.prefix, frontend.conf.compress) as writer:
-        for some in batches_of(utts, _GPU_BATCH if args.ngpu else 1):
-            waveforms: dict[str, np.ndarray] = {}
-            for utt in some:
-                try:
-                    waveforms[utt] = read_utterance(utt, wavs[utt], frontend.conf)
-                except UserError as error:
-                    sys.stderr.write(f"bad utterance: {error}\n")
-                    bad.append(f"{utt} {error}")
+        for waveforms in batches_of(readable(), GPU_BATCH if args.ngpu else 1, GPU_SAMPLES):
             if args.ngpu:
-                made = frontend.compute_batch(list(waveforms.values()), "cuda")
+                made = frontend.compute_batch(list(waveforms.values()), device)
             else:
                 made = map(frontend.compute, waveforms.values())
             for utt, features in zip(waveforms, made):
@@ -90,7 +113,7 @@ def main() -> int:
                 num_frames.append(f"{utt} {len(features)}")
                 if frontend.normalised_globally:
                     stats.add(features)
-            progress.update(len(some))
+            progress.update(len(waveforms))
     progress.close()
     if frontend.normalised_globally:
         write_matrix(f"{args.prefix}.cmvn", stats.matrix)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -31,7 +33,7 @@ def eer(bonafide, spoof) -> float:
     return equal_error_rate(det_curve(bonafide, spoof))[0]
 
 
-def main() -> int:
+def parse_arguments() -> argparse.Namespace:
     parser = make_parser(
         __doc__,
         "steps/train.py --model conf/model/ecanet18.yaml --train-conf conf/train/self_distill.yaml --seed 1 \\\n"
@@ -54,28 +56,29 @@ def main() -> int:
     parser.add_argument("--num-threads", type=int, default=None, help="CPU threads; torch's own choice if not given")
     for name in ("train_data", "train_feats", "dev_data", "dev_feats", "exp_dir"):
         parser.add_argument(name, type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
 
-    frontend_conf = frontends.load_conf(args.frontend, args.set)
-    model_conf = nnet.load_conf(args.model, args.set)
-    train_conf = training.load_conf(args.train_conf, args.set)
-    device = experiment.pick_device(args.ngpu)
-    if args.num_threads is not None:
-        torch.set_num_threads(args.num_threads)
-    frontend = frontends.make_frontend(frontend_conf)
-    chain = None
-    if args.augment is not None:
-        augment_conf = augment.load_conf(args.augment, args.set)
-        chain = augment.make_chain(augment_conf, frontend_conf.sample_rate)
-        if chain.has_waveform_steps and not args.online:
-            raise UserError(
-                f"{args.augment}: it changes waveforms, which features on disk have left behind; add --online true (train.py: --online)"
-            )
-    train_source, dev_source = (
-        experiment.source_of(data, feats, frontend, args.online, args.frontend)
-        for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
-    )
 
+def chain_of(args: argparse.Namespace, sample_rate: int) -> augment.Chain | None:
+    """The augmentation asked for. Raises UserError where it changes waveforms and the features come from disk."""
+    if args.augment is None:
+        return None
+    chain = augment.make_chain(augment.load_conf(args.augment, args.set), sample_rate)
+    if chain.has_waveform_steps and not args.online:
+        raise UserError(
+            f"{args.augment}: it changes waveforms, which features on disk have left behind; add --online true (train.py: --online)"
+        )
+    return chain
+
+
+def identity(
+    args: argparse.Namespace,
+    frontend_conf: frontends.FrontEndConf,
+    model_conf: nnet.ModelConf,
+    train_conf: training.TrainConf,
+    chain: augment.Chain | None,
+) -> dict[str, Any]:
+    """What a training is made from, as conf.yaml keeps it."""
     conf = {
         "frontend_name": Path(args.frontend).stem,
         "model_name": Path(args.model).stem,
@@ -92,19 +95,63 @@ def main() -> int:
     if args.online:
         conf["features"] = "computed"
     if chain is not None:
-        conf |= {"augment_name": Path(args.augment).stem, "augment": conf_files.to_dict(augment_conf)}
-    conf_file, final = args.exp_dir / "conf.yaml", args.exp_dir / "final.pt"
-    if conf_file.exists():
-        changed = conf_files.differences(experiment.read_conf(args.exp_dir), conf)
+        conf |= {"augment_name": Path(args.augment).stem, "augment": conf_files.to_dict(chain.conf)}
+    return conf
+
+
+def begin_or_go_on(folder: Path, conf: dict[str, Any]) -> bool:
+    """Keep `conf` in the folder; whether there is anything left to do there.
+
+    Raises UserError where the folder is another training's.
+    """
+    if (folder / "conf.yaml").exists():
+        changed = conf_files.differences(experiment.read_conf(folder), conf)
         if changed:
             raise UserError(
-                f"{args.exp_dir} was trained otherwise ({'; '.join(changed)}); "
+                f"{folder} was trained otherwise ({'; '.join(changed)}); "
                 "name this variant by --tag (run.sh), choose another --exp-dir, or remove that folder"
             )
-        if final.exists():
-            print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
-            return 0
-    conf_files.write_yaml(conf_file, conf)
+        if (folder / "final.pt").exists():
+            return False
+    conf_files.write_yaml(folder / "conf.yaml", conf)
+    return True
+
+
+def set_normalisation(
+    args: argparse.Namespace, detector: nnet.Detector, train_set: FeatureSet, variance: bool, num_workers: int
+) -> None:
+    """Give the detector the mean and scale of the training set's features."""
+    if args.online:
+        stats, place = train_set.cmvn_stats(num_workers), train_set.source.place
+    else:
+        place = args.train_feats / frontends.GLOBAL_CMVN
+        stats = read_matrix(place)
+    try:
+        mean, scale = mean_and_scale(stats, variance)
+    except ValueError as error:
+        raise UserError(f"{place}: {error}") from None
+    detector.normalisation.set(torch.from_numpy(mean), torch.from_numpy(scale))
+
+
+def main() -> int:
+    args = parse_arguments()
+    frontend_conf = frontends.load_conf(args.frontend, args.set)
+    model_conf = nnet.load_conf(args.model, args.set)
+    train_conf = training.load_conf(args.train_conf, args.set)
+    device = experiment.pick_device(args.ngpu)
+    if args.num_threads is not None:
+        torch.set_num_threads(args.num_threads)
+    frontend = frontends.make_frontend(frontend_conf)
+    chain = chain_of(args, frontend_conf.sample_rate)
+    train_source, dev_source = (
+        experiment.source_of(data, feats, frontend, args.online, args.frontend)
+        for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
+    )
+    conf = identity(args, frontend_conf, model_conf, train_conf, chain)
+    final = args.exp_dir / "final.pt"
+    if not begin_or_go_on(args.exp_dir, conf):
+        print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
+        return 0
 
     torch.manual_seed(args.seed)
     detector = experiment.detector_for(model_conf, frontend)
@@ -132,16 +179,7 @@ def main() -> int:
     if trainer.resume():  # with the normalisation that the first epoch began with
         print(f"going on after epoch {trainer.epoch} of {train_conf.epochs}")
     elif detector.normalisation is not None:
-        if args.online:
-            stats, place = train_set.cmvn_stats(train_conf.num_workers), train_source.place
-        else:
-            place = args.train_feats / frontends.GLOBAL_CMVN
-            stats = read_matrix(place)
-        try:
-            mean, scale = mean_and_scale(stats, frontend_conf.cmvn.variance)
-        except ValueError as error:
-            raise UserError(f"{place}: {error}") from None
-        detector.normalisation.set(torch.from_numpy(mean), torch.from_numpy(scale))
+        set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()
     experiment.save_detector(final, trained.state, conf, trained.best_epoch)
     trainer.checkpoints.remove_epochs()

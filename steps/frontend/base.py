@@ -134,10 +134,20 @@ class FrontEndBase(ABC):
         """
         return self.finish(self.extract(self.prepare(waveform)))
 
+    def extract_batch(self, waveforms: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
+        """`extract` of several prepared waveforms, at least one.
+
+        A front end without a way of its own extracts them one by one on the CPU, whatever the device.
+        """
+        return [self.extract(waveform) for waveform in waveforms]
+
     def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
         """`compute` of several waveforms, their lengths may differ; the same numbers but for rounding.
 
-        device: as torch names it (cpu, cuda, cuda:1). A front end without a way of its own computes them one by one on
-        the CPU, whatever the device.
+        device: as torch names it (cpu, cuda, cuda:1); float64 is needed there. What is done to the audio before, and to
+        the matrix afterwards, is done on the CPU.
         """
-        return [self.compute(waveform) for waveform in waveforms]
+        if not waveforms:
+            return []
+        features = self.extract_batch([self.prepare(waveform) for waveform in waveforms], device)
+        return [self.finish(part) for part in features]

@@ -6,13 +6,11 @@ features", 2022: beside the F0 subband, whose logarithmic magnitude has lost the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-
-from steps.frontend.base import FrontEndBase
-from steps.frontend.processing.stft import StftConf, band_spectrum
+from steps.frontend.processing.stft import StftConf, StftFrontEnd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +26,7 @@ class Conf(StftConf):
             raise ValueError(f"knee: {self.knee} is not positive")
 
 
-class FrontEnd(FrontEndBase):
+class FrontEnd(StftFrontEnd):
     """Channel 0: real parts of bins first_bin..last_bin; channel 1: imaginary parts."""
 
     extracted_channels = 2
@@ -37,10 +35,11 @@ class FrontEnd(FrontEndBase):
         self.conf: Conf = conf
         self.bins = conf.band_bins
 
-    def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """waveform: (samples,) -> float32 (1 + samples // hop_length, 2 bins): real parts, then imaginary parts."""
-        spectrum = band_spectrum(waveform, self.conf)
-        parts = np.concatenate([spectrum.real, spectrum.imag], axis=1)
-        if self.conf.compression == "signed_log":
-            parts = np.sign(parts) * np.log1p(np.abs(parts) / self.conf.knee)
-        return parts.astype(np.float32)
+    def columns(self, parts: Iterable[Any], xp: Any, fft: Any) -> Iterator[Any]:
+        """Real parts, then imaginary parts."""
+        for frames in parts:
+            spectrum = fft.rfft(frames)[:, self.conf.band]
+            made = xp.concatenate([spectrum.real, spectrum.imag], axis=1)
+            if self.conf.compression == "signed_log":
+                made = xp.sign(made) * xp.log1p(xp.abs(made) / self.conf.knee)
+            yield made

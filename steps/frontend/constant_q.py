@@ -145,20 +145,17 @@ class FrontEnd(FrontEndBase):
                 np.multiply(np.sqrt(power), octave.scale, out=magnitude[at : at + size, columns], casting="same_kind")
         return np.log(magnitude + np.float32(np.exp(conf.log_floor_exponent)))
 
-    def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
-        """See FrontEndBase. `extract` of all at once on `device` by torch, which needs float64 there."""
+    def extract_batch(self, waveforms: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
+        """See FrontEndBase. All at once on `device` by torch, each as long as the longest."""
         import torch  # here, because it takes a while to load and jobs that dump features do without
 
-        if not waveforms:
-            return []
-        prepared = [self.prepare(waveform) for waveform in waveforms]
-        counts = [1 + len(waveform) // self.conf.hop_length for waveform in prepared]
-        signal = torch.zeros(len(prepared), max(map(len, prepared)), dtype=torch.float64)
-        for row, waveform in zip(signal, prepared):
+        counts = [1 + len(waveform) // self.conf.hop_length for waveform in waveforms]
+        signal = torch.zeros(len(waveforms), max(map(len, waveforms)), dtype=torch.float64)
+        for row, waveform in zip(signal, waveforms):
             row[: len(waveform)] = torch.from_numpy(waveform)
         signal = signal.to(device)
         taps = torch.from_numpy(_ODD_TAPS).to(device)[None, None]
-        magnitude = torch.empty(len(prepared), max(counts), self.bins, device=device)
+        magnitude = torch.empty(len(waveforms), max(counts), self.bins, device=device)
         step, origin = 1, 0
         for octave in self._octaves:
             while step < octave.step:
@@ -177,7 +174,7 @@ class FrontEnd(FrontEndBase):
             # a negative number of zeros takes samples away
             padded = torch.nn.functional.pad(signal, (half - origin, missing))
             frames = padded.unfold(1, 2 * half + 1, hop)
-            size = max(1, _BATCH_BLOCK // (len(prepared) * (half + 1)))
+            size = max(1, _BATCH_BLOCK // (len(waveforms) * (half + 1)))
             for at in range(0, max(counts), size):
                 part = frames[:, at : at + size]
                 after, before = part[..., half:], part[..., : half + 1].flip(-1)
@@ -185,4 +182,4 @@ class FrontEnd(FrontEndBase):
                 bins = slice(octave.first, octave.first + len(octave.scale))
                 magnitude[:, at : at + size, bins] = power.sqrt() * scale
         features = torch.log(magnitude + np.float32(np.exp(self.conf.log_floor_exponent))).cpu().numpy()
-        return [self.finish(part[:count].copy()) for part, count in zip(features, counts)]
+        return [part[:count].copy() for part, count in zip(features, counts)]

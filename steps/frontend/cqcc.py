@@ -139,17 +139,17 @@ class FrontEnd(FrontEndBase):
         powers += np.float32(self.conf.power_floor)
         return np.log(powers, out=powers).T @ self._cepstral
 
-    def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
-        """See FrontEndBase. `extract` of one after the other on `device` by torch, which needs float64 there."""
+    def extract_batch(self, waveforms: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
+        """See FrontEndBase. One after the other on `device` by torch."""
         import torch  # here, because it takes a while to load and jobs that dump features do without
 
         cepstral = torch.from_numpy(self._cepstral).to(device)
         computed = []
-        for prepared in map(self.prepare, waveforms):
-            n_frames = 1 + len(prepared) // self.conf.hop_length
-            period, *tables = self._tables(len(prepared))
+        for waveform in waveforms:
+            n_frames = 1 + len(waveform) // self.conf.hop_length
+            period, *tables = self._tables(len(waveform))
             lines, weights, places = (torch.from_numpy(table).to(device) for table in tables)
-            spectrum = torch.fft.rfft(torch.from_numpy(prepared).to(device), period * self.conf.hop_length)
+            spectrum = torch.fft.rfft(torch.from_numpy(waveform).to(device), period * self.conf.hop_length)
             shape = len(self._centres), period * self._oversampling
             bands = torch.zeros(shape, dtype=torch.complex128, device=device)
             bands.view(-1)[places] = spectrum[lines] * weights
@@ -157,4 +157,4 @@ class FrontEnd(FrontEndBase):
             frames = bands[:, : n_frames * self._oversampling : self._oversampling]
             powers = (frames.real.square() + frames.imag.square()).float() + self.conf.power_floor
             computed.append(torch.log(powers).T @ cepstral)
-        return [self.finish(features.cpu().numpy()) for features in computed]
+        return [features.cpu().numpy() for features in computed]

@@ -133,14 +133,12 @@ class FrontEnd(FrontEndBase):
                 np.matmul(spectrum[:, bins], weights, out=out[:, self._extra :][:, filters])
         return self.columns(energies)
 
-    def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
-        """See FrontEndBase. Frames, spectra and filters on `device` by torch, which needs float64 there."""
+    def extract_batch(self, waveforms: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
+        """See FrontEndBase. Frames, spectra and filters on `device` by torch, logarithms on the CPU."""
         import torch  # here, because it takes a while to load and jobs that dump features do without
 
-        if not waveforms:
-            return []
         conf = self.conf
-        padded, counts = zip(*(self._padded(self.prepare(waveform)) for waveform in waveforms))
+        padded, counts = zip(*map(self._padded, waveforms))
         starts = frame_starts(padded, counts, conf.hop_length)
         plain = torch.from_numpy(np.concatenate(padded)).to(device)
         emphasised = self._emphasised(plain)
@@ -156,7 +154,7 @@ class FrontEnd(FrontEndBase):
             columns = [spectrum @ filters] if energy is None else [energy[:, None], spectrum @ filters]
             energies.append(torch.cat(columns, dim=1).float())
         parts = np.split(torch.cat(energies).cpu().numpy(), np.cumsum(counts)[:-1])
-        return [self.finish(self.columns(part)) for part in parts]
+        return [self.columns(part) for part in parts]
 
     def columns(self, energies: np.ndarray) -> np.ndarray:
         """float32 (frames, [energy of the frame |] energies of the filters) -> float32 (frames, bins).

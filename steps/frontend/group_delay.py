@@ -14,13 +14,11 @@ with S the cepstrally smoothed |X|. Hegde et al. call rho alpha. In detection of
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import scipy.fft
-
-from steps.frontend.base import FrontEndBase
-from steps.frontend.processing.stft import StftConf, windowed_frames
+from steps.frontend.processing.stft import StftConf, StftFrontEnd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,33 +45,30 @@ class Conf(StftConf):
             raise ValueError(f"magnitude_floor: {self.magnitude_floor} is not in 1e-12..1")
 
 
-class FrontEnd(FrontEndBase):
+class FrontEnd(StftFrontEnd):
     """The modified group delay of bins first_bin..last_bin, counted from a frame's first sample; 0 in digital silence."""
 
     def __init__(self, conf: Conf):
         self.conf: Conf = conf
         self.bins = conf.band_bins
 
-    def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """waveform: (samples,) -> float32 (1 + samples // hop_length, bins)."""
+    def columns(self, parts: Iterable[Any], xp: Any, fft: Any) -> Iterator[Any]:
         conf = self.conf
-        delay = np.empty((1 + len(waveform) // conf.hop_length, conf.band_bins), np.float32)
-        for rows, frames in windowed_frames(waveform, conf):
-            spectrum = scipy.fft.rfft(frames, axis=1)
-            ramped = scipy.fft.rfft(frames * np.arange(conf.n_fft), axis=1)[:, conf.band]
-            smooth = self._smooth(np.abs(spectrum))[:, conf.band]
+        for frames in parts:
+            spectrum = fft.rfft(frames)
+            ramped = fft.rfft(frames * xp.arange(conf.n_fft, device=frames.device))[:, conf.band]
+            smooth = self._smooth(xp.abs(spectrum), xp, fft)[:, conf.band]
             spectrum = spectrum[:, conf.band]
             tau = (spectrum.real * ramped.real + spectrum.imag * ramped.imag) / smooth ** (2 * conf.gamma)
-            delay[rows] = np.sign(tau) * np.abs(tau) ** conf.rho
-        return delay
+            yield xp.sign(tau) * xp.abs(tau) ** conf.rho
 
-    def _smooth(self, magnitude: np.ndarray) -> np.ndarray:
+    def _smooth(self, magnitude: Any, xp: Any, fft: Any) -> Any:
         """(frames, n_fft // 2 + 1), the same shape: S, by the first coefficients of the real cepstrum."""
-        magnitude = np.maximum(magnitude, self.conf.magnitude_floor)
+        magnitude = xp.clip(magnitude, self.conf.magnitude_floor, None)
         kept = self.conf.cepstral_smoothing
         if not kept:
             return magnitude
-        cepstrum = scipy.fft.irfft(np.log(magnitude), axis=1)  # even: coefficient n stands at n and n_fft - n
+        cepstrum = fft.irfft(xp.log(magnitude))  # even: coefficient n stands at n and n_fft - n
         cepstrum[:, kept : self.conf.n_fft - kept + 1] = 0
-        smooth = np.exp(scipy.fft.rfft(cepstrum, axis=1).real)
-        return np.maximum(smooth, self.conf.magnitude_floor)
+        smooth = xp.exp(fft.rfft(cepstrum).real)
+        return xp.clip(smooth, self.conf.magnitude_floor, None)

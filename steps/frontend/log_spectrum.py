@@ -6,14 +6,13 @@ spectrogram features", 2022; the log power spectrum (LPS) is the usual input for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from steps.frontend.base import FrontEndBase
-from steps.frontend.processing.frames import frame_starts
-from steps.frontend.processing.stft import StftConf
+from steps.frontend.processing.stft import StftConf, StftFrontEnd
 
 # w[n] = sum_i c_i cos(2 pi i n / N), periodic windows: a frame's windowed spectrum is then its plain spectrum
 # convolved over frequency with c (Harris 1978, "On the use of windows", the "Blackman window" family).
@@ -23,9 +22,7 @@ _COSINE_SERIES = {
     "hamming": (0.54, -0.46),
 }
 
-
 _FFT_FRAMES = 16
-_BATCH_FRAMES = 2**12  # the same on another device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +37,7 @@ class Conf(StftConf):
             raise ValueError(f"log_floor_exponent: {self.log_floor_exponent} is not in -87..0 (e^-87 ends float32)")
 
 
-class FrontEnd(FrontEndBase):
+class FrontEnd(StftFrontEnd):
     """ln(|D| + e^log_floor_exponent) of bins first_bin..last_bin; frame t is centred on sample t * hop_length.
 
     1 + samples // hop_length frames; the signal is continued by zeros at both ends.
@@ -77,26 +74,11 @@ class FrontEnd(FrontEndBase):
             return self._whole(padded, n_frames)
         return self._logarithm(self._band(padded, n_frames).astype(np.float32))
 
-    def compute_batch(self, waveforms: Sequence[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
-        """See FrontEndBase. All by FFT, on `device` by torch, which needs float64 there."""
-        import torch  # here, because it takes a while to load and jobs that dump features do without
-
-        conf = self.conf
-        if not waveforms:
-            return []
-        prepared = [self.prepare(waveform) for waveform in waveforms]
-        counts = [1 + len(waveform) // conf.hop_length for waveform in prepared]
-        padded = [np.pad(waveform, conf.n_fft // 2) for waveform in prepared]
-        starts = frame_starts(padded, counts, conf.hop_length)
-        samples = torch.from_numpy(np.concatenate(padded)).to(device)
-        window = torch.from_numpy(self._window).to(device)
-        within = torch.arange(conf.n_fft, device=device)
-        features = []
-        for part in torch.from_numpy(starts).to(device).split(_BATCH_FRAMES):
-            spectrum = torch.fft.rfft(samples[part[:, None] + within] * window)[:, conf.band]
-            features.append(torch.log(spectrum.abs().float() + float(np.exp(conf.log_floor_exponent))))
-        parts = np.split(torch.cat(features).cpu().numpy(), np.cumsum(counts)[:-1])
-        return [self.finish(part) for part in parts]
+    def columns(self, parts: Iterable[Any], xp: Any, fft: Any) -> Iterator[Any]:
+        """Of a batch, always by FFT."""
+        for frames in parts:
+            magnitude = xp.asarray(xp.abs(fft.rfft(frames)[:, self.conf.band]), dtype=xp.float32)
+            yield xp.log(magnitude + float(np.exp(self.conf.log_floor_exponent)))
 
     def _logarithm(self, magnitude: np.ndarray) -> np.ndarray:
         """Of the floored float32 magnitude, in its place."""

@@ -9,12 +9,13 @@ for ASVspoof 2015 challenge", 2015.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from steps.frontend.base import FrontEndBase
-from steps.frontend.processing.stft import StftConf, band_spectrum
+from steps.frontend.processing.stft import StftConf, StftFrontEnd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,8 @@ class Conf(StftConf):
     pass
 
 
-class FrontEnd(FrontEndBase):
-    """D(k, t) = princ(phase(k, t) - phase(k, t - 1) - 2 pi k hop_length / n_fft), radians in -pi..pi.
+class FrontEnd(StftFrontEnd):
+    """D(k, t) = princ(phase(k, t) - phase(k, t - 1) - 2 pi k hop_length / n_fft), radians above -pi, up to pi.
 
     A tone of f Hz in bin k gives princ(2 pi hop_length (f / sample_rate - k / n_fft)): unambiguous within half of
     sample_rate / hop_length of the bin's centre. Frame 0 has no predecessor and is 0, as is digital silence.
@@ -35,10 +36,28 @@ class FrontEnd(FrontEndBase):
         k = np.arange(conf.first_bin, conf.last_bin + 1)
         self._advance = np.exp(-2j * np.pi * (k * conf.hop_length % conf.n_fft) / conf.n_fft)
 
+    def columns(self, parts: Iterable[Any], xp: Any, fft: Any) -> Iterator[Any]:
+        """Radians; what stands in the first frame of an utterance is to be made 0."""
+        before = None
+        for frames in parts:
+            spectrum = fft.rfft(frames)[:, self.conf.band]
+            earlier = xp.concatenate([spectrum[:1] if before is None else before, spectrum[:-1]])
+            before = spectrum[-1:]
+            turn = spectrum * earlier.conj() * xp.asarray(self._advance, device=frames.device)
+            # Adding 0 makes a zero positive: spectra are real at 0 Hz and at half the sample rate, and there half a turn
+            # would be pi or -pi by the sign of a zero. The angle of 0 is 0 for both its parts positive alone.
+            angle = xp.arctan2(turn.imag + 0.0, turn.real)
+            yield xp.where(turn == 0, 0.0, angle)
+
     def extract(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: (samples,) -> float32 (1 + samples // hop_length, bins), radians."""
-        spectrum = band_spectrum(waveform, self.conf)
-        turn = spectrum[1:] * spectrum[:-1].conj() * self._advance
-        difference = np.zeros(spectrum.shape, np.float32)
-        difference[1:] = np.where(turn == 0, 0, np.angle(turn))  # the angle of a negative zero would be pi
+        difference = super().extract(waveform)
+        difference[0] = 0
         return difference
+
+    def extract_batch(self, waveforms: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
+        """See StftFrontEnd."""
+        differences = super().extract_batch(waveforms, device)
+        for difference in differences:
+            difference[0] = 0
+        return differences

@@ -7,7 +7,7 @@ further representations of speech beside the F0 subband.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -123,9 +123,17 @@ class FrontEnd(FrontEndBase):
 
         Raises UserError where parts differ in frames and the conf has `frames: equal`.
         """
+        return self._joined([part.compute(waveform) for part in self.parts])
+
+    def extract_batch(self, waveforms: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
+        """See FrontEndBase. The parts' batches on `device`, joined on the CPU."""
+        batches = [part.compute_batch(waveforms, device) for part in self.parts]
+        return [self._joined(matrices) for matrices in zip(*batches)]
+
+    def _joined(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
+        """What the parts made of one waveform, (frames, columns) each -> (frames of the first, extracted_channels x bins)."""
         made: list[np.ndarray] = []
-        for i, part in enumerate(self.parts):
-            x = part.compute(waveform)
+        for i, (part, x) in enumerate(zip(self.parts, matrices)):
             x = x.reshape(len(x), part.channels, part.n_bins)
             if made and len(x) != len(made[0]):
                 if self.conf.frames == "equal":

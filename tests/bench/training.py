@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""What a training step costs, in one thread: with freed memory kept against without, self-distilled against baseline.
+"""What a training step costs: self-distilled against baseline in time and peak memory, on a CPU (one thread) or a GPU.
 
-Each is timed in processes of its own, in turn, on random features of the size that the recipe uses; the figures are
-ratios of processor time, median and range over the rounds.
+On the CPU also with freed memory kept against without. Each kind is measured in processes of its own, in turn, on random
+features of the size that the recipe uses; the figures are ratios, median and range over the rounds. Time is processor time on
+the CPU, wall-clock time of the whole queue of steps on a GPU. Memory is the growth of the process's peak over what it held
+before the first step on the CPU, the allocator's peak on a GPU.
 """
 
 from __future__ import annotations
 
+import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,68 +26,99 @@ from utils.memory import keep_freed_memory
 _FRAMES, _BINS = 600, 45
 
 
-def time_steps(model: str, method_name: str, batch_size: int, steps: int) -> float:
-    """Processor seconds of one training step, after two that are not timed."""
+def _peak_resident() -> float:
+    """MiB: the most that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure_steps(
+    model: str, method_name: str, amp: str, device_name: str, batch_size: int, steps: int
+) -> tuple[float, float]:
+    """Seconds of one training step, after ten (two on a CPU) that are not timed, and MiB of peak memory."""
     import torch
 
     from steps import nnet, training
-    from steps.training.loop import make_optimizer
+    from steps.training.loop import autocast, make_optimizer
 
     torch.set_num_threads(1)
     torch.manual_seed(1)
+    device = torch.device(device_name)
+    on_gpu = device.type == "cuda"
     conf = training.load_conf(ROOT / f"conf/train/{method_name}.yaml")
+    if on_gpu:
+        torch.backends.cudnn.deterministic = conf.deterministic
     detector = nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{model}.yaml"))
-    method = training.make_method(conf, detector).to(memory_format=torch.channels_last).train()
+    method = training.make_method(conf, detector).to(device, memory_format=torch.channels_last).train()
     optimizer = make_optimizer(conf.optimizer, method.parameters(), 1e-4)
-    x = torch.randn(batch_size, 1, _FRAMES, _BINS).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(batch_size) % 2
-    began = time.process_time()
-    for step in range(1, steps + 3):
-        if step == 3:
-            began = time.process_time()
+    x = torch.randn(batch_size, 1, _FRAMES, _BINS, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(batch_size, device=device) % 2
+    scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
+
+    def now() -> float:
+        if not on_gpu:
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    before = _peak_resident()
+    warm_up = 10 if on_gpu else 2
+    for step in range(1, steps + warm_up + 1):
+        if step == warm_up + 1:
+            began = now()
         optimizer.zero_grad(set_to_none=True)
-        method.losses(x, labels, step)[0].backward()
-        optimizer.step()
-    return (time.process_time() - began) / steps
+        with autocast(amp, device):
+            loss = method.losses(x, labels, step)[0]
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    took = (now() - began) / steps
+    return took, torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_resident() - before
 
 
 def main() -> int:
     parser = make_parser(__doc__, "tests/bench/training.py --model senet34 --rounds 5")
     parser.add_argument("--model", default="ecanet18", help="a conf of conf/model")
+    parser.add_argument("--device", default="cpu", help="cpu, or a GPU: cuda")
+    parser.add_argument("--amp", default="none", choices=("none", "bf16", "fp16"), help="autocast")
     parser.add_argument("--batch-size", type=int, default=64, help="utterances of a step")
-    parser.add_argument("--steps", type=int, default=8, help="timed steps of a process")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps of a process; take 100 or more on a GPU")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
-    parser.add_argument("--child", nargs=2, metavar=("METHOD", "KEEP"), help="time one kind and print its seconds")
+    parser.add_argument("--child", nargs=2, metavar=("METHOD", "KEEP"), help="measure one kind and print it as JSON")
     args = parser.parse_args()
     if args.child:
         method, keep = args.child
         if keep == "keep":
             keep_freed_memory()
-        print(time_steps(args.model, method, args.batch_size, args.steps))
+        print(json.dumps(measure_steps(args.model, method, args.amp, args.device, args.batch_size, args.steps)))
         return 0
 
-    def seconds(method: str, keep: str) -> float:
-        own = ["--model", args.model, "--batch-size", str(args.batch_size), "--steps", str(args.steps)]
-        done = subprocess.run(
-            [sys.executable, __file__, *own, "--child", method, keep], check=True, capture_output=True, text=True
-        )
-        return float(done.stdout)
+    def measured(method: str, keep: str) -> tuple[float, float]:
+        own = ["--model", args.model, "--device", args.device, "--amp", args.amp]
+        own += ["--batch-size", str(args.batch_size), "--steps", str(args.steps), "--child", method, keep]
+        done = subprocess.run([sys.executable, __file__, *own], check=True, capture_output=True, text=True)
+        return tuple(json.loads(done.stdout))
 
-    kinds = (("baseline", "let go"), ("baseline", "keep"), ("self_distill", "keep"))
-    times = {kind: [] for kind in kinds}
+    baseline, distilled, without = ("baseline", "keep"), ("self_distill", "keep"), ("baseline", "let go")
+    kinds = [baseline, distilled] + [without] * (args.device == "cpu")
+    results = {kind: [] for kind in kinds}
     for _ in range(args.rounds):
         for kind in kinds:
-            times[kind].append(seconds(*kind))
+            results[kind].append(measured(*kind))
 
-    def compare(what: str, one: tuple[str, str], other: tuple[str, str]) -> None:
-        ratios = [a / b for a, b in zip(times[one], times[other])]
+    def compare(what: str, one: tuple[str, str], other: tuple[str, str], index: int) -> None:
+        ratios = [a[index] / b[index] for a, b in zip(results[one], results[other])]
         print(f"{what}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
-    print(f"{args.model}, batches of {args.batch_size}, one thread, {args.rounds} rounds of {args.steps} steps")
-    rate = args.batch_size / statistics.median(times["baseline", "keep"])
-    print(f"baseline with freed memory kept: {rate:.0f} utterances per second of processor time")
-    compare("freed memory kept, times as fast", kinds[0], kinds[1])
-    compare("self-distilled step, times the baseline's", kinds[2], kinds[1])
+    where = "one thread" if args.device == "cpu" else args.device
+    print(
+        f"{args.model}, batches of {args.batch_size}, autocast {args.amp}, {where}, {args.rounds} rounds of {args.steps} steps"
+    )
+    seconds, memory = (statistics.median(result[index] for result in results[baseline]) for index in (0, 1))
+    print(f"baseline: {args.batch_size / seconds:.0f} utterances per second, {memory:.0f} MiB at its peak")
+    compare("self-distilled step, times the baseline's time", distilled, baseline, 0)
+    compare("self-distilled step, times the baseline's peak memory", distilled, baseline, 1)
+    if without in results:
+        compare("freed memory kept, times as fast", without, baseline, 0)
     return 0
 
 

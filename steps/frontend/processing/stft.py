@@ -1,18 +1,21 @@
-"""Short-time Fourier transform of front ends that need its phase, and the conf keys it takes."""
+"""Short-time Fourier transform: the conf keys it takes, and front ends that are made of it frame by frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
 import scipy.signal
 
-from steps.frontend.base import FrontEndConf
+from steps.frontend.base import FrontEndBase, FrontEndConf
+from steps.frontend.processing.frames import frame_starts
 
 _FRAMES_AT_ONCE = 16  # so many spectra stay in the processor's cache
+_BATCH_SAMPLES = 2**23  # of frames that are computed together on another device: 64 MiB as float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +73,46 @@ def band_spectrum(waveform: np.ndarray, conf: StftConf) -> np.ndarray:
     for rows, frames in windowed_frames(waveform, conf):
         spectrum[rows] = scipy.fft.rfft(frames, axis=1, overwrite_x=True)[:, conf.band]
     return spectrum
+
+
+class StftFrontEnd(FrontEndBase):
+    """A front end that is made of windowed frames: one waveform's by numpy, those of a batch by torch on any device.
+
+    Frames are those of `windowed_frames`. One of its own defines `columns`.
+    """
+
+    conf: StftConf
+
+    @abstractmethod
+    def columns(self, parts: Iterable[Any], xp: Any, fft: Any) -> Iterator[Any]:
+        """Windowed frames, some at a time, float64 (rows, n_fft) -> (rows, extracted_channels x bins) of each part.
+
+        The parts come in the order of time, in a batch utterance by utterance. `xp`: numpy, or torch, with names that
+        both of them have; `fft`: scipy.fft or torch.fft.
+        """
+
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: (samples,) -> float32 (1 + samples // hop_length, extracted_channels x bins)."""
+        frames = (part for _, part in windowed_frames(waveform, self.conf))
+        features = np.empty(
+            (1 + len(waveform) // self.conf.hop_length, self.extracted_channels * self.bins), np.float32
+        )
+        begin = 0
+        for made in self.columns(frames, np, scipy.fft):
+            features[begin : begin + len(made)] = made
+            begin += len(made)
+        return features
+
+    def extract_batch(self, waveforms: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
+        """See FrontEndBase; by torch."""
+        import torch  # here, because it takes a while to load and jobs that dump features do without
+
+        conf = self.conf
+        counts = [1 + len(waveform) // conf.hop_length for waveform in waveforms]
+        padded = [np.pad(waveform, conf.n_fft // 2) for waveform in waveforms]
+        starts = torch.from_numpy(frame_starts(padded, counts, conf.hop_length)).to(device)
+        stretches = torch.from_numpy(np.concatenate(padded)).to(device).unfold(0, conf.n_fft, 1)
+        window = torch.from_numpy(scipy.signal.get_window(conf.window, conf.n_fft)).to(device)
+        frames = (stretches[part] * window for part in starts.split(max(1, _BATCH_SAMPLES // conf.n_fft)))
+        features = torch.cat([made.float().cpu() for made in self.columns(frames, torch, torch.fft)])
+        return np.split(features.numpy(), np.cumsum(counts)[:-1])
