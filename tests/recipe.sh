@@ -32,6 +32,8 @@ for method in baseline_debug self_distill_debug; do
   done
 done
 [ -s "$exp/train_${features}_ecanet9_self_distill_debug/seed1/results/eval_head1/metrics.json" ] || die "no results of head 1"
+grep -q "Grad-CAM" "$exp/report.html" || die "$exp/report.html is no whole report"
+! grep "Left out: " "$exp/report.html" || die "$exp/report.html lacks a section"
 grep -q "mini corpus" "$exp/RESULTS.md" || die "$exp/RESULTS.md does not name the corpus"
 for set in train dev eval; do
   "$root/utils/validate_data_dir.sh" --no-text --no-spk-sort --no-feats "$work/data-tiny/$set" || die "data dir $set"
@@ -78,12 +80,12 @@ RUNNER
   chmod +x "$work/like_queue.sh"
 
   # A variant of one method alone goes through to the table; what was not trained is said.
-  recipe --stage 3 --set train.distill.temperature=4 --tag t4 --seeds 1 --cmd "$work/like_queue.sh" | tee "$work/variant.out"
+  recipe --stage 3 --set train.distill.temperature=4 --tag t4 --seeds 1 --report false --cmd "$work/like_queue.sh" | tee "$work/variant.out"
   grep -q "left out: .*baseline_debug_t4/seed1" "$work/variant.out" || die "nothing is said of the baseline that is not there"
   [ -s "$exp/train_${features}_ecanet9_self_distill_debug_t4/seed1/results/eval/metrics.json" ] || die "no results of the variant"
 
   # Features computed on the way, augmented; no stage 1, and a name of its own.
-  recipe --stage 1 --online true --augment conf/augment/rawboost.yaml --feats-dir feats-none --heads false --seeds 1
+  recipe --stage 1 --online true --augment conf/augment/rawboost.yaml --feats-dir feats-none --heads false --report false --seeds 1
   [ -s "$exp/train_${features}_ecanet9_baseline_debug_rawboost/seed1/results/eval/metrics.json" ] || die "no results of the augmented training"
   [ ! -e "$work/feats-none" ] || die "--online true left features on disk"
 }
@@ -92,6 +94,6 @@ RUNNER
 # Another front end leaves the first one's features and models untouched.
 recipe --stage 1 --stop-stage 1 --frontend conf/frontend/lps_low.yaml
 [ -s "$work/feats-tiny/lps_low/eval/feats.scp" ] || die "no features by lps_low"
-checksums | grep -F -v -e lps_low -e _short -e _t4 -e _rawboost -e exp-tiny/RESULTS.md > "$work/third.sums"
-cmp <(grep -F -v exp-tiny/RESULTS.md "$work/before.sums") "$work/third.sums" || die "another front end or variant changed files that it should not touch"
+checksums | grep -F -v -e lps_low -e _short -e _t4 -e _rawboost -e exp-tiny/RESULTS.md -e exp-tiny/report.html > "$work/third.sums"
+cmp <(grep -F -v -e exp-tiny/RESULTS.md -e exp-tiny/report.html "$work/before.sums") "$work/third.sums" || die "another front end or variant changed files that it should not touch"
 echo "recipe.sh $part: passed: first run $first s, second $second s"

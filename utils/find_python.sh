@@ -12,7 +12,7 @@ root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 missing_packages() { # the required packages that the Python $1 cannot import, on one line
   "$1" - "$root/requirements.txt" 2>/dev/null <<'EOF'
 import importlib.util, sys
-modules = {"pyyaml": "yaml", "scikit-learn": "sklearn"}
+modules = {"pyyaml": "yaml", "scikit-learn": "sklearn", "pillow": "PIL"}
 if sys.version_info < (3, 11):
     print(f"Python>=3.11 (this is {sys.version.split()[0]})")
     raise SystemExit

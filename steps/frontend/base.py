@@ -60,6 +60,17 @@ class FrontEndConf:
         if not 0 <= self.pre_emphasis <= 1:
             raise ValueError(f"pre_emphasis: {self.pre_emphasis} is not in 0..1")
 
+    @property
+    def bin_hz(self) -> np.ndarray | None:
+        """(bins,) Hz: which frequency each bin of `extract` stands for; None where bins are no frequencies."""
+        return None
+
+    @property
+    def frame_shift(self) -> float | None:
+        """Seconds from one frame to the next; None where the conf has no `hop_length`, in samples."""
+        hop = getattr(self, "hop_length", None)
+        return None if hop is None else hop / self.sample_rate
+
 
 class FrontEndBase(ABC):
     """A front end: made from its conf, it turns a waveform into a matrix.

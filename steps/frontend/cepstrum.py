@@ -25,6 +25,10 @@ class Conf(filter_bank.Conf):
         if self.lifter < 0:
             raise ValueError(f"lifter: {self.lifter} is negative")
 
+    @property
+    def bin_hz(self) -> None:
+        return None
+
 
 class FrontEnd(filter_bank.FrontEnd):
     """The first n_ceps coefficients, the 0th among them, of the orthonormal DCT-II of the filters' log energies; with

@@ -49,6 +49,10 @@ class Conf(FrontEndConf):
         if top >= nyquist:
             raise ValueError(f"n_bins: the highest of {self.n_bins} bins is at {top:.0f} Hz, not below {nyquist:g} Hz")
 
+    @property
+    def bin_hz(self) -> np.ndarray:
+        return self.f_min * 2 ** (np.arange(self.n_bins) / self.bins_per_octave)
+
 
 def relative_bandwidth(bins_per_octave: int) -> float:
     """1 / Q: half the distance between a bin's two neighbours, in parts of their mean frequency (as librosa has it)."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from steps.frontend.base import FrontEndBase, FrontEndConf
-from steps.frontend.processing.filters import FilterConf, filter_blocks, filter_matrix
+from steps.frontend.processing.filters import FilterConf, filter_blocks, filter_matrix, filter_peaks
 from steps.frontend.processing.frames import Edges, WindowName, frame_starts, padded_for_frames, window
 
 _FFT_SAMPLES = 2**14  # of FFTs that are computed together: so many stay in the processor's cache
@@ -87,6 +87,10 @@ class Conf(FrontEndConf):
             filter_matrix(self.filters, self.n_fft, self.sample_rate)
         except ValueError as error:
             raise ValueError(f"filters.{error}") from None
+
+    @property
+    def bin_hz(self) -> np.ndarray | None:
+        return None if self.energy is not None else filter_peaks(self.filters, self.sample_rate)
 
 
 class FrontEnd(FrontEndBase):

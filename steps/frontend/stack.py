@@ -79,6 +79,17 @@ class Conf(FrontEndConf):
         shared = {"compress": self.compress, "network_input": self.network_input}
         object.__setattr__(self, "parts", tuple(replace(part, **shared) for part in self.parts))
 
+    @property
+    def bin_hz(self) -> np.ndarray | None:
+        """The parts', where they all have the same."""
+        first, *others = (part.bin_hz for part in self.parts)
+        same = first is not None and all(other is not None and np.array_equal(first, other) for other in others)
+        return first if same else None
+
+    @property
+    def frame_shift(self) -> float | None:
+        return self.parts[0].frame_shift
+
     def _looked_at(self, part: FrontEndConf) -> float:
         """How many samples from the begin the part gets to see."""
         return min(conf.max_samples or math.inf for conf in (self, part))

@@ -30,6 +30,16 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
+def interval_of_mean(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's 95 % confidence interval of the mean over seeds; None with one value. It weighs the chance of training
+    only, and takes the values as normal."""
+    mean, spread = mean_and_spread(values)
+    if spread is None:
+        return None
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * spread / len(values) ** 0.5
+    return mean - half, mean + half
+
+
 @dataclass(frozen=True)
 class PairedTest:
     """Differences, another method's figure less the baseline's, tested against 0; below 0 is better for error rates

@@ -84,6 +84,7 @@ class Experiment:
     """
 
     name: str
+    folder: Path
     train_set: str
     frontend: str
     model: str
@@ -249,6 +250,7 @@ def read_experiment(folder: Path) -> Experiment:
     shape = detector.get("input_shape")
     return Experiment(
         name=name,
+        folder=folder,
         train_set=train_set,
         frontend=names["frontend_name"],
         model=names["model_name"],

@@ -4,6 +4,7 @@ Eurospeech 1997]: both error rates on the scale of the normal distribution's qua
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
@@ -21,17 +22,17 @@ MOST_ATTACKS = len(COLOURS) * len(LINE_STYLES)
 TICKS = (0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 
-def _frame(evaluation: Evaluation, curves: list) -> tuple[float, float]:
-    """The range of both axes, as rates: down to what the trials can resolve, up to beyond the worst EER."""
-    resolution = 1 / max(evaluation.n_bonafide, evaluation.pooled.n_spoof)
-    errors = [figures.eer for figures in curves]
+def frame_of(trials: int, errors: Sequence[float]) -> tuple[float, float]:
+    """The range of both axes, as rates: down to what so many trials of a class can resolve, up to beyond the worst of
+    the EERs."""
+    resolution = 1 / trials
     low = max(min(0.001, 0.5 * max(min(errors), 1e-4)), 0.5 * resolution)
     low = min(low, 0.01)
     high = next(rate for rate in (0.5, 0.8, 0.95, 0.9995) if rate >= min(1.3 * max(errors), 0.9995))
     return low, high
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks_within(low: float, high: float) -> list[float]:
     """Those of TICKS within the frame whose labels do not touch; 50 % and less go before the ones above."""
     places = {rate: (ndtri(rate) - ndtri(low)) / (ndtri(high) - ndtri(low)) for rate in TICKS if low <= rate <= high}
     kept: list[float] = []
@@ -41,17 +42,18 @@ def _ticks(low: float, high: float) -> list[float]:
     return sorted(kept)
 
 
-def _drawn(curve: DetCurve, low: float, high: float) -> tuple[NDArray, NDArray]:
-    """Probit coordinates of the staircase, thinned to what a plot can show; rates of 0 and 1 lie just outside it."""
+def drawn_curve(curve: DetCurve, low: float, high: float, cells: int = 2000) -> tuple[NDArray, NDArray]:
+    """Probit coordinates of the staircase, thinned to what a plot of so many cells a side can show; rates of 0 and 1 lie
+    just outside it."""
     edges = ndtri([low, high])
     margin = 0.05 * (edges[1] - edges[0])
     points = [
         np.clip(ndtri(np.clip(rate, 1e-12, 1 - 1e-12)), edges[0] - margin, edges[1] + margin)
         for rate in (curve.false_alarm, curve.miss)
     ]
-    cell = (edges[1] - edges[0]) / 2000
-    cells = np.stack([np.round(axis / cell) for axis in points])
-    moved = np.any(np.diff(cells, axis=1) != 0, axis=0)
+    cell = (edges[1] - edges[0]) / cells
+    places = np.stack([np.round(axis / cell) for axis in points])
+    moved = np.any(np.diff(places, axis=1) != 0, axis=0)
     keep = np.concatenate([[True], moved]) | np.concatenate([moved, [True]])
     return points[0][keep], points[1][keep]
 
@@ -69,7 +71,10 @@ def write_det_plot(handle: IO[bytes], evaluation: Evaluation, title: str, corpus
     shown = sorted(sorted(attacks, key=lambda name: -attacks[name].eer)[:MOST_ATTACKS])
     if len(attacks) == 1:  # its curve is the pooled one
         shown = []
-    low, high = _frame(evaluation, [evaluation.pooled, *(attacks[name] for name in shown)])
+    low, high = frame_of(
+        max(evaluation.n_bonafide, evaluation.pooled.n_spoof),
+        [evaluation.pooled.eer, *(attacks[name].eer for name in shown)],
+    )
 
     figure = Figure(figsize=(8.0, 6.1), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -83,7 +88,7 @@ def write_det_plot(handle: IO[bytes], evaluation: Evaluation, title: str, corpus
     lines.append((whole, evaluation.pooled, {"color": "black", "linewidth": 2.4}, 3))
     handles = []
     for name, figures, style, layer in lines:
-        x, y = _drawn(figures.curve, low, high)
+        x, y = drawn_curve(figures.curve, low, high)
         handles += axes.plot(x, y, label=f"{name}  {_percent(figures.eer)}", zorder=layer, **style)
         if low <= figures.eer <= high:
             centre = ndtri(figures.eer)
@@ -109,7 +114,7 @@ def write_det_plot(handle: IO[bytes], evaluation: Evaluation, title: str, corpus
         fontsize=9,
     )
 
-    ticks = _ticks(low, high)
+    ticks = ticks_within(low, high)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(ndtri(ticks), [f"{100 * rate:g}" for rate in ticks])
     axes.set_xlim(*ndtri([low, high]))

@@ -48,7 +48,7 @@ def test_same_scores_give_the_same_bytes():
 
 def test_thinning_keeps_the_staircase():
     result = evaluation(rng.normal(2, 1, 20000), rng.normal(0, 1, 60000))
-    x, y = plots._drawn(result.pooled.curve, 0.001, 0.5)
+    x, y = plots.drawn_curve(result.pooled.curve, 0.001, 0.5)
     assert x.size < 10000
     assert (np.diff(x) <= 0).all()
     assert (np.diff(y) >= 0).all()
@@ -62,7 +62,7 @@ def test_thinning_keeps_the_staircase():
 
 def test_tick_labels_keep_their_distance():
     for low, high in ((0.001, 0.5), (0.0001, 0.9995), (0.01, 0.8)):
-        ticks = plots._ticks(low, high)
+        ticks = plots.ticks_within(low, high)
         places = (plots.ndtri(ticks) - plots.ndtri(low)) / (plots.ndtri(high) - plots.ndtri(low))
         assert len(ticks) >= 5
         assert np.diff(places).min() > 0.05

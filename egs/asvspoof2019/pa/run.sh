@@ -6,7 +6,7 @@
 #  e.g.: run.sh --stage 2 --model conf/model/senet34.yaml --set "train.epochs=8" --tag short
 #
 # Stages: 0 corpus and data lists, 1 features, 2 train the baseline, 3 train the self-distilled network, 4 score,
-# 5 evaluate and tabulate. What is whole and made from the same inputs and confs is not made again.
+# 5 evaluate and report. What is whole and made from the same inputs and confs is not made again.
 # Paths are taken from where the command is given; confs and the defaults from the recipe's own folder.
 
 stage=0               # first stage to run
@@ -35,6 +35,7 @@ ngpu=0                # GPUs that a training uses: 0 or 1
 train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
 heads=true            # score and evaluate the heads of blocks 1 to 4 of the self-distilled networks too
+report=true           # stage 5 also makes report.html, a page that compares the systems and looks into them
 cmd=                  # job runner in the place of those in cmd.sh
 
 command_line="egs/asvspoof2019/pa/run.sh$(printf ' %q' "$@" | sed "s/ ''\$//")"
@@ -138,5 +139,9 @@ if begin_stage 5 "evaluate"; then
     done
   done
   make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
+  if $report; then
+    report.py --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
+      "${experiments[@]}"
+  fi
   end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/*.png"
 fi

@@ -63,18 +63,31 @@ def from_scale(value: np.ndarray | float, scale: str) -> np.ndarray:
     )
 
 
-def filter_matrix(conf: FilterConf, n_fft: int, sample_rate: int) -> np.ndarray:
-    """float64 (n_fft // 2 + 1, number): the weight of each bin in each filter.
+def _corners(conf: FilterConf, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """(number + 2,) in Hz and on the scale: the lowest filter's begin, each filter's peak, the highest filter's end.
 
-    Raises ValueError beginning with the key's name: limits that are not within half the sample rate, and a filter
-    that has no bin.
+    Raises ValueError as filter_matrix.
     """
     half = sample_rate / 2
     high = half if conf.high is None else conf.high if conf.high > 0 else half + conf.high
     if not conf.low < high <= half:
         raise ValueError(f"low, high: {conf.low:g}..{high:g} Hz is not a band within 0..{half:g} Hz")
     places = np.linspace(to_scale(conf.low, conf.scale), to_scale(high, conf.scale), conf.number + 2)
-    edges = from_scale(places, conf.scale)
+    return from_scale(places, conf.scale), places
+
+
+def filter_peaks(conf: FilterConf, sample_rate: int) -> np.ndarray:
+    """(number,) Hz. Raises ValueError as filter_matrix."""
+    return _corners(conf, sample_rate)[0][1:-1]
+
+
+def filter_matrix(conf: FilterConf, n_fft: int, sample_rate: int) -> np.ndarray:
+    """float64 (n_fft // 2 + 1, number): the weight of each bin in each filter.
+
+    Raises ValueError beginning with the key's name: limits that are not within half the sample rate, and a filter
+    that has no bin.
+    """
+    edges, places = _corners(conf, sample_rate)
     bins = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
     corners, at = (edges, bins) if conf.straight_in == "hz" else (places, to_scale(bins, conf.scale))
     rising = (at[:, None] - corners[:-2]) / np.diff(corners)[:-1]

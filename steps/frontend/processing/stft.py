@@ -47,6 +47,10 @@ class StftConf(FrontEndConf):
     def band_bins(self) -> int:
         return self.last_bin + 1 - self.first_bin
 
+    @property
+    def bin_hz(self) -> np.ndarray:
+        return np.arange(self.first_bin, self.last_bin + 1) * (self.sample_rate / self.n_fft)
+
 
 def windowed_frames(waveform: np.ndarray, conf: StftConf) -> Iterator[tuple[slice, np.ndarray]]:
     """waveform: (samples,) -> some rows at a time, float64 (rows, n_fft), and which rows they are.

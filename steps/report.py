@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""The report of experiments: one HTML page, which needs no network and no other file, that compares systems."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steps.reporting import attacks, curves, det, environments, heads, histograms, provenance, summary
+from steps.reporting.blocks import Section, Text
+from steps.reporting.page import render
+from steps.reporting.systems import Comparison, compare
+from steps.scoring.experiments import Experiment, read_experiments
+from utils.cli import UserError, make_parser, run_program, warn
+from utils.files import write_aside
+
+ROOT = Path(__file__).resolve().parents[1]
+LOOKS_INSIDE = {"embedding": "Embeddings", "grad_cam": "Grad-CAM"}  # sections that run the detectors
+OF_A_SEED = ("conf.yaml", "detector.json", "epochs.tsv", "final.pt", "scores/*.txt", "results/*/metrics.json")
+OF_A_DATA_DIR = ("*/wav.scp", "*/utt2attack", "*/asv_scores")
+
+
+def digest_of(experiments: list[Experiment], data_dir: Path, said: str) -> str:
+    """Of all that a page is made from: `said`, the files read, and the program itself."""
+    files = [Path(__file__), *sorted((ROOT / "steps/reporting").glob("*.[phcj]*"))]
+    for e in experiments:
+        for seed in e.seeds:
+            files += [path for form in OF_A_SEED for path in sorted((e.folder / f"seed{seed.number}").glob(form))]
+    files += [path for form in OF_A_DATA_DIR for path in sorted(data_dir.glob(form))]
+    digest = hashlib.sha256(said.encode())
+    for path in files:
+        digest.update(str(path).encode() + b"\0")
+        with path.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+def is_made_of(path: Path, digest: str) -> bool:
+    """Whether the page at `path` says that it was made from these inputs."""
+    try:
+        with path.open(encoding="utf-8") as handle:
+            return f'<meta name="inputs" content="{digest}">' in handle.read(4096)
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+
+
+def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> list[Section]:
+    """The sections that look into the detectors; one whose inputs lack says why and how to get them."""
+    if not wanted:
+        return []
+    makers: dict[str, Callable[[], Section]] = {}
+    try:
+        if not (comparison.data / "wav.scp").is_file():
+            raise UserError(
+                f"there is no {comparison.data / 'wav.scp'}; name the folder of the data dirs by --data-dir"
+            )
+        from steps.reporting import embedding, grad_cam
+        from steps.reporting.detectors import Detectors
+
+        detectors = Detectors(comparison)
+        makers = {
+            "embedding": lambda: embedding.section(comparison, detectors),
+            "grad_cam": lambda: grad_cam.section(comparison, detectors, stages),
+        }
+    except UserError as error:
+        makers = dict.fromkeys(wanted, lambda error=error: left_out_by(error))
+    sections = []
+    for key in wanted:
+        try:
+            sections.append(makers[key]())
+        except UserError as error:
+            warn(f"left out of the report: {LOOKS_INSIDE[key]}: {error}")
+            sections.append(Section(key, LOOKS_INSIDE[key], [Text(f"Left out: {error}.", "note")]))
+    return sections
+
+
+def left_out_by(error: UserError) -> Section:
+    raise error
+
+
+def main() -> None:
+    parser = make_parser(
+        f"{__doc__} Means and intervals of every set; then of one set DET curves, figures by attack and room, scores and "
+        "thresholds, training curves, the four heads, maps of the embeddings, and Grad-CAM of single trials with their audio. "
+        "A page that is there and was made from the same inputs is kept.",
+        "steps/report.py --data-dir data --out exp/report.html exp/train_*_baseline exp/train_*_self_distill",
+    )
+    parser.add_argument(
+        "experiments", metavar="EXP", nargs="+", type=Path, help="experiment folders, with seed<N> in them"
+    )
+    parser.add_argument("--out", metavar="HTML", type=Path, default=Path("report.html"), help="the page to write")
+    parser.add_argument(
+        "--set", metavar="SET", help="the set that is shown in detail; eval, or what there is, if not given"
+    )
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
+    parser.add_argument(
+        "--feats-dir",
+        type=Path,
+        help="folder of the sets' features, feats/<frontend>; features that are not there are computed from the audio",
+    )
+    parser.add_argument("--title", help="the page's title; else it names the methods")
+    parser.add_argument("--command", metavar="TEXT", help="the command that made the trainings, shown in the page")
+    parser.add_argument(
+        "--cam-stage",
+        type=int,
+        choices=(1, 2, 3, 4),
+        action="append",
+        help="stage of the backbone that Grad-CAM looks at; may be given several times; 2 and 4 if not given",
+    )
+    parser.add_argument(
+        "--skip",
+        choices=list(LOOKS_INSIDE),
+        action="append",
+        default=[],
+        help="leave out a section that takes long; may be given several times",
+    )
+    args = parser.parse_args()
+
+    experiments = read_experiments(args.experiments)
+    own_command = shlex.join(["steps/report.py", *sys.argv[1:]])
+    said = "\n".join(["1", args.command or "", own_command, provenance.commit(), *map(str, provenance.versions())])
+    digest = digest_of(experiments, args.data_dir, said)
+    if is_made_of(args.out, digest):
+        print(f"{args.out}: made from these very inputs already")
+        return
+    comparison = compare(experiments, args.set, args.data_dir, args.feats_dir)
+    stages = sorted(set(args.cam_stage or (2, 4)))
+    sections = [
+        summary.section(comparison),
+        det.section(comparison),
+        attacks.section(comparison),
+        environments.section(comparison),
+        histograms.section(comparison),
+        curves.section(comparison),
+        heads.section(comparison),
+        *inside(comparison, [key for key in LOOKS_INSIDE if key not in args.skip], stages),
+        provenance.section(comparison, args.command, own_command),
+    ]
+    recipes = list(dict.fromkeys(system.recipe for system in comparison.systems))
+    title = args.title or f"{', '.join(recipes)}: results on {comparison.set_name}"
+    page = render(title, comparison.corpus, [section for section in sections if section is not None], digest)
+    try:
+        with write_aside(args.out) as handle:
+            handle.write(page)
+    except OSError as error:
+        raise UserError(f"{args.out}: cannot be written: {error}") from None
+    print(f"written: {args.out} ({len(page.encode()) / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    run_program(main)

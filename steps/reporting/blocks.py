@@ -1,0 +1,95 @@
+"""What a section of the page consists of; page.html says how each looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; `kind` note: why something is not shown, or what to be careful about."""
+
+    text: str
+    kind: str = "plain"
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """sort: what the column is sorted by, a number; None for text, which sorts by itself, and where there is no figure.
+    style: CSS."""
+
+    text: str
+    sort: float | None = None
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """left: how many first columns are words; the others are figures. sortable: by each of its columns."""
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    left: int = 1
+    sortable: bool = True
+    folded: str = ""  # the line under which it is folded away
+
+
+@dataclass(frozen=True)
+class Figure:
+    svg: Markup
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Names of series that the figures of one section share; a click on one dims the others. keys: (series, name, SVG of
+    its mark)."""
+
+    keys: Sequence[tuple[str, str, Markup]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    figures: Sequence[Figure]
+    legend: Legend | None = None
+
+
+@dataclass(frozen=True)
+class Audio:
+    """uri: data:audio/...;base64,..."""
+
+    label: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text shown as it is; folded: the line under which it is folded away, or nothing."""
+
+    text: str
+    folded: str = ""
+
+
+Block = Text | Heading | Table | Figures | Audio | Code
+
+
+@dataclass(frozen=True)
+class Section:
+    """key: its anchor."""
+
+    key: str
+    title: str
+    blocks: Sequence[Block] = field(default_factory=list)
+
+
+def number(value: float | None, digits: int) -> Cell:
+    return Cell("-") if value is None else Cell(f"{value:.{digits}f}", value)
