@@ -12,7 +12,8 @@ from steps.reporting.blocks import Cell, Figure, Figures, Section, Table, Text, 
 from steps.reporting.figures import INK, SERIES, picture
 from steps.reporting.systems import DEV, Comparison, System
 from steps.scoring.breakdown import Evaluation
-from steps.scoring.metrics import UndefinedCost, det_curve, equal_error_rate, tdcf_2019
+from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.scoring.tandem import UndefinedCost, tdcf_2019
 from steps.scoring.score_files import CmScores
 
 BINS = 45
