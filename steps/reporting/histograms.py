@@ -13,8 +13,8 @@ from steps.reporting.figures import INK, SERIES, picture
 from steps.reporting.systems import DEV, Comparison, System
 from steps.scoring.breakdown import Evaluation
 from steps.scoring.metrics import det_curve, equal_error_rate
-from steps.scoring.tandem import UndefinedCost, tdcf_2019
 from steps.scoring.score_files import CmScores
+from steps.scoring.tandem import UndefinedCost, tdcf_2019
 
 BINS = 45
 EER_THRESHOLD, DEV_THRESHOLD, TDCF_THRESHOLD = "EER", f"EER of {DEV}", "min t-DCF"

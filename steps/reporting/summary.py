@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from steps.reporting import resampling
 from steps.reporting.blocks import Block, Cell, Heading, Section, Table, Text
 from steps.reporting.systems import Comparison
 from steps.scoring.comparison import interval_of_mean, mean_and_spread
@@ -20,23 +21,18 @@ from steps.scoring.results import (
     significance_sentences,
 )
 
-Interval = Callable[[dict[int, SetResult], str], tuple[float, float] | None]
-
 
 def over_seeds(results: dict[int, SetResult], attribute: str) -> tuple[float, float] | None:
     values = list(by_seed(results, attribute).values())
     return interval_of_mean(values) if values else None
 
 
-# What may stand as an interval beside a mean, by its heading: from the results by seed and the figure's name in SetResult.
-INTERVALS: tuple[tuple[str, Interval], ...] = (("95 % interval", over_seeds),)
-
-
 def section(comparison: Comparison) -> Section:
     blocks: list[Block] = [
         Text(
             "Means over seeds with the sample standard deviation; the interval is Student's 95 % interval of that mean. It "
-            "weighs the chance of training alone: other speakers and attacks might decide otherwise. Of a t-DCF it is the "
+            "weighs the chance of training alone. What other trials and other speakers could do is told by the second table; other attacks "
+            "might decide otherwise still. Of a t-DCF it is the "
             "minimum over thresholds, normalised. A click on a heading sorts."
         )
     ]
@@ -45,14 +41,14 @@ def section(comparison: Comparison) -> Section:
             Text("The mini corpus is a small stand-in: its figures do not stand for the real ASVspoof 2019's.", "note")
         )
     for table in sorted(comparison.tables, key=lambda table: table is not comparison.table):
-        blocks += _of_set(table)
+        blocks += _of_set(comparison, table)
     for name in not_evaluated_at_all(comparison.experiments):
         blocks.append(Text(f"Not evaluated on any set: {name}.", "note"))
     blocks += [Text(f"{e.name}: {note}.", "note") for e in comparison.experiments for note in e.notes]
     return Section("summary", "Summary", blocks)
 
 
-def _of_set(table: SetTable) -> Iterator[Block]:
+def _of_set(comparison: Comparison, table: SetTable) -> Iterator[Block]:
     one = table.any_result
     asv = "no ASV scores" if one.asv_eer is None else f"ASV EER {one.asv_eer:.2f} %"
     yield Heading(table.set_name)
@@ -66,7 +62,7 @@ def _of_set(table: SetTable) -> Iterator[Block]:
     headings = ["network", "method", *(heading for heading, _ in told)]
     left = len(headings)
     for name, _, _ in measures:
-        headings += [name, *(heading for heading, _ in INTERVALS)]
+        headings += [name, "95 % interval"]
     headings += ["seeds", "parameters", "multiply-adds"]
     rows = []
     for e, results in table.rows:
@@ -77,25 +73,23 @@ def _of_set(table: SetTable) -> Iterator[Block]:
     trials = f"{one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials; {asv}"
     yield Table(f"{table.corpus}, {table.set_name}: {trials}", headings, rows, left)
     yield from (Text(note, "note") for note in table.notes)
+    yield from resampling.blocks(comparison, table)
     yield from _differences(table)
 
 
 def _measure(results: dict[int, SetResult], attribute: str, digits: int) -> list[Cell]:
     values = list(by_seed(results, attribute).values())
     if not values:
-        return [Cell("-")] * (1 + len(INTERVALS))
+        return [Cell("-"), Cell("-")]
     mean, spread = mean_and_spread(values)
     lacking = "" if len(values) == len(results) else f" ({len(values)} of {len(results)} seeds)"
     text = f"{mean:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}") + lacking
     cells = [Cell(text, mean)]
-    for _, interval in INTERVALS:
-        ends = interval(results, attribute)
-        if ends is None:
-            cells.append(Cell("-"))
-        else:
-            low, high = (max(0.0, end) for end in ends)
-            cells.append(Cell(f"{low:.{digits}f} to {high:.{digits}f}", high - low))
-    return cells
+    ends = over_seeds(results, attribute)
+    if ends is None:
+        return [*cells, Cell("-")]
+    low, high = (max(0.0, end) for end in ends)
+    return [*cells, Cell(f"{low:.{digits}f} to {high:.{digits}f}", high - low)]
 
 
 def _size(e: Experiment) -> list[Cell]:

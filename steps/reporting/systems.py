@@ -49,7 +49,7 @@ class System:
     def scores(self, set_name: str, seed: int | None = None) -> CmScores | None:
         """None where there is no score file."""
         path = self.score_file(set_name, seed)
-        return _cm_scores(path) if path.exists() else None
+        return cm_scores_of(path) if path.exists() else None
 
     def mean(self, figure: Callable[[SetResult], float | None]) -> tuple[float, float | None] | None:
         """Mean and standard deviation over the seeds that have the figure; None without any."""
@@ -58,13 +58,13 @@ class System:
 
 
 @functools.cache
-def _cm_scores(path: Path) -> CmScores:
+def cm_scores_of(path: Path) -> CmScores:
     return read_cm_scores(path)
 
 
 @functools.cache
-def _evaluation(cm_scores: Path, asv_scores: Path | None) -> Evaluation:
-    return evaluate(_cm_scores(cm_scores), None if asv_scores is None else read_asv_scores(asv_scores))
+def evaluation_of(cm_scores: Path, asv_scores: Path | None) -> Evaluation:
+    return evaluate(cm_scores_of(cm_scores), None if asv_scores is None else read_asv_scores(asv_scores))
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Comparison:
     def evaluation(self, system: System, seed: int | None = None) -> Evaluation | None:
         """Of the set shown; without ASV scores where its data dir has none. None without a score file."""
         path, asv = system.score_file(self.set_name, seed), self.data / "asv_scores"
-        return _evaluation(path, asv if asv.is_file() else None) if path.exists() else None
+        return evaluation_of(path, asv if asv.is_file() else None) if path.exists() else None
 
 
 def median_seed(results: dict[int, SetResult]) -> int:
