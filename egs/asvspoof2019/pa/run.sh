@@ -143,5 +143,6 @@ if begin_stage 5 "evaluate"; then
     report.py --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
       "${experiments[@]}"
   fi
-  end_stage "$exp_dir/RESULTS.md, and $exp_dir/*/seed*/results/*/*.png"
+  made="$exp_dir/RESULTS.md"; ! $report || made+=", $exp_dir/report.html"
+  end_stage "$made, and $exp_dir/*/seed*/results/*/*.png"
 fi
