@@ -26,10 +26,12 @@ from steps.scoring.bootstrap import (
 from steps.scoring.breakdown import asv_operating_point
 from steps.scoring.comparison import CONFIDENCE, holm, paired_differences, paired_test
 from steps.scoring.fitted_scores import mark_warnings
-from steps.scoring.score_files import CmScores, read_asv_scores, read_cm_scores, same_trials
+from steps.scoring.groups import values_of_trials
+from steps.scoring.protocols import add_protocol_option, read_protocol
+from steps.scoring.score_files import CmScores, read_asv_scores, read_cm_scores_by, same_trials
 from steps.scoring.tandem import AsvRates, UndefinedCost
 from utils.cli import UserError, make_parser, run_program, warn
-from utils.files import read_map, write_json
+from utils.files import write_json
 
 HEADINGS = {"eer": ("EER %", 2), "min_tdcf_2019": ("min t-DCF 2019", 4), "min_tdcf_2021": ("min t-DCF 2021", 4)}
 
@@ -76,11 +78,7 @@ def find_systems(given: Sequence[Path], set_name: str | None) -> list[System]:
 
 def speakers_of(trials: CmScores, path: Path) -> list[str]:
     """Raises UserError for a trial without a speaker, and for fewer than two speakers."""
-    speaker_of = read_map(path)
-    missing = [utt for utt in trials.utterance if utt not in speaker_of]
-    if missing:
-        raise UserError(f"{path}: it has no line of {missing[0]} ({len(missing)} trials lack one)")
-    speakers = [speaker_of[utt] for utt in trials.utterance]
+    speakers = values_of_trials(path, trials)
     if len(set(speakers)) < FEWEST_SPEAKERS:
         raise UserError(
             f"{path}: all trials are of one speaker, and speakers are drawn among several; leave --speakers out"
@@ -211,6 +209,7 @@ def main() -> int:
         "steps/compare_scores.py --set eval --json compared.json exp/train_*_baseline exp/train_*_self_distill",
     )
     parser.add_argument("--set", help="set whose scores are taken from folders: seed<N>/scores/SET.txt")
+    add_protocol_option(parser)
     parser.add_argument("--asv-scores", type=Path, metavar="ASV.txt", help="ASV scores of the set; without, no t-DCF")
     parser.add_argument("--speakers", type=Path, metavar="UTT2SPEAKER", help="data/<set>/utt2speaker")
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
@@ -228,7 +227,8 @@ def main() -> int:
     systems = find_systems(args.systems, args.set)
     paths = list(dict.fromkeys(path for system in systems for path in system.files.values()))
     warnings = [f"{path}: {text}" for path in paths for text in mark_warnings(path)]
-    scores = dict(zip(paths, same_trials([read_cm_scores(path) for path in paths], paths)))
+    protocols = [read_protocol(path) for path in args.protocols]
+    scores = dict(zip(paths, same_trials([read_cm_scores_by(path, protocols) for path in paths], paths)))
     trials = scores[paths[0]]
     point = None if args.asv_scores is None else asv_operating_point(read_asv_scores(args.asv_scores))
     draws: dict[str, Draw] = {"trial": TrialDraw(trials.bonafide)}

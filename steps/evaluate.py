@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from steps.scoring.environments import (
     read_environments,
     replay_attacks,
 )
-from steps.scoring.evaluation_output import Results, metrics, report_lines, write_results
+from steps.scoring.evaluation_output import Decisions, Results, metrics, report_lines, write_results
 from steps.scoring.fitted_scores import mark_warnings
 from steps.scoring.groups import (
     evaluate_durations,
@@ -29,6 +30,7 @@ from steps.scoring.groups import (
     values_of_trials,
 )
 from steps.scoring.labels import corpus_label
+from steps.scoring.metrics import error_rates_at
 from steps.scoring.protocols import PHASES, read_protocol
 from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.scoring.speakers import per_speaker
@@ -96,13 +98,15 @@ def evaluate_files(
     plot: bool = True,
     phase: str | None = None,
     draws: int = 0,
+    threshold: float | None = None,
     allow_other_asv_trials: bool = False,
     as_json: bool = False,
 ) -> None:
     """Evaluate one score file, write the results to the folder `out` (metrics.json last; None: nowhere) and print the
     tables, or with `as_json` what metrics.json holds.
 
-    protocol, phase: as read_protocol takes them; draws: of the bootstrap; allow_other_asv_trials: warn of ASV scores of
+    protocol, phase: as read_protocol takes them; draws: of the bootstrap; threshold: at which decisions
+    are counted; allow_other_asv_trials: warn of ASV scores of
     other trials, as for a corpus that is marked as a subset, where else they are refused. Raises UserError for whatever
     of the files cannot be used.
     """
@@ -136,6 +140,9 @@ def evaluate_files(
         None
         if by.known_attacks is None
         else evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv),
+        None
+        if threshold is None
+        else Decisions(threshold, *error_rates_at(cm.score[cm.bonafide], cm.score[~cm.bonafide], threshold)),
     )
     written = [] if out is None else write_results(out, results, plot)
     if as_json:
@@ -233,10 +240,18 @@ def main() -> None:
         default=1000,
         help="draws of trials (with --speakers of speakers too) for the intervals; 0: no intervals",
     )
+    parser.add_argument(
+        "--threshold",
+        metavar="SCORE",
+        type=float,
+        help="count decisions too: what scores so much or more is accepted as bona fide",
+    )
     parser.add_argument("--title", help="name of the set in the table and the plot; else the score file's name")
     parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")
     args = parser.parse_args()
 
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        raise UserError(f"--threshold {args.threshold}: it is a score, a finite number")
     if args.bootstrap < 0:
         raise UserError(f"--bootstrap {args.bootstrap}: it is a number of draws, 0 or more")
     evaluate_files(
@@ -250,6 +265,7 @@ def main() -> None:
         plot=not args.no_plot,
         phase=args.phase,
         draws=args.bootstrap,
+        threshold=args.threshold,
         allow_other_asv_trials=args.allow_other_asv_trials,
         as_json=args.json,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.scoring.fitted_scores import FITS, apply_model, data_dir_given, read_model, read_systems, say_cost, train
+from steps.scoring.protocols import add_protocol_option, read_protocol
 from utils.cli import make_parser, run_program
 
 
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--method", choices=sorted(FITS), default="logistic", help="how weights are found")
     parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, that the training weighs errors by")
     parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
+    add_protocol_option(parser)
     parser.add_argument("--data-dir", type=Path, help="folder of the data dirs, to know sets by; ./data if not given")
     parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark what comes of it")
     parser.add_argument("systems", type=Path, metavar="FOLDER", nargs="+", help="folders of score files, one a system")
@@ -36,14 +38,15 @@ def main() -> int:
     if not 0 < args.prior < 1:
         parser.error(f"--prior {args.prior:g}: it lies between 0 and 1")
     data_dir = data_dir_given(args.data_dir)
+    protocols = [read_protocol(path) for path in args.protocols]
     if args.model is not None:
         model, model_path = read_model(args.model), args.model
     else:
         model_path = args.out_dir / "fusion.json"
-        dev = read_systems([folder / f"{args.train_set}.txt" for folder in args.systems])
+        dev = read_systems([folder / f"{args.train_set}.txt" for folder in args.systems], protocols)
         model = train(dev, args.method, args.prior, data_dir, args.i_know)
     outputs = {
-        args.out_dir / f"{name}.txt": read_systems([folder / f"{name}.txt" for folder in args.systems])
+        args.out_dir / f"{name}.txt": read_systems([folder / f"{name}.txt" for folder in args.systems], protocols)
         for name in args.sets.split()
     }
     llrs = apply_model(model, model_path, outputs, data_dir, args.i_know, keep=args.model is None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,19 @@ from utils.files import write_aside, write_json, write_lines
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """Error rates, fractions from 0 to 1, of accepting what scores `threshold` or more."""
+
+    threshold: float
+    miss: float
+    false_alarm: float
+
+    @property
+    def balanced_accuracy(self) -> float:
+        return 1 - (self.miss + self.false_alarm) / 2
+
+
+@dataclass(frozen=True)
 class Results:
     """All figures of one score file. What was not asked for is None; `intervals` by what was drawn ("trial", "speaker"), then
     by figure, fractions and costs."""
@@ -43,6 +57,7 @@ class Results:
     environments: EnvironmentEvaluation | None
     durations: list[DurationGroup] | None
     known_attacks: dict[str, AttackGroup] | None
+    decisions: Decisions | None = None
 
 
 def figures_of(figures: Figures) -> dict:
@@ -97,6 +112,14 @@ def metrics(results: Results) -> dict[str, Any]:
         "asv_scores": None if results.asv_scores is None else str(results.asv_scores),
         **metrics_of(results.pooled),
         "intervals": interval_metrics(results.intervals),
+        "decisions": None
+        if results.decisions is None
+        else {
+            "threshold": results.decisions.threshold,
+            "miss_rate": 100 * results.decisions.miss,
+            "false_alarm_rate": 100 * results.decisions.false_alarm,
+            "balanced_accuracy": 100 * results.decisions.balanced_accuracy,
+        },
         "per_speaker": None
         if speakers is None
         else {name: speaker_metrics(figures) for name, figures in speakers.items()},
@@ -198,6 +221,13 @@ def report_lines(results: Results) -> list[str]:
         "",
         *pooled_lines(results.pooled, results.intervals),
     ]
+    if (made := results.decisions) is not None:
+        lines += textwrap.wrap(
+            f"at the threshold {made.threshold:g}: {100 * made.miss:.2f} % of the bona fide trials rejected, "
+            f"{100 * made.false_alarm:.2f} % of the spoof trials accepted, balanced accuracy "
+            f"{100 * made.balanced_accuracy:.2f} %",
+            80,
+        )
     if results.known_attacks is not None or results.durations is not None:
         lines += ["", *group_table(results.known_attacks, results.durations)]
     if results.environments is not None:

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from steps.scoring.calibration import LlrModel, Unusable, fit, fit_mean
 from steps.scoring.calibration_metrics import cllr
 from steps.scoring.labels import corpus_label
-from steps.scoring.score_files import CmScores, read_cm_scores, same_trials, score_lines
+from steps.scoring.protocols import Protocol
+from steps.scoring.score_files import CmScores, read_cm_scores_by, same_trials, score_lines
 from utils.cli import UserError, warn
 from utils.files import read_json, read_map, sha256_of, write_aside, write_json
 
@@ -56,9 +57,10 @@ class SystemScores:
     score: NDArray[np.float64]
 
 
-def read_systems(paths: Sequence[Path]) -> SystemScores:
-    """Raises UserError for a file that cannot be used, and unless all are of the same trials; their order may differ."""
-    aligned = same_trials([read_cm_scores(path) for path in paths], paths)
+def read_systems(paths: Sequence[Path], protocols: Sequence[Protocol] = ()) -> SystemScores:
+    """protocols: as read_cm_scores_by takes them. Raises UserError for a file that cannot be used, and unless all are of
+    the same trials; their order may differ."""
+    aligned = same_trials([read_cm_scores_by(path, protocols) for path in paths], paths)
     return SystemScores(list(paths), aligned[0], np.column_stack([one.score for one in aligned]))
 
 

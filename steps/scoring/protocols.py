@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,3 +137,16 @@ def _read_data_dir(path: Path, phase: str | None) -> Protocol:
             says = "it has no line of" if name is None else f"the attack {name!r} does not go with"
             raise UserError(f"{path / 'utt2attack'}: {says} {utt}, {key} in {path / 'utt2label'}; mend the data dir")
     return Protocol(path, {utt: attack_of[utt] for utt in labels.attack}, True, frozenset())
+
+
+def add_protocol_option(parser: ArgumentParser) -> None:
+    """--protocol, which may be given several times, for programs that read score files of several sets."""
+    parser.add_argument(
+        "--protocol",
+        dest="protocols",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a set's trials and keys, which files of UTT SCORE need, as steps/evaluate.py takes it; give one for each set",
+    )

@@ -137,6 +137,21 @@ def read_cm_scores(path: str | os.PathLike, protocol: Protocol | None = None) ->
     return CmScores([utterance[row] for row in rows], bonafide, score, names, attack_code)
 
 
+def read_cm_scores_by(path: str | os.PathLike, protocols: Sequence[Protocol]) -> CmScores:
+    """read_cm_scores by the one of the protocols that has the file's first utterance; without any by the file alone.
+
+    Raises UserError where none of them has it, and as read_cm_scores does.
+    """
+    if not protocols:
+        return read_cm_scores(path)
+    first = read_columns(path, CM_LAYOUTS, CM_FORM).columns[0][0]
+    fitting = [one for one in protocols if first in one.attack or first in one.other_phases]
+    if not fitting:
+        names = ", ".join(str(one.path) for one in protocols)
+        raise UserError(f"{path}: its first utterance, {first}, is no trial of {names}; give the protocol of its set")
+    return read_cm_scores(path, fitting[0])
+
+
 def _check_keys(path: str | os.PathLike, table: Columns) -> None:
     utterance, attack, key, _ = table.columns
     key_code = _codes(key, {SPOOF: 0, BONAFIDE: 1})

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from steps import calibrate, compare_scores, fuse
 from steps.evaluate import main
 from steps.scoring.protocols import LAYOUTS, PHASES, read_protocol
 from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
@@ -397,6 +398,52 @@ def test_json_is_what_the_file_holds_and_nothing_else(folder):
         assert done.stdout == (folder / "results/metrics.json").read_text()
         assert json.loads(done.stdout)["per_speaker"]["ann"]["n_spoof"] == 30
     assert done.stderr.startswith("WARNING: cm.txt: the EER is ")
+
+
+def test_decisions_at_a_threshold(folder):
+    (folder / "cm.txt").write_text("a - bonafide 2\nb - bonafide 1\nc A01 spoof 1\nd A01 spoof 0\ne A01 spoof -1\n")
+    done = evaluate("--json", "--threshold", "1")  # a score equal to it is accepted
+    decisions = json.loads(done.stdout)["decisions"]
+    assert decisions == pytest.approx(
+        {"threshold": 1, "miss_rate": 0, "false_alarm_rate": 100 / 3, "balanced_accuracy": 100 * 5 / 6}
+    )
+    assert (
+        "at the threshold 1.5: 50.00 % of the bona fide trials rejected, 0.00 %"
+        in evaluate("--threshold", "1.5").stdout
+    )
+    assert evaluate("--threshold", "nan").returncode == 1
+
+
+def test_scores_without_keys_are_compared_and_fused_by_a_protocol(folder):
+    """compare_scores.py, calibrate.py and fuse.py read what evaluate.py reads."""
+    protocols = []
+    for name, seed in (("dev", 1), ("test", 2)):
+        draw = np.random.default_rng(seed)
+        (folder / f"{name}.trl").write_text(
+            text_of(
+                (f"s{i % 3}", f"{name}{i}", "-", "-" if i % 2 else "A01", "bonafide" if i % 2 else "spoof")
+                for i in range(60)
+            )
+        )
+        protocols += ["--protocol", f"{name}.trl"]
+        for system in ("x", "y"):
+            (folder / system).mkdir(exist_ok=True)
+            (folder / system / f"{name}.txt").write_text(
+                text_of((f"{name}{i}", float(draw.normal(i % 2))) for i in range(60))
+            )
+    fused = call(fuse.main, "fuse.py", *protocols, "--out-dir", "fused", "--sets", "test", "x", "y")
+    assert (fused.returncode, fused.stderr) == (0, "")
+    assert (folder / "fused/test.txt").read_text().split()[:3] == ["test0", "A01", "spoof"]
+    compared = call(compare_scores.main, "compare_scores.py", *protocols, "--draws", "100", "x/test.txt", "y/test.txt")
+    assert (compared.returncode, compared.stderr) == (0, "") and "B less A" in compared.stdout
+    calibrated = call(
+        calibrate.main, "calibrate.py", *protocols, "--train", "x/dev.txt", "--out-dir", "c", "x/test.txt"
+    )
+    assert (calibrated.returncode, calibrated.stderr) == (0, "")
+    refused = call(compare_scores.main, "compare_scores.py", *protocols[:2], "x/test.txt", "y/test.txt")
+    assert (
+        refused.returncode == 1 and "x/test.txt: its first utterance, test0, is no trial of dev.trl" in refused.stderr
+    )
 
 
 def test_the_table_fits_80_columns_whatever_the_names(folder):
