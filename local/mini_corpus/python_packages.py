@@ -12,6 +12,7 @@ A group `NAME.build` holds what only building NAME needs.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import importlib
 import os
@@ -90,6 +91,16 @@ class PythonPackages:
         folder = self.folder.resolve() / group
         if folder.is_dir():
             return folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f".{group}.lock").open("w") as lock:
+            fcntl.flock(
+                lock, fcntl.LOCK_EX
+            )  # another process may be installing it; the lock goes with the file's closing
+            if not folder.is_dir():
+                self._install(group, folder)
+        return folder
+
+    def _install(self, group: str, folder: Path) -> None:
         requirements = self.groups[group]
         environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
         options = ["--no-deps"]
@@ -112,7 +123,6 @@ class PythonPackages:
             said = _pip(["install", *options, *local, "--target", str(made), *requirements], environment)
             if said:
                 raise GroupMissing(f"pip could not install {', '.join(requirements)}: {said}")
-        return folder
 
     def _has_file(self, requirement: str) -> bool:
         """Is there a wheel or a source archive of NAME==VERSION?"""

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from steps import experiment, frontend, nnet
-from steps.evaluate import evaluate_files
+from steps.evaluate import Breakdowns, evaluate_files
 from steps.nnet.base import score_of
 from steps.scoring.environments import ATTACKS, ENVIRONMENTS
 from steps.training.data import fix_length
@@ -41,8 +41,10 @@ def make_data(folder, name, trials, audio):
     for table, lines in tables.items():
         (data / table).write_text("".join(f"{line}\n" for line in lines))
     (data / "corpus.json").write_text(json.dumps(MINI))
-    scores = [f"- target {x}" for x in rng.normal(3, 1, 60)] + [f"- nontarget {x}" for x in rng.normal(-3, 1, 60)]
-    scores += [f"{attack} spoof {x}" for attack in ("A07", "A08") for x in rng.normal(1, 1, 30)]
+    scores = [f"- target {x}" for x in rng.normal(3, 1, trials // 3)] + [
+        f"- nontarget {x}" for x in rng.normal(-3, 1, 60)
+    ]
+    scores += [f"{attack} spoof {x}" for attack in ("A07", "A08") for x in rng.normal(1, 1, trials // 3)]
     (data / "asv_scores").write_text("".join(f"{line}\n" for line in scores))
     return data
 
@@ -143,7 +145,7 @@ def pa(tmp_path_factory):
         ]
         (place / "scores/eval.txt").write_text("".join(lines))
         evaluate_files(
-            place / "scores/eval.txt", place / "results/eval", None, None, data / "corpus.json", "eval", plot=False,
-            environments=data / "utt2env",
+            place / "scores/eval.txt", place / "results/eval", None, None, data / "corpus.json", "eval",
+            Breakdowns(environments=data / "utt2env"), plot=False,
         )  # fmt: skip
     return Made(root, root / "data", experiments)
