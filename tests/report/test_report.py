@@ -264,6 +264,14 @@ def test_wrong_calls(pa, tmp_path):
     assert done.returncode == 1 and "no folder seed<N>" in done.stderr
 
 
+def test_two_experiments_of_one_name_are_refused(pa, tmp_path):
+    shutil.copytree(pa.experiments[0], tmp_path / pa.experiments[0].name)
+    twice = [pa.experiments[0], tmp_path / pa.experiments[0].name]
+    done = call(load_program().main, "report.py", "--out", tmp_path / "x.html", *twice)
+    assert done.returncode == 1 and "have one name" in done.stderr
+    assert not (tmp_path / "x.html").exists()
+
+
 def test_of_other_data_dirs_nothing_is_looked_into(la, pa, tmp_path):
     data = tmp_path / "data/eval"
     data.mkdir(parents=True)
