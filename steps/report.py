@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -51,36 +50,24 @@ def is_made_of(path: Path, digest: str) -> bool:
 
 def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> list[Section]:
     """The sections that look into the detectors; one whose inputs lack says why and how to get them."""
-    if not wanted:
-        return []
-    makers: dict[str, Callable[[], Section]] = {}
-    try:
-        if not (comparison.data / "wav.scp").is_file():
-            raise UserError(
-                f"there is no {comparison.data / 'wav.scp'}; name the folder of the data dirs by --data-dir"
-            )
-        from steps.reporting import embedding, grad_cam
-        from steps.reporting.detectors import Detectors
-
-        detectors = Detectors(comparison)
-        makers = {
-            "embedding": lambda: embedding.section(comparison, detectors),
-            "grad_cam": lambda: grad_cam.section(comparison, detectors, stages),
-        }
-    except UserError as error:
-        makers = dict.fromkeys(wanted, lambda error=error: left_out_by(error))
-    sections = []
+    sections, detectors = [], None
     for key in wanted:
         try:
-            sections.append(makers[key]())
+            wavs = comparison.data / "wav.scp"
+            if not wavs.is_file():
+                raise UserError(f"there is no {wavs}; name the folder of the data dirs by --data-dir")
+            from steps.reporting import embedding, grad_cam  # here, since torch takes longer to load than all else
+            from steps.reporting.detectors import Detectors
+
+            detectors = detectors or Detectors(comparison)
+            if key == "embedding":
+                sections.append(embedding.section(comparison, detectors))
+            else:
+                sections.append(grad_cam.section(comparison, detectors, stages))
         except UserError as error:
             warn(f"left out of the report: {LOOKS_INSIDE[key]}: {error}")
             sections.append(Section(key, LOOKS_INSIDE[key], [Text(f"Left out: {error}.", "note")]))
     return sections
-
-
-def left_out_by(error: UserError) -> Section:
-    raise error
 
 
 def main() -> None:

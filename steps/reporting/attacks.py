@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from steps.reporting.blocks import Cell, Figure, Figures, Section, Table, Text, number
+from steps.reporting.blocks import Cell, Figures, Section, Table, Text, number
 from steps.reporting.figures import INK, picture
 from steps.reporting.systems import Comparison, Group, System
 from steps.scoring.results import attack_text
@@ -22,7 +22,7 @@ def section(comparison: Comparison) -> Section:
     # hardest first, by one system throughout, so that the plots of several networks have the same order
     names = sorted(one.attack_trials, key=lambda name: (-_mean(first, name), name))
     words = {name: attack_text(name, one.corpus_values) for name in names}
-    figures = [Figure(_plot(comparison, group, names, words)) for group in comparison.groups]
+    figures = [_plot(comparison, group, names, words) for group in comparison.groups]
     rows = []
     for name in sorted(names):
         row = [Cell(words[name]), Cell(f"{one.attack_trials[name]:,}", one.attack_trials[name])]

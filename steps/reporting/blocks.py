@@ -44,12 +44,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Figure:
-    svg: Markup
-    caption: str = ""
-
-
-@dataclass(frozen=True)
 class Legend:
     """Names of series that the figures of one section share; a click on one dims the others. keys: (series, name, SVG of
     its mark)."""
@@ -59,7 +53,7 @@ class Legend:
 
 @dataclass(frozen=True)
 class Figures:
-    figures: Sequence[Figure]
+    figures: Sequence[Markup]  # SVG
     legend: Legend | None = None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from steps.reporting.blocks import Block, Figure, Figures, Section, Text
+from steps.reporting.blocks import Block, Figures, Section, Text
 from steps.reporting.figures import picture
 from steps.reporting.systems import Comparison, Group, System
 from utils.cli import UserError
@@ -44,9 +44,9 @@ def section(comparison: Comparison) -> Section:
     figures = []
     for group in comparison.groups:
         if any(histories[system.experiment.name] for system in group.systems):
-            figures.append(Figure(_plot(comparison, group, histories, "training", PANELS)))
+            figures.append(_plot(comparison, group, histories, "training", PANELS))
             if extra := _other_terms(group, histories):
-                figures.append(Figure(_plot(comparison, group, histories, "other losses", extra)))
+                figures.append(_plot(comparison, group, histories, "other losses", extra))
     blocks: list[Block] = []
     if figures:
         blocks = [Text("Thin: the seeds, which may leave the frame; thick: their median. The training loss is of the augmented set where there was "

@@ -6,7 +6,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 from scipy.special import ndtri
 
-from steps.reporting.blocks import Block, Figure, Figures, Section, Text
+from steps.reporting.blocks import Block, Figures, Section, Text
 from steps.reporting.figures import GRID, PAPER, picture
 from steps.reporting.systems import Comparison, Group, System
 from steps.scoring.breakdown import Evaluation
@@ -28,7 +28,7 @@ def section(comparison: Comparison) -> Section:
         trials = max(min(one.n_bonafide, one.pooled.n_spoof) for one in everything)
         frame = frame_of(trials, [one.pooled.eer for one in everything])
         figures = [
-            Figure(_plot(comparison, group, curves, frame))
+            _plot(comparison, group, curves, frame)
             for group in comparison.groups
             if any(curves[system.experiment.name] for system in group.systems)
         ]

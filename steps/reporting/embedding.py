@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import torch
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
+from torch import Tensor
 
+from steps.nnet import Detector
 from steps.nnet.base import score_of
-from steps.reporting.blocks import Block, Figure, Figures, Legend, Section, Text
+from steps.reporting.blocks import Block, Figures, Legend, Section, Text
 from steps.reporting.detectors import Detectors, batches, computed_otherwise, note_of_others
 from steps.reporting.figures import INK, MARKERS, SERIES, mark, picture, point_style
 from steps.reporting.systems import Comparison
@@ -21,6 +25,7 @@ from steps.scoring.score_files import CmScores
 MOST_TRIALS = 600
 PERPLEXITY = 30
 FEWEST_TRIALS = 10
+BONAFIDE = "bonafide"
 
 
 def section(comparison: Comparison, detectors: Detectors) -> Section:
@@ -37,26 +42,17 @@ def section(comparison: Comparison, detectors: Detectors) -> Section:
             continue
         cm = scores[scored[0].system.experiment.name]
         utts, classes = choose_trials(cm, MOST_TRIALS)
-        embeddings: dict[str, list[np.ndarray]] = {one.system.experiment.name: [] for one in scored}
-        computed: dict[str, list[np.ndarray]] = {one.system.experiment.name: [] for one in scored}
-        with torch.inference_mode():
-            for x in batches(scored[0], utts):
-                for one in scored:
-                    embedding = one.detector.embed(x)
-                    embeddings[one.system.experiment.name].append(embedding.numpy())
-                    computed[one.system.experiment.name].append(score_of(one.detector.head(embedding)).numpy())
+        embeddings, computed = _run([one.detector for one in scored], batches(scored[0], utts))
         shown = tuple(dict.fromkeys(classes))
-        for one in scored:
+        for one, embedding, own_scores in zip(scored, embeddings, computed):
             name = one.system.experiment.name
             written = dict(zip(scores[name].utterance, scores[name].score))
             wanted = np.array([written.get(utt, np.nan) for utt in utts])
-            if not np.isfinite(wanted).all() or computed_otherwise(
-                np.concatenate(computed[name]), wanted, scores[name].score
-            ):
+            if not np.isfinite(wanted).all() or computed_otherwise(own_scores, wanted, scores[name].score):
                 off.append(one.system.name)
-            place = place_by_tsne(np.concatenate(embeddings[name]))
+            place = place_by_tsne(embedding)
             key = f"map-s{comparison.systems.index(one.system) + 1}"
-            figures.append(Figure(_plot(comparison, key, one.system.name, place, classes)))
+            figures.append(_plot(comparison, key, one.system.name, place, classes))
     if not figures:
         blocks.append(Text("No system has both a final.pt and scores, so that there is nothing to map.", "note"))
         return Section("embedding", "Embeddings", blocks)
@@ -75,7 +71,17 @@ def section(comparison: Comparison, detectors: Detectors) -> Section:
     return Section("embedding", "Embeddings", [intro, Figures(figures, Legend(keys)), *blocks])
 
 
-BONAFIDE = "bonafide"
+def _run(detectors: Sequence[Detector], inputs: Iterable[Tensor]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of each detector, the embeddings (trials, size) and the scores (trials,)."""
+    embeddings: list[list[np.ndarray]] = [[] for _ in detectors]
+    scores: list[list[np.ndarray]] = [[] for _ in detectors]
+    with torch.inference_mode():
+        for x in inputs:
+            for i, detector in enumerate(detectors):
+                embedding = detector.embed(x)
+                embeddings[i].append(embedding.numpy())
+                scores[i].append(score_of(detector.head(embedding)).numpy())
+    return [np.concatenate(parts) for parts in embeddings], [np.concatenate(parts) for parts in scores]
 
 
 def choose_trials(cm: CmScores, most: int) -> tuple[list[str], list[str]]:

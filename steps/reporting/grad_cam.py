@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from steps.frontend import FrontEndBase, read_utterance
 from steps.nnet import Detector
 from steps.nnet.base import pool, score_of
-from steps.reporting.blocks import Audio, Block, Figure, Figures, Heading, Section, Text
+from steps.reporting.blocks import Audio, Block, Figures, Heading, Section, Text
 from steps.reporting.detectors import Detectors, Loaded, computed_otherwise, note_of_others
 from steps.reporting.figures import INK, picture
 from steps.reporting.histograms import dev_threshold
@@ -127,8 +127,7 @@ def section(comparison: Comparison, detectors: Detectors, stages: Sequence[int])
             views = [View.of(one, case.utt, stages) for one in deciders]
             off |= {view.decider.loaded.system.name: None for view in views if view.is_off}
             figures = [
-                Figure(_plot(comparison, f"cam-{group.key}-{number}-{i}", view, stages))
-                for i, view in enumerate(views, 1)
+                _plot(comparison, f"cam-{group.key}-{number}-{i}", view, stages) for i, view in enumerate(views, 1)
             ]
             blocks += [Text(told), Audio(case.utt, said.audio(case.utt, loaded[0].frontend)), Figures(figures)]
     if off:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from steps.reporting.blocks import Cell, Figure, Figures, Section, Table, Text
+from steps.reporting.blocks import Cell, Figures, Section, Table, Text
 from steps.reporting.figures import INK, picture
 from steps.reporting.systems import Comparison, Group
 from steps.scoring.block_cost import block_multiply_adds
@@ -46,7 +46,7 @@ def section(comparison: Comparison) -> Section:
         [
             Text("EER of each block's own classifier, mean and standard deviation over seeds. Left at a shallow block, the "
                  "network costs less: its multiply-adds as a share of the whole network's. The line is the baseline's."),
-            Figures([Figure(_plot(comparison, group, heads)) for group in with_heads]),
+            Figures([_plot(comparison, group, heads) for group in with_heads]),
             Table(f"EER % of each block's own classifier and of the detector; {comparison.corpus}", headings, rows, 2),
         ],
     )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from steps.reporting.blocks import Cell, Figure, Figures, Section, Table, Text, number
+from steps.reporting.blocks import Cell, Figures, Section, Table, Text, number
 from steps.reporting.figures import INK, SERIES, picture
 from steps.reporting.systems import DEV, Comparison, System
 from steps.scoring.breakdown import Evaluation
@@ -36,7 +36,7 @@ def section(comparison: Comparison) -> Section:
                 continue
             thresholds = _thresholds(comparison, system, one)
             title = f"{group.title}, {system.recipe}"
-            figures.append(Figure(_plot(comparison, system, title, cm, thresholds)))
+            figures.append(_plot(comparison, system, title, cm, thresholds))
             for name, threshold in thresholds.items():
                 miss = 100 * float(np.mean(cm.score[cm.bonafide] <= threshold))
                 false_alarm = 100 * float(np.mean(cm.score[~cm.bonafide] > threshold))

@@ -126,7 +126,12 @@ def _looks(experiments: Sequence[Experiment]) -> dict[str, Look]:
 
 def compare(experiments: list[Experiment], set_name: str | None, data_dir: Path, feats_dir: Path | None) -> Comparison:
     """set_name: the set to show; None takes eval, or the only one there is. Raises UserError where that set is not
-    evaluated, or several corpora have it."""
+    evaluated, or several corpora have it, and for two experiments of one name."""
+    folders: dict[str, Path] = {}
+    for e in experiments:
+        if e.name in folders:
+            raise UserError(f"{folders[e.name]} and {e.folder} have one name; train one of them under another --tag")
+        folders[e.name] = e.folder
     tables = collect(experiments)
     names = list(dict.fromkeys(table.set_name for table in tables))
     if not names:

@@ -264,6 +264,27 @@ def test_wrong_calls(pa, tmp_path):
     assert done.returncode == 1 and "no folder seed<N>" in done.stderr
 
 
+def test_two_experiments_of_one_name_are_refused(pa, tmp_path):
+    shutil.copytree(pa.experiments[0], tmp_path / pa.experiments[0].name)
+    twice = [pa.experiments[0], tmp_path / pa.experiments[0].name]
+    done = call(load_program().main, "report.py", "--out", tmp_path / "x.html", *twice)
+    assert done.returncode == 1 and "have one name" in done.stderr
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_of_other_data_dirs_nothing_is_looked_into(la, pa, tmp_path):
+    data = tmp_path / "data/eval"
+    data.mkdir(parents=True)
+    (data / "wav.scp").write_text("someone_else x.flac\n")
+    (data / "utt2attack").write_text("someone_else -\n")
+    done = call(
+        load_program().main, "report.py", "--data-dir", tmp_path / "data", "--out", tmp_path / "x.html", *la.experiments
+    )
+    assert done.returncode == 0
+    assert done.stderr.count("wav.scp: no line of eval_") == 2
+    assert "is --data-dir that of these trainings?" in (tmp_path / "x.html").read_text()
+
+
 def test_skipped_sections_take_no_time(pa, tmp_path):
     done = make(pa, tmp_path / "x.html", "--skip", "embedding", "--skip", "grad_cam")
     assert done.returncode == 0 and done.stderr == ""
