@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from steps import score as scoring
+from steps import train
 from steps.training.data import FeatureSet, fix_length, training_plan
 from steps.training.sources import DumpedFeatures
+from tests.in_process import call
 from utils.files import read_json
 
 SMALL = ["--set=train.batch_size=16", "--set=frontend.network_input.frames=64"]
@@ -25,8 +29,10 @@ def command(root, sets, out, *options):
             "--num-threads", "1", *SMALL, *options, *map(str, (train_data, train_feats, dev_data, dev_feats, out))]  # fmt: skip
 
 
-def run(*args, check=True):
-    done = subprocess.run(args[0] if len(args) == 1 else args, capture_output=True, text=True)
+def run(cmd, check=True):
+    """A command of steps/train.py or steps/score.py, in this process; those to be killed take one of their own."""
+    program = {"train.py": train, "score.py": scoring}[Path(cmd[1]).name]
+    done = call(program.main, *cmd[1:])
     if check:
         assert done.returncode == 0, done.stderr
     return done
