@@ -116,7 +116,7 @@ class DynamicWeightAverage(LossWeighting):
     @torch.no_grad()
     def end_epoch(self, terms: Mapping[str, float]) -> None:
         last = torch.tensor([terms[name] for name in self.active], dtype=torch.float64)
-        before = self.means[1].cpu()
+        before = self.means[1].to("cpu", copy=True)
         self.means.copy_(torch.stack([before, last]))
         if (before > 0).any():
             ratios = torch.where(before > 0, last / before, 1.0)
