@@ -11,7 +11,6 @@ from typing import Literal
 from torch import Tensor, nn
 
 from steps.nnet import Detector
-from steps.nnet.base import AngleLinear
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
 from steps.training.weighting import LossWeighting
 
@@ -102,12 +101,7 @@ class MethodBase(nn.Module, ABC):
         self.conf = conf
         self.detector = detector
         self.hard_loss = HardLoss(conf.hard_loss)
-        detector.head.conf = conf.hard_loss.head
         self.weighting = None
-
-    def make_head(self, in_features: int) -> AngleLinear:
-        """A head for training only, read as the detector's is."""
-        return AngleLinear(in_features, conf=self.conf.hard_loss.head)
 
     def without_weight_decay(self) -> list[nn.Parameter]:
         """The parameters that the optimizer's weight decay leaves alone."""

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from steps.nnet import Detector
-from steps.nnet.base import pool
+from steps.nnet.base import AngleLinear, pool
 from steps.training.aligners import ALIGNERS
 from steps.training.base import MethodBase, TrainConf
 from steps.training.losses import MixedLabels, feature_loss, soft_loss
@@ -62,7 +62,7 @@ class Method(MethodBase):
         self.aligners = nn.ModuleList(
             aligner(channels, teacher, len(students) - i) for i, channels in enumerate(students)
         )
-        self.student_heads = nn.ModuleList(self.make_head(teacher) for _ in students)
+        self.student_heads = nn.ModuleList(AngleLinear(teacher) for _ in students)
         d = conf.distill
         self.weighting = make_weighting(d.weighting, {"hard": d.alpha, "soft": 1 - d.alpha, "feature": d.beta})
 
