@@ -54,12 +54,14 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
 
     if weights:
         panel = axes[2, 0] = figure.add_subplot(grid[2, :])
-        for name in weights:
+        for i, name in enumerate(weights):  # weights are often the same: dashes let the one beneath be seen
             values = [row["train"][name] for row in history]
-            panel.plot(epochs, values, marker=marker, ms=3, label=name.removeprefix(LOGGED_AS))
+            dashes = (0, (4, 4)) if i % 2 else "-"
+            label = name.removeprefix(LOGGED_AS)
+            panel.plot(epochs, values, ls=dashes, marker=marker, ms=3, zorder=3 + i % 2, label=label)
         panel.set_ylabel("weight of the loss term,\nmean over the epoch")
         panel.set_ylim(bottom=0)
-        panel.legend()
+        panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(weights), frameon=False)
 
     for panel in axes.values():
         panel.set_xlabel("epoch")
