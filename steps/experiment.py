@@ -11,13 +11,15 @@ import yaml
 
 from steps import frontend as frontends
 from steps import nnet, training
+from steps.nnet.base import HeadConf
 from steps.training import checkpoints
 from steps.training.sources import ComputedFeatures, DumpedFeatures, FeatureSource
 from utils import conf as conf_files
 from utils.cli import UserError
 from utils.files import read_json
 
-FINAL_FORMAT = 1
+FINAL_FORMAT = 2
+_FORMATS = (1, 2)  # 1: before a head could be read otherwise than by inner products
 
 
 def read_conf(folder: Path) -> dict[str, Any]:
@@ -87,14 +89,18 @@ def pick_device(ngpu: int) -> torch.device:
     return torch.device("cuda")
 
 
-def save_detector(path: Path, state: dict[str, torch.Tensor], conf: dict[str, Any], epoch: int) -> None:
-    """final.pt: the detector's weights and what is needed to use them, and nothing of training."""
+def save_detector(
+    path: Path, state: dict[str, torch.Tensor], conf: dict[str, Any], epoch: int, head: HeadConf | None = None
+) -> None:
+    """final.pt: the detector's weights and what is needed to use them (`head`: how its head is read, by inner products if None), and nothing of
+    training."""
     checkpoints.save(
         path,
         {
             "format": FINAL_FORMAT,
             "frontend": conf["frontend"],
             "model": conf["model"],
+            "head": conf_files.to_dict(head or HeadConf()),
             "corpus": conf["corpus"],
             "epoch": epoch,
             "state": state,
@@ -105,11 +111,15 @@ def save_detector(path: Path, state: dict[str, torch.Tensor], conf: dict[str, An
 def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, frontends.FrontEndConf]:
     """The detector of a final.pt, ready to score. Raises UserError if the file does not hold one."""
     kept = checkpoints.load(path, device)
-    if kept.get("format") != FINAL_FORMAT:
-        raise UserError(f"{path}: not a detector (format {kept.get('format')!r}, expected {FINAL_FORMAT})")
+    if kept.get("format") not in _FORMATS:
+        raise UserError(
+            f"{path}: not a detector that this version reads (format {kept.get('format')!r}, expected "
+            f"{' or '.join(map(str, _FORMATS))})"
+        )
     frontend_conf = frontends.conf_from_dict(kept["frontend"], str(path))
     frontend = frontends.make_frontend(frontend_conf)
     detector = detector_for(nnet.conf_from_dict(kept["model"], str(path)), frontend)
+    detector.head.conf = conf_files.build(HeadConf, kept.get("head", {}), {}, str(path))
     try:
         detector.load_state_dict(kept["state"])
     except RuntimeError as error:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,11 @@ def begin_or_go_on(folder: Path, conf: dict[str, Any]) -> bool:
     Raises UserError where the folder is another training's.
     """
     if (folder / "conf.yaml").exists():
-        changed = conf_files.differences(experiment.read_conf(folder), conf)
+        known = experiment.read_conf(folder)
+        with contextlib.suppress(UserError):  # a conf that can no longer be read differs, and is said to below
+            # keys that were not there yet then have their defaults
+            known["train"] = conf_files.to_dict(training.conf_from_dict(known.get("train") or {}, str(folder)))
+        changed = conf_files.differences(known, conf)
         if changed:
             raise UserError(
                 f"{folder} was trained otherwise ({'; '.join(changed)}); "
@@ -183,7 +188,7 @@ def main() -> int:
     elif detector.normalisation is not None:
         set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()
-    experiment.save_detector(final, trained.state, conf, trained.best_epoch)
+    experiment.save_detector(final, trained.state, conf, trained.best_epoch, train_conf.hard_loss.head)
     trainer.checkpoints.remove_epochs()
     best = trained.history[trained.best_epoch - 1]
     print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,21 +40,48 @@ def pool(feature_map: Tensor) -> Tensor:
     return feature_map.mean(dim=(2, 3))
 
 
+_NO_DIRECTION = 1e-6  # an embedding no longer than this has cosines 0 and no gradient
+
+
+@dataclass(frozen=True)
+class HeadConf:
+    """What a head makes of the angles theta_j between an embedding x and its two class weights: its logits f_j.
+
+    inner_product: f_j = |x| cos(theta_j).
+    cosine: f_j = scale cos(theta_j).
+    one_class: f_bonafide = scale (cos(theta_bonafide) - centre) / 2 and f_spoof = -f_bonafide; the spoof weight is not used.
+    Which one a detector has follows from the loss that it was trained by, and is kept with its weights.
+    """
+
+    logits: Literal["inner_product", "cosine", "one_class"] = "inner_product"
+    scale: float = 1.0
+    centre: float = 0.0
+
+
 class AngleLinear(nn.Module):
-    """Bias-free linear layer whose class weights have unit norm: f_j = |x| cos(theta_j).
+    """Bias-free linear layer whose two class weights have unit norm; logits by `conf`, f_j = |x| cos(theta_j) by default.
 
     Liu et al., "SphereFace: deep hypersphere embedding for face recognition", CVPR 2017. Computes in float32 also
     under autocast. (batch, in_features) -> (batch, classes).
     """
 
-    def __init__(self, in_features: int, classes: int = 2):
+    def __init__(self, in_features: int, classes: int = 2, conf: HeadConf = HeadConf()):
         super().__init__()
+        self.conf = conf
         self.weight = nn.Parameter(torch.empty(classes, in_features))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embedding: Tensor) -> Tensor:
         with torch.autocast(embedding.device.type, enabled=False):
-            return F.linear(embedding.float(), F.normalize(self.weight.float(), dim=1))
+            products = F.linear(embedding.float(), F.normalize(self.weight.float(), dim=1))
+            if self.conf.logits == "inner_product":
+                return products
+            norm = embedding.float().norm(dim=1, keepdim=True)
+            cosines = products * (norm > _NO_DIRECTION) / norm.clamp(min=_NO_DIRECTION)
+            if self.conf.logits == "cosine":
+                return self.conf.scale * cosines
+            half = 0.5 * self.conf.scale * (cosines[:, BONAFIDE] - self.conf.centre)
+            return torch.stack([-half, half], dim=1)
 
 
 class InputNormalisation(nn.Module):
@@ -104,10 +132,14 @@ class Detector(nn.Module):
         return pool(self.stage_maps(x)[-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, frames, bins) -> (batch, 2): |x| cos(theta) of spoof (0) and bona fide (1)."""
+        """(batch, channels, frames, bins) -> (batch, 2): the head's logits of spoof (0) and bona fide (1)."""
         return self.head(self.embed(x))
 
 
 def score_of(logits: Tensor) -> Tensor:
-    """Score of each trial, higher = bona fide: |x| (cos(theta_bonafide) - cos(theta_spoof)). (batch, 2) -> (batch,)."""
+    """Score of each trial, higher = bona fide: the difference of its head's logits, bona fide less spoof.
+
+    By HeadConf.logits: |x| (cos(theta_bonafide) - cos(theta_spoof)), the same with scale for |x|, or
+    scale (cos(theta_bonafide) - centre). (batch, 2) -> (batch,).
+    """
     return logits[:, BONAFIDE] - logits[:, SPOOF]

@@ -115,12 +115,18 @@ def _training_cells(e: Experiment) -> list[str]:
         rate = f"noam, {get('schedule', 'warmup_steps')} steps"
     elif get("schedule", "name") == "cosine":
         rate = f"{rate}, cosine to 0"
-    margin = get("hard_loss", "lambda_mode")
-    if margin == "fixed":
+    loss, margin = get("hard_loss", "name"), "-"
+    if loss == "a_softmax" and get("hard_loss", "lambda_mode") == "fixed":
         margin = f"fixed {get('hard_loss', 'lambda_fixed')}"
-    elif margin == "anneal":
+    elif loss == "a_softmax" and get("hard_loss", "lambda_mode") == "anneal":
         margin = f"anneal to {get('hard_loss', 'lambda_floor')}"
-    return [str(get("epochs")), str(get("batch_size")), str(rate), str(get("hard_loss", "name")), str(margin)]
+    weights = get("hard_loss", "class_weights", "mode")
+    if weights == "fixed":
+        spoof, bonafide = (get("hard_loss", "class_weights", key) for key in ("spoof", "bonafide"))
+        loss = f"{loss}, spoof {spoof:g} : bona fide {bonafide:g}"
+    elif weights == "balanced":
+        loss = f"{loss}, classes balanced"
+    return [str(get("epochs")), str(get("batch_size")), str(rate), str(loss), str(margin)]
 
 
 def _set_section(table: SetTable) -> list[str]:

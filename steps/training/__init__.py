@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from steps.nnet import Detector
+from steps.nnet.base import AngleLinear
 from steps.sections import SECTIONS
 from steps.training.base import MethodBase, TrainConf
 from utils import conf as conf_files
@@ -50,4 +51,9 @@ def conf_from_dict(values: Mapping[str, Any], source: str) -> TrainConf:
 
 
 def make_method(conf: TrainConf, detector: Detector) -> MethodBase:
-    return _module_of(conf.method, "conf").Method(conf, detector)
+    """`detector` in the method that `conf` names; every head in it is read as the conf's hard loss wants."""
+    method = _module_of(conf.method, "conf").Method(conf, detector)
+    for module in method.modules():
+        if isinstance(module, AngleLinear):
+            module.conf = conf.hard_loss.head
+    return method

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from steps.nnet import Detector
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
+from steps.training.weighting import LossWeighting
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,23 @@ class MethodBase(nn.Module, ABC):
     """A detector and whatever a method adds to it while training.
 
     `detector` is all that is kept; its parameters must not depend on the method. `trained_heads` are the blocks whose
-    heads `head_logits` yields.
+    heads `head_logits` yields. `weighting`: of a method whose loss has several terms, how much each counts.
     """
 
     detector: Detector
     trained_heads: tuple[int, ...] = (4,)
+    weighting: LossWeighting | None
 
     def __init__(self, conf: TrainConf, detector: Detector):
         super().__init__()
         self.conf = conf
         self.detector = detector
         self.hard_loss = HardLoss(conf.hard_loss)
+        self.weighting = None
+
+    def without_weight_decay(self) -> list[nn.Parameter]:
+        """The parameters that the optimizer's weight decay leaves alone."""
+        return [] if self.weighting is None else list(self.weighting.parameters())
 
     @abstractmethod
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -109,13 +116,19 @@ class MethodBase(nn.Module, ABC):
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Called before each epoch's first step; the first epoch is 1. What a method makes of it may depend on these numbers
-        and on its own parameters and buffers alone, which checkpoints keep: so a resumed training goes on alike."""
+        and on its own parameters and buffers alone, which checkpoints keep: so a resumed training goes on alike. A method that has more to do here
+        calls this too."""
+        if self.weighting is not None:
+            self.weighting.begin_epoch(epoch)
 
     def after_step(self, step: int) -> None:
         """Called after each step of the optimizer."""
 
     def end_epoch(self, terms: Mapping[str, float]) -> None:
-        """Called after each epoch's last step with the means over its utterances of `losses`' total and terms."""
+        """Called after each epoch's last step with the means over its utterances of `losses`' total and terms. A method that
+        has more to do here calls this too."""
+        if self.weighting is not None:
+            self.weighting.end_epoch(terms)
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
         """(batch, 2) logits of each head that is trained, shallow to deep; the last is the detector's own."""

@@ -5,19 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from steps.training.weighting import LOGGED_AS
 from utils.files import write_aside
 
 
 def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, title: str, path: Path) -> None:
     """history: one dict per epoch with `epoch`, `lr`, `train` (loss terms), `dev_loss`, `dev_eer` (percent).
 
-    chosen_by: in words, why best_epoch is the best.
+    chosen_by: in words, why best_epoch is the best. Terms' weights, where `train` has them, get a panel of their own.
     """
     from matplotlib.figure import Figure
 
     epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
-    axes = figure.subplots(2, 2)
+    terms = [name for name in history[-1]["train"] if name not in ("total", "hard")]
+    weights = [name for name in terms if name.startswith(LOGGED_AS)]
+    others = [name for name in terms if name not in weights]
+    rows = 3 if weights else 2
+    figure = Figure(figsize=(10, 3.25 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, 2)
+    axes = {(row, column): figure.add_subplot(grid[row, column]) for row in range(2) for column in range(2)}
     marker = "o" if len(epochs) < 40 else None
 
     panel = axes[0, 0]
@@ -33,7 +39,6 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
     panel.set_ylim(0, 1.05 * max(row["dev_eer"] for row in history) + 1)
 
     panel = axes[1, 0]
-    others = [name for name in history[-1]["train"] if name not in ("total", "hard")]
     for name in others:
         panel.plot(epochs, [row["train"][name] for row in history], marker=marker, ms=3, label=f"train, {name}")
     if others:
@@ -47,7 +52,18 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
     panel.plot(epochs, [row["lr"] for row in history], marker=marker, ms=3, color="C4")
     panel.set_ylabel("learning rate, end of epoch")
 
-    for panel in axes.flat:
+    if weights:
+        panel = axes[2, 0] = figure.add_subplot(grid[2, :])
+        for i, name in enumerate(weights):  # weights are often the same: dashes let the one beneath be seen
+            values = [row["train"][name] for row in history]
+            dashes = (0, (4, 4)) if i % 2 else "-"
+            label = name.removeprefix(LOGGED_AS)
+            panel.plot(epochs, values, ls=dashes, marker=marker, ms=3, zorder=3 + i % 2, label=label)
+        panel.set_ylabel("weight of the loss term,\nmean over the epoch")
+        panel.set_ylim(bottom=0)
+        panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(weights), frameon=False)
+
+    for panel in axes.values():
         panel.set_xlabel("epoch")
         panel.grid(alpha=0.3)
         panel.axvline(best_epoch, color="0.5", ls=":", lw=1)

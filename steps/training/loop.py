@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,17 @@ class Trained:
     history: list[dict[str, Any]]
 
 
-def make_optimizer(conf: OptimizerConf, parameters: Any, lr: float) -> torch.optim.Optimizer:
-    parameters = list(parameters)
+def make_optimizer(
+    conf: OptimizerConf, parameters: Iterable[Tensor], lr: float, without_weight_decay: Iterable[Tensor] = ()
+) -> torch.optim.Optimizer:
+    """The conf's optimizer of `parameters`; those of them in `without_weight_decay` make a group of their own."""
+    parameters, spared = list(parameters), list(without_weight_decay)
+    if spared:
+        ids = {id(p) for p in spared}
+        parameters = [
+            {"params": [p for p in parameters if id(p) not in ids]},
+            {"params": spared, "weight_decay": 0.0},
+        ]
     if conf.name == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=conf.momentum, weight_decay=conf.weight_decay)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[conf.name]
@@ -83,6 +92,7 @@ class Trainer:
             torch.backends.cudnn.deterministic = conf.deterministic
             torch.backends.cudnn.benchmark = not conf.deterministic
         self.method = method.to(device, memory_format=torch.channels_last)
+        method.hard_loss.count_classes(train_set.labels)
         # Every epoch has as many steps.
         self.total_steps = conf.epochs * len(training_plan(len(train_set), conf.batch_size, seed, 1))
         if conf.schedule.name == "cosine" and conf.schedule.warmup_steps >= self.total_steps:
@@ -90,7 +100,12 @@ class Trainer:
                 f"train.schedule.warmup_steps: {conf.schedule.warmup_steps} is not below the {self.total_steps} steps of "
                 "this training; lower it, or raise train.epochs"
             )
-        self.optimizer = make_optimizer(conf.optimizer, method.parameters(), conf.schedule.at(1, self.total_steps))
+        self.optimizer = make_optimizer(
+            conf.optimizer,
+            method.parameters(),
+            conf.schedule.at(1, self.total_steps),
+            method.without_weight_decay(),
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=conf.amp == "fp16")
         self.checkpoints = CheckpointFolder(folder / "checkpoints", keep=conf.average_last)
         self.epoch = self.step = self.best_epoch = 0
@@ -191,17 +206,19 @@ class Trainer:
         """Hard loss of the detector's own head on the dev set (comparable between methods), and dev EER in percent."""
         self.method.eval()
         detector = self.method.detector
-        loss_sum, scores = 0.0, []
+        loss_sum, weight_sum, scores = 0.0, 0, []
         plan = scoring_plan(len(self.dev_set), _SCORING_BATCH)
-        for x, labels, indices in self.dev_set.batches(plan, self.device, self.conf.num_workers):
+        for x, labels, _ in self.dev_set.batches(plan, self.device, self.conf.num_workers):
             with autocast(self.conf.amp, self.device):
                 embedding = detector.embed(x)
                 logits = detector.head(embedding)
-            loss_sum += float(self.method.hard_loss(logits, embedding, labels, self.step)) * len(indices)
+            weight = self.method.hard_loss.total_weight(labels)
+            loss_sum += float(self.method.hard_loss(logits, embedding, labels, self.step)) * weight
+            weight_sum += weight
             scores.append(score_of(logits).cpu().numpy())
         all_scores = np.concatenate(scores)
         bonafide = self.dev_set.labels == 1
-        dev_loss = loss_sum / len(self.dev_set)
+        dev_loss = loss_sum / weight_sum
         if not math.isfinite(dev_loss):
             raise UserError("the dev loss is not finite; the last epoch's checkpoint is kept")
         return dev_loss, 100 * self.eer(all_scores[bonafide], all_scores[~bonafide])

@@ -1,25 +1,70 @@
-"""Loss functions on angular logits f_j = |x| cos(theta_j)."""
+"""Loss functions on the logits of an angular head."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from steps.nnet.base import BONAFIDE, SPOOF, HeadConf
+
+
+@dataclass(frozen=True)
+class AmSoftmaxConf:
+    scale: float = 20.0
+    margin: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0:
+            raise ValueError(f"scale: {self.scale} is not positive")
+        if self.margin < 0:
+            raise ValueError(f"margin: {self.margin} is negative")
+
+
+@dataclass(frozen=True)
+class OcSoftmaxConf:
+    alpha: float = 20.0
+    m_real: float = 0.9
+    m_fake: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.alpha <= 0:
+            raise ValueError(f"alpha: {self.alpha} is not positive")
+        if not -1 <= self.m_fake <= self.m_real <= 1:
+            raise ValueError(f"m_real: -1 <= m_fake ({self.m_fake}) <= m_real ({self.m_real}) <= 1 is not so")
+
+
+@dataclass(frozen=True)
+class ClassWeightsConf:
+    mode: Literal["none", "fixed", "balanced"] = "none"
+    spoof: float = 1.0
+    bonafide: float = 9.0
+
+    def __post_init__(self) -> None:
+        for key in ("spoof", "bonafide"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key}: {getattr(self, key)} is not positive")
+
 
 @dataclass(frozen=True)
 class HardLossConf:
-    name: Literal["a_softmax", "cross_entropy"]
+    """Keys of `hard_loss`; margin and lambda_* are A-softmax's. Those with a default are missing in older confs."""
+
+    name: Literal["a_softmax", "cross_entropy", "am_softmax", "oc_softmax"]
     margin: int
     lambda_mode: Literal["fixed", "anneal"]
     lambda_fixed: float
     lambda_start: float
     lambda_decay: float
     lambda_floor: float
+    am_softmax: AmSoftmaxConf = field(default_factory=AmSoftmaxConf)
+    oc_softmax: OcSoftmaxConf = field(default_factory=OcSoftmaxConf)
+    class_weights: ClassWeightsConf = field(default_factory=ClassWeightsConf)
 
     def __post_init__(self) -> None:
         if not 1 <= self.margin <= 5:
@@ -32,6 +77,31 @@ class HardLossConf:
         if self.lambda_mode == "fixed":
             return self.lambda_fixed
         return max(self.lambda_floor, self.lambda_start / (1 + self.lambda_decay * step))
+
+    @property
+    def head(self) -> HeadConf:
+        """How a head that this loss trains is read."""
+        if self.name == "am_softmax":
+            return HeadConf("cosine", self.am_softmax.scale)
+        if self.name == "oc_softmax":
+            return HeadConf("one_class", self.oc_softmax.alpha, (self.oc_softmax.m_real + self.oc_softmax.m_fake) / 2)
+        return HeadConf()
+
+    @property
+    def logit_margin(self) -> float:
+        """What AM- and OC-softmax take off the label's own logit.
+
+        AM-softmax: Wang et al., "Additive margin softmax for face verification", 2018, equation 6: s (cos(theta_y) - m)
+        against s cos(theta_other). OC-softmax: Zhang, Jiang and Duan, "One-class learning towards synthetic voice spoofing
+        detection", 2021, equation 4: log(1 + exp(alpha (m_real - cos))) for bona fide, log(1 + exp(alpha (cos - m_fake)))
+        for spoof, with cos to the bona fide weight. On logits +-alpha (cos - (m_real + m_fake) / 2) / 2 that is the
+        cross-entropy with alpha (m_real - m_fake) / 2 off the own one.
+        """
+        if self.name == "am_softmax":
+            return self.am_softmax.scale * self.am_softmax.margin
+        if self.name == "oc_softmax":
+            return self.oc_softmax.alpha * (self.oc_softmax.m_real - self.oc_softmax.m_fake) / 2
+        return 0.0
 
 
 # cos(m theta) as a polynomial of cos(theta): Chebyshev polynomials of the first kind
@@ -79,7 +149,10 @@ class MixedLabels(NamedTuple):
 
 
 class HardLoss:
-    """The loss of the labels: A-softmax with fixed or annealed lambda, or plain cross-entropy. Mean over the batch.
+    """The loss of the labels: cross-entropy, plain or of logits made harder by A-, AM- or OC-softmax's margin.
+
+    The mean over the batch; with class weights, each utterance counts by its label's, and the weighted losses are divided
+    by the sum of the weights. `balanced` weights need count_classes first.
 
     Of mixed labels it is the mixture of both labels' losses: Zhang et al., "mixup: beyond empirical risk minimization",
     ICLR 2018.
@@ -87,6 +160,26 @@ class HardLoss:
 
     def __init__(self, conf: HardLossConf):
         self.conf = conf
+        self._weights: Tensor | None = None
+        if conf.class_weights.mode == "fixed":
+            by_class = {SPOOF: conf.class_weights.spoof, BONAFIDE: conf.class_weights.bonafide}
+            self._weights = torch.tensor([by_class[label] for label in sorted(by_class)])
+
+    def count_classes(self, labels: np.ndarray) -> None:
+        """Set `balanced` weights, N / (2 N_class), by the training set's labels (0 spoof, 1 bona fide, both there)."""
+        if self.conf.class_weights.mode == "balanced":
+            counts = np.bincount(labels, minlength=2)
+            self._weights = torch.tensor((len(labels) / (2 * counts)).tolist())
+
+    def _weights_on(self, device: torch.device) -> Tensor | None:
+        if self._weights is not None and self._weights.device != device:
+            self._weights = self._weights.to(device)
+        return self._weights
+
+    def total_weight(self, labels: Tensor) -> float:
+        """How much a batch counts in a mean over batches: its utterances, or the sum of their classes' weights."""
+        weights = self._weights_on(labels.device)
+        return len(labels) if weights is None else float(weights[labels].sum())
 
     def __call__(self, logits: Tensor, embedding: Tensor, labels: Tensor | MixedLabels, step: int) -> Tensor:
         if isinstance(labels, MixedLabels):
@@ -96,7 +189,9 @@ class HardLoss:
             logits = logits.float()
             if self.conf.name == "a_softmax":
                 logits = a_softmax_logits(logits, embedding, labels, self.conf.margin, self.conf.lambda_at(step))
-            return F.cross_entropy(logits, labels)
+            elif self.conf.logit_margin:
+                logits = logits - self.conf.logit_margin * F.one_hot(labels, logits.shape[1])
+            return F.cross_entropy(logits, labels, self._weights_on(logits.device))
 
 
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float, scale_by_t2: bool) -> Tensor:

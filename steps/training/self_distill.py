@@ -7,7 +7,7 @@ distillation", ICCV 2019.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from steps.nnet.base import AngleLinear, pool
 from steps.training.aligners import ALIGNERS
 from steps.training.base import MethodBase, TrainConf
 from steps.training.losses import MixedLabels, feature_loss, soft_loss
+from steps.training.weighting import WeightingConf, make_weighting
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class DistillConf:
     aligner: Literal["linear", "bottleneck"]
     detach_teacher: bool
     student_hard_loss: bool
+    weighting: WeightingConf = field(default_factory=WeightingConf)
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -47,7 +49,8 @@ class Conf(TrainConf):
 class Method(MethodBase):
     """Each shallower stage gets an aligner to the teacher's width and an AngleLinear head, both for training only.
 
-    total = alpha * hard + (1 - alpha) * soft + beta * feature, soft and feature summed over the three students.
+    total = alpha * hard + (1 - alpha) * soft + beta * feature, soft and feature summed over the three students; what
+    `weighting` makes of alpha and beta while training is in weighting.py.
     """
 
     trained_heads = (1, 2, 3, 4)
@@ -60,6 +63,8 @@ class Method(MethodBase):
             aligner(channels, teacher, len(students) - i) for i, channels in enumerate(students)
         )
         self.student_heads = nn.ModuleList(AngleLinear(teacher) for _ in students)
+        d = conf.distill
+        self.weighting = make_weighting(d.weighting, {"hard": d.alpha, "soft": 1 - d.alpha, "feature": d.beta})
 
     def _all_heads(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Features (batch, teacher's width) and logits (batch, 2) of the three students and, last, the teacher."""
@@ -79,8 +84,9 @@ class Method(MethodBase):
             teacher_logits, teacher_feature = teacher_logits.detach(), teacher_feature.detach()
         soft = sum(soft_loss(f, teacher_logits, d.temperature, d.scale_by_t2) for f in logits[:-1])
         feature = sum(feature_loss(f, teacher_feature, d.feature_reduction) for f in features[:-1])
-        total = d.alpha * hard + (1 - d.alpha) * soft + d.beta * feature
-        return total, {"hard": hard.detach(), "soft": soft.detach(), "feature": feature.detach()}
+        terms = {"hard": hard, "soft": soft, "feature": feature}
+        total, weights = self.weighting(terms, step)
+        return total, {name: term.detach() for name, term in terms.items()} | weights
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
         return self._all_heads(x)[1]

@@ -50,7 +50,7 @@ class Exp:
         folder.mkdir(parents=True)
         conf = {
             "frontend": {"type": "log_spectrum"}, "model": {"type": "resnet"},
-            "train": {"method": method, "epochs": 8, "hard_loss": {"lambda_mode": "fixed", "lambda_fixed": 1363.6}, **train},
+            "train": {"method": method, "epochs": 8, "hard_loss": {"name": "a_softmax", "lambda_mode": "fixed", "lambda_fixed": 1363.6}, **train},
             "seed": seed, "frontend_name": "f0_subband", "model_name": model, "method": method,
         }  # fmt: skip
         (folder / "conf.yaml").write_text(yaml.safe_dump(conf))
@@ -105,6 +105,26 @@ def test_tables_by_hand(exp):
     assert row_of(text, "A07") == ["A07", "60", "22.00 / 21.67"]
     assert row_of(text, "A08") == ["A08", "40", "20.00 / 19.67"]
     assert row_of(text, "senet34", "baseline", "8")[-1] == "fixed 1363.6"
+
+
+def test_a_hard_loss_is_named_with_its_class_weights(exp):
+    """Lambda is A-softmax's alone, also where the conf has its keys."""
+    losses = {
+        "am": {"name": "am_softmax", "lambda_mode": "fixed", "lambda_fixed": 1363.6},
+        "wce": {"name": "cross_entropy", "class_weights": {"mode": "fixed", "spoof": 1.0, "bonafide": 9.0}},
+        "even": {
+            "name": "a_softmax",
+            "lambda_mode": "anneal",
+            "lambda_floor": 10,
+            "class_weights": {"mode": "balanced"},
+        },
+    }
+    for tag, hard_loss in losses.items():
+        exp.evaluate(exp.train("senet34", "baseline", 1, tag, hard_loss=hard_loss), 20.0)
+    text = markdown(exp.read(), "")
+    assert row_of(text, "senet34", "baseline_am", "8")[-2:] == ["am_softmax", "-"]
+    assert row_of(text, "senet34", "baseline_wce", "8")[-2:] == ["cross_entropy, spoof 1 : bona fide 9", "-"]
+    assert row_of(text, "senet34", "baseline_even", "8")[-2:] == ["a_softmax, classes balanced", "anneal to 10"]
 
 
 def test_the_paper_s_figures_stand_apart(exp):

@@ -87,7 +87,7 @@ def test_killed_and_started_again_ends_in_the_same_weights(root, made_up_sets, u
 
 def test_what_a_training_leaves(undisturbed):
     kept = torch.load(undisturbed / "final.pt", weights_only=True)
-    assert set(kept) == {"format", "frontend", "model", "corpus", "epoch", "state"}
+    assert set(kept) == {"format", "frontend", "model", "head", "corpus", "epoch", "state"}
     assert not [k for k in kept["state"] if "aligner" in k or "student" in k]
     assert sum(v.numel() for k, v in kept["state"].items() if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))) == 308_158  # fmt: skip
     assert [p.name for p in (undisturbed / "checkpoints").iterdir()] == ["best.pt"]

@@ -1,0 +1,152 @@
+"""How much each term of a method's loss counts: as the conf says, or by a rule that changes it while training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+LOGGED_AS = "weight_"  # a term's weight is logged beside the terms under its name with this before it
+
+
+@dataclass(frozen=True)
+class WeightingConf:
+    """Keys of a method's `weighting`; each has a default, so that confs from before it was there can be read."""
+
+    name: Literal["fixed", "uncertainty", "dwa", "ramp"] = "fixed"
+    dwa_temperature: float = 2.0
+    ramp_shape: Literal["linear", "sigmoid"] = "sigmoid"
+    ramp_by: Literal["epochs", "steps"] = "epochs"
+    ramp_length: float = 8.0
+
+    def __post_init__(self) -> None:
+        for key in ("dwa_temperature", "ramp_length"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key}: {getattr(self, key)} is not positive")
+
+
+class LossWeighting(nn.Module):
+    """The fixed weights: total = sum of weight times term.
+
+    `weights`: by the name of a term, its fixed weight. Every rule starts from these and multiplies them; a term whose
+    fixed weight is 0 stays out whatever the rule.
+    """
+
+    def __init__(self, conf: WeightingConf, weights: Mapping[str, float]):
+        super().__init__()
+        self.conf = conf
+        self.fixed = dict(weights)
+        self.active = [name for name, weight in self.fixed.items() if weight > 0]
+
+    def multipliers(self, step: int) -> dict[str, float | Tensor]:
+        """By term, what its fixed weight is multiplied by at training step `step`; 1 where a term is not named."""
+        return {}
+
+    def penalty(self) -> float | Tensor:
+        """What a rule adds to the weighted terms."""
+        return 0.0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before each epoch's first step; the first epoch is 1."""
+
+    def end_epoch(self, terms: Mapping[str, float]) -> None:
+        """Called after each epoch with its mean terms."""
+
+    def forward(self, terms: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, float | Tensor]]:
+        """The total of the scalars `terms`, whose names are those of the fixed weights, and what to log: each term's weight
+        in force, detached, as `weight_<term>`; nothing under fixed weights."""
+        multipliers = self.multipliers(step)
+        weights = {name: weight * multipliers.get(name, 1.0) for name, weight in self.fixed.items()}
+        total = sum(weights[name] * term for name, term in terms.items()) + self.penalty()
+        if self.conf.name == "fixed":
+            return total, {}
+        return total, {
+            LOGGED_AS + name: weight.detach() if isinstance(weight, Tensor) else weight
+            for name, weight in weights.items()
+        }
+
+
+class UncertaintyWeighting(LossWeighting):
+    """total = sum of weight exp(-s) term + s, with a log variance s of each term that is learned like the network.
+
+    Kendall, Gal and Cipolla, "Multi-task learning using uncertainty to weigh losses for scene geometry and semantics",
+    CVPR 2018, equation 7, in the log variance and times 2, so that a term's weight settles at 1 / term. s begins at 0,
+    hence at the fixed weights: but for a constant this is their form with s beginning at -log(weight).
+    """
+
+    def __init__(self, conf: WeightingConf, weights: Mapping[str, float]):
+        super().__init__(conf, weights)
+        self.log_variances = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in self.active})
+
+    def multipliers(self, step: int) -> dict[str, float | Tensor]:
+        return {name: torch.exp(-s) for name, s in self.log_variances.items()}
+
+    def penalty(self) -> float | Tensor:
+        return sum(self.log_variances.values())
+
+
+class DynamicWeightAverage(LossWeighting):
+    """A term that falls more slowly than the others counts more: multipliers K softmax(r / T) over the K terms, r the ratio
+    of a term's means over the last two epochs; 1 in the first two epochs.
+
+    Liu, Johns and Davison, "End-to-end multi-task learning with attention", CVPR 2019, equation 7.
+    """
+
+    means: Tensor
+    in_force: Tensor
+
+    def __init__(self, conf: WeightingConf, weights: Mapping[str, float]):
+        super().__init__(conf, weights)
+        count = len(self.active)
+        # means: of the epoch before last and of the last; 0 where there has been none. Checkpoints keep both.
+        self.register_buffer("means", torch.zeros(2, count, dtype=torch.float64))
+        self.register_buffer("in_force", torch.ones(count, dtype=torch.float64))
+        self._values = [1.0] * count
+
+    def begin_epoch(self, epoch: int) -> None:
+        self._values = self.in_force.tolist()  # once per epoch: reading a GPU's buffer makes the host wait
+
+    def multipliers(self, step: int) -> dict[str, float | Tensor]:
+        return dict(zip(self.active, self._values))
+
+    @torch.no_grad()
+    def end_epoch(self, terms: Mapping[str, float]) -> None:
+        last = torch.tensor([terms[name] for name in self.active], dtype=torch.float64)
+        before = self.means[1].to("cpu", copy=True)
+        self.means.copy_(torch.stack([before, last]))
+        if (before > 0).any():
+            ratios = torch.where(before > 0, last / before, 1.0)
+            self.in_force.copy_(len(self.active) * torch.softmax(ratios / self.conf.dwa_temperature, 0))
+
+
+class Ramp(LossWeighting):
+    """Every term but the hard one is multiplied by what rises from (nearly) 0 to 1 over the ramp's length.
+
+    With t from 0 (first epoch or step) to 1: linear t; sigmoid exp(-5 (1 - t)^2), Laine and Aila, "Temporal ensembling for
+    semi-supervised learning", ICLR 2017.
+    """
+
+    def __init__(self, conf: WeightingConf, weights: Mapping[str, float]):
+        super().__init__(conf, weights)
+        self.epoch = 1
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def multipliers(self, step: int) -> dict[str, float | Tensor]:
+        now = self.epoch if self.conf.ramp_by == "epochs" else step
+        t = min(1.0, (now - 1) / self.conf.ramp_length)
+        risen = t if self.conf.ramp_shape == "linear" else math.exp(-5 * (1 - t) ** 2)
+        return {name: risen for name in self.fixed if name != "hard"}
+
+
+_RULES = {"fixed": LossWeighting, "uncertainty": UncertaintyWeighting, "dwa": DynamicWeightAverage, "ramp": Ramp}
+
+
+def make_weighting(conf: WeightingConf, weights: Mapping[str, float]) -> LossWeighting:
+    """The rule that `conf` names for terms of these fixed weights, `hard` among them."""
+    return _RULES[conf.name](conf, weights)

@@ -1,0 +1,225 @@
+"""Weights of loss terms: each rule by hand-worked numbers, through training, and over a stop and a going on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from steps import nnet, train, training
+from steps.training import loop
+from steps.training.curves import plot_curves
+from steps.training.weighting import WeightingConf, make_weighting
+from tests.in_process import call
+from utils.cli import UserError
+
+FIXED = {"hard": 0.7, "soft": 0.3, "feature": 0.3}
+TERMS = {"hard": torch.tensor(2.0), "soft": torch.tensor(0.5), "feature": torch.tensor(4.0)}
+
+
+def test_fixed_is_the_weighted_sum_without_anything_to_keep():
+    weighting = make_weighting(WeightingConf(), FIXED)
+    total, weights = weighting(TERMS, 1)
+    assert total.item() == pytest.approx(0.7 * 2 + 0.3 * 0.5 + 0.3 * 4)
+    assert weights == {} and not weighting.state_dict()
+
+
+def test_uncertainty_by_hand():
+    """total = sum of w exp(-s) L + s; d/ds = 1 - w exp(-s) L."""
+    weighting = make_weighting(WeightingConf("uncertainty"), FIXED)
+    total, weights = weighting(TERMS, 1)
+    assert total.item() == pytest.approx(2.75)  # as fixed, at the start
+    assert {k: w.item() for k, w in weights.items()} == pytest.approx(
+        {"weight_hard": 0.7, "weight_soft": 0.3, "weight_feature": 0.3}
+    )
+    total.backward()
+    slopes = {k: s.grad.item() for k, s in weighting.log_variances.items()}
+    assert slopes == pytest.approx({"hard": 1 - 1.4, "soft": 1 - 0.15, "feature": 1 - 1.2})
+    weighting.log_variances["soft"].data.fill_(math.log(2))
+    total, weights = weighting(TERMS, 1)
+    assert total.item() == pytest.approx(1.4 + 0.15 / 2 + 1.2 + math.log(2))
+    assert weights["weight_soft"].item() == pytest.approx(0.15) and not weights["weight_soft"].requires_grad
+
+
+def test_uncertainty_settles_at_one_over_the_term():
+    weighting = make_weighting(WeightingConf("uncertainty"), FIXED)
+    optimizer = torch.optim.Adam(weighting.parameters(), lr=0.05)
+    for _ in range(600):
+        optimizer.zero_grad()
+        weighting(TERMS, 1)[0].backward()
+        optimizer.step()
+    weights = weighting(TERMS, 1)[1]
+    for name, term in TERMS.items():
+        assert weights[f"weight_{name}"].item() == pytest.approx(1 / term.item(), rel=1e-2)
+
+
+def test_dwa_by_hand():
+    """Ratios 0.5, 1 and 0.25 at T = 2: multipliers 3 exp(r / 2) / sum."""
+    weighting = make_weighting(WeightingConf("dwa", dwa_temperature=2), FIXED)
+
+    def weights_in(epoch):
+        weighting.begin_epoch(epoch)
+        return {k.removeprefix("weight_"): w for k, w in weighting(TERMS, 1)[1].items()}
+
+    assert weights_in(1) == FIXED
+    weighting.end_epoch({"total": 9.0, "hard": 2.0, "soft": 0.5, "feature": 4.0})
+    assert weights_in(2) == FIXED
+    weighting.end_epoch({"total": 9.0, "hard": 1.0, "soft": 0.5, "feature": 1.0})
+    raised = {"hard": math.exp(0.25), "soft": math.exp(0.5), "feature": math.exp(0.125)}
+    expected = {k: 3 * v / sum(raised.values()) * FIXED[k] for k, v in raised.items()}
+    assert weights_in(3) == pytest.approx(expected)
+    total, _ = weighting(TERMS, 1)
+    assert total.item() == pytest.approx(2 * expected["hard"] + 0.5 * expected["soft"] + 4 * expected["feature"])
+    # the means of both epochs are kept with the weights: another one goes on alike
+    other = make_weighting(WeightingConf("dwa", dwa_temperature=2), FIXED)
+    other.load_state_dict(weighting.state_dict())
+    for one in (weighting, other):
+        one.end_epoch({"total": 9.0, "hard": 0.5, "soft": 0.1, "feature": 1.0})
+        one.begin_epoch(4)
+    assert weighting(TERMS, 1)[1] == other(TERMS, 1)[1] != expected
+
+
+def test_dwa_of_a_term_that_was_nought_is_harmless():
+    weighting = make_weighting(WeightingConf("dwa"), FIXED)
+    for epoch in (1, 2, 3):
+        weighting.begin_epoch(epoch)
+        weighting.end_epoch({"hard": 0.0, "soft": 0.5, "feature": 4.0})
+    weighting.begin_epoch(4)
+    assert all(math.isfinite(w) for w in weighting(TERMS, 1)[1].values())
+
+
+@pytest.mark.parametrize("by", ["epochs", "steps"])
+def test_ramp_by_hand(by):
+    for shape, expected in (("linear", [0, 0.25, 0.5, 0.75, 1, 1]),
+                            ("sigmoid", [math.exp(-5 * (1 - t) ** 2) for t in (0, 0.25, 0.5, 0.75, 1, 1)])):  # fmt: skip
+        weighting = make_weighting(WeightingConf("ramp", ramp_shape=shape, ramp_by=by, ramp_length=4), FIXED)
+        for now, risen in enumerate(expected, 1):
+            weighting.begin_epoch(now if by == "epochs" else 9)
+            _, weights = weighting(TERMS, now if by == "steps" else 9)
+            assert weights == pytest.approx(
+                {"weight_hard": 0.7, "weight_soft": 0.3 * risen, "weight_feature": 0.3 * risen}
+            )
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "dwa", "ramp"])
+def test_a_term_of_weight_nought_stays_out(name):
+    weighting = make_weighting(WeightingConf(name), {"hard": 1.0, "soft": 0.0, "feature": 0.5})
+    for epoch in (1, 2, 3):
+        weighting.begin_epoch(epoch)
+        weighting.end_epoch({"hard": 1.0 / epoch, "soft": 7.0, "feature": 2.0})
+    weighting.begin_epoch(4)
+    _, weights = weighting(TERMS, 1)
+    assert weights["weight_soft"] == 0 and weights["weight_hard"] > 0
+    if name == "uncertainty":
+        assert set(weighting.log_variances) == {"hard", "feature"}
+
+
+def test_senseless_values_are_refused_by_name(root):
+    for setting, message in (
+        ("dwa_temperature=0", "dwa_temperature: 0.0 is not positive"),
+        ("ramp_length=-1", "ramp_length: -1.0 is not positive"),
+        ("name=uncertain", "did you mean 'uncertainty'"),
+    ):
+        with pytest.raises(UserError) as error:
+            training.load_conf(root / "conf/train/self_distill.yaml", [f"train.distill.weighting.{setting}"])
+        assert message in str(error.value)
+
+
+def test_log_variances_are_trained_without_weight_decay(root):
+    torch.manual_seed(3)
+    detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml"))
+    method = training.make_method(training.load_conf(root / "conf/train/self_distill_uncertainty.yaml"), detector)
+    optimizer = loop.make_optimizer(method.conf.optimizer, method.parameters(), 1e-3, method.without_weight_decay())
+    decayed, spared = optimizer.param_groups
+    assert [p.shape for p in spared["params"]] == [()] * 3 and spared["weight_decay"] == 0
+    assert decayed["weight_decay"] == 1e-4
+    assert len(decayed["params"]) + 3 == len(list(method.parameters()))
+    x, labels = torch.randn(4, 1, 64, 45), torch.tensor([0, 1, 1, 0])
+    method.losses(x, labels, 1)[0].backward()
+    optimizer.step()
+    assert all(s.item() != 0 for s in method.weighting.log_variances.values())
+    assert not [k for k in method.detector.state_dict() if "weighting" in k]
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("rule, more", [
+    ("uncertainty", []),
+    ("dwa", []),
+    ("ramp", ["ramp_length=3"]),
+])  # fmt: skip
+def test_stopped_and_going_on_ends_in_the_same_weights(root, made_up_sets, tmp_path, monkeypatch, rule, more):
+    """Stopped within epoch 4, when the checkpoint of epoch 3 is the newest; four epochs, so that dwa's rule acts."""
+    (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
+
+    def run(out):
+        return call(
+            train.main, "train.py", "--model", root / "conf/model/ecanet9.yaml", "--num-threads=1",
+            "--train-conf", root / f"conf/train/self_distill_{rule}.yaml", "--set=train.epochs=4",
+            "--set=train.batch_size=25", "--set=train.schedule.lr=3e-3", "--set=frontend.network_input.frames=32",
+            *(f"--set=train.distill.weighting.{setting}" for setting in more),
+            train_data, train_feats, dev_data, dev_feats, out,
+        )  # fmt: skip
+
+    monkeypatch.setattr(loop, "plot_curves", lambda *_: None)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run(whole).returncode == 0
+    after_step = training.MethodBase.after_step
+
+    def stop(method, step):
+        after_step(method, step)
+        if step == 7:  # two steps an epoch
+            raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.MethodBase, "after_step", stop)
+        with pytest.raises(Stopped):
+            run(broken)
+    assert not (broken / "final.pt").exists()
+    done = run(broken)
+    assert done.returncode == 0 and "going on after epoch 3" in done.stdout
+    assert (broken / "epochs.tsv").read_text() == (whole / "epochs.tsv").read_text()
+    ours, theirs = (torch.load(out / "checkpoints/best.pt", weights_only=True) for out in (whole, broken))
+    assert ours["method"].keys() == theirs["method"].keys()
+    assert all(torch.equal(ours["method"][k], theirs["method"][k]) for k in ours["method"])
+    names, *rows = [line.split("\t") for line in (whole / "epochs.tsv").read_text().splitlines()]
+    weights = {n: [float(row[names.index(f"train_weight_{n}")]) for row in rows] for n in FIXED}
+    assert len(set(weights["soft"])) > 1, "the weight changed while training"
+    if rule == "dwa":
+        assert weights["soft"][:2] == pytest.approx([0.3, 0.3])
+        means = {n: [float(row[names.index(f"train_{n}")]) for row in rows] for n in FIXED}
+        raised = {n: math.exp(m[2] / m[1] / 2) for n, m in means.items()}
+        assert weights["feature"][3] == pytest.approx(0.3 * 3 * raised["feature"] / sum(raised.values()), rel=1e-6)
+
+
+def test_weights_have_a_panel_of_their_own(tmp_path):
+    def rows(**more):
+        return [
+            {
+                "epoch": n,
+                "lr": 1e-3,
+                "train": {"total": 1.0, "hard": 0.5, "soft": 0.1} | more,
+                "dev_loss": 1,
+                "dev_eer": 9,
+            }
+            for n in (1, 2, 3)
+        ]
+
+    from matplotlib.image import imread
+
+    plot_curves(rows(), 2, "lowest dev loss", "fixed", tmp_path / "fixed.png")
+    plot_curves(rows(weight_hard=0.7, weight_soft=0.3), 2, "lowest dev loss", "ramp", tmp_path / "ramp.png")
+    fixed, ramp = (np.asarray(imread(tmp_path / f"{name}.png")) for name in ("fixed", "ramp"))
+    assert ramp.shape[0] == pytest.approx(1.5 * fixed.shape[0], abs=2) and ramp.shape[1] == fixed.shape[1]
+
+
+def test_a_method_without_terms_has_no_weighting(root):
+    torch.manual_seed(3)
+    detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml"))
+    method = training.make_method(training.load_conf(root / "conf/train/baseline.yaml"), detector)
+    assert method.weighting is None and method.without_weight_decay() == []
+    assert not any(isinstance(m, nn.ParameterDict) for m in method.modules())
+    method.begin_epoch(1, 2), method.end_epoch({"hard": 1.0})
