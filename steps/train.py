@@ -107,7 +107,10 @@ def begin_or_go_on(folder: Path, conf: dict[str, Any]) -> bool:
     Raises UserError where the folder is another training's.
     """
     if (folder / "conf.yaml").exists():
-        changed = conf_files.differences(experiment.read_conf(folder), conf)
+        old = experiment.read_conf(folder)
+        # a training of before a key was there is one with the key's default
+        old["train"] = conf_files.to_dict(training.conf_from_dict(old["train"], str(folder / "conf.yaml")))
+        changed = conf_files.differences(old, conf)
         if changed:
             raise UserError(
                 f"{folder} was trained otherwise ({'; '.join(changed)}); "
@@ -133,6 +136,16 @@ def set_normalisation(
     except ValueError as error:
         raise UserError(f"{place}: {error}") from None
     detector.normalisation.set(torch.from_numpy(mean), torch.from_numpy(scale))
+
+
+def keep_choices(path: Path, choices: dict[str, dict[str, float]]) -> None:
+    """Say and keep what a method chose, if it chooses anything."""
+    kept = {what: {"chosen": max(shares, key=shares.get), "shares": shares} for what, shares in choices.items()}
+    if kept:
+        write_json(path, kept)
+    for what, choice in kept.items():
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in choice["shares"].items())
+        print(f"train.py: {what}: {choice['chosen']} ({shares})")
 
 
 def main() -> int:
@@ -183,6 +196,7 @@ def main() -> int:
     elif detector.normalisation is not None:
         set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()
+    keep_choices(args.exp_dir / "choices.json", method.choices())
     experiment.save_detector(final, trained.state, conf, trained.best_epoch)
     trainer.checkpoints.remove_epochs()
     best = trained.history[trained.best_epoch - 1]

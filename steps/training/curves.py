@@ -33,7 +33,7 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
     panel.set_ylim(0, 1.05 * max(row["dev_eer"] for row in history) + 1)
 
     panel = axes[1, 0]
-    others = [name for name in history[-1]["train"] if name not in ("total", "hard")]
+    others = [name for name in history[-1]["train"] if name not in ("total", "hard") and not name.startswith("share")]
     for name in others:
         panel.plot(epochs, [row["train"][name] for row in history], marker=marker, ms=3, label=f"train, {name}")
     if others:
