@@ -43,7 +43,7 @@ def pool_to(feature_map: Tensor, frames: int, bins: int) -> Tensor:
     """Adaptive average pooling: (batch, channels, any frames, any bins) -> (batch, channels, frames, bins), float32.
 
     Where the map has fewer frames or bins than asked for, they are repeated. A product with two averaging matrices,
-    because the gradient of torch's own pooling differs from run to run on a GPU.
+    because the gradient of torch's own pooling is not deterministic on a GPU (says its documentation).
     """
 
     def averages(size: int, parts: int) -> Tensor:  # (size, parts)

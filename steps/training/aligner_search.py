@@ -83,7 +83,8 @@ class SearchedAligner(AlignerBase):
         """Each candidate's share in the embedding just now."""
         shares = self.learned_shares().detach()
         if self.chosen is not None:
-            shares = torch.zeros_like(shares).index_fill_(0, torch.tensor(self.chosen, device=shares.device), 1)
+            shares = torch.zeros_like(shares)
+            shares[self.chosen] = 1
         return dict(zip(self.search.candidates, shares))
 
     def _working(self) -> list[AlignerBase]:
