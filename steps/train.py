@@ -140,6 +140,16 @@ def set_normalisation(
     detector.normalisation.set(torch.from_numpy(mean), torch.from_numpy(scale))
 
 
+def keep_choices(path: Path, choices: dict[str, dict[str, float]]) -> None:
+    """Say and keep what a method chose, if it chooses anything."""
+    kept = {what: {"chosen": max(shares, key=shares.get), "shares": shares} for what, shares in choices.items()}
+    if kept:
+        write_json(path, kept)
+    for what, choice in kept.items():
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in choice["shares"].items())
+        print(f"train.py: {what}: {choice['chosen']} ({shares})")
+
+
 def main() -> int:
     args = parse_arguments()
     frontend_conf = frontends.load_conf(args.frontend, args.set)
@@ -188,6 +198,7 @@ def main() -> int:
     elif detector.normalisation is not None:
         set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()
+    keep_choices(args.exp_dir / "choices.json", method.choices())
     experiment.save_detector(final, trained.state, conf, trained.best_epoch, train_conf.hard_loss.head)
     trainer.checkpoints.remove_epochs()
     best = trained.history[trained.best_epoch - 1]

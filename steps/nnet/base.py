@@ -40,6 +40,21 @@ def pool(feature_map: Tensor) -> Tensor:
     return feature_map.mean(dim=(2, 3))
 
 
+def pool_to(feature_map: Tensor, frames: int, bins: int) -> Tensor:
+    """Adaptive average pooling: (batch, channels, any frames, any bins) -> (batch, channels, frames, bins), float32.
+
+    Where the map has fewer frames or bins than asked for, they are repeated. A product with two averaging matrices,
+    because the gradient of torch's own pooling is not deterministic on a GPU (says its documentation).
+    """
+
+    def averages(size: int, parts: int) -> Tensor:  # (size, parts)
+        return F.adaptive_avg_pool1d(torch.eye(size, device=feature_map.device)[None], parts)[0]
+
+    with torch.autocast(feature_map.device.type, enabled=False):
+        by_frames = averages(feature_map.shape[2], frames).T @ feature_map.float()
+        return by_frames @ averages(feature_map.shape[3], bins)
+
+
 _NO_DIRECTION = 1e-6  # an embedding no longer than this has cosines 0 and no gradient
 
 

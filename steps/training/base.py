@@ -130,6 +130,10 @@ class MethodBase(nn.Module, ABC):
         if self.weighting is not None:
             self.weighting.end_epoch(terms)
 
+    def choices(self) -> dict[str, dict[str, float]]:
+        """What training chose beside weights: of each choice the candidates' shares, the largest the chosen one's."""
+        return {}
+
     def head_logits(self, x: Tensor) -> list[Tensor]:
         """(batch, 2) logits of each head that is trained, shallow to deep; the last is the detector's own."""
         return [self.detector(x)]

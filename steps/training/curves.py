@@ -19,7 +19,7 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
     epochs = [row["epoch"] for row in history]
     terms = [name for name in history[-1]["train"] if name not in ("total", "hard")]
     weights = [name for name in terms if name.startswith(LOGGED_AS)]
-    others = [name for name in terms if name not in weights]
+    others = [name for name in terms if name not in weights and not name.startswith("share")]
     rows = 3 if weights else 2
     figure = Figure(figsize=(10, 3.25 * rows), layout="constrained")
     grid = figure.add_gridspec(rows, 2)

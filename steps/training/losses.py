@@ -209,7 +209,8 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float, scale_by_t2:
 def feature_loss(student: Tensor, teacher: Tensor, reduction: Literal["mean", "sum"]) -> Tensor:
     """Squared L2 distance of the features, mean over batch and channels, or summed over both.
 
-    Zhang et al., "Be your own teacher", ICCV 2019, sums; beta then has to be about 1e-6. (batch, channels) each.
+    Zhang et al., "Be your own teacher", ICCV 2019, sums; beta then has to be about 1e-6. (batch, channels) each, or maps
+    (batch, channels, frames, bins) of one size, over whose places the mean or sum is taken too.
     """
     with torch.autocast(student.device.type, enabled=False):
         return F.mse_loss(student.float(), teacher.float(), reduction=reduction)

@@ -1,22 +1,26 @@
-"""Self-distillation: the deepest of four stages teaches the three shallower ones while training.
+"""Self-distillation: deeper stages of a network teach the shallower ones while training.
 
-Xue et al., "Learning from yourself: a self-distillation method for fake speech detection", ICASSP 2023. Its ancestor
-is Zhang et al., "Be your own teacher: improve the performance of convolutional neural networks via self
-distillation", ICCV 2019.
+Xue et al., "Learning from yourself: a self-distillation method for fake speech detection", ICASSP 2023: the deepest of
+four teaches the three others. Its ancestor is Zhang et al., "Be your own teacher: improve the performance of
+convolutional neural networks via self distillation", ICCV 2019.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from steps.nnet import Detector
 from steps.nnet.base import AngleLinear, pool
-from steps.training.aligners import ALIGNERS
+from steps.training.aligner_search import SearchConf, SearchedAligner
+from steps.training.aligners import AdaptivePoolConf, AlignerBase, Reduction, aligner_makers
+from steps.training.attention_transfer import AttentionConf, attention_loss
 from steps.training.base import MethodBase, TrainConf
-from steps.training.losses import MixedLabels, feature_loss, soft_loss
+from steps.training.losses import MixedLabels, soft_loss
+from steps.training.teaching import ProgressiveConf, Teaching, spans_of, teachers_of
 from steps.training.weighting import WeightingConf, make_weighting
 
 
@@ -26,11 +30,16 @@ class DistillConf:
     beta: float
     temperature: float
     scale_by_t2: bool
-    feature_reduction: Literal["mean", "sum"]
-    aligner: Literal["linear", "bottleneck"]
+    feature_reduction: Reduction
+    aligner: Literal["linear", "bottleneck", "adaptive_pool", "searched"]
     detach_teacher: bool
     student_hard_loss: bool
     weighting: WeightingConf = field(default_factory=WeightingConf)
+    teaching: Teaching = "deepest"
+    progressive: ProgressiveConf = field(default_factory=ProgressiveConf)
+    attention: AttentionConf | None = None
+    adaptive_pool: AdaptivePoolConf = field(default_factory=AdaptivePoolConf)
+    search: SearchConf = field(default_factory=SearchConf)
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -39,54 +48,117 @@ class DistillConf:
             raise ValueError(f"beta: {self.beta} is negative")
         if self.temperature <= 0:
             raise ValueError(f"temperature: {self.temperature} is not positive")
+        if self.aligner == "searched" and self.alpha == 1 and not self.student_hard_loss:
+            raise ValueError("alpha: 1 leaves no soft loss, by which searched aligners are chosen; lower it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conf(TrainConf):
     distill: DistillConf
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distill.teaching == "progressive":
+            try:
+                self.distill.progressive.spans(self.epochs)
+            except ValueError as error:
+                raise ValueError(f"distill.progressive.{error}") from None
+
+
+class Heads(NamedTuple):
+    """What all stages make of a batch, shallow to deep; `aligned` of the students alone, as their aligners have it."""
+
+    maps: list[Tensor]
+    aligned: list[Any]
+    embeddings: list[Tensor]
+    logits: list[Tensor]
+
 
 class Method(MethodBase):
-    """Each shallower stage gets an aligner to the teacher's width and an AngleLinear head, both for training only.
+    """Each shallower stage gets an aligner to its teacher's width and an AngleLinear head, both for training only.
 
-    total = alpha * hard + (1 - alpha) * soft + beta * feature, soft and feature summed over the three students; what
-    `weighting` makes of alpha and beta while training is in weighting.py.
+    total = alpha * hard + (1 - alpha) * soft + beta * feature [+ attention.weight * attention], all but hard summed over
+    the students; what `weighting` makes of these weights while training is in weighting.py. A teacher is compared by its
+    own feature map, never by its aligned one: that is what the detector computes, while an aligner's projection may drift
+    or shrink to please both of its sides.
     """
 
     trained_heads = (1, 2, 3, 4)
 
     def __init__(self, conf: Conf, detector: Detector):
         super().__init__(conf, detector)
-        *students, teacher = detector.backbone.stage_channels
-        aligner = ALIGNERS[conf.distill.aligner]
-        self.aligners = nn.ModuleList(
-            aligner(channels, teacher, len(students) - i) for i, channels in enumerate(students)
-        )
-        self.student_heads = nn.ModuleList(AngleLinear(teacher) for _ in students)
-        d = conf.distill
-        self.weighting = make_weighting(d.weighting, {"hard": d.alpha, "soft": 1 - d.alpha, "feature": d.beta})
+        d, channels = conf.distill, detector.backbone.stage_channels
+        self.teachers = teachers_of(d.teaching, len(channels))
+        makers = aligner_makers(d.adaptive_pool)
 
-    def _all_heads(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Features (batch, teacher's width) and logits (batch, 2) of the three students and, last, the teacher."""
-        *student_maps, teacher_map = self.detector.stage_maps(x)
-        features = [aligner(m) for aligner, m in zip(self.aligners, student_maps)] + [pool(teacher_map)]
-        logits = [head(f) for head, f in zip([*self.student_heads, self.detector.head], features)]
-        return features, logits
+        def make(student: int, teacher: int) -> AlignerBase:
+            widths = channels[student], channels[teacher], teacher - student
+            if d.aligner == "searched":
+                return SearchedAligner(widths, d.search, makers)
+            return makers[d.aligner](*widths)
+
+        self.aligners = nn.ModuleList(make(*pair) for pair in enumerate(self.teachers))
+        self.student_heads = nn.ModuleList(AngleLinear(channels[teacher]) for teacher in self.teachers)
+        weights = {"hard": d.alpha, "soft": 1 - d.alpha, "feature": d.beta}
+        if d.attention is not None:
+            weights["attention"] = d.attention.weight
+        self.weighting = make_weighting(d.weighting, weights)
+        self.begin_epoch(1, conf.epochs)
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        super().begin_epoch(epoch, epochs)
+        d = self.conf.distill
+        spans = spans_of(d.teaching, d.progressive, len(self.teachers) + 1, epochs)
+        self.students = [student for student, span in enumerate(spans) if span.first <= epoch <= span.last]
+        for aligner, (first, last) in zip(self.aligners, spans):
+            aligner.begin_epoch(min(max(epoch, first), last) - first + 1, last - first + 1)
+
+    def all_heads(self, x: Tensor) -> Heads:
+        """x: (batch, channels, frames, bins)."""
+        maps = self.detector.stage_maps(x)
+        aligned = [aligner(m) for aligner, m in zip(self.aligners, maps)]
+        embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
+        logits = [head(e) for head, e in zip([*self.student_heads, self.detector.head], embeddings)]
+        return Heads(maps, aligned, embeddings, logits)
 
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         d = self.conf.distill
-        features, logits = self._all_heads(x)
-        hard = self.hard_loss(logits[-1], features[-1], labels, step)
+        maps, aligned, embeddings, logits = self.all_heads(x)
+        hard = self.hard_loss(logits[-1], embeddings[-1], labels, step)
         if d.student_hard_loss:
-            hard = hard + sum(self.hard_loss(f, e, labels, step) for f, e in zip(logits[:-1], features[:-1]))
-        teacher_logits, teacher_feature = logits[-1], features[-1]
-        if d.detach_teacher:
-            teacher_logits, teacher_feature = teacher_logits.detach(), teacher_feature.detach()
-        soft = sum(soft_loss(f, teacher_logits, d.temperature, d.scale_by_t2) for f in logits[:-1])
-        feature = sum(feature_loss(f, teacher_feature, d.feature_reduction) for f in features[:-1])
+            hard = hard + sum(self.hard_loss(f, e, labels, step) for f, e in zip(logits[:-1], embeddings[:-1]))
+        soft = feature = attention = torch.zeros_like(hard)
+        for student in self.students:
+            teacher = self.teachers[student]
+            teacher_logits, teacher_map = logits[teacher], maps[teacher]
+            if d.detach_teacher:
+                teacher_logits, teacher_map = teacher_logits.detach(), teacher_map.detach()
+            soft = soft + soft_loss(logits[student], teacher_logits, d.temperature, d.scale_by_t2)
+            feature = feature + self.aligners[student].distance(aligned[student], teacher_map, d.feature_reduction)
+            if d.attention is not None:
+                attention = attention + attention_loss(maps[student], teacher_map, d.attention.power)
         terms = {"hard": hard, "soft": soft, "feature": feature}
+        if d.attention is not None:
+            terms["attention"] = attention
         total, weights = self.weighting(terms, step)
-        return total, {name: term.detach() for name, term in terms.items()} | weights
+        return total, {name: term.detach() for name, term in terms.items()} | weights | self._shares()
+
+    def _searched(self) -> list[tuple[int, SearchedAligner]]:
+        """Each aligner that chooses, with the number of its block, from 1."""
+        return [(b, aligner) for b, aligner in enumerate(self.aligners, 1) if isinstance(aligner, SearchedAligner)]
+
+    def _shares(self) -> dict[str, Tensor]:
+        return {
+            f"share{block}_{name}": share
+            for block, aligner in self._searched()
+            for name, share in aligner.shares().items()
+        }
+
+    def choices(self) -> dict[str, dict[str, float]]:
+        return {
+            f"aligner of block {block}": dict(zip(aligner.search.candidates, aligner.learned_shares().tolist()))
+            for block, aligner in self._searched()
+        }
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
-        return self._all_heads(x)[1]
+        return self.all_heads(x).logits
