@@ -44,6 +44,15 @@ class Conf(TrainConf):
     distill: DistillConf
 
 
+def all_heads(
+    detector: Detector, aligners: nn.ModuleList, heads: nn.ModuleList, x: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Features (batch, teacher's width) and logits (batch, 2) of the students that have a head and, last, the teacher."""
+    *student_maps, teacher_map = detector.stage_maps(x)
+    features = [aligner(m) for aligner, m in zip(aligners, student_maps)] + [pool(teacher_map)]
+    return features, [head(f) for head, f in zip([*heads, detector.head], features)]
+
+
 class Method(MethodBase):
     """Each shallower stage gets an aligner to the teacher's width and an AngleLinear head, both for training only.
 
@@ -62,11 +71,7 @@ class Method(MethodBase):
         self.student_heads = nn.ModuleList(AngleLinear(teacher) for _ in students)
 
     def _all_heads(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Features (batch, teacher's width) and logits (batch, 2) of the three students and, last, the teacher."""
-        *student_maps, teacher_map = self.detector.stage_maps(x)
-        features = [aligner(m) for aligner, m in zip(self.aligners, student_maps)] + [pool(teacher_map)]
-        logits = [head(f) for head, f in zip([*self.student_heads, self.detector.head], features)]
-        return features, logits
+        return all_heads(self.detector, self.aligners, self.student_heads, x)
 
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         d = self.conf.distill

@@ -1,0 +1,119 @@
+"""A clean view of each utterance teaches a masked view of it.
+
+The masks are SpecAugment's (Park et al., Interspeech 2019), the teaching self-distillation's (Xue et al., ICASSP 2023),
+but that its teacher, the deepest block's head, sees the input as it is and its students see it masked. A kindred method is
+Xie et al., "Unsupervised data augmentation for consistency training", NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from steps.augment import utterance_rng
+from steps.nnet import Detector
+from steps.training import self_distill
+from steps.training.losses import MixedLabels, feature_loss, soft_loss
+
+_Heads = tuple[list[Tensor], list[Tensor]]  # features and logits of each head, shallow to deep
+
+
+@dataclass(frozen=True)
+class ConsistencyConf:
+    """`time_masks` and `frequency_masks` an utterance, each 0..`max_frames` or 0..`max_bins` wide, drawn evenly."""
+
+    hard_on: Literal["masked", "clean", "both"]
+    shallow_heads: bool
+    time_masks: int
+    max_frames: int
+    frequency_masks: int
+    max_bins: int
+    fill: Literal["mean", "zero"]
+
+    def __post_init__(self) -> None:
+        for key in ("time_masks", "max_frames", "frequency_masks", "max_bins"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key}: {getattr(self, key)} is negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conf(self_distill.Conf):
+    consistency: ConsistencyConf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.distill.detach_teacher:
+            raise ValueError(
+                "distill.detach_teacher: false: the clean view's head teaches without gradient; set it to true"
+            )
+
+
+def in_a_mask(draws: Tensor, length: int, widest: int) -> Tensor:
+    """bool (batch, length): which positions of each utterance lie in one of its masks.
+
+    draws: (batch, masks, 2), each in [0, 1): of the width, one of 0..widest, and of the begin, such that the mask ends
+    within `length`. Masks may overlap, as in the paper.
+    """
+    width = (draws[..., 0] * (min(widest, length) + 1)).floor()
+    begin = (draws[..., 1] * (length - width + 1)).floor()
+    places = torch.arange(length, device=draws.device)
+    return ((places >= begin[..., None]) & (places < (begin + width)[..., None])).any(dim=1)
+
+
+class Method(self_distill.Method):
+    """total = alpha * hard + (1 - alpha) * soft + beta * feature.
+
+    soft: of all the masked view's heads, from the clean view's deepest head; feature: of the masked view's shallow blocks,
+    from the clean view's embedding. Without shallow heads that is one soft loss, and no feature loss.
+    """
+
+    def __init__(self, conf: Conf, detector: Detector):
+        super().__init__(conf, detector)
+        if not conf.consistency.shallow_heads:
+            self.aligners, self.student_heads = nn.ModuleList(), nn.ModuleList()
+            self.trained_heads = (4,)
+        self.mask_seed = int(torch.randint(2**31, ()))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"mask_seed": self.mask_seed}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.mask_seed = state["mask_seed"]
+
+    def masked(self, x: Tensor, step: int) -> Tensor:
+        """`x`, (batch, channels, frames, bins), with masks that all channels share, by seed and step alone."""
+        conf = self.conf.consistency
+        batch, _, frames, bins = x.shape
+        rng = utterance_rng(self.mask_seed, step, "batch", "masks")
+        draws = torch.from_numpy(rng.random((batch, conf.time_masks + conf.frequency_masks, 2))).to(x.device)
+        in_time = in_a_mask(draws[:, : conf.time_masks], frames, conf.max_frames)
+        in_frequency = in_a_mask(draws[:, conf.time_masks :], bins, conf.max_bins)
+        masks = (in_time[:, :, None] | in_frequency[:, None, :])[:, None]
+        fill = x.mean(dim=(2, 3), keepdim=True) if conf.fill == "mean" else x.new_zeros(())
+        return torch.where(masks, fill, x).contiguous(memory_format=torch.channels_last)
+
+    def _hard(self, view: _Heads, labels: Tensor | MixedLabels, step: int) -> Tensor:
+        begin = 0 if self.conf.distill.student_hard_loss else -1
+        return sum(self.hard_loss(f, e, labels, step) for e, f in zip(*(part[begin:] for part in view)))
+
+    def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        d, conf = self.conf.distill, self.conf.consistency
+        # The masked view first: autocast keeps the weights that it cast, and those cast without a gradient would leave the
+        # next view without one.
+        masked = features, logits = self._all_heads(self.masked(x, step))
+        with torch.no_grad() if conf.hard_on == "masked" else contextlib.nullcontext():
+            clean = self._all_heads(x)
+        views = {"masked": [masked], "clean": [clean], "both": [masked, clean]}[conf.hard_on]
+        hard = sum(self._hard(view, labels, step) for view in views) / len(views)
+        teacher_feature, teacher_logits = (part[-1].detach() for part in clean)
+        soft = sum(soft_loss(f, teacher_logits, d.temperature, d.scale_by_t2) for f in logits)
+        total = d.alpha * hard + (1 - d.alpha) * soft
+        terms = {"hard": hard.detach(), "soft": soft.detach()}
+        if conf.shallow_heads:
+            feature = sum(feature_loss(f, teacher_feature, d.feature_reduction) for f in features[:-1])
+            total, terms["feature"] = total + d.beta * feature, feature.detach()
+        return total, terms
