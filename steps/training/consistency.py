@@ -102,8 +102,7 @@ class Method(self_distill.Method):
 
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         d, conf = self.conf.distill, self.conf.consistency
-        # The masked view first: autocast keeps the weights that it cast, and those cast without a gradient would leave the
-        # next view without one.
+        # The clean view last: what is scored has no masks, and the last batch weighs most in the running batch statistics.
         masked = features, logits = self._all_heads(self.masked(x, step))
         with torch.no_grad() if conf.hard_on == "masked" else contextlib.nullcontext():
             clean = self._all_heads(x)

@@ -65,7 +65,7 @@ def test_the_detector_kept_is_the_baselines(root, name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_everything_that_learns_has_a_gradient(root, name):
-    """Under autocast too, where weights that one view cast serve the next. A teacher has none, and no other kind of state."""
+    """Under autocast too, where weights that were cast for one view serve the next. A teacher has none."""
     method = make(root, name)[0].train()
     if name == "consistency alone":
         method = make(root, name, ["train.consistency.hard_on=masked"])[0].train()
