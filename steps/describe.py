@@ -66,8 +66,12 @@ def main() -> int:
     print(f"\nonly while training by {train_conf.method}:")
     if not auxiliary:
         print("  nothing")
-    pieces = {f"{name} {i}": piece for name, module in auxiliary.items() for i, piece in enumerate(module, 1)}
-    costs = measure(method, lambda: method.head_logits(x), pieces)
+    pieces = {}
+    for name, module in auxiliary.items():
+        whole = not isinstance(module, torch.nn.ModuleList)
+        pieces |= {name: module} if whole else {f"{name} {i}": piece for i, piece in enumerate(module, 1)}
+    networks = [piece for piece in pieces.values() if isinstance(piece, nnet.Detector)]
+    costs = measure(method, lambda: (method.head_logits(x), [network(x) for network in networks]), pieces)
     for name, piece in pieces.items():
         print(row(name, costs[name][1], count_parameters(piece), costs[name][0]))
     if pieces:

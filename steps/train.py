@@ -27,7 +27,7 @@ from steps.training.loop import Trainer
 from utils import conf as conf_files
 from utils.ark import read_matrix
 from utils.cli import UserError, make_parser, run_program
-from utils.files import write_json
+from utils.files import write_json, write_lines
 
 
 def eer(bonafide, spoof) -> float:
@@ -164,17 +164,19 @@ def main() -> int:
         experiment.source_of(data, feats, frontend, args.online, args.frontend)
         for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
     )
+    torch.manual_seed(args.seed)
+    detector = experiment.detector_for(model_conf, frontend)
+    method = training.make_method(train_conf, detector)
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"
-    if not begin_or_go_on(args.exp_dir, conf):
+    unfinished = begin_or_go_on(args.exp_dir, conf)
+    write_lines(args.exp_dir / "heads", [" ".join(map(str, method.trained_heads))])  # the recipes read it
+    if not unfinished:
         print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
         return 0
 
-    torch.manual_seed(args.seed)
-    detector = experiment.detector_for(model_conf, frontend)
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
     write_json(args.exp_dir / "detector.json", cost)
-    method = training.make_method(train_conf, detector)
     title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}; {corpus_label(conf['corpus'])}"
     train_set, dev_set = (
         FeatureSet(

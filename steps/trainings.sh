@@ -73,11 +73,22 @@ results_of() { # <training> <folder> <ending>: the files that a set's detector a
   local name head
   for name in $test_sets; do
     echo "$1/$2/$name$3"
-    if has_heads "$1"; then for head in 1 2 3 4; do echo "$1/$2/${name}_head$head$3"; done; fi
+    for head in $(heads_of "$1"); do echo "$1/$2/${name}_head$head$3"; done
   done
 }
 
-has_heads() { $heads && [[ $1 == *_"$(name_of "$distill_conf")$variant_of_training"/seed* ]]; }
+heads_of() { # <training>: the blocks whose heads are scored too: those that it says it trained, if they are several
+  local blocks=()
+  if $heads && [ -f "$1/heads" ]; then read -r -a blocks < "$1/heads"; fi
+  [ ${#blocks[@]} -lt 2 ] || echo "${blocks[@]}"
+}
+
+head_options_of() { # <training>: sets `head_options`, which scores are to be made
+  local head
+  head_options=()
+  for head in $(heads_of "$1"); do head_options+=(--head "$head"); done
+  [ ${#head_options[@]} -eq 0 ] || head_options+=(--head final)
+}
 
 seeds_to_do() { # <experiment> <is it done?>: the ranges of those of its trainings' seeds for which that does not hold
   local dir todo=()

@@ -18,7 +18,17 @@ from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
 
-__all__ = ["BackboneBase", "Detector", "ModelConf", "conf_from_dict", "load_conf", "make_detector", "model_types"]
+__all__ = [
+    "BackboneBase",
+    "Detector",
+    "ModelConf",
+    "conf_from_dict",
+    "load_conf",
+    "make_another",
+    "make_detector",
+    "model_types",
+    "named_conf",
+]
 
 
 def model_types() -> list[str]:
@@ -48,6 +58,21 @@ def conf_from_dict(values: Mapping[str, Any], source: str) -> ModelConf:
     return conf_files.build(_module_of(values.get("type"), source).Conf, values, {}, source)
 
 
+def named_conf(value: Any, where: str, source: str) -> ModelConf:
+    """The conf of a network that another conf names: `value` is a file, beside `source`, or a group of the keys of one.
+
+    Raises UserError beginning with `where`.
+    """
+    try:
+        if isinstance(value, str):
+            return load_conf(Path(source).parent / value)
+        if isinstance(value, Mapping):
+            return conf_from_dict(value, source)
+        raise UserError(f"{value!r} is neither the name of a conf file nor a group of keys")
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
 def make_detector(conf: ModelConf, channels: int = 1, normalised_bins: int | None = None) -> Detector:
     """The network of `conf` with its AngleLinear head; weights are drawn from torch's generator.
 
@@ -55,4 +80,15 @@ def make_detector(conf: ModelConf, channels: int = 1, normalised_bins: int | Non
     (Detector.normalisation.set), that changes nothing.
     """
     backbone = _module_of(conf.type, "conf").Backbone(conf, channels)
-    return Detector(backbone, None if normalised_bins is None else InputNormalisation(channels, normalised_bins))
+    detector = Detector(backbone, None if normalised_bins is None else InputNormalisation(channels, normalised_bins))
+    detector.made_of = conf, channels, normalised_bins
+    return detector
+
+
+def make_another(detector: Detector, conf: ModelConf | None = None) -> Detector:
+    """A network for the same input as `detector`, whose normalisation it shares: of its conf, or of `conf`, and with
+    other initial weights."""
+    own_conf, channels, normalised_bins = detector.made_of
+    another = make_detector(conf or own_conf, channels, normalised_bins)
+    another.normalisation = detector.normalisation
+    return another

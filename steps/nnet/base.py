@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from utils.cli import UserError
 
 BONAFIDE, SPOOF = 1, 0
 
@@ -33,6 +36,39 @@ class BackboneBase(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:
         """The four feature maps, shallow to deep."""
+
+
+class BranchedBackbone(BackboneBase):
+    """A backbone of several branches side by side, each of which alone yields a map at every stage.
+
+    `branch_channels`: channels of each branch's last map. `forward` yields the branches' maps side by side.
+    """
+
+    branch_channels: tuple[int, ...]
+
+    @abstractmethod
+    def branch_maps(self, x: Tensor) -> list[list[Tensor]]:
+        """(batch, channels, frames, bins) -> each branch's four maps, shallow to deep."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [side_by_side(maps) for maps in zip(*self.branch_maps(x))]
+
+
+def side_by_side(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (batch, channels_i, frames, bins_i) as one of all their channels and the most bins.
+
+    A map of fewer bins gets zeros above its own, and is made greater by as much as there are more bins then, so that
+    `pool` of the whole is `pool` of each, one after the other. Raises UserError where frames differ.
+    """
+    frames, bins = maps[0].shape[2], max(m.shape[3] for m in maps)
+    if any(m.shape[2] != frames for m in maps):
+        raise UserError(
+            f"the branches' maps have {', '.join(str(m.shape[2]) for m in maps)} frames: give the branches networks of "
+            "the same strides"
+        )
+    return torch.cat(
+        [m if m.shape[3] == bins else F.pad(m * (bins / m.shape[3]), (0, bins - m.shape[3])) for m in maps], dim=1
+    )
 
 
 def pool(feature_map: Tensor) -> Tensor:
@@ -125,8 +161,11 @@ class InputNormalisation(nn.Module):
 class Detector(nn.Module):
     """Backbone and head: what is trained by a method, and alone what is kept, scored and deployed.
 
-    `normalisation` comes before the backbone where the front end's conf asks for global normalisation.
+    `normalisation` comes before the backbone where the front end's conf asks for global normalisation. `made_of`: what
+    nnet.make_detector was given.
     """
+
+    made_of: tuple[ModelConf, int, int | None]
 
     def __init__(self, backbone: BackboneBase, normalisation: InputNormalisation | None = None):
         super().__init__()
@@ -138,9 +177,13 @@ class Detector(nn.Module):
     def embedding_size(self) -> int:
         return self.backbone.stage_channels[-1]
 
+    def normalised(self, x: Tensor) -> Tensor:
+        """What the backbone reads of an input (batch, channels, frames, bins): the same shape."""
+        return x if self.normalisation is None else self.normalisation(x)
+
     def stage_maps(self, x: Tensor) -> list[Tensor]:
         """(batch, channels, frames, bins) -> the backbone's four feature maps, shallow to deep."""
-        return self.backbone(x if self.normalisation is None else self.normalisation(x))
+        return self.backbone(self.normalised(x))
 
     def embed(self, x: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> (batch, embedding_size)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -204,6 +205,37 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float, scale_by_t2:
         log_teacher = F.log_softmax(teacher.float() / temperature, dim=1)
         divergence = F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
         return divergence * temperature**2 if scale_by_t2 else divergence
+
+
+@dataclass(frozen=True)
+class MutualConf:
+    """How networks that teach each other do so: `weight` of it beside the hard losses."""
+
+    weight: float
+    temperature: float
+    scale_by_t2: bool
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"weight: {self.weight} is negative")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature: {self.temperature} is not positive")
+
+
+def mutual_losses(logits: Sequence[Tensor], conf: MutualConf) -> list[Tensor]:
+    """What each of several learns from the others: the mean over these of KL(other || own), without gradient into them.
+
+    Zhang, Xiang, Hospedales and Lu, "Deep mutual learning", CVPR 2018, equations 8, 9 and 11. logits: (batch, classes) each.
+    """
+    return [
+        sum(
+            soft_loss(own, other.detach(), conf.temperature, conf.scale_by_t2)
+            for j, other in enumerate(logits)
+            if j != i
+        )
+        / (len(logits) - 1)
+        for i, own in enumerate(logits)
+    ]
 
 
 def feature_loss(student: Tensor, teacher: Tensor, reduction: Literal["mean", "sum"]) -> Tensor:

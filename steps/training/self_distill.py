@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from steps.nnet import Detector
@@ -64,6 +63,18 @@ class Conf(TrainConf):
             except ValueError as error:
                 raise ValueError(f"distill.progressive.{error}") from None
 
+    def check_other_teacher(self, who: str, shallow_heads: bool, group: str) -> None:
+        """For methods whose teacher, `who`, is not the students' own network on the same view. `shallow_heads`: a key of their
+        `group`, false if blocks 1 to 3 have no heads. Raises ValueError for what cannot be."""
+        if not self.distill.detach_teacher:
+            raise ValueError(f"distill.detach_teacher: false: {who} teaches without gradient; set it to true")
+        if not shallow_heads:
+            for key, absent in (("teaching", "deepest"), ("attention", None), ("student_hard_loss", False)):
+                if getattr(self.distill, key) != absent:
+                    raise ValueError(
+                        f"{group}.shallow_heads: false: then distill.{key} has no blocks to work on; unset one"
+                    )
+
 
 class Heads(NamedTuple):
     """What all stages make of a batch, shallow to deep; `aligned` of the students alone, as their aligners have it."""
@@ -74,6 +85,22 @@ class Heads(NamedTuple):
     logits: list[Tensor]
 
 
+class Network(NamedTuple):
+    """A detector with what its students, the shallower blocks, have while training; they may have nothing."""
+
+    detector: Detector
+    aligners: nn.ModuleList
+    student_heads: nn.ModuleList
+
+    def heads(self, x: Tensor) -> Heads:
+        """x: (batch, channels, frames, bins)."""
+        maps = self.detector.stage_maps(x)
+        aligned = [aligner(m) for aligner, m in zip(self.aligners, maps)]
+        embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
+        logits = [head(e) for head, e in zip([*self.student_heads, self.detector.head], embeddings)]
+        return Heads(maps, aligned, embeddings, logits)
+
+
 class Method(MethodBase):
     """Each shallower stage gets an aligner to its teacher's width and an AngleLinear head, both for training only.
 
@@ -81,14 +108,15 @@ class Method(MethodBase):
     the students; what `weighting` makes of these weights while training is in weighting.py. A teacher is compared by its
     own feature map, never by its aligned one: that is what the detector computes, while an aligner's projection may drift
     or shrink to please both of its sides.
+
+    `networks`: the one that learns and, in the methods that derive from this one, others. `kept`: the one that is kept.
     """
 
-    trained_heads = (1, 2, 3, 4)
-
-    def __init__(self, conf: Conf, detector: Detector):
+    def __init__(self, conf: Conf, detector: Detector, shallow_heads: bool = True):
         super().__init__(conf, detector)
         d, channels = conf.distill, detector.backbone.stage_channels
-        self.teachers = teachers_of(d.teaching, len(channels))
+        self.teachers = teachers_of(d.teaching, len(channels)) if shallow_heads else []
+        self.trained_heads = (*range(1, len(self.teachers) + 1), len(channels))
         makers = aligner_makers(d.adaptive_pool)
 
         def make(student: int, teacher: int) -> AlignerBase:
@@ -99,49 +127,63 @@ class Method(MethodBase):
 
         self.aligners = nn.ModuleList(make(*pair) for pair in enumerate(self.teachers))
         self.student_heads = nn.ModuleList(AngleLinear(channels[teacher]) for teacher in self.teachers)
-        weights = {"hard": d.alpha, "soft": 1 - d.alpha, "feature": d.beta}
+        self.networks = [self.kept]
+        weights = {"hard": d.alpha, "soft": 1 - d.alpha}
+        if shallow_heads:
+            weights["feature"] = d.beta
         if d.attention is not None:
             weights["attention"] = d.attention.weight
         self.weighting = make_weighting(d.weighting, weights)
         self.begin_epoch(1, conf.epochs)
+
+    @property
+    def kept(self) -> Network:
+        return Network(self.detector, self.aligners, self.student_heads)
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         super().begin_epoch(epoch, epochs)
         d = self.conf.distill
         spans = spans_of(d.teaching, d.progressive, len(self.teachers) + 1, epochs)
         self.students = [student for student, span in enumerate(spans) if span.first <= epoch <= span.last]
-        for aligner, (first, last) in zip(self.aligners, spans):
-            aligner.begin_epoch(min(max(epoch, first), last) - first + 1, last - first + 1)
+        for network in self.networks:
+            for aligner, (first, last) in zip(network.aligners, spans):
+                aligner.begin_epoch(min(max(epoch, first), last) - first + 1, last - first + 1)
 
-    def all_heads(self, x: Tensor) -> Heads:
-        """x: (batch, channels, frames, bins)."""
-        maps = self.detector.stage_maps(x)
-        aligned = [aligner(m) for aligner, m in zip(self.aligners, maps)]
-        embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
-        logits = [head(e) for head, e in zip([*self.student_heads, self.detector.head], embeddings)]
-        return Heads(maps, aligned, embeddings, logits)
+    def hard_of(self, heads: Heads, labels: Tensor | MixedLabels, step: int) -> Tensor:
+        """The hard loss of the deepest head, or summed over all heads."""
+        first = 0 if self.conf.distill.student_hard_loss else -1
+        return sum(self.hard_loss(f, e, labels, step) for f, e in zip(heads.logits[first:], heads.embeddings[first:]))
 
-    def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def taught(self, student: Heads, teacher: Heads) -> dict[str, Tensor]:
+        """The terms of what the learning network's students are taught just now; a term is absent where nobody is.
+
+        `teacher`: the same heads, or those of another view or network, whose deepest one then teaches the student's deepest too.
+        """
         d = self.conf.distill
-        maps, aligned, embeddings, logits = self.all_heads(x)
-        hard = self.hard_loss(logits[-1], embeddings[-1], labels, step)
-        if d.student_hard_loss:
-            hard = hard + sum(self.hard_loss(f, e, labels, step) for f, e in zip(logits[:-1], embeddings[:-1]))
-        soft = feature = attention = torch.zeros_like(hard)
-        for student in self.students:
-            teacher = self.teachers[student]
-            teacher_logits, teacher_map = logits[teacher], maps[teacher]
+        soft, feature, attention = [], [], []
+        for i in self.students:
+            teacher_logits, teacher_map = teacher.logits[self.teachers[i]], teacher.maps[self.teachers[i]]
             if d.detach_teacher:
                 teacher_logits, teacher_map = teacher_logits.detach(), teacher_map.detach()
-            soft = soft + soft_loss(logits[student], teacher_logits, d.temperature, d.scale_by_t2)
-            feature = feature + self.aligners[student].distance(aligned[student], teacher_map, d.feature_reduction)
+            soft.append(soft_loss(student.logits[i], teacher_logits, d.temperature, d.scale_by_t2))
+            aligner = self.networks[0].aligners[i]
+            feature.append(aligner.distance(student.aligned[i], teacher_map, d.feature_reduction))
             if d.attention is not None:
-                attention = attention + attention_loss(maps[student], teacher_map, d.attention.power)
-        terms = {"hard": hard, "soft": soft, "feature": feature}
-        if d.attention is not None:
-            terms["attention"] = attention
+                attention.append(attention_loss(student.maps[i], teacher_map, d.attention.power))
+        if teacher is not student:
+            soft.append(soft_loss(student.logits[-1], teacher.logits[-1].detach(), d.temperature, d.scale_by_t2))
+        terms = {"soft": soft, "feature": feature, "attention": attention}
+        return {name: sum(parts) for name, parts in terms.items() if parts}
+
+    def weighted(self, terms: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What `losses` returns of these terms. One that is absent just now is logged as 0, so that the columns stay."""
         total, weights = self.weighting(terms, step)
-        return total, {name: term.detach() for name, term in terms.items()} | weights | self._shares()
+        logged = {name: terms[name].detach() if name in terms else total.new_zeros(()) for name in self.weighting.fixed}
+        return total, logged | weights | self._shares()
+
+    def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        heads = self.kept.heads(x)
+        return self.weighted({"hard": self.hard_of(heads, labels, step), **self.taught(heads, heads)}, step)
 
     def _searched(self) -> list[tuple[int, SearchedAligner]]:
         """Each aligner that chooses, with the number of its block, from 1."""
@@ -161,4 +203,4 @@ class Method(MethodBase):
         }
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
-        return self.all_heads(x).logits
+        return self.kept.heads(x).logits

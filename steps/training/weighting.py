@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,8 +46,8 @@ class LossWeighting(nn.Module):
         """By term, what its fixed weight is multiplied by at training step `step`; 1 where a term is not named."""
         return {}
 
-    def penalty(self) -> float | Tensor:
-        """What a rule adds to the weighted terms."""
+    def penalty(self, names: Iterable[str]) -> float | Tensor:
+        """What a rule adds to the weighted terms of these names."""
         return 0.0
 
     def begin_epoch(self, epoch: int) -> None:
@@ -57,11 +57,11 @@ class LossWeighting(nn.Module):
         """Called after each epoch with its mean terms."""
 
     def forward(self, terms: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """The total of the scalars `terms`, whose names are those of the fixed weights, and what to log: each term's weight
-        in force, detached, as `weight_<term>`; nothing under fixed weights."""
+        """The total of the scalars `terms`, and what to log: each term's weight in force, detached, as `weight_<term>`; nothing
+        under fixed weights. A term may be absent for a while; a rule then learns nothing about it."""
         multipliers = self.multipliers(step)
         weights = {name: weight * multipliers.get(name, 1.0) for name, weight in self.fixed.items()}
-        total = sum(weights[name] * term for name, term in terms.items()) + self.penalty()
+        total = sum(weights[name] * term for name, term in terms.items()) + self.penalty(terms)
         if self.conf.name == "fixed":
             return total, {}
         return total, {
@@ -85,8 +85,8 @@ class UncertaintyWeighting(LossWeighting):
     def multipliers(self, step: int) -> dict[str, float | Tensor]:
         return {name: torch.exp(-s) for name, s in self.log_variances.items()}
 
-    def penalty(self) -> float | Tensor:
-        return sum(self.log_variances.values())
+    def penalty(self, names: Iterable[str]) -> float | Tensor:
+        return sum(self.log_variances[name] for name in names if name in self.active)
 
 
 class DynamicWeightAverage(LossWeighting):

@@ -8,10 +8,10 @@ from steps.frontend import dump_identity, load_conf, make_frontend
 from utils.ark import ArkWriter
 
 
-def make_set(folder, name, utterances, root, seed, bad=None, settings=()):
+def make_set(folder, name, utterances, root, seed, bad=None, settings=(), frontend="f0_subband"):
     data, feats = folder / "data" / name, folder / "feats" / name
     data.mkdir(parents=True)
-    conf = load_conf(root / "conf/frontend/f0_subband.yaml", settings)
+    conf = load_conf(root / f"conf/frontend/{frontend}.yaml", settings)
     columns = make_frontend(conf).n_columns
     rng = np.random.default_rng(seed)
     labels, attacks, frames = [], [], []

@@ -46,7 +46,7 @@ def test_every_aligner_with_every_network(root):
             settings = [f"train.distill.teaching={teaching}", "train.distill.attention.weight=1"]
             conf = training.load_conf(root / "conf/train/self_distill_searched.yaml", settings)
             method = training.make_method(conf, detector)
-            heads = method.all_heads(x)
+            heads = method.kept.heads(x)
             assert [tuple(e.shape) for e in heads.embeddings[:-1]] == [(2, width) for width in widths]
             for width, (linear, bottleneck, pooled) in zip(widths, heads.aligned):
                 assert linear.shape == bottleneck.shape == (2, width) and pooled.shape == (2, width, 8, 2)

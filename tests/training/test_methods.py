@@ -107,7 +107,7 @@ def test_bottleneck_aligner_shapes(root, batch):
 def test_student_hard_loss_adds_three(root, batch):
     x, labels = batch
     method = make(root, "self_distill", settings=["train.distill.student_hard_loss=true"]).eval()
-    heads = method.all_heads(x)
+    heads = method.kept.heads(x)
     expected = sum(method.hard_loss(f, e, labels, 1) for f, e in zip(heads.logits, heads.embeddings))
     assert method.losses(x, labels, 1)[1]["hard"].item() == pytest.approx(expected.item(), rel=1e-6)
 

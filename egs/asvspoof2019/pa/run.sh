@@ -34,7 +34,7 @@ nj=$(nproc)           # parallel jobs for features
 ngpu=0                # GPUs that a training uses: 0 or 1
 train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
-heads=true            # score and evaluate the heads of blocks 1 to 4 of the self-distilled networks too
+heads=true            # score and evaluate the heads of blocks 1 to 4 too, where a training has several
 report=true           # stage 5 also makes report.html, a page that compares the systems and looks into them
 cmd=                  # job runner in the place of those in cmd.sh
 
@@ -118,9 +118,9 @@ fi
 if begin_stage 4 "score"; then
   find_trainings
   for experiment in "${experiments[@]}"; do
-    head_options=(); ! has_heads "$experiment/seed1" || head_options=(--head final --head 1 --head 2 --head 3 --head 4)
     for range in $(seeds_to_do "$experiment" is_scored); do
       threads_of "$range"
+      head_options_of "$experiment/seed${range%:*}"
       log "scoring by $experiment, seeds $range"
       $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" "$experiment/log/score.JOB.log" \
         score.py --ngpu "$ngpu" "${threads[@]}" "${head_options[@]}" "${online_option[@]}" --data-dir "$data_dir" --feats-dir "$feats" \
