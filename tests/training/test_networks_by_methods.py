@@ -1,0 +1,151 @@
+"""Every network by every method: it trains, and what is kept is the detector that it was before any method.
+
+Networks and methods are found in conf/, so that new ones are tested as they come.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from steps import nnet, training
+from steps.nnet.cost import detector_cost
+from steps.training.loop import make_optimizer
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAMES, BINS, CHANNELS, BATCH, STEPS = 16, 16, 2, 4, 2
+NETWORKS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
+COMMON_KEYS = {field.name for field in dataclasses.fields(training.TrainConf)} - {"method"}
+
+
+def methods_found() -> dict[str, training.TrainConf]:
+    """A conf of each method and of each variant of its own keys; schedules and the like are not varied."""
+    found: dict[str, tuple[str, training.TrainConf]] = {}
+    for path in sorted((ROOT / "conf/train").glob("*.yaml")):
+        conf = training.load_conf(path)
+        own = {f.name: getattr(conf, f.name) for f in dataclasses.fields(conf) if f.name not in COMMON_KEYS}
+        found.setdefault(repr(own), (path.stem, conf))
+    return dict(found.values())
+
+
+METHODS = methods_found()
+
+
+class Operations(TorchDispatchMode):
+    """The graph of what is computed meanwhile: each operation with its operands, parameters by name, and output shapes."""
+
+    def __init__(self, module: torch.nn.Module):
+        super().__init__()
+        self.graph: list[str] = []
+        self._names = {id(tensor): name for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
+        self._kept: list[torch.Tensor] = []  # an id is of one tensor only as long as that lives
+
+    def _name(self, value):
+        if not isinstance(value, torch.Tensor):
+            return value
+        if id(value) not in self._names:
+            self._names[id(value)] = f"%{len(self._kept)}"
+            self._kept.append(value)
+        return self._names[id(value)]
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        operands = tree_map(self._name, (args, kwargs or {}))
+        outputs = func(*args, **(kwargs or {}))
+        shapes = [(self._name(t), tuple(t.shape)) for t in tree_leaves(outputs) if isinstance(t, torch.Tensor)]
+        self.graph.append(f"{func} {operands} -> {shapes}")
+        return outputs
+
+
+def graph_of(detector: nnet.Detector) -> list[str]:
+    x = torch.zeros(1, CHANNELS, FRAMES, BINS)
+    with torch.no_grad(), Operations(detector) as operations:
+        detector.eval()(x)
+    return operations.graph
+
+
+def new_detector(network: str) -> nnet.Detector:
+    torch.manual_seed(1)
+    return nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{network}.yaml"), CHANNELS)
+
+
+def shapes_of(module: torch.nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}
+
+
+def train_two_steps(method: training.MethodBase) -> list[float]:
+    """As the training loop calls it."""
+    torch.manual_seed(2)
+    optimizer = make_optimizer(method.conf.optimizer, method.parameters(), 1e-3)
+    x, labels = torch.randn(BATCH, CHANNELS, FRAMES, BINS), torch.arange(BATCH) % 2
+    method.train().begin_epoch(1, 1)
+    losses = []
+    for step in range(1, STEPS + 1):
+        optimizer.zero_grad(set_to_none=True)
+        total, terms = method.losses(x, labels, step)
+        total.backward()
+        optimizer.step()
+        method.after_step(step)
+        losses.append(total.item())
+    method.end_epoch({"total": total.item(), **{name: float(value) for name, value in terms.items()}})
+    return losses
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_trains_by_every_method_and_keeps_the_same_detector(network):
+    untrained = new_detector(network)
+    before, shapes = {k: v.clone() for k, v in untrained.state_dict().items()}, shapes_of(untrained)
+    graph, cost = graph_of(untrained), detector_cost(untrained, FRAMES, BINS, CHANNELS)
+    assert sum("convolution" in line for line in graph) >= 9
+    for name, conf in METHODS.items():
+        method = training.make_method(conf, new_detector(network))
+        losses = train_two_steps(method)
+        kept = method.detector
+        assert all(map(torch.isfinite, map(torch.tensor, losses))), f"{name}: losses {losses}"
+        state = kept.state_dict()
+        assert all(value.isfinite().all() for value in state.values()), name
+        for part in ("backbone.stem.", *(f"backbone.stages.{i}." for i in range(4)), "head."):
+            weights = [key for key, _ in kept.named_parameters() if key.startswith(part)]
+            assert weights, f"{name}: the detector has no {part}"
+            assert any(not torch.equal(state[key], before[key]) for key in weights), f"{name}: {part} was not trained"
+        assert shapes_of(kept) == shapes, name
+        assert detector_cost(kept, FRAMES, BINS, CHANNELS) == cost, name
+        assert graph_of(kept) == graph, name
+        # What is kept is all that a score takes: a new detector with these weights says the same.
+        again = new_detector(network).eval()
+        again.load_state_dict(state)
+        x = torch.randn(2, CHANNELS, FRAMES, BINS)
+        with torch.no_grad():
+            assert torch.equal(again(x), kept.eval()(x)), name
+
+
+def test_the_graph_tells_networks_apart():
+    graph = graph_of(new_detector("ecanet9"))
+    assert graph == graph_of(new_detector("ecanet9"))
+    other = new_detector("ecanet9")
+    first = other.backbone.stages[0][0]
+    first.register_forward_hook(lambda module, inputs, output: output + inputs[0])
+    assert graph != graph_of(other)
+
+
+def test_methods_are_found():
+    assert {conf.method for conf in METHODS.values()} == set(training.method_names())
+
+
+def test_no_method_names_a_network():
+    """Code of steps/training, without its docstrings and comments, knows of no network by type, conf or module."""
+    names = {*nnet.model_types(), *NETWORKS, *(re.sub(r"\d.*|_.*", "", name) for name in NETWORKS)}
+    word = re.compile("|".join(map(re.escape, sorted(names))), re.I)
+    for path in sorted((ROOT / "steps/training").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = [*node.body[1:], ast.Pass()]
+        found = word.search(ast.unparse(tree))
+        assert found is None, f"{path.name} names {found[0]}"
