@@ -6,6 +6,7 @@ Networks and methods are found in conf/, so that new ones are tested as they com
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
@@ -18,9 +19,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from steps import nnet, training
 from steps.nnet.cost import detector_cost
 from steps.training.loop import make_optimizer
+from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-FRAMES, BINS, CHANNELS, BATCH, STEPS = 16, 16, 2, 4, 2
+FRAMES, BINS, CHANNELS, BATCH, STEPS = 16, 45, 3, 4, 2  # as many bins and channels as any network reads
 NETWORKS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 COMMON_KEYS = {field.name for field in dataclasses.fields(training.TrainConf)} - {"method"}
 
@@ -104,16 +106,20 @@ def test_trains_by_every_method_and_keeps_the_same_detector(network):
     graph, cost = graph_of(untrained), detector_cost(untrained, FRAMES, BINS, CHANNELS)
     assert sum("convolution" in line for line in graph) >= 9
     for name, conf in METHODS.items():
-        method = training.make_method(conf, new_detector(network))
+        try:
+            method = training.make_method(conf, new_detector(network))
+        except UserError as error:  # a method for networks of another kind, which says so; see the test below
+            assert "network" in str(error), name
+            continue
         losses = train_two_steps(method)
         kept = method.detector
         assert all(map(torch.isfinite, map(torch.tensor, losses))), f"{name}: losses {losses}"
         state = kept.state_dict()
         assert all(value.isfinite().all() for value in state.values()), name
-        for part in ("backbone.stem.", *(f"backbone.stages.{i}." for i in range(4)), "head."):
-            weights = [key for key, _ in kept.named_parameters() if key.startswith(part)]
-            assert weights, f"{name}: the detector has no {part}"
-            assert any(not torch.equal(state[key], before[key]) for key in weights), f"{name}: {part} was not trained"
+        weights = [key for key, _ in kept.named_parameters()]
+        changed = [key for key in weights if not torch.equal(state[key], before[key])]
+        assert {weights[0], "head.weight"} <= set(changed), f"{name}: the first layer or the head was not trained"
+        assert len(changed) > 0.7 * len(weights), f"{name}: {len(changed)} of {len(weights)} parameters were trained"
         assert shapes_of(kept) == shapes, name
         assert detector_cost(kept, FRAMES, BINS, CHANNELS) == cost, name
         assert graph_of(kept) == graph, name
@@ -134,18 +140,32 @@ def test_the_graph_tells_networks_apart():
     assert graph != graph_of(other)
 
 
-def test_methods_are_found():
+def test_every_method_is_found_and_trains_some_network():
     assert {conf.method for conf in METHODS.values()} == set(training.method_names())
+    for name, conf in METHODS.items():
+        taken = []
+        for network in NETWORKS:
+            with contextlib.suppress(UserError):
+                training.make_method(conf, new_detector(network))
+                taken.append(network)
+                break
+        assert taken, f"{name} trains none of {', '.join(NETWORKS)}"
 
 
 def test_no_method_names_a_network():
-    """Code of steps/training, without its docstrings and comments, knows of no network by type, conf or module."""
-    names = {*nnet.model_types(), *NETWORKS, *(re.sub(r"\d.*|_.*", "", name) for name in NETWORKS)}
-    word = re.compile("|".join(map(re.escape, sorted(names))), re.I)
+    """Code of steps/training knows of no network by type, conf or family; docstrings and errors may give an example."""
+    families = {family for name in NETWORKS for family in re.findall("[a-z]+net", name)}
+    word = re.compile("|".join(map(re.escape, sorted({*nnet.model_types(), *NETWORKS, *families}))), re.I)
+    assert {"resnet", "ecanet", "mobilenet"} <= {*nnet.model_types(), *families}
+
+    class WithoutTexts(ast.NodeTransformer):
+        def visit_Raise(self, node):
+            return ast.Pass()
+
+        def visit_Expr(self, node):
+            return ast.Pass() if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
     for path in sorted((ROOT / "steps/training").rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-                node.body = [*node.body[1:], ast.Pass()]
-        found = word.search(ast.unparse(tree))
+        code = ast.unparse(WithoutTexts().visit(ast.parse(path.read_text(encoding="utf-8"))))
+        found = word.search(code)
         assert found is None, f"{path.name} names {found[0]}"
