@@ -160,7 +160,7 @@ def report(args: argparse.Namespace, trials: Trials, corpus: str) -> TrialResult
                 f"mean dev EER, {best.mean:.2f} %\n# (trial {best.number}, seeds {' '.join(map(str, args.seeds))}; {corpus}).\n"
             )
             handle.write(conf_files.yaml_text(conf_files.to_dict(train_conf_of(args, best.values))))
-        title = f"{Path(args.model).stem}, {Path(args.train_conf).stem}: {complete} trials; {corpus}"
+        title = f"{Path(args.model).stem}, {Path(args.train_conf).stem}: {complete} trials, the best ringed; {corpus}"
         plot_sensitivity(args.sweep_dir / "sensitivity.png", results, trials.conf, trials.importances(), title)
     return best
 

@@ -39,6 +39,7 @@ def plot_sensitivity(
     """Each parameter against the dev EER of the complete trials (at least one), with the spread over seeds; later trials
     are darker, the best has a ring."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     complete = [result for result in results if result.mean is not None]
     best = best_of(results)
@@ -67,6 +68,9 @@ def plot_sensitivity(
         )
         if parameter.log:
             panel.set_xscale("log")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlim(*_limits(parameter.low, parameter.high, parameter.log))
         panel.set_xlabel(parameter.name)
         if parameter.key in importances:

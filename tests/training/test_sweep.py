@@ -185,7 +185,8 @@ def test_a_real_sweep_opens_no_evaluation_set(sets, tmp_path):
         f"log = os.open({str(opened)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
         "def note(event, args):\n"
         "    if event in ('open', 'os.listdir', 'os.scandir'):\n"
-        "        os.write(log, f'{args[0]}\\n'.encode())\n"
+        "        path = args[0] if isinstance(args[0], (str, bytes)) else repr(args[0])\n"
+        "        os.write(log, os.fsencode(path) + b'\\n')\n"
         "sys.addaudithook(note)\n"
     )
     dirs = [data / "train", feats / "train", data / "dev", feats / "dev"]
@@ -195,7 +196,7 @@ def test_a_real_sweep_opens_no_evaluation_set(sets, tmp_path):
         list(map(str, argv)), capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(watch)}
     )
     assert done.returncode == 0, done.stderr
-    names = [line for line in opened.read_text().splitlines() if str(tmp_path) in line]
+    names = [line for line in opened.read_text().splitlines() if line.startswith(str(tmp_path))]
     assert any(f"{data}/dev/utt2label" in name for name in names) and any("seed1/epochs" in name for name in names)
     assert not [name for name in names if "eval" in Path(name).relative_to(tmp_path).as_posix()]
     (row,) = table(out)
