@@ -30,23 +30,6 @@ def read_conf(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / 'conf.yaml'}: cannot be read ({error})") from None
 
 
-def keep_conf(folder: Path, conf: dict[str, Any], told: str) -> bool:
-    """Keep `conf` in the folder; whether it was there already.
-
-    Raises UserError, in which `told` says what became of the folder, where it has another.
-    """
-    if (folder / "conf.yaml").exists():
-        changed = conf_files.differences(read_conf(folder), conf)
-        if changed:
-            raise UserError(
-                f"{folder} {told} ({'; '.join(changed)}); "
-                "name this variant by --tag (run.sh), choose another folder, or remove that one"
-            )
-        return True
-    conf_files.write_yaml(folder / "conf.yaml", conf)
-    return False
-
-
 def check_feats(feats_dir: Path, frontend_conf: frontends.FrontEndConf, needed_by: str) -> None:
     """Raises UserError unless the features at feats_dir were made by this very front end."""
     conf_file = feats_dir / "conf.yaml"

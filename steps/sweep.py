@@ -86,6 +86,16 @@ def identity(args: argparse.Namespace, sweep_conf: space.SweepConf, train_conf: 
     }
 
 
+def keep_conf(folder: Path, conf: dict[str, Any]) -> None:
+    """Raises UserError where the folder is another sweep's."""
+    if (folder / "conf.yaml").exists():
+        changed = conf_files.differences(experiment.read_conf(folder), conf)
+        if changed:
+            raise UserError(f"{folder} was begun otherwise ({'; '.join(changed)}); choose another folder, or remove it")
+    else:
+        conf_files.write_yaml(folder / "conf.yaml", conf)
+
+
 def train_conf_of(args: argparse.Namespace, values: dict[str, float]) -> training.TrainConf:
     return training.load_conf(args.train_conf, [*args.set, *space.settings_of(values)])
 
@@ -184,7 +194,7 @@ def main() -> int:
     args.sweep_dir.mkdir(parents=True, exist_ok=True)
     trials = Trials(args.sweep_dir, conf)
     with trials.alone():
-        experiment.keep_conf(args.sweep_dir, identity(args, conf, train_conf), "was begun otherwise")
+        keep_conf(args.sweep_dir, identity(args, conf, train_conf))
     corpus = corpus_label(experiment.corpus_of(args.train_data))
 
     while (claim := trials.claim(args.trials)) is not None:

@@ -101,6 +101,24 @@ def identity(
     return conf
 
 
+def begin_or_go_on(folder: Path, conf: dict[str, Any]) -> bool:
+    """Keep `conf` in the folder; whether there is anything left to do there.
+
+    Raises UserError where the folder is another training's.
+    """
+    if (folder / "conf.yaml").exists():
+        changed = conf_files.differences(experiment.read_conf(folder), conf)
+        if changed:
+            raise UserError(
+                f"{folder} was trained otherwise ({'; '.join(changed)}); "
+                "name this variant by --tag (run.sh), choose another --exp-dir, or remove that folder"
+            )
+        if (folder / "final.pt").exists():
+            return False
+    conf_files.write_yaml(folder / "conf.yaml", conf)
+    return True
+
+
 def set_normalisation(
     args: argparse.Namespace, detector: nnet.Detector, train_set: FeatureSet, variance: bool, num_workers: int
 ) -> None:
@@ -133,7 +151,7 @@ def main() -> int:
     )
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"
-    if experiment.keep_conf(args.exp_dir, conf, "was trained otherwise") and final.exists():
+    if not begin_or_go_on(args.exp_dir, conf):
         print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
         return 0
 

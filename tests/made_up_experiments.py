@@ -26,7 +26,7 @@ class Exp:
         folder.mkdir(parents=True)
         conf = {
             "frontend": {"type": "log_spectrum"}, "model": {"type": "resnet"},
-            "train": {"method": method, "epochs": 8, "hard_loss": {"lambda_mode": "fixed", "lambda_fixed": 1363.6}, **train},
+            "train": {"method": method, "epochs": 8, "hard_loss": {"name": "a_softmax", "lambda_mode": "fixed", "lambda_fixed": 1363.6}, **train},
             "seed": seed, "frontend_name": "f0_subband", "model_name": model, "method": method,
         }  # fmt: skip
         (folder / "conf.yaml").write_text(yaml.safe_dump(conf))
