@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from steps import augment, frontend, nnet, training
+from steps.tuning import space
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,6 +17,7 @@ LOADERS = {
     "model": nnet.load_conf,
     "train": training.load_conf,
 }
+SWEEPS = sorted((ROOT / "conf/sweep").glob("*.yaml"))
 CONFS = [path for room in LOADERS for path in sorted((ROOT / "conf" / room).glob("*.yaml"))]
 
 
@@ -28,7 +30,12 @@ def test_loads(path):
     LOADERS[path.parent.name](path)
 
 
-@pytest.mark.parametrize("path", CONFS, ids=name)
+@pytest.mark.parametrize("path", SWEEPS, ids=name)
+def test_a_sweep_loads(path):
+    assert space.load_conf(path).parameters
+
+
+@pytest.mark.parametrize("path", [*CONFS, *SWEEPS], ids=name)
 def test_every_value_has_a_comment(path):
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# "), "a conf begins by saying what it is"

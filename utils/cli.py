@@ -13,8 +13,10 @@ from typing import NoReturn
 class UserError(Exception):
     """Something that the user can mend. Shown as one message, without a traceback; the exit status is 1.
 
-    The text names the file, the line or the utterance, and how to mend it.
+    The text names the file, the line or the utterance, and how to mend it. `status`: the program's exit status.
     """
+
+    status = 1
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,14 +40,14 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
 
 
 def run_program(main: Callable[[], int | None]) -> NoReturn:
-    """Run `main` and exit: 0, its own status, 1 with one message for a UserError, 130 on Ctrl-C."""
+    """Run `main` and exit: 0, its own status, 1 (or what it says) with one message for a UserError, 130 on Ctrl-C."""
     name = Path(sys.argv[0]).name
     try:
         status = main() or 0
         sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(f"{name}: error: {error}\n")
-        status = 1
+        status = error.status
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
         status = 130

@@ -271,9 +271,13 @@ def to_dict(conf: Any) -> dict[str, Any]:
     return plain(conf)
 
 
+def yaml_text(values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=False)
+
+
 def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
     with write_aside(path) as handle:
-        yaml.safe_dump(dict(values), handle, sort_keys=False, default_flow_style=False)
+        handle.write(yaml_text(values))
 
 
 def _groups(value: Any) -> bool:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 
 class SqueezeExcitation(nn.Module):
-    """Hu, Shen and Sun, "Squeeze-and-excitation networks", CVPR 2018; both layers without bias."""
+    """Hu, Shen and Sun, "Squeeze-and-excitation networks", CVPR 2018."""
 
-    def __init__(self, channels: int, reduction: int):
+    def __init__(self, channels: int, reduction: int, activation: type[nn.Module] = nn.ReLU, bias: bool = False):
         super().__init__()
         hidden = max(channels // reduction, 1)
         self.gate = nn.Sequential(
-            nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False), nn.Sigmoid()
+            nn.Linear(channels, hidden, bias), activation(), nn.Linear(hidden, channels, bias), nn.Sigmoid()
         )
 
     def forward(self, x: Tensor) -> Tensor:

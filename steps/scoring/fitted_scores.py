@@ -103,21 +103,26 @@ def sets_of(utterances: Iterable[str], data_dir: Path | None) -> list[str]:
     return [name for name, path in data_sets(data_dir).items() if not wanted.isdisjoint(read_map(path / "utt2label"))]
 
 
-def evaluation_reasons(systems: SystemScores, data_dir: Path | None) -> list[str]:
-    """Why these trials are not to be trained on, by rules 1, 2 and 4; empty where they are."""
+def set_reasons(names: Mapping[str, str], utterances: Iterable[str]) -> list[str]:
+    """Why sets of such names, told of as their keys, and with such utterances are not to be trained on, by rules 1 and 2."""
     reasons = []
-    names = {str(path): path.stem for path in systems.paths}
-    names |= {f"data set {name}": name for name in sets_of(systems.trials.utterance, data_dir)}
     for what, name in names.items():
         words = set(re.split(r"[^a-z]+", name.lower()))
         if words & TO_EVALUATE:
             reasons.append(f"{what} is named as one to evaluate on")
         elif not words & TO_TRAIN_ON:
             reasons.append(f"{what} is not named as one to train on ({', '.join(sorted(TO_TRAIN_ON))})")
-    evaluation = [utt for utt in systems.trials.utterance if EVALUATION_ID.search(utt)]
+    evaluation = [utt for utt in utterances if EVALUATION_ID.search(utt)]
     if evaluation:
         reasons.append(f"{len(evaluation)} utterances have ids of an evaluation set (the first: {evaluation[0]})")
-    return reasons + _broken_before(systems)
+    return reasons
+
+
+def evaluation_reasons(systems: SystemScores, data_dir: Path | None) -> list[str]:
+    """Why these trials are not to be trained on, by rules 1, 2 and 4; empty where they are."""
+    names = {str(path): path.stem for path in systems.paths}
+    names |= {f"data set {name}": name for name in sets_of(systems.trials.utterance, data_dir)}
+    return set_reasons(names, systems.trials.utterance) + _broken_before(systems)
 
 
 def _broken_before(systems: SystemScores) -> list[str]:

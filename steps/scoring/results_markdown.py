@@ -67,7 +67,7 @@ scores for seeds, and for all trainings together; weights by logistic regression
 trainings fused, of each front end. Cllr: what the ratios cost as they stand, bits; 1 says nothing.""".splitlines()
 
 
-def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
     """A Markdown table, its first `left` columns to the left and the others to the right."""
 
     def line(cells: Sequence[str]) -> str:
@@ -135,7 +135,7 @@ def _set_section(table: SetTable) -> list[str]:
     headings, cells = _names([e for e, _ in table.rows])
     trials = f"{one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials"
     lines = [f"### {table.set_name}, {table.corpus}: {trials}; {asv}", ""]
-    lines += _markdown(
+    lines += markdown_table(
         [*headings, "parameters", "multiply-adds", "seeds", *(heading for heading, _, _ in MEASURES)],
         [
             [
@@ -179,7 +179,7 @@ def _significance_section(family: Family) -> list[str]:
             count = f"{pairs} in {measure.pooled.count} networks"
             rows.append(row(measure, "all networks", count, measure.pooled, None))
     lines = [f"#### {family.other} less {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
-    lines += _markdown(
+    lines += markdown_table(
         ["figure", "network", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected", "p, sign flip"],
         rows,
         2,
@@ -223,7 +223,7 @@ def _fusion_section(table: SetTable) -> list[str]:
     lines = ["#### Fusion", ""]
     if found.rows:
         lines += [*FUSION, ""]
-        lines += _markdown(
+        lines += markdown_table(
             [*headings, "fused", "systems", *figures], [cells(row) for row in found.rows], len(headings) + 1
         )
     bullets = [f"- {note}" for note in found.notes]
@@ -242,7 +242,7 @@ def _heads_section(table: SetTable) -> list[str]:
         "The deepest block's is the detector's at the epoch that was kept; the detector is what is kept in the end.",
         "",
     ]
-    return lines + _markdown(
+    return lines + markdown_table(
         [*headings, "seeds", *(f"block {k}" for k in range(1, count + 1)), "detector"],
         [
             [*cells(e), str(seeds)]
@@ -270,7 +270,7 @@ def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetT
         "deepest block's, which is the detector's:",
         "",
     ]
-    return lines + _markdown(
+    return lines + markdown_table(
         [*headings, *(f"block {k}" for k in range(1, count + 1))],
         [
             cells(e)
@@ -342,7 +342,7 @@ def _compact_tables(
             continue
         lines += [f"Mean over seeds{f'; a cell holds {held}' if held else ''}.", ""]
         means = ["mean over networks"] if len(columns) > 1 else []
-        lines += _markdown(
+        lines += markdown_table(
             [*headings, *(column.heading for column in columns), *means],
             [[*cells, *_row_of_columns(columns, figure, digits)] for cells, figure in rows],
             left,
@@ -501,7 +501,7 @@ def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
         shown = "; ".join(" x ".join(map(str, shape)) for shape in sorted(shapes))
         lines += [f"Multiply-adds are of one trial, frames x bins: {shown}.", ""]
     headings, cells = _names(experiments)
-    lines += _markdown(
+    lines += markdown_table(
         [*headings, "epochs", "batch", "learning rate", "hard loss", "A-softmax lambda"],
         [[*cells(e), *_training_cells(e)] for e in experiments],
         len(headings),

@@ -30,6 +30,12 @@ _LOSS_CHECK_EVERY = {"cpu": 1, "cuda": 20}
 _SCORING_BATCH = 128
 
 
+class Diverged(UserError):
+    """The loss is not finite or too large; with a status of its own, by which a sweep tells it from other errors."""
+
+    status = 3
+
+
 @dataclass
 class Trained:
     """What training yields: the detector's state, and how it came about."""
@@ -147,7 +153,7 @@ class Trainer:
             if not math.isfinite(value) or value > self.conf.diverged_above:
                 utts = " ".join(self.train_set.utts[i] for i in indices)
                 what = "is not finite" if not math.isfinite(value) else f"exceeds {self.conf.diverged_above:g}"
-                raise UserError(
+                raise Diverged(
                     f"the loss of step {step} {what} ({value:g}); the batch: {utts}\n"
                     "look at these utterances' features, or lower the learning rate (--set train.schedule.lr=...), "
                     "raise train.hard_loss.lambda_floor, or set train.max_grad_norm; "
@@ -220,7 +226,7 @@ class Trainer:
         bonafide = self.dev_set.labels == 1
         dev_loss = loss_sum / weight_sum
         if not math.isfinite(dev_loss):
-            raise UserError("the dev loss is not finite; the last epoch's checkpoint is kept")
+            raise Diverged("the dev loss is not finite; the last epoch's checkpoint is kept")
         return dev_loss, 100 * self.eer(all_scores[bonafide], all_scores[~bonafide])
 
     # -- all epochs ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The eight networks: parameters, costs, shapes, and what their attention computes."""
+"""The networks: parameters, costs, shapes, and what their attention computes."""
 
 import math
 
@@ -8,11 +8,13 @@ import torch
 from steps.nnet import load_conf, make_detector
 from steps.nnet.attention import EfficientChannelAttention, SqueezeExcitation, eca_kernel_size
 from steps.nnet.base import AngleLinear, score_of
-from steps.nnet.cost import detector_cost
+from steps.nnet.cost import count_parameters, detector_cost, measure
+from utils.cli import UserError
 
 PARAMETERS = {
     "senet9": 310_864, "senet18": 706_224, "senet34": 1_343_760, "senet50": 1_092_592,
     "ecanet9": 308_158, "ecanet18": 700_812, "ecanet34": 1_333_990, "ecanet50": 1_053_362,
+    "senet34_thin": 339_720, "mobilenet_small": 142_528, "efficientnet_small": 178_224,
 }  # fmt: skip
 
 
@@ -30,6 +32,46 @@ def test_multiply_adds_of_senet34(root, stem, giga):
     assert cost["input_shape"] == [600, 45]
 
 
+@pytest.mark.parametrize(
+    "name, conv7, conv3",
+    [
+        ("senet34_thin", 36_687_184, 530_333_040),
+        ("mobilenet_small", 23_085_760, 389_966_656),
+        ("efficientnet_small", 23_682_624, 398_569_632),
+    ],
+)
+def test_multiply_adds_of_the_light_networks(root, name, conv7, conv3):
+    """Less than ECANet9, the least of the others."""
+    costs = []
+    for network, stem in ((name, "conv7"), (name, "conv3"), ("ecanet9", "conv7")):
+        conf = load_conf(root / f"conf/model/{network}.yaml", [f"model.stem={stem}"])
+        costs.append(detector_cost(make_detector(conf), 600, 45)["multiply_adds"])
+    assert costs[:2] == [conv7, conv3]
+    assert conv7 < costs[2] * (1.05 if name == "senet34_thin" else 0.7)
+
+
+def test_inverted_residual_by_hand(root):
+    """Stage 2 of the small networks: parameters and multiply-adds of its two blocks, 16 -> 24 -> 24, on 150 x 12."""
+    after = 75 * 6
+    expand, project, norms = 16 * 96, 96 * 24, 2 * (96 + 96 + 24)
+    expand2, project2, norms2 = 24 * 144, 144 * 24, 2 * (144 + 144 + 24)
+    for name, squeeze, squeeze2 in (
+        ("mobilenet_small", (0, 0), (0, 0)),
+        ("efficientnet_small", (2 * 96 * 4, 96 + 4), (2 * 144 * 6, 144 + 6)),
+    ):
+        detector = make_detector(load_conf(root / f"conf/model/{name}.yaml"))
+        stage = detector.backbone.stages[1]
+        weights = expand + 96 * 9 + project + norms + sum(squeeze)
+        weights += expand2 + 144 * 9 + project2 + norms2 + sum(squeeze2)
+        assert count_parameters(stage) == weights
+        x = torch.zeros(1, 1, 600, 45)
+        ((found, shape),) = measure(detector, lambda d=detector, x=x: d(x), {"stage": stage}).values()
+        by_hand = 150 * 12 * expand + after * (96 * 9 + project) + squeeze[0]
+        by_hand += after * (expand2 + 144 * 9 + project2) + squeeze2[0]
+        assert (found, shape) == (by_hand, (24, 75, 6))
+        assert [block.has_shortcut for block in stage] == [False, True]
+
+
 def test_multiply_adds_by_hand():
     layers = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3, padding=1, stride=2), torch.nn.Flatten(), torch.nn.Linear(4 * 4 * 3, 2)
@@ -37,10 +79,19 @@ def test_multiply_adds_by_hand():
     assert detector_cost(layers, 8, 6)["multiply_adds"] == 4 * 4 * 3 * 9 + 2 * 48
 
 
-@pytest.mark.parametrize("depth, widths", [(9, (16, 32, 64, 128)), (50, (32, 64, 128, 256))])
+@pytest.mark.parametrize(
+    "name, widths",
+    [
+        ("ecanet9", (16, 32, 64, 128)),
+        ("ecanet50", (32, 64, 128, 256)),
+        ("senet34_thin", (8, 16, 32, 64)),
+        ("mobilenet_small", (16, 24, 32, 128)),
+        ("efficientnet_small", (16, 24, 40, 128)),
+    ],
+)
 @pytest.mark.parametrize("stem, first", [("conv7", (150, 12)), ("conv3", (600, 45))])
-def test_stage_maps(root, depth, widths, stem, first):
-    detector = make_detector(load_conf(root / f"conf/model/ecanet{depth}.yaml", [f"model.stem={stem}"]))
+def test_stage_maps(root, name, widths, stem, first):
+    detector = make_detector(load_conf(root / f"conf/model/{name}.yaml", [f"model.stem={stem}"]))
     maps = detector.backbone(torch.randn(2, 1, 600, 45))
     assert [m.shape[1] for m in maps] == list(widths) == list(detector.backbone.stage_channels)
     height, width = first
@@ -75,6 +126,29 @@ def test_attention_by_hand():
     torch.testing.assert_close(eca(x), x * gate[:, :, None, None])
 
 
+def test_efficientnets_attention_is_by_a_blocks_inputs(root):
+    """EfficientNet's bottleneck is a quarter of the block's input channels, whatever it expands to."""
+    backbone = make_detector(load_conf(root / "conf/model/efficientnet_small.yaml")).backbone
+    hidden = [m.gate[0].out_features for m in backbone.modules() if isinstance(m, SqueezeExcitation)]
+    assert hidden == [4, 4, 6, 6, 10, 10, 12, 12]
+    assert {type(m.gate[1]) for m in backbone.modules() if isinstance(m, SqueezeExcitation)} == {torch.nn.SiLU}
+
+
+@pytest.mark.parametrize(
+    "network, setting, complaint",
+    [
+        ("mobilenet_small", "model.blocks=[1, 2, 3]", "blocks: .* are not four positive numbers"),
+        ("mobilenet_small", "model.last_width=0", "last_width: 0 is not positive"),
+        ("efficientnet_small", "model.kernels=[3, 3, 4, 3]", "kernels: .* are not all odd"),
+        ("efficientnet_small", "model.se_reduction=0", "se_reduction: 0 is not positive"),
+        ("senet34_thin", "model.widths=[8, 16, 32]", "widths: .* are not four positive numbers"),
+    ],
+)
+def test_what_a_conf_refuses(root, network, setting, complaint):
+    with pytest.raises(UserError, match=complaint):
+        load_conf(root / f"conf/model/{network}.yaml", [setting])
+
+
 def test_angle_linear_is_norm_times_cosine():
     torch.manual_seed(0)
     layer = AngleLinear(5, 2)
@@ -89,10 +163,18 @@ def test_angle_linear_is_norm_times_cosine():
 
 def test_initialisation(root):
     torch.manual_seed(0)
-    detector = make_detector(load_conf(root / "conf/model/senet34.yaml"))
-    for module in detector.modules():
-        if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 4000:
-            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
-            assert module.weight.std().item() == pytest.approx(math.sqrt(2 / fan_out), rel=0.1)
+    modules = [
+        m
+        for n in ("senet34", "mobilenet_small")
+        for m in make_detector(load_conf(root / f"conf/model/{n}.yaml")).modules()
+    ]
+    tested = set()
+    for module in modules:
+        if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 1500:
+            fan_out = module.out_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+            tolerance = 0.1 if module.weight.numel() > 4000 else 0.15
+            assert module.weight.std().item() == pytest.approx(math.sqrt(2 / fan_out), rel=tolerance)
+            tested.add(module.groups > 1)
         if isinstance(module, torch.nn.BatchNorm2d):
             assert module.weight.eq(1).all() and module.bias.eq(0).all()
+    assert tested == {False, True}

@@ -38,9 +38,9 @@ def test_an_adaptive_pool_by_hand():
 
 def test_every_aligner_with_every_network(root):
     """Also where blocks teach one another, and all at once with attention transfer; the gradient is finite."""
-    x, labels = torch.randn(2, 1, 64, 45), torch.tensor([0, 1])
+    x, labels = torch.randn(2, 3, 64, 45), torch.tensor([0, 1])  # as many channels as any network reads
     for path in sorted((root / "conf/model").glob("*.yaml")):
-        detector = nnet.make_detector(nnet.load_conf(path))
+        detector = nnet.make_detector(nnet.load_conf(path), 3)
         channels = detector.backbone.stage_channels
         for teaching, widths in (("deepest", channels[3:] * 3), ("chain", channels[1:])):
             settings = [f"train.distill.teaching={teaching}", "train.distill.attention.weight=1"]

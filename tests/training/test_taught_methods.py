@@ -16,10 +16,16 @@ from tests import in_process
 from utils import conf as conf_files
 from utils.cli import UserError
 
+TOGETHER = [
+    f"train.distill.{setting}"
+    for setting in ("teaching=chain", "aligner=searched", "attention.weight=1", "weighting.name=uncertainty")
+]
 METHODS = {
     "consistency": [],
+    "consistency together": TOGETHER,
     "consistency alone": ["train.consistency.shallow_heads=false", "train.consistency.hard_on=both"],
     "ema_teacher": [],
+    "ema_teacher together": [*TOGETHER, "train.hard_loss.name=oc_softmax"],
     "ema_teacher kept": ["train.ema.keep=teacher", "train.ema.shallow_heads=false"],
     "mutual": [],
     "branch_distill": [],
@@ -72,7 +78,7 @@ def test_everything_that_learns_has_a_gradient(root, name):
         method = make(root, name, ["train.consistency.hard_on=masked"])[0].train()
     with torch.autocast("cpu", torch.bfloat16):
         found = gradients(method, batch_of(3 if name == "branch_distill" else 1))
-    teacher = {"ema_teacher": "twin", "ema_teacher kept": "detector"}.get(name, "none")
+    teacher = {"ema_teacher kept": "detector"}.get(name, "twin")
     for key, gradient in found.items():
         assert (gradient is None) == key.startswith(teacher), key
         assert gradient is None or gradient.abs().sum() > 0, key
@@ -189,6 +195,16 @@ def test_the_averaged_teacher_teaches_as_it_would_be_used(root):
         expected = 0.7 * terms["hard"] + ramp * (0.3 * terms["soft"] + 0.3 * terms["feature"])
         assert total.item() == pytest.approx(expected.item(), rel=1e-5)
         assert terms["soft"].item() == pytest.approx(soft.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("method, group", [("consistency", "consistency"), ("ema_teacher", "ema")])
+def test_keys_of_blocks_that_have_no_heads_are_refused(root, method, group):
+    for setting in ("teaching=chain", "attention.weight=1", "student_hard_loss=true"):
+        settings = [f"train.{group}.shallow_heads=false", f"train.distill.{setting}"]
+        with pytest.raises(
+            UserError, match=rf"{group}\.shallow_heads: false: .*distill\.{setting.split('.')[0].split('=')[0]}"
+        ):
+            training.load_conf(root / f"conf/train/{method}.yaml", settings)
 
 
 @pytest.mark.parametrize("method, word", [("consistency", "clean view"), ("ema_teacher", "averaged teacher")])

@@ -96,3 +96,14 @@ def test_before_anyone_teaches_only_the_labels_do(root, batch):
     assert terms["soft"] == terms["feature"] == 0 and total.item() == pytest.approx(0.7 * terms["hard"].item())
     method.begin_epoch(3, 10)
     assert method.students == [2] and method.losses(*batch, step=1)[1]["soft"] > 0
+
+
+def test_what_is_not_taught_yet_teaches_uncertainty_nothing(root, batch):
+    settings = ["train.distill.progressive.begins=[0.2, 0.5, 0.8]", "train.distill.weighting.name=uncertainty"]
+    method = make(root, "self_distill_progressive", ["train.epochs=10", *settings])
+    for epoch, taught in ((1, False), (3, True)):
+        method.begin_epoch(epoch, 10)
+        found = gradients(method, batch)
+        assert found["weighting.log_variances.hard"] is not None
+        assert (found["weighting.log_variances.soft"] is not None) == taught
+        assert (found["weighting.log_variances.feature"] is not None) == taught

@@ -1,0 +1,176 @@
+"""Methods against the baseline of the same network, seed by seed: what COMPARISON.md holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from steps.scoring.block_cost import block_multiply_adds
+from steps.scoring.comparison import CONFIDENCE, PairedTest, holm, paired_differences, paired_test
+from steps.scoring.experiments import Experiment, SetResult
+from steps.scoring.results import SetTable, by_seed, collect, p_text, stat
+from steps.scoring.results_markdown import markdown_table
+from utils.cli import UserError
+from utils.conf import differences
+
+BUDGET = ("epochs", "batch_size", "optimizer", "schedule", "max_grad_norm", "select_by", "average_last")
+NOTE = f"""\
+EER and min t-DCF: mean ± standard deviation over seeds. Difference: EER less that of the same network's baseline, trained
+with the same seed, in points; below 0 favours the method. Interval ({100 * CONFIDENCE:.0f} %) and p are of the paired t-test over
+seeds, and p is corrected (Holm) for all differences of its table. The t-test takes the
+differences as normal, which a handful of seeds cannot show. It weighs the chance of training only: other trials and
+speakers might decide otherwise.""".splitlines()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: names, cost of one trial, and results by seed with those of the baseline, which is None for itself."""
+
+    names: list[str]
+    multiply_adds: int | None
+    results: dict[int, SetResult]
+    baseline: dict[int, SetResult] | None
+
+    def test(self) -> PairedTest | None:
+        if self.baseline is None:
+            return None
+        return paired_test(paired_differences(by_seed(self.baseline, "eer"), by_seed(self.results, "eer")))
+
+
+def _place(e: Experiment) -> tuple[str, str, str]:
+    return e.model, e.frontend, e.train_set
+
+
+def baselines_of(experiments: Sequence[Experiment], recipe: str) -> dict[tuple[str, str, str], Experiment]:
+    """By network, front end and training set, the experiment of that recipe. Raises UserError where one is missing."""
+    found = {_place(e): e for e in experiments if e.recipe == recipe}
+    for e in experiments:
+        if _place(e) not in found:
+            raise UserError(
+                f"{e.name}: there is no {recipe} of {e.model} ({e.frontend}) to compare it with; train it, or name the baseline by "
+                "--baseline"
+            )
+    return found
+
+
+def budget_notes(experiments: Sequence[Experiment], recipe: str) -> list[str]:
+    """Where a method was not trained as long, as fast or on as many seeds as its baseline; empty where all is fair."""
+    baselines = baselines_of(experiments, recipe)
+    notes = []
+    for e in experiments:
+        base = baselines[_place(e)]
+        ours, theirs = ({key: one.conf["train"].get(key) for key in BUDGET} for one in (e, base))
+        changed = differences(theirs, ours)
+        seeds, others = ([seed.number for seed in one.seeds] for one in (e, base))
+        if seeds != others:
+            changed.append(f"seeds: {' '.join(map(str, others))} -> {' '.join(map(str, seeds))}")
+        if changed:
+            notes.append(f"not the same budget: {base.name} and {e.name} ({'; '.join(changed)})")
+    return notes
+
+
+def _whole_networks(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
+    base_of = {_place(e): results for e, results in table.rows if e.recipe == recipe}
+    shown = [(e, results) for e, results in table.rows if e.name in chosen or e.recipe == recipe]
+    places = {_place(e) for e, _ in shown if e.name in chosen and e.recipe != recipe} or set(base_of)
+    order = sorted(shown, key=lambda row: (list(base_of).index(_place(row[0])), row[0].recipe != recipe))
+    return [
+        Entry([e.model, e.recipe], e.multiply_adds, results, None if e.recipe == recipe else base_of[_place(e)])
+        for e, results in order
+        if _place(e) in places
+    ]
+
+
+def _early_exits(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
+    """A row for each block but the last of each experiment whose heads were evaluated, between whole networks."""
+    base_of = {_place(e): (e, results) for e, results in table.rows if e.recipe == recipe}
+    whole = {e.name: results for e, results in table.rows}
+    entries = []
+    for e, blocks in table.heads:
+        costs = block_multiply_adds(e) if e.name in chosen else None
+        if costs is None or e.name not in whole:
+            continue
+        base, base_results = base_of[_place(e)]
+        if not any(entry.baseline is None and entry.names[0] == base.model for entry in entries):
+            entries.append(Entry([base.model, base.recipe, "-"], base.multiply_adds, base_results, None))
+        for block in sorted(blocks):
+            if block < max(costs):
+                entries.append(Entry([e.model, e.recipe, f"block {block}"], costs[block], blocks[block], base_results))
+        entries.append(Entry([e.model, e.recipe, "-"], e.multiply_adds, whole[e.name], base_results))
+    return entries
+
+
+def _rows(entries: Sequence[Entry], of_whole: bool) -> Iterator[list[str]]:
+    """of_whole: multiply-adds with their share of the baseline's, which stands before."""
+    tests = [entry.test() for entry in entries]
+    tested = [i for i, test in enumerate(tests) if test is not None and test.p_t is not None]
+    corrected = dict(zip(tested, holm([tests[i].p_t for i in tested])))
+    whole = None
+    for i, (entry, test) in enumerate(zip(entries, tests)):
+        whole = entry.multiply_adds if test is None else whole
+        cost = "-" if entry.multiply_adds is None else f"{entry.multiply_adds / 1e9:.3g} G"
+        if of_whole and whole and entry.multiply_adds:
+            cost += f" ({100 * entry.multiply_adds / whole:.0f} %)"
+        seeds = len(entry.results)
+        figures = [
+            stat([*by_seed(entry.results, name).values()], seeds, n) for name, n in (("eer", 2), ("min_tdcf_2019", 4))
+        ]
+        cells = ["-"] * 4
+        if test is not None and test.mean is not None:
+            cells[0] = f"{test.mean:+.2f}"
+            if test.interval is not None:
+                p = [p_text(test.p_t), p_text(corrected[i])]
+                cells[1:] = [" to ".join(f"{end:+.2f}" for end in test.interval), *p]
+        yield [*entry.names, cost, str(seeds), figures[0], *cells, figures[1]]
+
+
+_FIGURES = ["multiply-adds", "seeds", "EER %", "difference", "95 % interval", "p", "p, corrected", "min t-DCF 2019"]
+
+
+def _table(names: Sequence[str], entries: Sequence[Entry], of_whole: bool = False) -> list[str]:
+    lines = markdown_table([*names, *_FIGURES], _rows(entries, of_whole), len(names))
+    untested = {test.untested for entry in entries if (test := entry.test()) is not None and test.untested}
+    notes = [f"- Not tested where there is no p: {why}." for why in sorted(untested)]
+    return [*lines, *notes, *[""] * bool(notes)]
+
+
+def comparison(
+    groups: Sequence[tuple[str, Sequence[Experiment]]], recipe: str, exits_title: str, command: str | None
+) -> str:
+    """Markdown: for each group (title and experiments) a table for each set; then one of early exits, of all experiments
+    whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every group.
+
+    Raises UserError where a network has no such baseline, or where results are not of the same trials.
+    """
+    everything = list({e.name: e for _, experiments in groups for e in experiments}.values())
+    baselines_of(everything, recipe)
+    tables = collect(everything)
+    if not tables:
+        raise UserError("nothing to compare: no experiment has results; run the recipe's scoring and evaluation stages")
+    lines = ["# Comparison", "", *NOTE, ""]
+    if any("mini" in table.corpus.lower() for table in tables):
+        lines += ["The mini corpus is a small stand-in: its figures do not stand for the real ASVspoof 2019's.", ""]
+    if command:
+        lines += ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""]
+    for note in budget_notes(everything, recipe):
+        lines += [f"- {note}", ""]
+
+    def heading(table: SetTable) -> list[str]:
+        one = table.any_result
+        return [f"### {table.set_name}, {table.corpus}: {one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials", ""]
+
+    for title, experiments in groups:
+        lines += [f"## {title}", ""]
+        for table in tables:
+            entries = _whole_networks(table, {e.name for e in experiments}, recipe)
+            lines += [*heading(table), *_table(["network", "method"], entries)]
+    exits = [(table, _early_exits(table, {e.name for e in everything}, recipe)) for table in tables]
+    if any(entries for _, entries in exits):
+        lines += [f"## {exits_title}", ""]
+        lines += ["The network left after a block, scored by the classifier that the block had in training.", ""]
+        for table, entries in exits:
+            if entries:
+                lines += [*heading(table), *_table(["network", "method", "stop at"], entries, True)]
+    for table in tables:
+        lines += [f"- {table.set_name}: {note}" for note in table.notes]
+    return "\n".join(lines).rstrip() + "\n"

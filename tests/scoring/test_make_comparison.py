@@ -1,0 +1,123 @@
+"""COMPARISON.md: methods against their baselines, the ablation, early exits; and what its recipe takes for granted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from steps import make_comparison, training
+from steps.nnet import conf_from_dict, load_conf
+from steps.scoring.comparison import holm, paired_test
+from tests.in_process import call
+from tests.made_up_experiments import Exp, row_of
+from utils import conf as conf_files
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "egs/asvspoof2019/la/local_experiments/run_comparison.sh"
+GAINS = {"self_distill": (-2.0, -2.5, -1.5), "other": (0.5, -0.4, 0.6), "self_distill_hard": (-1.0, -0.2, -0.1)}
+
+
+@pytest.fixture
+def exp(tmp_path):
+    made = Exp(tmp_path / "exp")
+    for network in ("senet9", "senet34"):
+        for method, gains in {"baseline": (0.0, 0.0, 0.0), **GAINS}.items():
+            for seed, gain in enumerate(gains, 1):
+                recipe, _, tag = method.partition("_hard")
+                made.evaluate(
+                    made.train(network, recipe, seed, "hard" if "_hard" in method else tag), 20.0 + seed + gain
+                )
+    return made
+
+
+def compare(exp, *more, tables=None):
+    folders = exp.folders()
+    methods = [f for f in folders if not f.name.endswith("_hard")]
+    losses = [f for f in folders if f.name.endswith(("_baseline", "_self_distill", "_hard"))]
+    out = exp.root.parent / "COMPARISON.md"
+    argv = tables or ["--table", "Methods", *methods, "--table", "Losses left out", *losses]
+    done = call(make_comparison.main, "make_comparison.py", "--out", out, *more, *argv)
+    return done, out.read_text() if out.exists() else ""
+
+
+def test_each_table_has_its_own_correction(exp):
+    done, text = compare(exp, "--command", "./run_comparison.sh")
+    assert done.returncode == 0 and not done.stderr and "```sh\n./run_comparison.sh\n```" in text
+    methods, losses = text.split("## Losses left out")
+    for part, others in ((methods, ("self_distill", "other")), (losses, ("self_distill", "self_distill_hard"))):
+        tests = [paired_test(GAINS[other]) for other in others]
+        corrected = holm([test.p_t for test in tests for _ in range(2)])
+        for i, (other, test) in enumerate(zip(others, tests)):
+            row = row_of(part, "senet34", other)
+            assert row[2:4] == ["0.14 G", "3"] and row[5] == f"{test.mean:+.2f}"
+            assert row[6] == " to ".join(f"{end:+.2f}" for end in test.interval)
+            assert row[7:9] == [f"{test.p_t:.3f}", f"{corrected[2 * i]:.3f}"]
+        assert row_of(part, "senet9", "baseline")[4:9] == ["22.00 ± 1.00", "-", "-", "-", "-"]
+    assert "other" not in losses and "self_distill_hard" not in methods
+    assert "Early exits" not in text and "not the same budget" not in text
+
+
+def test_early_exits_have_costs_between_whole_networks(tmp_path):
+    exp = Exp(tmp_path / "exp")
+    model = conf_files.to_dict(load_conf(ROOT / "conf/model/ecanet9.yaml"))
+    train = {
+        m: conf_files.to_dict(training.load_conf(ROOT / f"conf/train/{m}.yaml")) for m in ("baseline", "self_distill")
+    }
+    assert conf_from_dict(model, "x")
+    for seed in (1, 2, 3):
+        for method in train:
+            folder = exp.train("ecanet9", method, seed)
+            conf = yaml.safe_load((folder / "conf.yaml").read_text())
+            (folder / "conf.yaml").write_text(yaml.safe_dump({**conf, "model": model, "train": train[method]}))
+            exp.write(
+                folder / "detector.json", {"parameters": 308158, "multiply_adds": 35409936, "input_shape": [600, 45]}
+            )
+            exp.evaluate(folder, 20.0 + seed)
+            if method == "self_distill":
+                for block in range(1, 5):
+                    exp.evaluate(folder, 20.0 + seed + 8 / block + 0.1 * seed * block, f"eval_head{block}")
+    done, text = compare(exp, tables=["--table", "Methods", *exp.folders()])
+    assert done.returncode == 0, done.stderr
+    exits = text.split("## Early exits")[1]
+    rows = [line.split("|")[2:6] for line in exits.splitlines() if line.startswith("| ecanet9")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["baseline", "-", "0.0354 G (100 %)", "3"],
+        ["self_distill", "block 1", "0.0137 G (39 %)", "3"],
+        ["self_distill", "block 2", "0.0202 G (57 %)", "3"],
+        ["self_distill", "block 3", "0.0267 G (75 %)", "3"],
+        ["self_distill", "-", "0.0354 G (100 %)", "3"],
+    ]
+    assert row_of(exits, "ecanet9", "self_distill", "block 2")[6] == "+4.40"
+
+
+def test_an_unequal_budget_is_said(exp):
+    path = exp.root / "train_f0_subband_senet9_other/seed1/conf.yaml"
+    path.write_text(path.read_text().replace("epochs: 8", "epochs: 16"))
+    done, text = compare(exp)
+    note = "not the same budget: train_f0_subband_senet9_baseline and train_f0_subband_senet9_other (epochs: 8 -> 16)"
+    assert done.returncode == 0 and f"- {note}" in text and f"WARNING: {note}" in done.stderr
+    assert text.count("not the same budget") == 1
+
+
+def test_a_network_without_its_baseline_is_refused(exp):
+    done, text = compare(exp, "--baseline", "baseline_mini")
+    assert done.returncode == 1 and "there is no baseline_mini of senet" in done.stderr and not text
+
+
+def test_the_recipes_budget_is_that_of_the_mini_corpus():
+    budget = re.search(r'^budget="([^"]*)"', RECIPE.read_text(), re.M)[1].split()
+    budgeted = training.load_conf(ROOT / "conf/train/baseline.yaml", budget)
+    assert budgeted == training.load_conf(ROOT / "conf/train/baseline_mini.yaml")
+
+
+def test_the_recipes_ablation_leaves_out_what_it_says():
+    losses = re.search(r"<<'LOSSES'\n(.*)\nLOSSES", RECIPE.read_text(), re.S)[1]
+    weights = {}
+    for line in losses.splitlines():
+        tag, *settings = line.split()
+        distill = training.load_conf(ROOT / "conf/train/self_distill.yaml", settings).distill
+        weights[tag] = (distill.alpha < 1, distill.beta > 0)
+    assert weights == {"hard_only": (False, False), "hard_soft": (True, False), "hard_feature": (False, True)}
