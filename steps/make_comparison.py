@@ -28,7 +28,8 @@ def main() -> None:
         nargs="+",
         required=True,
         metavar=("TITLE", "EXP"),
-        help="a table: its title and its experiment folders, the baselines among them; may be given several times",
+        help="a table: its title and its experiment folders, the baselines among them; may be given several times "
+        "(early exits are those of the first)",
     )
     parser.add_argument(
         "--baseline", default=BASELINE, help="recipe of the baselines, as the end of their folders' names"

@@ -66,8 +66,7 @@ def parse_arguments() -> argparse.Namespace:
 def check_sets(args: argparse.Namespace) -> None:
     """Raises UserError where a set is one to evaluate on, by its folder's name or its utterances' ids."""
     for data in (args.train_data, args.dev_data):
-        names = {str(data): data.absolute().name, str(data.resolve()): data.resolve().name}  # it may be a link
-        reasons = set_reasons(names, read_map(data / "utt2label"))
+        reasons = set_reasons({str(data): data.absolute().name}, read_map(data / "utt2label"))
         if reasons:
             raise UserError(
                 f"{data}: {'; '.join(reasons)}; tune on a development set, or nothing is left to measure by"

@@ -137,8 +137,8 @@ def _table(names: Sequence[str], entries: Sequence[Entry], of_whole: bool = Fals
 def comparison(
     groups: Sequence[tuple[str, Sequence[Experiment]]], recipe: str, exits_title: str, command: str | None
 ) -> str:
-    """Markdown: for each group (title and experiments) a table for each set; then one of early exits, of all experiments
-    whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every group.
+    """Markdown: for each group (title and experiments) a table for each set; then one of early exits, of those of the
+    first group whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every group.
 
     Raises UserError where a network has no such baseline, or where results are not of the same trials.
     """
@@ -164,7 +164,7 @@ def comparison(
         for table in tables:
             entries = _whole_networks(table, {e.name for e in experiments}, recipe)
             lines += [*heading(table), *_table(["network", "method"], entries)]
-    exits = [(table, _early_exits(table, {e.name for e in everything}, recipe)) for table in tables]
+    exits = [(table, _early_exits(table, {e.name for e in groups[0][1]}, recipe)) for table in tables]
     if any(entries for _, entries in exits):
         lines += [f"## {exits_title}", ""]
         lines += ["The network left after a block, scored by the classifier that the block had in training.", ""]

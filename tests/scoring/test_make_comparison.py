@@ -80,6 +80,8 @@ def test_early_exits_have_costs_between_whole_networks(tmp_path):
                 for block in range(1, 5):
                     exp.evaluate(folder, 20.0 + seed + 8 / block + 0.1 * seed * block, f"eval_head{block}")
     done, text = compare(exp, tables=["--table", "Methods", *exp.folders()])
+    later = compare(exp, tables=["--table", "A", exp.folders()[0], "--table", "B", *exp.folders()])[1]
+    assert "## B" in later and "## Early exits" not in later
     assert done.returncode == 0, done.stderr
     exits = text.split("## Early exits")[1]
     rows = [line.split("|")[2:6] for line in exits.splitlines() if line.startswith("| ecanet9")]
