@@ -39,7 +39,7 @@ def plot_sensitivity(
     """Each parameter against the dev EER of the complete trials (at least one), with the spread over seeds; later trials
     are darker, the best has a ring."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     complete = [result for result in results if result.mean is not None]
     best = best_of(results)
@@ -80,7 +80,7 @@ def plot_sensitivity(
         panel.set_visible(False)
     for panel in axes[::columns]:
         panel.set_ylabel("dev EER (%)")
-    figure.colorbar(points, ax=list(axes), label="trial")
+    figure.colorbar(points, ax=list(axes), label="trial", ticks=MaxNLocator(integer=True))
     figure.suptitle(title, fontsize=11)
     with write_aside(path, "wb") as handle:
         figure.savefig(handle, format="png", dpi=110)

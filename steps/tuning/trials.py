@@ -87,23 +87,21 @@ class Trials:
         self.folder, self.conf = folder, conf
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self.alone():
-            self._storage = optuna.storages.RDBStorage(
+            storage = optuna.storages.RDBStorage(
                 f"sqlite:///{folder / 'trials.db'}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
-            self._study(0)
+            self._study = optuna.create_study(storage=storage, study_name=_NAME, load_if_exists=True)
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """Held by one worker at a time."""
         return _alone(self.folder / "sweep.lock")
 
-    def _study(self, drawn: int) -> Any:
+    def _sampler(self, drawn: int) -> Any:
         """drawn: trials before the next one; each is drawn by a seed of its own, whichever worker draws it."""
         seed = 100_003 * self.conf.sampler_seed + drawn
         if self.conf.sampler == "tpe":
-            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.conf.startup_trials)
-        else:
-            sampler = optuna.samplers.RandomSampler(seed=seed)
-        return optuna.create_study(storage=self._storage, study_name=_NAME, sampler=sampler, load_if_exists=True)
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.conf.startup_trials)
+        return optuna.samplers.RandomSampler(seed=seed)
 
     def _folder_of(self, number: int) -> Path:
         return self.folder / f"trial{number}"
@@ -117,8 +115,7 @@ class Trials:
     def claim(self, total: int) -> Claim | None:
         """A trial that another worker has left, or else a new one, as long as there are fewer than `total`."""
         with self.alone():
-            study = self._study(0)
-            drawn = study.get_trials(deepcopy=False)
+            drawn = self._study.get_trials(deepcopy=False)
             for trial in drawn:
                 if trial.state != TrialState.RUNNING:
                     continue
@@ -128,13 +125,14 @@ class Trials:
                     continue
                 values = self._values(trial)
                 if values is None:
-                    study.tell(trial.number, state=TrialState.FAIL)
+                    self._study.tell(trial.number, state=TrialState.FAIL)
                     lock.close()
                     continue
                 return Claim(trial.number, folder, values, lock, True)
             if sum(self._values(trial) is not None for trial in drawn) >= total:
                 return None
-            asked = self._study(len(drawn)).ask(
+            self._study.sampler = self._sampler(len(drawn))
+            asked = self._study.ask(
                 {p.key: optuna.distributions.FloatDistribution(p.low, p.high, log=p.log) for p in self.conf.parameters}
             )
             folder = self._folder_of(asked.number)
@@ -146,13 +144,13 @@ class Trials:
         told = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}[state]
         value = statistics.fmean(dev_eer.values()) if state == "complete" else None
         with self.alone():
-            self._study(0).tell(claim.number, value, told)
+            self._study.tell(claim.number, value, told)
         claim.lock.close()
 
     def results(self) -> list[TrialResult]:
         """By number; those whose values were never drawn are left out."""
         found = []
-        for trial in self._study(0).get_trials(deepcopy=False):
+        for trial in self._study.get_trials(deepcopy=False):
             values = self._values(trial)
             if values is None:
                 continue
@@ -167,12 +165,11 @@ class Trials:
     def importances(self) -> dict[str, float]:
         """Each key's share of the variance of the dev EER, by fANOVA: Hutter, Hoos and Leyton-Brown, ICML 2014. Empty
         where too few trials are complete for it to say anything."""
-        study = self._study(0)
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(complete) < max(self.conf.startup_trials, 5) or len({trial.value for trial in complete}) < 2:
             return {}
         return optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+            self._study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
         )
 
 
