@@ -65,7 +65,7 @@ def calibration_of(training: Path) -> tuple[Calibration | None, str]:
 @dataclass(frozen=True)
 class Decision:
     """A verdict is bonafide where the LLR is above `threshold`. Without a calibration there is neither, and `missing` says
-    why. rule: how the threshold was chosen, in words."""
+    why. rule: how the threshold was chosen, in words. No verdict either where the LLR is beyond `limits`."""
 
     calibration: Calibration | None
     missing: str
@@ -75,8 +75,21 @@ class Decision:
     def llr(self, score: float | None) -> float | None:
         return None if score is None or self.calibration is None else self.calibration.llr(score)
 
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The LLRs within which the calibration is taken to hold: those of dev, and as far again to either side."""
+        of_dev = self.calibration and self.calibration.trained_on.get("llr_range")
+        if not of_dev:
+            return None
+        low, high = of_dev
+        return low - (high - low), high + (high - low)
+
+    def holds(self, llr: float | None) -> bool:
+        """False for an LLR beyond `limits`: nothing that was learnt from resembles what got it."""
+        return llr is None or self.limits is None or self.limits[0] <= llr <= self.limits[1]
+
     def verdict(self, llr: float | None) -> str | None:
-        return None if llr is None else BONAFIDE if llr > self.threshold else SPOOF
+        return None if llr is None or not self.holds(llr) else BONAFIDE if llr > self.threshold else SPOOF
 
 
 def decision(

@@ -20,7 +20,9 @@ network; one shorter than a window is continued as in training. `pool` then make
 An utterance no longer than a window gets the same score by all three. A longer one differs, because score.py looks at its
 begin only.
 
-Silent windows (nothing above -80 dBFS) are not scored and do not count.
+Silent windows (nothing above -80 dBFS) are not scored and do not count. Nor does a window whose LLR lies far beyond all of
+dev's (calibration.Decision.limits): a front end that takes a logarithm turns a tenth of a second of digital silence into
+scores of hundreds, whichever class. If no other is left, there is a score and no verdict.
 """
 
 from __future__ import annotations
@@ -57,12 +59,14 @@ Opening = contextlib.AbstractContextManager[audio.Recording]
 
 @dataclass(frozen=True)
 class Window:
-    """begin, end: seconds; score: higher = bona fide, None where it is silent; llr: None without a calibration too."""
+    """begin, end: seconds; score: higher = bona fide, None where it is silent; llr: None without a calibration too; counts:
+    whether the recording's score is made of it, too."""
 
     begin: float
     end: float
     score: float | None
     llr: float | None
+    counts: bool
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Result:
     def lowest(self, count: int = 3) -> list[Window]:
         """The lowest-scoring stretches, lowest first: each is a window that overlaps none of those before it."""
         found: list[Window] = []
-        for window in sorted((w for w in self.windows if w.score is not None), key=lambda w: w.score):
+        for window in sorted((w for w in self.windows if w.counts), key=lambda w: w.score):
             if len(found) == count:
                 break
             if all(window.end <= other.begin or window.begin >= other.end for other in found):
@@ -260,7 +264,7 @@ class FakeSpeechDetector:
                 "offset": made.offset,
                 "trained_on": {
                     key: made.trained_on.get(key)
-                    for key in ("sets", "n_bonafide", "n_spoof", "cllr", "eer", "eer_threshold")
+                    for key in ("sets", "n_bonafide", "n_spoof", "cllr", "eer", "eer_threshold", "llr_range")
                 },
                 "trained_on_eval": made.trained_on_eval,
             },
@@ -311,8 +315,9 @@ class FakeSpeechDetector:
                 score = None
                 if not _is_silent(waveform):
                     score = float(self._network_scores([self._features(waveform, recording.where)])[0])
-                    until_now.append(score)
                 said = self._window_of((begin, samples), score)
+                if said.counts:
+                    until_now.append(score)
                 mean = float(np.mean(until_now)) if until_now else None
                 llr = self.decision.llr(mean)
                 verdicts = self.decision.verdict(said.llr), self.decision.verdict(llr)
@@ -366,7 +371,7 @@ class FakeSpeechDetector:
         blocks = map(pick, recording.blocks)
         return picked, audio.resampled(blocks, len(picked), recording.rate, self.sample_rate)
 
-    def _notes(self, take: _Take, scores: Sequence[float | None]) -> tuple[str, ...]:
+    def _notes(self, take: _Take, heard: Sequence[Window]) -> tuple[str, ...]:
         recording, picked = take.recording, take.picked
         notes = []
         if recording.channels > 1:
@@ -376,13 +381,19 @@ class FakeSpeechDetector:
             notes.append(f"resampled from {recording.rate} Hz")
         if take.samples < self._window:
             notes.append("shorter than a window")
-        silent = sum(score is None for score in scores)
+        silent = sum(window.score is None for window in heard)
         if silent:
-            notes.append(f"{silent} of {len(scores)} windows silent")
+            notes.append(f"{silent} of {len(heard)} windows silent")
+        beyond = sum(not window.counts for window in heard) - silent
+        if beyond:
+            which = "" if len(heard) == 1 else f"{beyond} of {len(heard)} windows "
+            notes.append(f"{which}far beyond all scores of dev: not judged (digital silence?)")
         return tuple(notes)
 
     def _window_of(self, span: tuple[int, int], score: float | None) -> Window:
-        return Window(span[0] / self.sample_rate, span[1] / self.sample_rate, score, self.decision.llr(score))
+        llr = self.decision.llr(score)
+        counts = score is not None and self.decision.holds(llr)
+        return Window(span[0] / self.sample_rate, span[1] / self.sample_rate, score, llr, counts)
 
     def _spans(self, take: _Take, blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """Windows of a recording, as (first sample, (samples, channels)); for pool `first` the whole, or as much of it as
@@ -491,25 +502,27 @@ class FakeSpeechDetector:
             return UserError(f"{take.name}: empty: no samples")
         results = []
         for number, (channel, scores) in enumerate(zip(take.picked, take.scores)):
-            heard = [score for score in scores if score is not None]
-            if not heard:
+            heard = tuple(self._window_of(span, score) for span, score in zip(take.spans, scores))
+            scored = [window.score for window in heard if window.score is not None]
+            if not scored:
                 if len(take.picked) == 1:
                     return UserError(f"{take.name}: only silence: nothing above -80 dBFS")
                 continue
-            if not np.isfinite(heard).all():
+            if not np.isfinite(scored).all():
                 return UserError(f"{take.name}: its score is not finite; look at final.pt")
-            score = min(heard) if self._pool == "min" else float(np.mean(heard))
+            counted = [window.score for window in heard if window.counts] or scored
+            score = min(counted) if self._pool == "min" else float(np.mean(counted))
             llr = self.decision.llr(score)
             results.append(
                 Result(
                     take.name,
                     channel,
                     take.samples / self.sample_rate,
-                    tuple(self._window_of(span, one) for span, one in zip(take.spans, scores)),
+                    heard,
                     score,
                     llr,
                     self.decision.verdict(llr),
-                    self._notes(take, scores),
+                    self._notes(take, heard),
                     take.overviews[number] if take.overviews else None,
                 )
             )

@@ -105,8 +105,8 @@ class Table:
             )
             for w in one.windows if self._windows else ():
                 when = f"  {clock(w.begin, one.seconds)}-{clock(w.end, one.seconds)}"
-                silent = "" if w.score is not None else "silent"
-                lines.append(self._row(when, _number(w.score, 3), _number(w.llr, 2), "", "", "", silent))
+                why = "" if w.counts else "silent" if w.score is None else "not counted"
+                lines.append(self._row(when, _number(w.score, 3), _number(w.llr, 2), "", "", "", why))
         return lines
 
     def failed(self, name: str, message: str) -> list[str]:
@@ -171,7 +171,21 @@ class Tsv:
                 )  # fmt: skip
             )
             for w in one.windows if self._windows else ():
-                lines.append(self._line(name, channel, w.begin, w.end, w.score, w.llr, None, 1, "-", "window", "-"))
+                lines.append(
+                    self._line(
+                        name,
+                        channel,
+                        w.begin,
+                        w.end,
+                        w.score,
+                        w.llr,
+                        None,
+                        1,
+                        "-",
+                        "window" if w.counts else "window not counted",
+                        "-",
+                    )
+                )
         return lines
 
     @staticmethod
@@ -258,7 +272,7 @@ def _heard_values(heard: Heard) -> list[Any]:
 
 
 def _window(window: Window) -> dict[str, float | None]:
-    return {"begin": window.begin, "end": window.end, "score": window.score, "llr": window.llr}
+    return {"begin": window.begin, "end": window.end, "score": window.score, "llr": window.llr, "counts": window.counts}
 
 
 def _json(value: dict[str, Any]) -> str:

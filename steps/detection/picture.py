@@ -170,7 +170,7 @@ def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> 
             _whole_ticks(scores, seconds)
         unit = "s" if seconds < 60 else "min:s" if seconds < 3600 else "h:min:s"
         scores.set_xlabel(f"time, {unit}")
-        figure.supxlabel(_foot(about), x=0.01, ha="left", fontsize=8, color=_SOFT)
+        figure.supxlabel(_foot(result, about), x=0.01, ha="left", fontsize=8, color=_SOFT)
         with write_aside(path, "wb") as handle:
             figure.savefig(handle, format="png", dpi=120)
 
@@ -190,12 +190,17 @@ def _title(result: Result) -> str:
         if result.channel is None
         else f" ({'channels ' if result.channel == 'mixed' else 'channel '}{result.channel})"
     )
-    said = f"score {result.score:+.3f}" if result.llr is None else f"{result.verdict}, LLR {result.llr:+.2f}"
+    said = (
+        f"score {result.score:+.3f}"
+        if result.llr is None
+        else f"{result.verdict or 'no verdict'}, LLR {result.llr:+.2f}"
+    )
     return f"{name}{channel}: {said}"
 
 
-def _foot(about: dict[str, Any]) -> str:
-    text = f"{about['model']}, trained on {about['corpus']}; windows of {about['window_seconds']:.2f} s"
+def _foot(result: Result, about: dict[str, Any]) -> str:
+    text = "; ".join(result.notes) + "\n" if result.notes else ""
+    text += f"{about['model']}, trained on {about['corpus']}; windows of {about['window_seconds']:.2f} s"
     if about["mini_corpus"]:
         text += "; the mini corpus is for trying the toolkit: this verdict is no evidence"
     return text
@@ -204,7 +209,8 @@ def _foot(about: dict[str, Any]) -> str:
 def _draw_scores(axes: Any, result: Result, about: dict[str, Any], calibrated: bool) -> None:
     """A bar of each window over the time that it covers, or, where there are many, a line through their middles."""
     threshold = about["threshold"]
-    windows = [window for window in result.windows if window.score is not None]
+    windows = [window for window in result.windows if window.counts]
+    beyond = [window for window in result.windows if window.score is not None and not window.counts]
     values = np.array([window.llr if calibrated else window.score for window in windows])
     colours: Sequence[str] = [_PLAIN] * len(values)
     if calibrated:
@@ -219,6 +225,8 @@ def _draw_scores(axes: Any, result: Result, about: dict[str, Any], calibrated: b
             axes.plot(x, y, color=_SOFT, linewidth=0.6)
     axes.scatter(middles, values, c=colours, s=22 if len(windows) <= 60 else 7, zorder=3, linewidths=0)
     mean = result.llr if calibrated else result.score
+    if not windows:
+        values = np.array([mean])
     axes.axhline(mean, color=_INK, linewidth=0.9, linestyle=":")
     labels = [(mean, {"mean": "mean", "min": "lowest", "first": "score"}[about["pool"]], _INK)]
     if calibrated:
@@ -227,6 +235,10 @@ def _draw_scores(axes: Any, result: Result, about: dict[str, Any], calibrated: b
     span = [*values, mean, *([threshold] if calibrated else [])]
     margin = max(0.5, 0.12 * (max(span) - min(span)))
     axes.set_ylim(min(span) - margin, max(span) + margin)
+    for window in beyond:  # at the edge, so that they leave the others room
+        up = window.llr > mean
+        axes.plot((window.begin + window.end) / 2, float(up), marker="^" if up else "v", color=_SOFT, markersize=5,
+                  clip_on=False, transform=axes.get_xaxis_transform())  # fmt: skip
     labels.sort(key=lambda label: label[0])
     close = len(labels) == 2 and labels[1][0] - labels[0][0] < 0.09 * (max(span) - min(span) + 2 * margin)
     for number, (value, text, colour) in enumerate(labels):

@@ -134,7 +134,7 @@ def _broken_before(systems: SystemScores) -> list[str]:
 @dataclass(frozen=True)
 class FittedModel:
     """llr: of K systems; method: of FITS; utterances: trained on; trained_on: set, files, their sha256, counts, corpus, and
-    Cllr, EER and the LLR that is its threshold, of those trials;
+    Cllr, EER, the LLR that is its threshold, and lowest and highest LLR, of those trials;
     broken: the rules that the user overrode, empty where the training was fair."""
 
     llr: LlrModel
@@ -209,6 +209,7 @@ def train(
         "cllr": cllr(bonafide, spoof),
         "eer": eer,
         "eer_threshold": eer_threshold,
+        "llr_range": [float(ratios.min()), float(ratios.max())],
     }
     return FittedModel(llr, method, trained_on, frozenset(trials.utterance), reasons)
 
