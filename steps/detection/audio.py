@@ -196,6 +196,7 @@ def _by_ffmpeg(source: Any, where: str, why: str, block_seconds: float) -> Itera
         raise UserError(
             f"{where}: cannot be read as audio by libsndfile ({why}); m4a, webm, amr and video take PyAV: {_how_to_install()}"
         )
+    refusal = f"{where}: no audio that FFmpeg{f' or libsndfile ({why})' if why else ''} can read"
     live = block_seconds == STREAM_SECONDS
     options = {"format_whitelist": _CONTAINERS}
     if live:
@@ -203,15 +204,14 @@ def _by_ffmpeg(source: Any, where: str, why: str, block_seconds: float) -> Itera
     try:
         container = av.open(source, options=options, buffer_size=4096 if live else 32768)
     except (av.FFmpegError, ValueError):
-        asked = f" nor libsndfile ({why})" if why else ""
-        raise UserError(f"{where}: no audio that FFmpeg{asked} can read") from None
+        raise UserError(refusal) from None
     with container:
         if not container.streams.audio:
             raise UserError(f"{where}: {container.format.name}: it has no sound in it")
         stream = container.streams.audio[0]
         rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
         if not rate or not channels:
-            raise UserError(f"{where}: its sound cannot be decoded ({stream.codec_context.name})")
+            raise UserError(refusal)  # a text that is named as if it were audio gets so far
         told = None if stream.duration is None else float(stream.duration * stream.time_base)
         if told is None and container.duration:
             told = container.duration / av.time_base
