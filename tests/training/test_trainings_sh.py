@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def is_evaluated(tmp_path: Path, test_sets: str = "eval") -> bool:
     script = (
         f"stage=0 stop_stage=5 caller_dir=$PWD data_dir={tmp_path}/data feats={tmp_path}/feats exp_dir={tmp_path}/exp "
-        "frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml test_sets={test_sets} ngpu=0 "
+        f"frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml test_sets={test_sets} ngpu=0 "
         "heads=false cuda_cmd=x train_cmd=x nj=1 tag= train_jobs= online=false augment= settings=(); set -euo pipefail; "
         f". {ROOT}/utils/stages.sh; . {ROOT}/steps/trainings.sh; "
         f"if is_evaluated {tmp_path}/exp/train_f_m_baseline/seed1; then echo yes; else echo no; fi"
