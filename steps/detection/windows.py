@@ -9,32 +9,42 @@ import numpy as np
 from steps.frontend import FrontEndBase, FrontEndConf
 
 
+def _parts(conf: FrontEndConf) -> tuple[FrontEndConf, ...]:
+    """Those of a stack; of another front end itself."""
+    return tuple(getattr(conf, "parts", None) or (conf,))
+
+
 def _reach(conf: FrontEndConf) -> int:
-    """Samples after a frame's centre that an FFT looks at."""
-    return max(getattr(part, "n_fft", 0) // 2 for part in getattr(conf, "parts", None) or (conf,))
+    """Samples after a frame's centre that its FFT, and the frames that its deltas are made of, look at."""
+    deltas = 0 if conf.deltas is None else conf.deltas.order * conf.deltas.half_width * getattr(conf, "hop_length", 0)
+    return getattr(conf, "n_fft", 0) // 2 + deltas
 
 
 def window_samples(frontend: FrontEndBase) -> int:
-    """Samples that fill the network's input, its last frame's FFT included: the least number, to within a millisecond.
+    """Samples that fill the network's input, its last frame's FFT and deltas included: the least number, to within a millisecond.
 
     Never more than the conf's max_samples, after which the front end does not look.
     """
-    conf = frontend.conf
+    conf, frames = frontend.conf, frontend.conf.network_input.frames
     most = conf.max_samples
+    hop = getattr(_parts(conf)[0], "hop_length", conf.sample_rate // 100)
 
     def fills(samples: int) -> bool:
-        return len(frontend.extract(np.full(samples, 1e-3))) >= conf.network_input.frames
+        return len(frontend.extract(np.full(samples, 1e-3))) >= frames
 
-    high = conf.sample_rate
+    # between bounds that hold for most front ends, as each try takes as long as a window's features
+    low, high = max(1, (frames - 2) * hop), frames * hop
+    if fills(low):
+        low, high = 0, low
     while not fills(high):
         if most is not None and high >= most:
             return most
-        high *= 2
-    low, step = 0, max(1, conf.sample_rate // 1000)
+        low, high = high, high + max(hop, high // 8)
+    step = max(1, conf.sample_rate // 1000)
     while high - low > step:
         middle = (low + high) // 2
         low, high = (low, middle) if fills(middle) else (middle, high)
-    whole = high + _reach(conf)
+    whole = high + max(map(_reach, _parts(conf)))
     return whole if most is None else min(whole, most)
 
 
