@@ -343,6 +343,8 @@ class FakeSpeechDetector:
         """(samples,) at sample_rate -> float32 (channels, frames, bins), the network's input. Raises UserError."""
         with self._frontend() as frontend:
             features = frontend.compute(waveform)
+            if len(features) == 0:
+                raise UserError(f"{where}: too short: {len(waveform)} samples make no frame")
             if not np.isfinite(features).all():
                 raise UserError(f"{where}: its features are not finite")
             fixed = network_input(features, frontend, where)

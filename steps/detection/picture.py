@@ -183,8 +183,7 @@ def _whole_ticks(axes: Any, seconds: float) -> None:
 
 def _title(result: Result) -> str:
     name = "".join(c if c.isprintable() else "?" for c in result.name)
-    if len(name) > 70:
-        name = "…" + name[-69:]
+    name = _end_of(name, 70)
     channel = (
         ""
         if result.channel is None
@@ -198,9 +197,13 @@ def _title(result: Result) -> str:
     return f"{name}{channel}: {said}"
 
 
+def _end_of(text: str, width: int) -> str:
+    return text if len(text) <= width else "…" + text[1 - width :]
+
+
 def _foot(result: Result, about: dict[str, Any]) -> str:
     text = "; ".join(result.notes) + "\n" if result.notes else ""
-    text += f"{about['model']}, trained on {about['corpus']}; windows of {about['window_seconds']:.2f} s"
+    text += f"{_end_of(about['model'], 70)}, trained on {about['corpus']}; windows of {about['window_seconds']:.2f} s"
     if about["mini_corpus"]:
         text += "; the mini corpus is for trying the toolkit: this verdict is no evidence"
     return text
