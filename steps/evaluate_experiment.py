@@ -9,16 +9,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.evaluate import Breakdowns, evaluate_files
+from steps.scoring.fitted_scores import calibrate_training
 from utils.cli import UserError, make_parser, run_program
 
 DRAWS = 1000  # of the bootstrap
+DEV = "dev"  # the set that the calibration is learnt on
 
 
 def main() -> int:
     parser = make_parser(
         "Evaluates EXP/scores/SET.txt (with intervals, plots, by speaker, by duration, by known and unknown attacks, and by "
         "environment where the data dir has utt2env) and EXP/scores/SET_head*.txt; results go to EXP/results/. As "
-        "steps/evaluate.py does for a single score file.",
+        "steps/evaluate.py does for a single score file. With the set dev among them, the detector's calibration is learnt on "
+        "it: EXP/calibration.json, for steps/detect.py.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
@@ -54,6 +57,8 @@ def main() -> int:
                 draws=DRAWS if whole else 0,
             )
             print()
+    if DEV in args.sets:
+        calibrate_training(args.exp_dir, DEV, args.data_dir)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,17 @@ def save_detector(
     )
 
 
-def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, frontends.FrontEndConf]:
-    """The detector of a final.pt, ready to score. Raises UserError if the file does not hold one."""
+@dataclass(frozen=True)
+class TrainedDetector:
+    """What a final.pt holds: a network ready to score, the conf of its front end, and the corpus it was trained on."""
+
+    detector: nnet.Detector
+    frontend_conf: frontends.FrontEndConf
+    corpus: dict[str, Any]
+
+
+def load_trained(path: Path, device: torch.device) -> TrainedDetector:
+    """Raises UserError if the file does not hold a detector."""
     kept = checkpoints.load(path, device)
     if kept.get("format") not in _FORMATS:
         raise UserError(
@@ -125,7 +135,13 @@ def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, fron
     except RuntimeError as error:
         raise UserError(f"{path}: its weights do not fit its conf: {error}") from None
     detector = detector.to(device, memory_format=torch.channels_last).eval()
-    return detector, frontend_conf
+    return TrainedDetector(detector, frontend_conf, kept["corpus"])
+
+
+def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, frontends.FrontEndConf]:
+    """The detector of a final.pt, ready to score. Raises UserError if the file does not hold one."""
+    trained = load_trained(path, device)
+    return trained.detector, trained.frontend_conf
 
 
 def load_method(folder: Path, device: torch.device) -> training.MethodBase:

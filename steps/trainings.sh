@@ -115,6 +115,7 @@ is_evaluated() {
       if [ -f "$data_dir/$name/$table" ]; then inputs+=" $data_dir/$name/$table"; fi
     done
     if [ -f "$data_dir/$name/utt2env" ]; then outputs+=" $1/results/$name/attack_by_environment.png"; fi
+    if [ "$name" = dev ]; then outputs+=" $1/calibration.json"; fi
   done
   all_up_to_date "$outputs" $inputs
 }

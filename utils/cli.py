@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 
 class UserError(Exception):
@@ -97,13 +97,14 @@ class ProgressLog:
         elif self.done >= self.total or self._clock() >= self._next:
             self._say(text)
 
-    def say(self, line: str) -> None:
-        """A line on standard error, above the bar if there is one."""
+    def say(self, line: str, file: TextIO | None = None) -> None:
+        """A line on standard error, or `file`, above the bar if there is one."""
+        file = sys.stderr if file is None else file
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(line, file=file)
         else:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            file.write(line + "\n")
+            file.flush()
 
     def close(self) -> None:
         if self._bar is not None:

@@ -110,11 +110,12 @@ class FrontEnd(StftFrontEnd):
 
         Exact for any j, because j k hop_length is reduced modulo n_fft first.
         """
-        if len(self._phase) < count:
+        phase = self._phase  # a table of its own, whatever another thread puts there meanwhile
+        if len(phase) < count:
             n = self.conf.n_fft
             turns = (np.arange(count, dtype=np.int64)[:, None] * self.conf.hop_length * self._bins) % n
-            self._phase = np.exp(-2j * np.pi / n * np.arange(n))[turns]
-        return self._phase[:count]
+            self._phase = phase = np.exp(-2j * np.pi / n * np.arange(n))[turns]
+        return phase[:count]
 
     def _band(self, padded: np.ndarray, n_frames: int) -> np.ndarray:
         """Few bins of many overlapping frames: each block of hop_length samples is transformed once, a frame is the

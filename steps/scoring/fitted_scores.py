@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from steps.scoring.calibration import LlrModel, Unusable, fit, fit_mean
 from steps.scoring.calibration_metrics import cllr
 from steps.scoring.labels import corpus_label
+from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.scoring.protocols import Protocol
 from steps.scoring.score_files import CmScores, read_cm_scores_by, same_trials, score_lines
 from utils.cli import UserError, warn
@@ -39,6 +40,7 @@ TO_TRAIN_ON = {"train", "dev", "development", "valid", "validation", "calibratio
 TO_EVALUATE = {"eval", "evaluation", "test", "progress"}
 EVALUATION_ID = re.compile(r"(^|_)E_\d")
 FITS = {"logistic": fit, "mean": fit_mean}
+UNUSABLE = "unusable"  # key of a calibration.json that says why there is none
 MADE_ON_EVAL = (
     "these scores were calibrated or fused by a model trained on evaluation trials; their figures stand for nothing"
 )
@@ -136,7 +138,8 @@ def _broken_before(systems: SystemScores) -> list[str]:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """llr: of K systems; method: of FITS; utterances: trained on; trained_on: set, files, their sha256, counts, corpus;
+    """llr: of K systems; method: of FITS; utterances: trained on; trained_on: set, files, their sha256, counts, corpus, and
+    Cllr, EER, the LLR that is its threshold, and lowest and highest LLR, of those trials;
     broken: the rules that the user overrode, empty where the training was fair."""
 
     llr: LlrModel
@@ -199,6 +202,8 @@ def train(
     except Unusable as error:
         raise UserError(f"{', '.join(map(str, systems.paths))}: {error}") from None
     ratios, sets = llr.llr(systems.score), sets_of(trials.utterance, data_dir)
+    bonafide, spoof = ratios[trials.bonafide], ratios[~trials.bonafide]
+    eer, eer_threshold = equal_error_rate(det_curve(bonafide, spoof))
     trained_on = {
         "sets": sets or sorted({path.stem for path in systems.paths}),
         "corpus": _corpora(sets, data_dir) or None,
@@ -206,9 +211,24 @@ def train(
         "sha256": [sha256_of(path) for path in systems.paths],
         "n_bonafide": int(trials.bonafide.sum()),
         "n_spoof": int((~trials.bonafide).sum()),
-        "cllr": cllr(ratios[trials.bonafide], ratios[~trials.bonafide]),
+        "cllr": cllr(bonafide, spoof),
+        "eer": eer,
+        "eer_threshold": eer_threshold,
+        "llr_range": [float(ratios.min()), float(ratios.max())],
     }
     return FittedModel(llr, method, trained_on, frozenset(trials.utterance), reasons)
+
+
+def calibrate_training(training: Path, dev: str, data_dir: Path) -> None:
+    """Write calibration.json of a training's folder, learnt on its scores of the set `dev`; where that cannot be done, a
+    calibration.json that says why, and a warning."""
+    out = training / "calibration.json"
+    try:
+        train(read_systems([training / "scores" / f"{dev}.txt"]), data_dir=data_dir).write(out)
+        print(f"calibration learnt on {dev}: {out}")
+    except UserError as error:
+        warn(f"{training}: no calibration, so steps/detect.py gives scores but no verdicts: {error}")
+        write_json(out, {UNUSABLE: str(error)})
 
 
 def _refuse(reasons: Sequence[str], i_know: bool) -> None:

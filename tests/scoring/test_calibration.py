@@ -145,6 +145,9 @@ def test_calibrate(place):
     done = place.run("calibrate", "--train", dev, "--prior", 0.3, "--out-dir", "out", dev, test)
     assert (done.returncode, done.stderr) == (0, "")
     model = json.loads(Path("out/calibration.json").read_text())
+    assert 0 < model["trained_on"].pop("eer") < 0.5 and abs(model["trained_on"].pop("eer_threshold")) < 3
+    low, high = model["trained_on"].pop("llr_range")
+    assert low < 0 < high
     assert model["trained_on"] | {"sha256": 0, "cllr": 0} == {
         "sets": ["dev"], "corpus": ["look-alike"], "files": [str(dev)], "sha256": 0, "n_bonafide": 20, "n_spoof": 40, "cllr": 0,
     }  # fmt: skip

@@ -172,12 +172,13 @@ def test_an_experiment_s_sets_and_heads(tmp_path):
     for name in ("dev", "eval", "dev2"):
         data = tmp_path / "data" / name
         data.mkdir(parents=True)
-        (data / "utt2label").write_text(text_of([(utt, key) for utt, _, key, _ in CM]))
+        (data / "utt2label").write_text(text_of([(name + utt, key) for utt, _, key, _ in CM]))
         (data / "corpus.json").write_text('{"name": "mini corpus"}')
-    (tmp_path / "data/eval/utt2speaker").write_text(text_of([(utt, "ann") for utt, *_ in CM]))
+    (tmp_path / "data/eval/utt2speaker").write_text(text_of([("eval" + utt, "ann") for utt, *_ in CM]))
     (tmp_path / "exp/scores").mkdir(parents=True)
     for name in ("dev", "eval", "eval_head1", "dev2"):
-        (tmp_path / f"exp/scores/{name}.txt").write_text(text_of(CM))
+        own = [(name.removesuffix("_head1") + utt, *rest) for utt, *rest in CM]
+        (tmp_path / f"exp/scores/{name}.txt").write_text(text_of(own))
     command = [sys.executable, ROOT / "steps/evaluate_experiment.py", "exp", "dev", "eval"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -185,6 +186,7 @@ def test_an_experiment_s_sets_and_heads(tmp_path):
     assert sorted(path.name for path in results.iterdir()) == ["dev", "eval", "eval_head1"]
     assert [path.parent.name for path in results.glob("*/per_speaker.tsv")] == ["eval"]
     assert sorted(path.parent.name for path in results.glob("*/det.png")) == ["dev", "eval"]
+    assert json.loads((tmp_path / "exp/calibration.json").read_text())["trained_on"]["sets"] == ["dev"]
 
 
 def test_no_plot_leaves_no_stale_plot(run, tmp_path):

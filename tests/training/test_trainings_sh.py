@@ -9,10 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(tmp_path: Path, commands: str, heads: str = "false") -> str:
+def run(tmp_path: Path, commands: str, heads: str = "false", test_sets: str = "eval") -> str:
     script = (
         f"stage=0 stop_stage=5 caller_dir=$PWD data_dir={tmp_path}/data feats={tmp_path}/feats exp_dir={tmp_path}/exp "
-        "frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml test_sets=eval ngpu=0 "
+        f"frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml test_sets={test_sets} ngpu=0 "
         f"heads={heads} cuda_cmd=x train_cmd=x nj=1 tag= train_jobs= online=false augment= settings=(); set -euo pipefail; "
         f". {ROOT}/utils/stages.sh; . {ROOT}/steps/trainings.sh; "
         f"{commands}"
@@ -21,11 +21,9 @@ def run(tmp_path: Path, commands: str, heads: str = "false") -> str:
     return done.stdout.strip()
 
 
-def is_evaluated(tmp_path: Path) -> bool:
-    return (
-        run(tmp_path, f"if is_evaluated {tmp_path}/exp/train_f_m_baseline/seed1; then echo yes; else echo no; fi")
-        == "yes"
-    )
+def is_evaluated(tmp_path: Path, test_sets: str = "eval") -> bool:
+    ask = f"if is_evaluated {tmp_path}/exp/train_f_m_baseline/seed1; then echo yes; else echo no; fi"
+    return run(tmp_path, ask, test_sets=test_sets) == "yes"
 
 
 def test_heads_are_scored_where_a_training_has_several(tmp_path):
@@ -48,13 +46,26 @@ def test_heads_are_scored_where_a_training_has_several(tmp_path):
     ]  # fmt: skip
 
 
+def write(path: Path, when: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x\n")
+    os.utime(path, (when, when))
+
+
+def test_a_calibration_is_learnt_again_when_the_scores_of_dev_change(tmp_path):
+    seed = tmp_path / "exp/train_f_m_baseline/seed1"
+    (tmp_path / "data/dev").mkdir(parents=True)
+    write(seed / "scores/dev.txt", 1000)
+    write(seed / "results/dev/metrics.json", 4000)
+    assert not is_evaluated(tmp_path, "dev")
+    write(seed / "calibration.json", 2000)
+    assert is_evaluated(tmp_path, "dev")
+    write(seed / "scores/dev.txt", 3000)
+    assert not is_evaluated(tmp_path, "dev")
+
+
 def test_results_are_made_again_when_lists_change_or_a_heat_map_is_missing(tmp_path):
     seed, data = tmp_path / "exp/train_f_m_baseline/seed1", tmp_path / "data/eval"
-
-    def write(path: Path, when: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x\n")
-        os.utime(path, (when, when))
 
     write(seed / "scores/eval.txt", 1000)
     write(data / "corpus.json", 1000)

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Says of recordings whether they are bona fide or spoof: score, log-likelihood ratio, verdict, and where they score lowest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.memory import keep_freed_memory
+
+keep_freed_memory()  # before torch is loaded
+import torch
+
+from steps import experiment
+from steps.detection import audio, picture
+from steps.detection.calibration import BONAFIDE, EER, SPOOF
+from steps.detection.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening, Result
+from steps.detection.inputs import find_recordings
+from steps.detection.output import JsonLines, Output, Table, Tsv, printable, summary
+from utils.cli import ProgressLog, UserError, make_parser, run_program
+
+STDIN = "-"
+LOWEST = 3  # stretches that are named
+
+
+def _threshold(text: str) -> float | str:
+    return EER if text == EER else float(text)
+
+
+def _channels(text: str) -> int | str:
+    return text if text in (MIX, EACH) else int(text)
+
+
+def main() -> int:
+    parser = make_parser(
+        __doc__
+        + " Exit status 1 if a recording could not be scored; the others are all the same. docs/detect.md tells more.",
+        "steps/detect.py --model exp/train_f0_subband_senet34_self_distill/seed1 a.wav b.mp3 folder/ data/eval/wav.scp\n"
+        "steps/detect.py --model exp/NAME/seed1 --tsv --windows --png pictures talk.m4a > talk.tsv\n"
+        "arecord -f S16_LE -r 16000 -t raw | steps/detect.py --model exp/NAME/seed1 --stream --rate 16000 -",
+    )
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="EXP", help="folder of one training, or a final.pt"
+    )
+    parser.add_argument("--calibration", type=Path, help="of calibrate.py; EXP/calibration.json if not given")
+    parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, for the Bayes threshold of the LLR")
+    parser.add_argument(
+        "--threshold", type=_threshold, metavar="LLR", help="in the place of --prior's; eer: that of the EER on dev"
+    )
+    parser.add_argument("--pool", choices=POOLS, default="mean", help="how the windows' scores make the recording's")
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows; half a window if not given")
+    parser.add_argument(
+        "--channels", type=_channels, metavar="WHICH", help="of several: mix, each, or a number from 0; mix if not given, "
+        "or the one that the front end's conf names",
+    )  # fmt: skip
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--tsv", action="store_true", help="tab-separated values at full precision instead of a table")
+    form.add_argument("--json", action="store_true", help="an object a line, all windows in it")
+    parser.add_argument("--windows", action="store_true", help="a line of each window too, in a table or --tsv")
+    parser.add_argument(
+        "--png", type=Path, metavar="DIR", help="write pictures of waveform, spectrogram, score over time"
+    )
+    parser.add_argument("--stream", action="store_true", help="score standard input as it arrives, a line each hop")
+    parser.add_argument(
+        "--rate", type=int, metavar="HZ", help="standard input is s16le of one channel without a header"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=16, help="windows scored at once, of one recording or several"
+    )
+    parser.add_argument("--num-threads", type=int, default=os.cpu_count() or 1, help="CPU threads")
+    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU, for the network")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="RECORDING", help="audio or video, a folder, a wav.scp, a data dir, or - for standard input"
+    )  # fmt: skip
+    args = parser.parse_args()
+
+    if args.stream and args.inputs != [STDIN]:
+        parser.error("--stream reads standard input: give - and nothing else")
+    if args.stream and (args.png or args.pool != "mean"):
+        parser.error("--stream gives windows as they come: neither --png nor --pool goes with it")
+    if args.rate is not None and (args.inputs.count(STDIN) != 1 or args.rate < 1):
+        parser.error("--rate, at least 1 Hz, is of standard input: give - once")
+    if args.num_threads < 1:
+        parser.error("--num-threads: at least 1")
+    torch.set_num_threads(args.num_threads)
+    detector = FakeSpeechDetector.load(
+        args.model,
+        args.calibration,
+        args.prior,
+        args.threshold,
+        args.hop,
+        args.pool,
+        args.channels,
+        experiment.pick_device(args.ngpu),
+        args.batch_size,
+        args.num_threads,
+    )
+    if args.stream:
+        return stream(detector, args.rate, _output(args, [STDIN]))
+    return Scoring(detector, args.png).run(args.inputs, args.rate, lambda names: _output(args, names))
+
+
+def _output(args: object, names: Sequence[str]) -> Output:
+    if args.json:
+        return JsonLines(LOWEST)
+    return Tsv(args.windows, LOWEST) if args.tsv else Table(names, args.windows, LOWEST)
+
+
+def _say(lines: Sequence[str], progress: ProgressLog | None = None) -> None:
+    """On standard output; where a progress bar stands on the same terminal, above it."""
+    for line in lines:
+        if progress is not None and sys.stdout.isatty():
+            progress.say(line, sys.stdout)
+        else:
+            print(line)
+    sys.stdout.flush()
+
+
+class Scoring:
+    """A run over recordings: what could be scored, and what could not."""
+
+    def __init__(self, detector: FakeSpeechDetector, pictures: Path | None):
+        self._detector, self._pictures = detector, pictures
+        self._drawn: set[str] = set()
+        self._counts = {BONAFIDE: 0, SPOOF: 0, None: 0}
+
+    def run(self, inputs: Sequence[str], rate: int | None, make_output: Callable[[Sequence[str]], Output]) -> int:
+        """Scores and prints all; the exit status."""
+        detector = self._detector
+        with contextlib.ExitStack() as stack:
+            found, refused = self._find(inputs, rate, stack)
+            output = make_output([name for name, _ in found])
+            _say(output.head(detector.about()))
+            for name, message in refused:
+                _say(output.failed(name, message))
+            failed = len(refused)
+            progress = ProgressLog(len(found), "file") if len(found) > 1 else None
+            for name, outcome in detector.score_files(found, overview=self._pictures is not None):
+                if isinstance(outcome, UserError):
+                    failed += 1
+                    _say(output.failed(name, str(outcome)), progress)
+                else:
+                    _say(output.results(outcome), progress)
+                    for result in outcome:
+                        self._counts[result.verdict] += 1
+                        self._draw(result)
+                if progress is not None:
+                    progress.update()
+            if progress is not None:
+                progress.close()
+        if len(found) + len(refused) > 1:
+            told = summary(self._counts[BONAFIDE], self._counts[SPOOF], self._counts[None], failed)
+            sys.stderr.write(f"detect.py: {told}\n")
+        return 1 if failed else 0
+
+    def _find(
+        self, inputs: Sequence[str], rate: int | None, stack: contextlib.ExitStack
+    ) -> tuple[list[tuple[str, str | Opening]], list[tuple[str, str]]]:
+        """(name, path) of what is to be scored, and (name, message) of arguments that lead nowhere."""
+        found: list[tuple[str, str | Opening]] = []
+        refused: list[tuple[str, str]] = []
+        for argument in inputs:
+            if argument == STDIN:
+                found.append((STDIN, self._standard_input(rate, stack)))
+                continue
+            try:
+                found += find_recordings([argument])
+            except UserError as error:
+                refused.append((argument, str(error)))
+        return found, refused
+
+    @staticmethod
+    def _standard_input(rate: int | None, stack: contextlib.ExitStack) -> str | Opening:
+        """Raw samples are read as they are; what has a header may have to be read to and fro, and goes to disk first."""
+        if rate is not None:
+            return audio.open_stream(sys.stdin.buffer, rate)
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "standard_input"
+        with path.open("wb") as handle:
+            shutil.copyfileobj(sys.stdin.buffer, handle)
+        return str(path)
+
+    def _draw(self, result: Result) -> None:
+        if self._pictures is None:
+            return
+        plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in printable(Path(result.name).name))[:120]
+        if result.channel not in (None, "mixed"):
+            plain += f".{result.channel}"
+        name, number = plain, 1
+        while name in self._drawn:
+            number += 1
+            name = f"{plain}.{number}"
+        self._drawn.add(name)
+        picture.draw(self._pictures / f"{name}.png", result, self._detector.about(), LOWEST)
+
+
+def stream(detector: FakeSpeechDetector, rate: int | None, output: Output) -> int:
+    """Scores standard input as it arrives: a line of each window when it is over. Returns the exit status."""
+    _say(output.stream_head(detector.about()))
+    with audio.open_stream(sys.stdin.buffer, rate) as recording:
+        for heard in detector.stream(recording):
+            _say(output.heard(heard))
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

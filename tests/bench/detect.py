@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""How fast recordings are scored: seconds of processor time for a second of audio, loading apart, and peak memory.
+
+First a window of 4 s: front end and network, batches of 1 and of 16, one thread. Then recordings from file to score, short
+ones and long ones. Then the peak memory of steps/detect.py for an hour, a process of its own, beside that for ten minutes:
+the bench fails where the hour takes over 1.2 times as much. The weights are random, which the time does not depend on.
+"""
+
+from __future__ import annotations
+
+import os
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import soundfile
+import torch
+
+from steps import experiment, nnet
+from steps.detection.detector import FakeSpeechDetector
+from steps.frontend import load_conf, make_frontend
+from tests.conftest import speech_like
+from utils import conf as conf_files
+from utils.cli import UserError, make_parser, run_program
+
+RATE = 16000
+SCORE = r"""
+import re, sys
+from pathlib import Path
+sys.argv = ["detect.py", *sys.argv[1:]]
+from steps import detect
+try:
+    detect.run_program(detect.main)
+finally:
+    # not getrusage's, which a process begins with its parent's
+    print("peak", re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1], file=sys.stderr)
+"""
+
+
+def per_second(work: Callable[[], object], seconds: float, rounds: int) -> str:
+    """Median and range, over rounds, of processor seconds per second of audio."""
+    work()
+    ratios = []
+    for _ in range(rounds):
+        begin = time.process_time()
+        work()
+        ratios.append((time.process_time() - begin) / seconds)
+    middle = statistics.median(ratios)
+    return f"{middle:.5f} ({min(ratios):.5f} to {max(ratios):.5f}), {1 / middle:.0f} times as fast as it is spoken"
+
+
+def peak_mib(model: Path, recording: Path) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", SCORE, "--model", str(model), "--num-threads", "1", "--tsv", str(recording)],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise UserError(f"detect.py failed: {done.stderr}")
+    return int(done.stderr.split("peak ")[1]) / 1024
+
+
+def main() -> int:
+    parser = make_parser(__doc__, "tests/bench/detect.py --model conf/model/senet34.yaml")
+    parser.add_argument("--frontend", type=Path, default=ROOT / "conf/frontend/f0_subband.yaml")
+    parser.add_argument("--model", type=Path, default=ROOT / "conf/model/senet34.yaml")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--memory-minutes", type=int, default=60, help="length of the long recording; 0: not measured")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        frontend_conf, model_conf = load_conf(args.frontend), nnet.load_conf(args.model)
+        detector = experiment.detector_for(model_conf, make_frontend(frontend_conf))
+        conf = {"frontend": conf_files.to_dict(frontend_conf), "model": conf_files.to_dict(model_conf), "corpus": {}}
+        experiment.save_detector(place / "final.pt", detector.state_dict(), conf, 1)
+
+        begin = time.perf_counter()
+        loaded = FakeSpeechDetector.load(place / "final.pt")
+        print(f"loading: {time.perf_counter() - begin:.2f} s, the libraries imported already")
+        waves = [speech_like(4 * RATE, seed) for seed in range(16)]
+        print("processor seconds per second of audio, one thread, median (least to most)")
+        print(f"  front end, 4 s: {per_second(lambda: loaded._features(waves[0], '-'), 4, args.rounds)}")
+        features = [loaded._features(wave, "-") for wave in waves]
+        for batch in (1, 16):
+            network = per_second(lambda: loaded._network_scores(features[:batch]), 4 * batch, args.rounds)  # noqa: B023
+            print(f"  network, batch of {batch}: {network}")
+        for batch in (1, 16):
+            both = per_second(
+                lambda: loaded._network_scores([loaded._features(wave, "-") for wave in waves[:batch]]),  # noqa: B023
+                4 * batch, args.rounds,
+            )  # fmt: skip
+            print(f"  both, batch of {batch}: {both}")
+        files = []
+        for number, wave in enumerate(waves):
+            files.append((str(number), place / f"{number}.flac"))
+            soundfile.write(files[-1][1], wave, RATE)
+        print(f"  16 files of 4 s (flac): {per_second(lambda: list(loaded.score_files(files)), 64, args.rounds)}")
+        minute = speech_like(60 * RATE)
+        soundfile.write(place / "minute.flac", minute, RATE)
+        whole = per_second(lambda: loaded.score_file(place / "minute.flac"), 60, max(1, args.rounds // 2))
+        print(f"  a minute (flac), windows that overlap by half: {whole}")
+        if args.memory_minutes:
+            peaks = {}
+            for minutes in (1, 10, args.memory_minutes):
+                path = place / "long.flac"
+                with soundfile.SoundFile(path, "w", RATE, 1) as sound:
+                    for _ in range(minutes):
+                        sound.write(np.roll(minute, minutes))
+                peaks[minutes] = peak_mib(place / "final.pt", path)
+                print(f"peak memory of detect.py, {minutes} min of flac: {peaks[minutes]:.0f} MiB")
+            if peaks[args.memory_minutes] > 1.2 * peaks[10]:
+                raise UserError("memory grows with the recording's length")
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,207 @@
+"""steps/detect.py: the command line, its outputs, and what a recording that cannot be scored costs."""
+
+import io
+import json
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+import soundfile
+
+from steps import detect
+from steps.detection.calibration import calibration_of
+from steps.scoring.fitted_scores import UNUSABLE, calibrate_training
+from tests import in_process
+from tests.detection.conftest import RATE, save_dev_scores, save_training
+
+
+def run(*arguments):
+    return in_process.call(detect.main, "detect.py", "--num-threads", 1, *arguments)
+
+
+@pytest.fixture
+def recordings(tmp_path, speech):
+    """Folder with good recordings under awkward names, and bad ones of every kind; names of both."""
+    folder = tmp_path / "in"
+    (folder / "deep er").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    good = ["a.wav", "b.mp3", "c d'\".flac", "deep er/ü 漢.ogg", "new\nline\t.wav", "no_ending"]
+    for number, name in enumerate(good):
+        soundfile.write(folder / "x.wav", speech(0.8, number), RATE)
+        ending = "wav" if name == "no_ending" else name.rsplit(".", 1)[1]
+        soundfile.write(folder / name, speech(0.8, number), RATE, format=ending.upper())
+    (folder / "x.wav").rename(folder / ".hidden/x.wav")
+    soundfile.write(folder / "silence.wav", np.zeros(RATE), RATE)
+    nan = speech(0.5)
+    nan[4000] = np.nan
+    soundfile.write(folder / "nan.wav", nan, RATE, subtype="FLOAT")
+    (folder / "nothing.wav").write_bytes(b"")
+    soundfile.write(folder / "no_samples.wav", np.zeros(0), RATE)
+    soundfile.write(folder / "text.flac", speech(1.0), RATE)
+    whole = {name: folder / f"whole.{name}" for name in ("wav", "flac")}
+    for ending, path in whole.items():
+        soundfile.write(path, speech(3.0), RATE)
+        (folder / f"cut.{ending}").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        path.unlink()
+    (folder / "text.flac").write_text("this is no audio\n" * 100)
+    (folder / "notes.txt").write_text("left alone\n")
+    bad = ["silence.wav", "nan.wav", "nothing.wav", "no_samples.wav", "cut.wav", "cut.flac", "text.flac"]
+    return folder, good, bad
+
+
+def test_one_bad_file_costs_one_line(training, recordings, tmp_path):
+    folder, good, bad = recordings
+    (tmp_path / "bare").mkdir()
+    done = run("--model", training, "--tsv", folder, tmp_path / "missing.wav", tmp_path / "bare")
+    assert done.returncode == 1
+    lines = [line.split("\t") for line in done.stdout.splitlines() if not line.startswith("# ")]
+    assert lines[0] == [
+        "file",
+        "channel",
+        "begin",
+        "end",
+        "score",
+        "llr",
+        "verdict",
+        "windows",
+        "lowest",
+        "notes",
+        "error",
+    ]
+    rows = {line[0]: dict(zip(lines[0], line)) for line in lines[1:]}
+    assert len(lines) - 1 == len(rows) == len(good) + len(bad) + 2
+    for name in good:
+        row = rows[f"{folder}/{name}".replace("\n", "\\n").replace("\t", "\\t")]
+        assert row["error"] == "-" and np.isfinite(float(row["score"])) and row["verdict"] in ("bonafide", "spoof", "-")
+        assert float(row["end"]) == pytest.approx(0.8, abs=0.1)
+    wanted = {
+        "silence.wav": "only silence", "nan.wav": "first at 0.250 s", "nothing.wav": "empty", "no_samples.wav": "empty",
+        "cut.wav": "truncated", "cut.flac": "truncated", "text.flac": "libsndfile",
+    }  # fmt: skip
+    for name in bad:
+        row = rows[f"{folder}/{name}"]
+        assert wanted[name] in row["error"] and str(folder) not in row["error"] and row["score"] == "-"
+    assert "no such file" in rows[str(tmp_path / "missing.wav")]["error"]
+    assert "no audio" in rows[str(tmp_path / "bare")]["error"]
+    assert f"{len(bad) + 2} could not be scored" in done.stderr
+    files = [line[0] for line in lines[1:]][1:-1]  # the bare folder's line first, the missing file's last
+    assert files == [
+        name.replace("\n", "\\n").replace("\t", "\\t") for name in sorted(map(str, (folder / n for n in good + bad)))
+    ]
+
+    table = run(
+        "--model", training, "--windows", "--png", tmp_path / "png", folder / "a.wav", folder / "new\nline\t.wav"
+    )
+    assert table.returncode == 0, table.stderr
+    assert "the mini corpus is small" in table.stdout and "new\\nline\\t.wav" in table.stdout
+    assert table.stdout.count("\n0") + table.stdout.count("\n  0") >= 2  # windows by their time
+    assert len(list((tmp_path / "png").glob("*.png"))) == 2
+
+    as_json = run("--model", training, "--json", folder / "a.wav", folder / "nan.wav")
+    about, first, second = map(json.loads, as_json.stdout.splitlines())
+    assert about["about"]["mini_corpus"] is True and as_json.returncode == 1
+    assert first["score"] == float(rows[f"{folder}/a.wav"]["score"]) and len(first["windows"]) == int(
+        rows[f"{folder}/a.wav"]["windows"]
+    )
+    assert set(second) == {"file", "error"}
+
+
+def test_a_name_that_is_not_utf8(training, tmp_path, speech):
+    soundfile.write(tmp_path / "x.wav", speech(0.5), RATE)
+    (tmp_path / "x.wav").rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    for form in ("--tsv", "--json"):
+        done = run("--model", training, form, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "caf\\udce9.wav" in done.stdout
+
+
+def test_wav_scp_and_data_dir(training, tmp_path, speech):
+    soundfile.write(tmp_path / "a b.wav", speech(0.5), RATE)
+    (tmp_path / "wav.scp").write_text(f"utt1 {tmp_path}/a b.wav\nutt2 sox x.wav -t wav - |\n")
+    for argument in (tmp_path, tmp_path / "wav.scp"):
+        done = run("--model", training, "--json", argument)
+        first, second = [json.loads(line) for line in done.stdout.splitlines()[1:]]
+        assert (first["file"], second["file"], done.returncode) == ("utt1", "utt2", 1)
+        assert "commands" in second["error"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("raw", [False, True])
+def test_standard_input(training, tmp_path, speech, monkeypatch, stream, raw):
+    if stream and not raw:
+        pytest.importorskip("av")
+    wave = np.round(speech(2.0) * 2**15).astype("<i2")
+    soundfile.write(tmp_path / "a.wav", wave, RATE)
+    data = wave.tobytes() if raw else (tmp_path / "a.wav").read_bytes()
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
+    options = (["--rate", RATE] if raw else []) + (["--stream"] if stream else [])
+    done = run("--model", training, "--json", *options, "-")
+    assert done.returncode == 0, done.stderr
+    want = json.loads(run("--model", training, "--json", tmp_path / "a.wav").stdout.splitlines()[1])
+    lines = [json.loads(line) for line in done.stdout.splitlines()[1:]]
+    assert lines[-1]["score_so_far" if stream else "score"] == pytest.approx(want["score"], abs=1e-5)
+    assert len(lines) == (len(want["windows"]) if stream else 1)
+
+
+def test_wrong_use(training):
+    for arguments in (
+        ["--stream", "a.wav"],
+        ["--stream", "--pool", "min", "-"],
+        ["--rate", "8000", "a.wav"],
+        ["--num-threads", "0", "-"],
+    ):
+        assert run("--model", training, *arguments).returncode == 2
+
+
+def test_without_a_calibration_there_are_scores(uncalibrated, training, tmp_path, speech):
+    soundfile.write(tmp_path / "a.wav", speech(0.5), RATE)
+    done = run("--model", uncalibrated, "--tsv", tmp_path / "a.wav")
+    row = done.stdout.splitlines()[-1].split("\t")
+    assert done.returncode == 0 and row[4] != "-" and row[5:7] == ["-", "-"]
+    assert done.stdout.count("steps/calibrate.py --train") == 1
+    done = run("--model", uncalibrated, "--threshold", 1, tmp_path / "a.wav")
+    assert done.returncode == 1 and "steps/calibrate.py --train" in done.stderr
+    elsewhere = run(
+        "--model", uncalibrated, "--calibration", training / "calibration.json", "--tsv", tmp_path / "a.wav"
+    )
+    assert elsewhere.stdout.splitlines()[-1].split("\t")[5] != "-"
+
+
+def test_the_threshold(training, tmp_path, speech):
+    soundfile.write(tmp_path / "a.wav", speech(0.5), RATE)
+
+    def said(*options):
+        done = run("--model", training, "--json", *options, tmp_path / "a.wav")
+        assert done.returncode == 0, done.stderr
+        about, result = map(json.loads, done.stdout.splitlines())
+        return about["about"]["threshold"], result
+
+    model = json.loads((training / "calibration.json").read_text())
+    threshold, result = said()
+    assert threshold == 0
+    assert result["llr"] == pytest.approx(model["weights"][0] * result["score"] + model["offset"])
+    assert said("--prior", 0.9)[0] == pytest.approx(-np.log(9))
+    assert said("--threshold", "eer")[0] == model["trained_on"]["eer_threshold"]
+    assert said("--threshold", result["llr"] - 0.01)[1]["verdict"] == "bonafide"
+    assert said("--threshold", result["llr"])[1]["verdict"] == "spoof"  # not above it
+    assert run("--model", training, "--threshold", "nan", tmp_path / "a.wav").returncode == 1
+
+
+def test_a_calibration_belongs_to_its_dev_scores(tmp_path):
+    made = save_training(tmp_path / "exp/seed1")
+    assert "make it by" in calibration_of(made)[1]
+    save_dev_scores(made, tmp_path / "data")
+    calibrate_training(made, "dev", tmp_path / "data")
+    found, missing = calibration_of(made)
+    assert (found.weight > 0, missing, found.trained_on_eval) == (True, "", False)
+    save_dev_scores(made, tmp_path / "data", shift=2.0)
+    assert "other scores" in calibration_of(made)[1]
+    calibrate_training(made, "dev", tmp_path / "data")
+    assert calibration_of(made)[1] == ""
+    save_dev_scores(made, tmp_path / "data", shift=-3.0)  # a detector that learnt nothing does not stop the recipe
+    calibrate_training(made, "dev", tmp_path / "data")
+    assert UNUSABLE in json.loads((made / "calibration.json").read_text())
+    found, missing = calibration_of(made)
+    assert found is None and "sign flipped" in missing

@@ -1,0 +1,315 @@
+"""steps/detection: the detector applied to recordings."""
+
+import threading
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from steps import score
+from steps.detection import audio, windows
+from steps.detection.detector import FakeSpeechDetector
+from tests import in_process
+from tests.detection.conftest import RATE, SETTINGS, save_training
+from utils.cli import UserError
+
+
+def one(results):
+    assert len(results) == 1
+    return results[0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS,
+        (*SETTINGS, "frontend.cmvn.scope=utterance", "frontend.cmvn.variance=true", "frontend.level=-26",
+         "frontend.resample=true", "frontend.channel=1", "frontend.network_input.pad=repeat"),
+    ],
+)  # fmt: skip
+def test_scores_are_those_of_score_py(tmp_path, speech, settings):
+    training = save_training(tmp_path / "exp/seed1", settings)
+    simple = settings == SETTINGS
+    data = tmp_path / "data/eval"
+    data.mkdir(parents=True)
+    lengths = {"a": 0.1, "b": 0.3, "c": 0.55, "long": 2.0, "longest": 6.0, "slow": 0.2}
+    rates = {utt: RATE if simple or utt != "slow" else 8000 for utt in lengths}
+    for number, (utt, seconds) in enumerate(lengths.items()):
+        wave = speech(seconds * rates[utt] / RATE, number)
+        soundfile.write(tmp_path / f"{utt}.flac", wave if simple else np.stack([0.1 * wave, wave], 1), rates[utt])
+    for table, value in (("wav.scp", None), ("utt2label", "spoof"), ("utt2attack", "A01")):
+        (data / table).write_text(
+            "".join(f"{utt} {value or tmp_path / utt}{'' if value else '.flac'}\n" for utt in sorted(lengths))
+        )
+    done = in_process.call(
+        score.main, "score.py", "--data-dir", tmp_path / "data", "--online", "--num-workers", 0, training, "eval"
+    )
+    assert done.returncode == 0, done.stderr
+    wanted = {
+        line.split()[0]: float(line.split()[3]) for line in (training / "scores/eval.txt").read_text().splitlines()
+    }
+    assert np.std(list(wanted.values())) > 0.01
+
+    by_first = FakeSpeechDetector.load(training, pool="first")
+    by_mean = FakeSpeechDetector.load(training)
+    for utt in lengths:
+        path = tmp_path / f"{utt}.flac"
+        assert one(by_first.score_file(path)).score == pytest.approx(wanted[utt], abs=1e-4)
+        result = one(by_mean.score_file(path))
+        if lengths[utt] < by_mean.window_seconds:
+            assert result.score == pytest.approx(wanted[utt], abs=1e-4)
+        elif simple:  # no utterance as a whole counts there: the first window is what score.py looks at
+            assert result.windows[0].score == pytest.approx(wanted[utt], abs=1e-4)
+            assert result.score == pytest.approx(np.mean([w.score for w in result.windows]))
+
+
+def test_windows_are_as_long_as_the_networks_input(root):
+    from steps.frontend import load_conf, make_frontend
+
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml"))
+    samples = windows.window_samples(frontend)
+    assert 599 * 130 + 864 <= samples <= 599 * 130 + 864 + 16  # the last frame's centre, half its FFT, a millisecond
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml", ["frontend.max_samples=50000"]))
+    assert windows.window_samples(frontend) == 50000
+
+
+def test_cut_gives_whole_windows_that_cover_all_whatever_the_blocks():
+    rng = np.random.default_rng(0)
+    for total, length, hop in (
+        (1000, 100, 50),
+        (1000, 100, 100),
+        (1013, 100, 30),
+        (99, 100, 50),
+        (100, 100, 1),
+        (0, 9, 3),
+    ):
+        x = rng.standard_normal((total, 2))
+        cuts = []
+        for _ in range(3):
+            edges = np.sort(rng.integers(0, total + 1, 20))
+            cuts.append(list(windows.cut(np.split(x, edges), length, hop)))
+        for cut in cuts:
+            assert [begin for begin, _ in cut] == [begin for begin, _ in cuts[0]]
+            covered = np.zeros(total, bool)
+            for begin, window in cut:
+                assert len(window) == min(length, total)
+                assert np.array_equal(window, x[begin : begin + length])
+                covered[begin : begin + length] = True
+            assert covered.all()
+
+
+def test_several_threads_and_batches_give_what_one_does(training, tmp_path, speech):
+    paths = []
+    for number in range(12):
+        paths.append(tmp_path / f"{number}.wav")
+        soundfile.write(paths[-1], speech(0.3 + 0.3 * number, number), RATE)
+    detector = FakeSpeechDetector.load(training, batch_size=1)
+    alone = [one(detector.score_file(path)).score for path in paths]
+    barrier = threading.Barrier(4)
+
+    def work(shift):
+        barrier.wait()
+        order = [(shift * 5 + i) % 12 for i in range(12)]
+        return {i: one(detector.score_file(paths[i])).score for i in order}
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(work, range(4)):
+            assert [found[i] for i in range(12)] == alone
+    for batch_size, num_threads in ((4, 1), (5, 3), (64, 2)):
+        many = FakeSpeechDetector.load(training, batch_size=batch_size, num_threads=num_threads)
+        outcomes = list(many.score_files((path.name, path) for path in paths))
+        assert [name for name, _ in outcomes] == [path.name for path in paths]
+        assert [one(found).score for _, found in outcomes] == pytest.approx(alone, abs=1e-5)
+
+
+def test_stream_is_the_file_and_does_not_wait_for_its_end(training, tmp_path, speech):
+    detector = FakeSpeechDetector.load(training)
+    wave = np.round(speech(3.21) * 2**15) / 2**15
+    soundfile.write(tmp_path / "a.wav", wave, RATE)
+    given = 0
+
+    def blocks():
+        nonlocal given
+        for begin in range(0, len(wave), 800):
+            given += len(wave[begin : begin + 800])
+            yield wave[begin : begin + 800, None]
+
+    heard = []
+    for said in detector.stream(audio.Recording("-", RATE, 1, blocks())):
+        assert given - said.window.end * RATE < 800 + 1
+        heard.append(said)
+    result = one(detector.score_file(tmp_path / "a.wav"))
+    assert [said.window.begin for said in heard] == [window.begin for window in result.windows]
+    assert [said.window.score for said in heard] == pytest.approx([w.score for w in result.windows], abs=1e-5)
+    assert (heard[-1].score, heard[-1].verdict_so_far) == (pytest.approx(result.score, abs=1e-5), result.verdict)
+    with pytest.raises(UserError, match="empty"):
+        list(detector.stream(audio.Recording("-", RATE, 1, iter(()))))
+
+
+def test_memory_does_not_grow_with_length(training):
+    detector = FakeSpeechDetector.load(training, hop=0.5)
+
+    def peak(seconds):
+        rng = np.random.default_rng(0)
+        blocks = (0.1 * rng.standard_normal((2 * RATE, 1)) for _ in range(seconds // 2))
+        tracemalloc.start()
+        try:
+            result = one(detector.score_recording(audio.Recording("noise", RATE, 1, blocks), overview=True))
+            return tracemalloc.get_traced_memory()[1], result
+        finally:
+            tracemalloc.stop()
+
+    peak(10)
+    short, _ = peak(60)
+    long, result = peak(360)
+    assert result.seconds == 360 and len(result.windows) > 600
+    assert long < 1.25 * short
+
+
+def test_channels_and_rates(training, tmp_path, speech):
+    left, right = speech(0.5, 1), 0.5 * speech(0.5, 2)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], 1), RATE, subtype="DOUBLE")
+    alone = FakeSpeechDetector.load(training)
+    want = {
+        None: one(alone.score((left + right) / 2, RATE)),
+        0: one(alone.score(left, RATE)),
+        1: one(alone.score(right, RATE)),
+    }
+    mixed = one(alone.score_file(tmp_path / "stereo.wav"))
+    assert (mixed.channel, mixed.score) == ("mixed", pytest.approx(want[None].score, abs=1e-5))
+    assert mixed.notes[0] == "2 channels, mixed"
+    each = FakeSpeechDetector.load(training, channels="each").score_file(tmp_path / "stereo.wav")
+    assert [result.channel for result in each] == ["0", "1"]
+    assert [result.score for result in each] == pytest.approx([want[0].score, want[1].score], abs=1e-5)
+    second = one(FakeSpeechDetector.load(training, channels=1).score_file(tmp_path / "stereo.wav"))
+    assert (second.channel, second.score) == ("1", pytest.approx(want[1].score, abs=1e-5))
+    with pytest.raises(UserError, match="no channel 2"):
+        FakeSpeechDetector.load(training, channels=2).score_file(tmp_path / "stereo.wav")
+    whole = one(alone.score(np.round(left * 2**15).astype(np.int16), RATE))
+    assert whole.score == pytest.approx(want[0].score, abs=1e-2)
+    slow = one(alone.score(left, 48000))
+    assert slow.seconds == pytest.approx(0.5 / 3, abs=1e-3) and "resampled from 48000 Hz" in slow.notes
+    for bad in (np.zeros((2, 2, 2)), np.array(["a"])):
+        with pytest.raises(UserError, match="not numbers"):
+            alone.score(bad, RATE)
+
+
+def test_silence_and_digital_silence_are_not_judged(training, speech):
+    detector = FakeSpeechDetector.load(training)
+    for quiet in (np.zeros(RATE), 1e-5 * speech(1.0), np.full(RATE, 0.3)):
+        with pytest.raises(UserError, match="only silence"):
+            detector.score(quiet, RATE)
+    result = one(detector.score(np.concatenate([speech(2.0), np.zeros(2 * RATE), speech(2.0, 5)]), RATE))
+    silent = [w for w in result.windows if w.score is None]
+    assert silent and all(w.begin >= 2 and w.end <= 4 and not w.counts for w in silent)
+    assert f"{len(silent)} of {len(result.windows)} windows silent" in result.notes
+    counted = [w.score for w in result.windows if w.counts]
+    assert result.score == pytest.approx(np.mean(counted))
+    # far beyond what was seen on dev: a score, and no verdict
+    low, high = detector.decision.limits
+    assert detector.decision.verdict(high + 0.1) is None and detector.decision.verdict(low - 0.1) is None
+    assert detector.decision.verdict(high - 0.1) == "bonafide" and detector.decision.verdict(low + 0.1) == "spoof"
+    dev = detector.decision.calibration.trained_on["llr_range"]
+    assert (low, high) == pytest.approx((2 * dev[0] - dev[1], 2 * dev[1] - dev[0]))
+
+
+def test_pools_and_lowest_stretches(training, speech):
+    wave = speech(4.0, 7)
+    mean = one(FakeSpeechDetector.load(training).score(wave, RATE))
+    low = one(FakeSpeechDetector.load(training, pool="min").score(wave, RATE))
+    scores = [window.score for window in mean.windows]
+    assert (mean.score, low.score) == (pytest.approx(np.mean(scores)), min(scores))
+    assert mean.llr == pytest.approx(np.mean([window.llr for window in mean.windows]))
+    found = mean.lowest()
+    assert len(found) == 3 and found[0].score == min(scores)
+    assert [w.score for w in found] == sorted(w.score for w in found)
+    spans = sorted((w.begin, w.end) for w in found)
+    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:]))
+
+
+def test_load_says_what_is_wrong(training, tmp_path):
+    (tmp_path / "seed1").mkdir()
+    cases = {
+        "train it first": {"model": tmp_path / "seed1"},
+        "give one of its seeds: seed1": {"model": training.parent},
+        "no such file": {"model": tmp_path / "none.pt"},
+        "pool: 'max'": {"model": training, "pool": "max"},
+        "hop: 99": {"model": training, "hop": 99},
+        "channels: 'left'": {"model": training, "channels": "left"},
+        "prior 1: ": {"model": training, "prior": 1},
+        "batch_size 0": {"model": training, "batch_size": 0},
+    }
+    for message, arguments in cases.items():
+        with pytest.raises(UserError, match=message):
+            FakeSpeechDetector.load(**arguments)
+    assert one(
+        FakeSpeechDetector.load(training / "final.pt").score(np.random.default_rng(0).standard_normal(9000), RATE)
+    )
+
+
+def test_formats_of_ffmpeg(training, tmp_path, speech, monkeypatch):
+    av = pytest.importorskip("av")
+    wave = speech(2.0, 4)
+    detector = FakeSpeechDetector.load(training)
+    for name, codec, rate in (("a.m4a", "aac", RATE), ("b.webm", "libopus", 48000), ("c.mkv", "pcm_s16le", RATE)):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream(codec, rate=rate, layout="mono")
+            samples = np.repeat(wave, rate // RATE).astype(np.float32)[None]
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            frame.sample_rate = rate
+            for part in av.AudioResampler(stream.format, "mono", rate, frame_size=stream.frame_size or None).resample(
+                frame
+            ):
+                container.mux(stream.encode(part))
+            container.mux(stream.encode(None))
+        found = one(detector.score_file(tmp_path / name))
+        assert found.seconds == pytest.approx(2.0, abs=0.15)  # AAC pads to its frames
+    assert found.score == pytest.approx(one(detector.score(wave, RATE)).score, abs=0.05)  # 16 bits
+    data = (tmp_path / "c.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 3])
+    with pytest.raises(UserError, match="truncated"):
+        detector.score_file(tmp_path / "cut.mkv")
+    # a playlist is not followed
+    (tmp_path / "list.m3u8").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{tmp_path / 'a.m4a'}\n#EXT-X-ENDLIST\n"
+    )
+    (tmp_path / "list.wav").write_text(f"ffconcat version 1.0\nfile '{tmp_path / 'a.m4a'}'\n")
+    for name in ("list.m3u8", "list.wav"):
+        with pytest.raises(UserError, match="no audio that FFmpeg"):
+            detector.score_file(tmp_path / name)
+    monkeypatch.setattr(audio, "_pyav", lambda: None)
+    with pytest.raises(UserError, match="requirements-codecs.txt"):
+        detector.score_file(tmp_path / "a.m4a")
+
+
+def test_picture_and_its_overview(training, tmp_path, speech):
+    from matplotlib.image import imread
+
+    from steps.detection import picture
+
+    wave = speech(100.0, 1)
+    overview = picture.Overview(RATE)
+    for begin in range(0, len(wave), 12345):
+        overview.add(wave[begin : begin + 12345])
+    low, high, power = overview.columns()
+    per = round(overview.column_seconds * RATE)
+    assert len(low) == len(high) == len(power) <= 2401 and per * (len(low) - 1) <= len(wave) <= per * len(low)
+    for i in (0, 7, len(low) - 2):
+        own = wave[i * per : (i + 1) * per].astype(np.float32)
+        assert (low[i], high[i]) == (own.min(), own.max())
+    assert power.shape[1] == 257 and np.isfinite(power).all()
+
+    detector = FakeSpeechDetector.load(training)
+    soundfile.write(tmp_path / "$x^ 漢.wav", speech(0.01), RATE)
+    soundfile.write(tmp_path / "long.wav", wave[: 40 * RATE], RATE)
+    for name in ("$x^ 漢.wav", "long.wav"):
+        result = one(detector.score_file(tmp_path / name, overview=True))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            picture.draw(Path(tmp_path) / "p" / f"{name}.png", result, detector.about())
+        pixels = imread(tmp_path / "p" / f"{name}.png")
+        assert pixels.shape[:2] == (768, 1440) and pixels[:, :, :3].std() > 0.05
