@@ -32,7 +32,7 @@ class Layout:
 
 # The layouts that the challenges publish, by their number of columns:
 # 2 is Kaldi's utt2label; 5 ASVspoof 2019, LA and PA; 8, 12 and 13 ASVspoof 2021's trial_metadata.txt of LA (and of DF
-# in its first stage), PA and DF (https://github.com/asvspoof-challenge/2021, eval-package/config.py); 10 ASVspoof 5.
+# in its first stage), PA and DF (the published evaluation package of ASVspoof 2021, config.py); 10 ASVspoof 5.
 # PA 2021 names no attacks: as in PA 2019, an attack is the attacker-to-talker distance and the replay device.
 LAYOUTS = {
     2: Layout("UTT KEY", key=1, utterance=0),
