@@ -29,15 +29,16 @@ read_call "$@"
 
 config=conf/slurm.conf
 [ -e "$config" ] || config=$toolkit/conf/slurm.conf
-declare -A wanted=() # option -> value, of this call
+declare -A wanted=() # option -> value
+asked=() defaults=() # options of this call, and those of the configuration that hold beside them
 to_sbatch=()         # options with one -
 for ((i = 0; i + 1 < ${#options[@]}; i += 2)); do
   key=${options[i]} value=${options[i + 1]}
   case $key in
     --config) config=$value ;;
     -sync) ;;
-    -pe) whole_number "$key" "$value"; wanted[num_threads]=$value ;;
-    --*) key=${key#--}; wanted[${key//-/_}]=$value ;;
+    -pe) whole_number "$key" "$value"; wanted[num_threads]=$value; asked+=(num_threads) ;;
+    --*) key=${key#--} key=${key//-/_}; wanted[$key]=$value; asked+=("$key") ;;
     *) to_sbatch+=("$key" "$value") ;;
   esac
 done
@@ -65,6 +66,7 @@ while read -r kind key rest || [ -n "$kind" ]; do
         [[ $known == *" $key "* ]] || known+="$key "
       elif [ -z "${wanted[$key]+given}" ]; then
         wanted[$key]=$value
+        defaults+=("$key")
       fi ;;
     *) die "$config, line $number: command, option or default is expected, not '$kind'" ;;
   esac
@@ -75,9 +77,13 @@ command -v -- "${submit_words[0]}" >/dev/null ||
 
 retries=${wanted[max_retries]:-0} threads=${wanted[num_threads]:-1}
 whole_number --max-retries "$retries" 0
+max_jobs=${max_jobs:-${wanted[max_jobs_run]:-}}
+[ -z "$max_jobs" ] || whole_number --max-jobs-run "$max_jobs"
 unset 'wanted[max_retries]' 'wanted[max_jobs_run]'
-for key in "${!wanted[@]}"; do
+for key in "${defaults[@]}" "${asked[@]}"; do # of two that say the same to sbatch, the later one holds
+  [ -n "${wanted[$key]+given}" ] || continue
   value=${wanted[$key]}
+  unset "wanted[$key]"
   if [ -n "${words_for[$key=$value]+there}" ]; then
     words_of "${words_for[$key=$value]}"
   elif [ -n "${words_for[$key=*]+there}" ]; then
@@ -88,6 +94,9 @@ for key in "${!wanted[@]}"; do
   for word in "${words[@]}"; do submit_words+=("${word//\$0/"$value"}"); done
 done
 submit_words+=("${to_sbatch[@]}")
+for word in "${submit_words[@]}"; do
+  [[ $word != -M* && $word != --cluster* ]] || die "$word: jobs of another cluster cannot be watched; submit from a machine of its own"
+done
 ((retries == 0)) || submit_words+=(--no-requeue)
 
 # --- The script of the array's tasks, in a folder of this call's own, in which each task leaves a file when it ends.
@@ -105,7 +114,6 @@ if ! mkdir -p -- "$folder" 2>/dev/null || ! folder=$(mktemp -d -- "${folder}slur
   complain "$log could not be written"
   exit 1
 fi
-trap 'rm -rf -- "$folder"' EXIT
 chmod 755 "$folder"
 printf '%s' "$command_pattern" >"$folder/command"
 cat >"$folder/task.sh" <<'EOF'
@@ -138,23 +146,28 @@ job_name=${job_name//[^A-Za-z0-9._-]/} job_name=${job_name%.}
 # --- Submitting, watching, cancelling.
 
 array=''             # Slurm's number of the array that is being run
-declare -A open=()   # tasks of it that have not ended: number -> the last state that Slurm told, or nothing
+declare -A open=()     # tasks of it that have not ended: number -> the last state that Slurm told, or nothing
 declare -A ended_as=() # state in which a task ended
+
+leave_nothing() { # whatever ends this script
+  if [ -n "$array" ] && ((${#open[@]})); then
+    scancel --quiet "$array" || complain "the jobs could not be cancelled: scancel $array"
+  fi
+  rm -rf -- "$folder"
+}
+trap leave_nothing EXIT
 
 cancel() { # exit status: ends what runs, then this script
   trap 'exit 130' INT TERM HUP # a second Ctrl-C does not wait
   local i
-  if [ -n "$array" ] && ((${#open[@]})); then
-    if ! scancel --quiet "$array"; then
-      complain "interrupted, but the jobs could not be cancelled: scancel $array"
-      exit "$1"
-    fi
+  complain "interrupted; cancelling ${#open[@]} job(s) (logs: $(of_job "$log_pattern" '*'))"
+  if [ -n "$array" ] && scancel --quiet "$array"; then
     for ((i = 0; i < 30; i++)); do
       [ -n "$(squeue --noheader --jobs="$array" 2>/dev/null || true)" ] || break
       sleep 0.5
     done
+    open=()
   fi
-  complain "interrupted; ${#open[@]} job(s) cancelled (logs: $(of_job "$log_pattern" '*'))"
   exit "$1"
 }
 trap 'cancel 130' INT
@@ -213,7 +226,7 @@ waited_for=' ' # reasons why tasks wait that were seen or told
 declare -A since=()  # when it was noticed that a task, by what its file or Slurm says, should be over
 
 ask_slurm() { # settles the tasks that Slurm knows to be over, and says what a user should know of the others
-  local answer task state reason missing=() now=' ' requeued=()
+  local answer task state reason over missing=() now=' ' requeued=()
   local -A told=() waiting=()
   if ! answer=$(squeue --noheader --array --states=all --jobs="$array" --format='%K|%T|%r' 2>"$folder/refusal"); then
     if ! grep -qi 'invalid job id' "$folder/refusal"; then # else the whole array is over and forgotten
@@ -246,15 +259,21 @@ ask_slurm() { # settles the tasks that Slurm knows to be over, and says what a u
     case $state in
       COMPLETED | FAILED | TIMEOUT | NODE_FAIL | OUT_OF_MEMORY | CANCELLED | PREEMPTED | BOOT_FAIL | DEADLINE | REVOKED)
         settle "$task" "$state" ;;
-      '' | RUNNING | COMPLETING) # forgotten, or on its last steps if it has left its file
+      *)
+        over=''
+        if [ -z "$state" ]; then
+          over=UNKNOWN # forgotten
+          [ ! -e "$folder/ended.$round.$task" ] || { settle "$task" FAILED; continue; }
+        elif [[ $state == RUNNING || $state == COMPLETING ]] && [ -e "$folder/ended.$round.$task" ]; then
+          over=FAILED # on its last steps
+        fi
         open[$task]=${state:-${open[$task]}}
-        if [ -z "$state" ] || [ -e "$folder/ended.$round.$task" ]; then
+        if [ -z "$over" ]; then
+          unset "since[$task]"
+        else
           since[$task]=${since[$task]:-$SECONDS}
-          if ((SECONDS - since[$task] >= ${FSD_SLURM_PATIENCE:-60})); then
-            if [ -e "$folder/ended.$round.$task" ]; then settle "$task" FAILED; else settle "$task" UNKNOWN; fi
-          fi
+          ((SECONDS - since[$task] < ${FSD_SLURM_PATIENCE:-60})) || settle "$task" "$over"
         fi ;;
-      *) open[$task]=$state; unset "since[$task]" ;; # waits, or waits again
     esac
   done
   ((${#requeued[@]} == 0)) ||

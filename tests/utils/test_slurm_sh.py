@@ -240,7 +240,7 @@ def test_a_signal_cancels_the_jobs(start, slurm, tmp_path, number, status):
     wait_for((tmp_path / "begun").exists)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == status and "interrupted; 5 job(s) cancelled" in errors
+    assert process.returncode == status and "interrupted; cancelling 5 job(s)" in errors
     assert slurm("squeue", "--noheader") == ""
     assert "# Ended (code 143)" in (tmp_path / "x.1.log").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["begun", "x.1.log"]
@@ -304,6 +304,7 @@ option gpu=0
         ("", ["--gpu", "2", "--num-threads", "4"], {"--gres=gpu:2", "--cpus-per-task 4"}, "1"),
         ("", ["-pe", "smp", "4", "-sync", "y", "-V", "-tc", "2", "-p", "big"], {"--cpus-per-task 4", "-p big"}, "1%2"),
         ("", ["--mem", "a & $(touch x)", "--max-retries", "1"], {"--mem-per-cpu a & $(touch x)", "--no-requeue"}, "1"),
+        ("command sbatch\ndefault max_jobs_run=9\noption x=* $0$0\n", ["--x", "a&", "JOB=1:9"], {"a&a&"}, "1-9%9"),
         (OWN_CONF, [], {"--account speech lab", "--partition short"}, "1"),
         (OWN_CONF, ["--queue-name", "long"], {"--account speech lab", "--partition long --time 2-0"}, "1"),
         (OWN_CONF, ["--mem", "1G"], {"--partition short", "--mem=1G --comment=for 1G"}, "1"),
@@ -319,7 +320,7 @@ def test_options_become_those_of_sbatch(play, conf, args, expected, array):
     given = " ".join(calls[: calls.index("--parsable")])
     for words in expected:
         assert words in given
-    assert len(given) == len(" ".join(expected | ({"--account speech lab"} if conf else set())))
+    assert len(given) == len(" ".join(expected | ({"--account speech lab"} if conf == OWN_CONF else set())))
     assert f"--array={array}" in calls and "--export=ALL" in calls and not (play.work / "x").exists()
 
 
@@ -335,6 +336,7 @@ def test_options_become_those_of_sbatch(play, conf, args, expected, array):
         ("command sbatch\noption x\n", ["x.log", "true"], "line 2: 'option NAME=VALUE' is expected"),
         ("command sbatch 'x\n", ["x.log", "true"], "unmatched quotes"),
         ("option x=1\n", ["x.log", "true"], "no line 'command sbatch'"),
+        ("command sbatch -M other\n", ["x.log", "true"], "jobs of another cluster cannot be watched"),
         ("command no_such_sbatch\n", ["x.log", "true"], "no no_such_sbatch on this machine"),
     ],
 )
