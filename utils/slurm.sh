@@ -264,7 +264,9 @@ ask_slurm() { # settles the tasks that Slurm knows to be over, and says what a u
         if [ -z "$state" ]; then
           over=UNKNOWN # forgotten
           [ ! -e "$folder/ended.$round.$task" ] || { settle "$task" FAILED; continue; }
-        elif [[ $state == RUNNING || $state == COMPLETING ]] && [ -e "$folder/ended.$round.$task" ]; then
+        elif [[ $state != RUNNING && $state != COMPLETING ]]; then
+          rm -f -- "$folder/ended.$round.$task" # it waits; if there is such a file, once again
+        elif [ -e "$folder/ended.$round.$task" ]; then
           over=FAILED # on its last steps
         fi
         open[$task]=${state:-${open[$task]}}
