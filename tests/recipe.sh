@@ -3,7 +3,7 @@
 #
 # Usage: tests/recipe.sh <la|pa> <work-dir> [<job runner>]
 #  e.g.: tests/slurm.sh tests/recipe.sh la /tmp/la utils/slurm.sh
-# With a job runner, all jobs of the first run go through it, and the scores have to be those that come without it.
+# With a job runner, all jobs of the first two runs go through it, and the scores have to be those that come without it.
 set -euo pipefail
 if [ $# -lt 2 ] || [ $# -gt 3 ]; then sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 1; fi
 part=$1 work=$2 runner=${3:-}
@@ -68,7 +68,7 @@ fi
 checksums() { (cd "$work" && find data-tiny feats-tiny exp-tiny -type f ! -name '*.log' ! -name '*.json.*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
 checksums > "$work/before.sums"
 began=$SECONDS
-recipe | tee "$work/second.out"
+recipe ${runner:+--cmd "$runner"} | tee "$work/second.out"
 second=$((SECONDS - began))
 checksums > "$work/after.sums"
 cmp "$work/before.sums" "$work/after.sums" || die "a second run changed files that were whole"

@@ -66,7 +66,7 @@ if $recipes; then
   fi
   log "recipes, in $work"
   if tests/slurm.sh true; then
-    log "the first run of the LA recipe goes through Slurm"
+    log "the LA recipe goes through Slurm, its variants here"
     tests/slurm.sh tests/recipe.sh la "$work/la" utils/slurm.sh
   else
     log "the LA recipe goes without Slurm"
