@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # A recipe end to end on the tiny mini corpus with debug confs, then again to see that it resumes.
 #
-# Usage: tests/recipe.sh <la|pa> <work-dir>
+# Usage: tests/recipe.sh <la|pa> <work-dir> [<job runner>]
+#  e.g.: tests/slurm.sh tests/recipe.sh la /tmp/la utils/slurm.sh
+# With a job runner, all jobs of the first two runs go through it, and the scores have to be those that come without it.
 set -euo pipefail
-[ $# -eq 2 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 1; }
-part=$1 work=$2
+if [ $# -lt 2 ] || [ $# -gt 3 ]; then sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 1; fi
+part=$1 work=$2 runner=${3:-}
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 die() { echo "recipe.sh $part: FAILED: $*" >&2; exit 1; }
 mkdir -p "$work"
@@ -16,7 +18,7 @@ recipe() { # from another folder than the recipe's, as a user may
 }
 case $part in la) features=f0_subband ;; pa) features=lps_257 ;; *) die "$part: la or pa is expected" ;; esac
 began=$SECONDS
-recipe | tee "$work/first.out"
+recipe ${runner:+--cmd "$runner"} | tee "$work/first.out"
 first=$((SECONDS - began))
 
 exp=$work/exp-tiny
@@ -53,10 +55,20 @@ else
   grep -q "talker-to-ASV distance" "$exp/RESULTS.md" || die "$exp/RESULTS.md has no tables by environment"
 fi
 
+if [ -n "$runner" ]; then
+  recipe --stage 1 --stop-stage 4 --feats-dir feats-here --exp-dir exp-here --seeds 1 --train-jobs 2 --cmd utils/run.sh
+  compared=0
+  for file in "$work"/exp-here/*/seed1/scores/*.txt; do
+    cmp "$file" "$exp${file#"$work/exp-here"}" || die "$runner and utils/run.sh lead to different scores"
+    compared=$((compared + 1))
+  done
+  [ "$compared" -ge 12 ] || die "only $compared score files to compare $runner by"
+fi
+
 checksums() { (cd "$work" && find data-tiny feats-tiny exp-tiny -type f ! -name '*.log' ! -name '*.json.*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
 checksums > "$work/before.sums"
 began=$SECONDS
-recipe | tee "$work/second.out"
+recipe ${runner:+--cmd "$runner"} | tee "$work/second.out"
 second=$((SECONDS - began))
 checksums > "$work/after.sums"
 cmp "$work/before.sums" "$work/after.sums" || die "a second run changed files that were whole"

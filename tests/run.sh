@@ -31,6 +31,12 @@ if $units && ! command -v chromium >/dev/null && command -v apt-get >/dev/null &
     log "Chromium could not be installed; the report's tests will be skipped"
 fi
 
+if { $units || $recipes; } && ! command -v sbatch >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+  log "no Slurm here, on which utils/slurm.sh is tested: installing it"
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm; } >/dev/null ||
+    log "Slurm could not be installed; the tests of utils/slurm.sh will be skipped"
+fi
+
 if $lint; then
   log "shellcheck"
   # egs/*/*/{steps,utils,...} are links to what is listed already
@@ -59,7 +65,13 @@ if $recipes; then
     trap 'rm -rf "$work"' EXIT
   fi
   log "recipes, in $work"
-  tests/recipe.sh la "$work/la"
+  if tests/slurm.sh true; then
+    log "the LA recipe goes through Slurm, its variants here"
+    tests/slurm.sh tests/recipe.sh la "$work/la" utils/slurm.sh
+  else
+    log "the LA recipe goes without Slurm"
+    tests/recipe.sh la "$work/la"
+  fi
   tests/recipe.sh pa "$work/pa"
 fi
 log "all passed"

@@ -20,60 +20,9 @@
 # 130 or 143 after Ctrl-C or a TERM signal, by which the jobs and all they started are ended too.
 set -euo pipefail
 
-complain() { echo "run.sh: $*" >&2; }
-usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
-whole_number() { # name, value: refuses what is not a whole number of 1 or more ($3: or 0)
-  if ! [[ $2 =~ ^[0-9]{1,9}$ ]] || ((10#$2 < ${3:-1})); then
-    complain "error: $1 takes a whole number of ${3:-1} or more, not '$2'"
-    exit 1
-  fi
-}
-
-max_jobs='' threads=1 gpus=0 name='' first=1 last=1
-for _ in 1 2; do # options may stand before and after JOB=1:N
-  while [ $# -ge 1 ] && [[ $1 == -* ]]; do
-    case $1 in --help | -h) usage; exit 0 ;; -V) shift; continue ;; esac
-    if [ $# -lt 2 ]; then complain "error: $1 needs a value (see run.sh --help)"; exit 1; fi
-    case $1 in
-      --max-jobs-run | -tc) # given twice, the smaller one holds
-        whole_number "$1" "$2"
-        if [ -z "$max_jobs" ] || ((10#$2 < max_jobs)); then max_jobs=$((10#$2)); fi ;;
-      --num-threads) whole_number "$1" "$2"; threads=$((10#$2)) ;;
-      --gpu) whole_number "$1" "$2" 0; gpus=$((10#$2)) ;;
-      -pe) [ $# -lt 3 ] || shift ;; # takes two values
-      *) if [[ $2 == --* ]]; then complain "WARNING: suspicious value '$2' of $1: it begins with --"; fi ;;
-    esac
-    shift 2
-  done
-  if [ $# -ge 1 ] && [[ $1 =~ ^([A-Za-z_][A-Za-z0-9_]*)=([0-9]{1,9})(:([0-9]{1,9}))?$ ]]; then
-    name=${BASH_REMATCH[1]} first=$((10#${BASH_REMATCH[2]})) last=$((10#${BASH_REMATCH[4]:-${BASH_REMATCH[2]}}))
-    if ((first < 1 || first > last)); then
-      complain "error: invalid job range '$1': the first number is 1 or more and not above the last"
-      exit 1
-    fi
-    shift
-  elif [ $# -ge 1 ] && [[ $1 == ?*=*:* ]]; then
-    complain "WARNING: suspicious first argument '$1'"
-  fi
-done
-if [ $# -lt 2 ]; then usage >&2; exit 1; fi
-log_pattern=$1
-shift
-if ((last > first)) && [[ $log_pattern != *"$name"* ]]; then
-  complain "error: jobs $first to $last would all write to $log_pattern: put $name into the log's name"
-  exit 1
-fi
-
-command_pattern=
-for arg; do
-  if [[ $arg =~ ^[^[:space:]]+$ ]]; then
-    command_pattern+="$arg "
-  elif [[ $arg == *'"'* ]]; then
-    command_pattern+="'${arg//\'/\'\\\'\'}' "
-  else
-    command_pattern+="\"$arg\" "
-  fi
-done
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/job_call.sh"
+read_call "$@"
+: "${threads:?}" "${gpus:?}" "${first:?}" "${last:?}" "${log_pattern:?}" "${command_pattern:?}"
 
 devices=() # the GPUs to share among the jobs
 if ((gpus > 0)); then
@@ -86,8 +35,7 @@ if ((gpus > 0)); then
     complain "WARNING: --gpu $gpus: no GPU is seen here; running ${max_jobs:-1} job(s) at a time without"
     max_jobs=${max_jobs:-1}
   elif ((gpus > ${#devices[@]})); then
-    complain "error: --gpu $gpus: a job asks for $gpus GPUs and there are ${#devices[@]} here"
-    exit 1
+    die "--gpu $gpus: a job asks for $gpus GPUs and there are ${#devices[@]} here"
   fi
   max_jobs=${max_jobs:-$((${#devices[@]} / gpus))}
 fi
@@ -95,10 +43,6 @@ if [ -z "$max_jobs" ]; then
   max_jobs=$(($(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) / threads)) # nproc heeds those two
   ((max_jobs >= 1)) || max_jobs=1
 fi
-
-of_job() { # a text with the job's number put in
-  if [ -n "$name" ]; then printf '%s' "${1//"$name"/$2}"; else printf '%s' "$1"; fi
-}
 
 outcomes=$(mktemp -d) # a job that ends well leaves a file here under its number
 trap 'rm -rf "$outcomes"' EXIT
@@ -168,15 +112,7 @@ for ((job = first; job <= last; job++)); do
   [ -e "$outcomes/$job" ] || failed+=("$(of_job "$log_pattern" "$job")")
 done
 if ((${#failed[@]} > 0)); then
-  {
-    echo "run.sh: ${#failed[@]} of $((last - first + 1)) job(s) failed: ${failed[*]:0:5}$( ((${#failed[@]} <= 5)) || echo " ...")"
-    if [ -z "$name" ] && [[ $log_pattern == *JOB* ]]; then echo "run.sh: was JOB=1:N forgotten?"; fi
-    if [ -s "${failed[0]}" ]; then
-      echo "run.sh: the end of ${failed[0]}:"
-      tail -n 20 -- "${failed[0]}" | sed 's/^/  | /'
-    else
-      echo "run.sh: ${failed[0]} could not be written"
-    fi
-  } >&2
+  say_failed "${failed[@]}"
+  if [ -s "${failed[0]}" ]; then show_end "${failed[0]}"; else complain "${failed[0]} could not be written"; fi
   exit 1
 fi
