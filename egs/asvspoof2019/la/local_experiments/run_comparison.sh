@@ -49,7 +49,7 @@ read -r -a options <<< "$run_options"
 
 run_stages() { # first and last stage, method's conf, tag, settings: by the recipe itself, from where the caller stands
   (cd "$caller_dir" && "$recipe_dir/run.sh" --stage "$1" --stop-stage "$2" --model "$model" --seeds "$seeds" --exp-dir "$exp_dir" \
-    --baseline-conf "$baseline" --distill-conf "$3" --tag "$4" --set "$budget $set $5" --nj "$nj" --ngpu "$ngpu" "${options[@]}")
+    --baseline-conf "$baseline" --distill-conf "$3" --tag "$4" --set "$budget $set $5" --nj "$nj" --ngpu "$ngpu" --report false "${options[@]}")
 }
 
 experiments_of() { # recipes: the folders of all networks trained by them
