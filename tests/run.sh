@@ -64,14 +64,20 @@ if $recipes; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
   fi
-  log "recipes, in $work"
+  mkdir -p "$work"
+  log "recipes, in $work: both at once, PA's output when it has ended"
+  tests/recipe.sh pa "$work/pa" > "$work/pa.out" 2>&1 &
+  pa=$!
+  status=0
   if tests/slurm.sh true; then
     log "the LA recipe goes through Slurm, its variants here"
-    tests/slurm.sh tests/recipe.sh la "$work/la" utils/slurm.sh
+    tests/slurm.sh tests/recipe.sh la "$work/la" utils/slurm.sh || status=$?
   else
     log "the LA recipe goes without Slurm"
-    tests/recipe.sh la "$work/la"
+    tests/recipe.sh la "$work/la" || status=$?
   fi
-  tests/recipe.sh pa "$work/pa"
+  wait "$pa" || status=$?
+  cat "$work/pa.out"
+  [ "$status" -eq 0 ] || { log "a recipe failed"; exit "$status"; }
 fi
 log "all passed"
