@@ -123,8 +123,12 @@ class AngleLinear(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embedding: Tensor) -> Tensor:
+        return self.logits(embedding, F.normalize(self.weight.float(), dim=1))
+
+    def logits(self, embedding: Tensor, unit_weight: Tensor) -> Tensor:
+        """`forward` by the class weights at unit norm, (classes, in_features)."""
         with torch.autocast(embedding.device.type, enabled=False):
-            products = F.linear(embedding.float(), F.normalize(self.weight.float(), dim=1))
+            products = F.linear(embedding.float(), unit_weight)
             if self.conf.logits == "inner_product":
                 return products
             norm = embedding.float().norm(dim=1, keepdim=True)
@@ -133,6 +137,15 @@ class AngleLinear(nn.Module):
                 return self.conf.scale * cosines
             half = 0.5 * self.conf.scale * (cosines[:, BONAFIDE] - self.conf.centre)
             return torch.stack([-half, half], dim=1)
+
+
+def logits_of(heads: Sequence[AngleLinear], embeddings: Sequence[Tensor]) -> list[Tensor]:
+    """Each head's logits of its embedding; heads of one width have their weights normalised together."""
+    if len({head.weight.shape[1] for head in heads}) > 1:
+        return [head(embedding) for head, embedding in zip(heads, embeddings)]
+    unit = F.normalize(torch.cat([head.weight for head in heads]).float(), dim=1)
+    parts = unit.split([len(head.weight) for head in heads])
+    return [head.logits(embedding, part) for head, embedding, part in zip(heads, embeddings, parts)]
 
 
 class InputNormalisation(nn.Module):

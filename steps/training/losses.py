@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -195,16 +197,22 @@ class HardLoss:
             return F.cross_entropy(logits, labels, self._weights_on(logits.device))
 
 
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of one or more; unlike Python's, it does not begin by adding 0, which is an operation too."""
+    return functools.reduce(operator.add, parts)
+
+
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float, scale_by_t2: bool) -> Tensor:
     """KL(teacher || student) of the logits softened by T, mean over the batch, times T^2 if asked for.
 
-    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. student, teacher: (batch, classes).
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. student, teacher: (batch, classes), or
+    (students, batch, classes), whose losses are summed.
     """
     with torch.autocast(student.device.type, enabled=False):
-        log_student = F.log_softmax(student.float() / temperature, dim=1)
-        log_teacher = F.log_softmax(teacher.float() / temperature, dim=1)
-        divergence = F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
-        return divergence * temperature**2 if scale_by_t2 else divergence
+        log_student = F.log_softmax(student.float() / temperature, dim=-1)
+        log_teacher = F.log_softmax(teacher.float() / temperature, dim=-1)
+        divergence = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+        return divergence * ((temperature**2 if scale_by_t2 else 1.0) / student.shape[-2])
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from steps.nnet import Detector
-from steps.nnet.base import AngleLinear, pool
+from steps.nnet.base import AngleLinear, logits_of, pool
 from steps.training.aligner_search import SearchConf, SearchedAligner
 from steps.training.aligners import AdaptivePoolConf, AlignerBase, Reduction, aligner_makers
 from steps.training.attention_transfer import AttentionConf, attention_loss
 from steps.training.base import MethodBase, TrainConf
-from steps.training.losses import MixedLabels, soft_loss
+from steps.training.losses import MixedLabels, soft_loss, total
 from steps.training.teaching import ProgressiveConf, Teaching, spans_of, teachers_of
 from steps.training.weighting import WeightingConf, make_weighting
 
@@ -97,8 +98,7 @@ class Network(NamedTuple):
         maps = self.detector.stage_maps(x)
         aligned = [aligner(m) for aligner, m in zip(self.aligners, maps)]
         embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
-        logits = [head(e) for head, e in zip([*self.student_heads, self.detector.head], embeddings)]
-        return Heads(maps, aligned, embeddings, logits)
+        return Heads(maps, aligned, embeddings, logits_of([*self.student_heads, self.detector.head], embeddings))
 
 
 class Method(MethodBase):
@@ -152,7 +152,9 @@ class Method(MethodBase):
     def hard_of(self, heads: Heads, labels: Tensor | MixedLabels, step: int) -> Tensor:
         """The hard loss of the deepest head, or summed over all heads."""
         first = 0 if self.conf.distill.student_hard_loss else -1
-        return sum(self.hard_loss(f, e, labels, step) for f, e in zip(heads.logits[first:], heads.embeddings[first:]))
+        return total(
+            [self.hard_loss(f, e, labels, step) for f, e in zip(heads.logits[first:], heads.embeddings[first:])]
+        )
 
     def taught(self, student: Heads, teacher: Heads) -> dict[str, Tensor]:
         """The terms of what the learning network's students are taught just now; a term is absent where nobody is.
@@ -165,21 +167,24 @@ class Method(MethodBase):
             teacher_logits, teacher_map = teacher.logits[self.teachers[i]], teacher.maps[self.teachers[i]]
             if d.detach_teacher:
                 teacher_logits, teacher_map = teacher_logits.detach(), teacher_map.detach()
-            soft.append(soft_loss(student.logits[i], teacher_logits, d.temperature, d.scale_by_t2))
+            soft.append((student.logits[i], teacher_logits))
             aligner = self.networks[0].aligners[i]
             feature.append(aligner.distance(student.aligned[i], teacher_map, d.feature_reduction))
             if d.attention is not None:
                 attention.append(attention_loss(student.maps[i], teacher_map, d.attention.power))
         if teacher is not student:
-            soft.append(soft_loss(student.logits[-1], teacher.logits[-1].detach(), d.temperature, d.scale_by_t2))
-        terms = {"soft": soft, "feature": feature, "attention": attention}
-        return {name: sum(parts) for name, parts in terms.items() if parts}
+            soft.append((student.logits[-1], teacher.logits[-1].detach()))
+        terms = {}
+        if soft:
+            # all at once: on a GPU a small network's step takes as long as its operations are many, not large
+            terms["soft"] = soft_loss(*map(torch.stack, zip(*soft)), d.temperature, d.scale_by_t2)
+        return terms | {name: total(parts) for name, parts in (("feature", feature), ("attention", attention)) if parts}
 
     def weighted(self, terms: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What `losses` returns of these terms. One that is absent just now is logged as 0, so that the columns stay."""
-        total, weights = self.weighting(terms, step)
-        logged = {name: terms[name].detach() if name in terms else total.new_zeros(()) for name in self.weighting.fixed}
-        return total, logged | weights | self._shares()
+        whole, weights = self.weighting(terms, step)
+        logged = {name: terms[name].detach() if name in terms else whole.new_zeros(()) for name in self.weighting.fixed}
+        return whole, logged | weights | self._shares()
 
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         heads = self.kept.heads(x)

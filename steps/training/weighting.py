@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from steps.training.losses import total
+
 LOGGED_AS = "weight_"  # a term's weight is logged beside the terms under its name with this before it
 
 
@@ -46,9 +48,9 @@ class LossWeighting(nn.Module):
         """By term, what its fixed weight is multiplied by at training step `step`; 1 where a term is not named."""
         return {}
 
-    def penalty(self, names: Iterable[str]) -> float | Tensor:
+    def penalties(self, names: Iterable[str]) -> list[Tensor]:
         """What a rule adds to the weighted terms of these names."""
-        return 0.0
+        return []
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before each epoch's first step; the first epoch is 1."""
@@ -61,10 +63,10 @@ class LossWeighting(nn.Module):
         under fixed weights. A term may be absent for a while; a rule then learns nothing about it."""
         multipliers = self.multipliers(step)
         weights = {name: weight * multipliers.get(name, 1.0) for name, weight in self.fixed.items()}
-        total = sum(weights[name] * term for name, term in terms.items()) + self.penalty(terms)
+        whole = total([*(weights[name] * term for name, term in terms.items()), *self.penalties(terms)])
         if self.conf.name == "fixed":
-            return total, {}
-        return total, {
+            return whole, {}
+        return whole, {
             LOGGED_AS + name: weight.detach() if isinstance(weight, Tensor) else weight
             for name, weight in weights.items()
         }
@@ -85,8 +87,8 @@ class UncertaintyWeighting(LossWeighting):
     def multipliers(self, step: int) -> dict[str, float | Tensor]:
         return {name: torch.exp(-s) for name, s in self.log_variances.items()}
 
-    def penalty(self, names: Iterable[str]) -> float | Tensor:
-        return sum(self.log_variances[name] for name in names if name in self.active)
+    def penalties(self, names: Iterable[str]) -> list[Tensor]:
+        return [self.log_variances[name] for name in names if name in self.active]
 
 
 class DynamicWeightAverage(LossWeighting):
