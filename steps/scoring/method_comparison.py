@@ -69,8 +69,22 @@ def budget_notes(experiments: Sequence[Experiment], recipe: str) -> list[str]:
     return notes
 
 
+def _baseline_results(
+    table: SetTable, recipe: str
+) -> dict[tuple[str, str, str], tuple[Experiment, dict[int, SetResult]]]:
+    """By network, front end and training set. Raises UserError where a baseline was not evaluated and others were."""
+    found = {_place(e): (e, results) for e, results in table.rows if e.recipe == recipe}
+    for e, _ in table.rows:
+        if _place(e) not in found:
+            raise UserError(
+                f"{e.name} has results on {table.set_name}, and the {recipe} of {e.model} ({e.frontend}) has none to compare them "
+                "with; run the recipe's stages 4 and 5 for it"
+            )
+    return found
+
+
 def _whole_networks(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
-    base_of = {_place(e): results for e, results in table.rows if e.recipe == recipe}
+    base_of = {place: results for place, (_, results) in _baseline_results(table, recipe).items()}
     shown = [(e, results) for e, results in table.rows if e.name in chosen or e.recipe == recipe]
     places = {_place(e) for e, _ in shown if e.name in chosen and e.recipe != recipe} or set(base_of)
     order = sorted(shown, key=lambda row: (list(base_of).index(_place(row[0])), row[0].recipe != recipe))
@@ -83,7 +97,7 @@ def _whole_networks(table: SetTable, chosen: set[str], recipe: str) -> list[Entr
 
 def _early_exits(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
     """A row for each block but the last of each experiment whose heads were evaluated, between whole networks."""
-    base_of = {_place(e): (e, results) for e, results in table.rows if e.recipe == recipe}
+    base_of = _baseline_results(table, recipe)
     whole = {e.name: results for e, results in table.rows}
     entries = []
     for e, blocks in table.heads:
@@ -140,7 +154,7 @@ def comparison(
     """Markdown: for each group (title and experiments) a table for each set; then one of early exits, of those of the
     first group whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every group.
 
-    Raises UserError where a network has no such baseline, or where results are not of the same trials.
+    Raises UserError where a network has no such baseline or no results of it, or where results are not of the same trials.
     """
     everything = list({e.name: e for _, experiments in groups for e in experiments}.values())
     baselines_of(everything, recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,14 @@ def test_an_unequal_budget_is_said(exp):
 def test_a_network_without_its_baseline_is_refused(exp):
     done, text = compare(exp, "--baseline", "baseline_mini")
     assert done.returncode == 1 and "there is no baseline_mini of senet" in done.stderr and not text
+
+
+def test_a_baseline_without_results_is_told(exp):
+    for seed in (1, 2, 3):
+        shutil.rmtree(exp.root / f"train_f0_subband_senet9_baseline/seed{seed}/results")
+    done, text = compare(exp)
+    assert done.returncode == 1 and not text
+    assert "has results on eval, and the baseline of senet9 (f0_subband) has none" in done.stderr
 
 
 def test_the_recipes_budget_is_that_of_the_mini_corpus():
