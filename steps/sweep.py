@@ -24,7 +24,7 @@ from steps.scoring.labels import corpus_label
 from steps.training import checkpoints
 from steps.training.loop import Diverged
 from steps.tuning import space
-from steps.tuning.report import best_of, plot_sensitivity, write_table
+from steps.tuning.report import TABLE, best_of, plot_sensitivity, write_table
 from steps.tuning.trials import Claim, TrialResult, Trials, is_hopeless, require_optuna
 from utils import conf as conf_files
 from utils.cli import UserError, make_parser, run_program
@@ -170,7 +170,7 @@ def report(args: argparse.Namespace, trials: Trials, corpus: str) -> TrialResult
     """Write the table, the best conf and the picture; the best trial, None before one is complete."""
     with trials.alone():
         results = trials.results()
-        write_table(args.sweep_dir / "trials.tsv", results, trials.conf, args.seeds)
+        write_table(args.sweep_dir / TABLE, results, trials.conf, args.seeds)
         best = best_of(results)
         if best is None:
             return None
@@ -218,7 +218,7 @@ def main() -> int:
         print(f"sweep.py: trial {claim.number}{', left by another worker' * claim.taken_up}: {values}", flush=True)
         print(f"sweep.py: trial {claim.number}: {run_trial(args, trials, claim)}", flush=True)
         with trials.alone():
-            write_table(args.sweep_dir / "trials.tsv", trials.results(), conf, args.seeds)
+            write_table(args.sweep_dir / TABLE, trials.results(), conf, args.seeds)
     best = report(args, trials, corpus)
     running = sum(result.state == "running" for result in trials.results())
     if running:
