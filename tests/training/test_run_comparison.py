@@ -19,11 +19,11 @@ NETWORKS, METHODS = "conf/model/ecanet9.yaml conf/model/senet9.yaml", "conf/trai
 RUN = """\
 #!/usr/bin/env bash
 { printf '%s\\t' "$@"; echo; } >> "$NOTES/run"
-declare -A of=()
+declare -A of=([--frontend]=f0_subband.yaml)
 while [ $# -gt 1 ]; do of[$1]=$2; shift 2; done
 case ${of[--stage]} in 2) conf=${of[--baseline-conf]} ;; 3) conf=${of[--distill-conf]} ;; *) exit 0 ;; esac
 for model in ${of[--model]}; do
-  mkdir -p "${of[--exp-dir]}/train_fe_$(basename "$model" .yaml)_$(basename "$conf" .yaml)${of[--tag]:+_${of[--tag]}}"
+  mkdir -p "${of[--exp-dir]}/train_$(basename "${of[--frontend]}" .yaml)_$(basename "$model" .yaml)_$(basename "$conf" .yaml)${of[--tag]:+_${of[--tag]}}"
 done
 """
 # In the place of a sweep: the best learning rate hangs on network and method.
@@ -114,7 +114,7 @@ def test_what_was_tuned_wins_over_the_budget_and_what_is_left_out_over_both(reci
             "--set",
             "train.epochs=4 train.schedule.lr=9",
             "--run-options",
-            "--data-dir tiny --frontend=conf/frontend/lps.yaml",
+            "--data-dir tiny --frontend conf/frontend/lps.yaml",
         ),
     )
     assert done.returncode == 0, done.stderr
@@ -131,20 +131,22 @@ def test_what_was_tuned_wins_over_the_budget_and_what_is_left_out_over_both(reci
     sets = "tiny/train feats/lps/train tiny/dev feats/lps/dev exp_x/tuning/ecanet9/baseline"
     assert first[-5:] == sets.split()
     assert compared[compared.index("--tuning") + 1] == "exp_x/tuning"
+    methods = compared[compared.index("Methods") + 1 : compared.index("Losses left out") - 1]
+    assert methods == [f"exp_x/train_lps_{n}_{m}" for m in ("baseline", "mutual") for n in ("ecanet9", "senet9")]
 
 
 def test_called_from_elsewhere_it_finds_what_the_recipe_made(recipe, tmp_path):
     done, runs, _, ((*compared,),) = compare(recipe, where=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {run["--exp-dir"] for run in runs} == {f"{recipe}/exp_comparison"}
-    assert f"{recipe}/exp_comparison/train_fe_ecanet9_mutual" in compared
+    assert f"{recipe}/exp_comparison/train_f0_subband_ecanet9_mutual" in compared
 
 
 @pytest.mark.parametrize(
     "options, complaint",
     [
         (["--tune-trials", "2", "--tune-seeds", "2 11"], "--tune-seeds: 2 is one of --seeds"),
-        (["--tune-trials", "2", "--run-options", "--online true"], "leave --online out of --run-options"),
+        (["--tune-trials", "2", "--run-options", "--online true"], "leave --online and --augment out of --run-options"),
         (["--tune-trials", "few"], "--tune-trials takes a whole number"),
     ],
 )

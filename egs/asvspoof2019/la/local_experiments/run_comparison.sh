@@ -103,25 +103,25 @@ train() { # first and last stage, method's conf, tag, settings: all networks, wi
   done
 }
 
-experiments_of() { # recipes: the folders of all networks trained by them
+experiments_of() { # recipes: the folders of all networks trained by them, named as steps/trainings.sh names them
   local recipe network folder
   for recipe; do
     for network in $model; do
-      for folder in "$exp_dir"/train_*"_$(name_of "$network")_$recipe"; do [ ! -d "$folder" ] || echo "$folder"; done
+      folder=$exp_dir/train_$(name_of "$frontend")_$(name_of "$network")_$recipe
+      [ ! -d "$folder" ] || echo "$folder"
     done
   done
 }
 
+frontend=$(input_path "$(run_option frontend conf/frontend/f0_subband.yaml)") augment=$(run_option augment '')
+augmented=${augment:+_$(name_of "$augment")}
 if [ "$tune_trials" -gt 0 ]; then
-  for option in online augment; do
-    case $(run_option $option false) in
-      '' | false) ;;
-      *) echo "run_comparison.sh: error: --tune-trials goes with features on disk: leave --$option out of --run-options" >&2; exit 1 ;;
-    esac
-  done
+  [ -z "$augment" ] && [ "$(run_option online false)" = false ] || {
+    echo "run_comparison.sh: error: --tune-trials takes features from disk as they are: leave --online and --augment out of --run-options" >&2
+    exit 1
+  }
   cuda_cmd=$(run_option cmd "$cuda_cmd")
   data_dir=$(output_path "$(run_option data-dir data)" data)
-  frontend=$(input_path "$(run_option frontend conf/frontend/f0_subband.yaml)")
   feats=$(output_path "$(run_option feats-dir feats)" feats)/$(name_of "$frontend")
 fi
 
@@ -129,19 +129,19 @@ fi
 log "the baseline: $(name_of "$baseline")"
 run_stages "$model" 0 1 "$baseline" "" ""
 train 2 2 "$baseline" "" ""
-recipes=("$(name_of "$baseline")")
+recipes=("$(name_of "$baseline")$augmented")
 for method in $methods; do
   [ "$method" != "$baseline" ] || continue
   log "the method: $(name_of "$method")"
   train 3 5 "$method" "" ""
-  recipes+=("$(name_of "$method")")
+  recipes+=("$(name_of "$method")$augmented")
 done
 
 ablated=()
 if [ -n "$ablation" ]; then
-  name=$(name_of "$ablation")
+  name=$(name_of "$ablation")$augmented
   while read -r tag settings; do
-    log "losses left out: $name, $tag"
+    log "losses left out: $(name_of "$ablation"), $tag"
     train 3 5 "$ablation" "$tag" "$settings" < /dev/null
     ablated+=("${name}_$tag")
   done <<'LOSSES'
@@ -159,10 +159,10 @@ fi
 mapfile -t compared < <(experiments_of "${recipes[@]}")
 tables=(--table "Methods" "${compared[@]}")
 if [ ${#ablated[@]} -gt 0 ]; then
-  mapfile -t compared < <(experiments_of "$(name_of "$baseline")" "${ablated[@]}")
+  mapfile -t compared < <(experiments_of "${recipes[0]}" "${ablated[@]}")
   tables+=(--table "Losses left out" "${compared[@]}")
 fi
 tuning=(); [ "$tune_trials" -eq 0 ] || tuning=(--tuning "$exp_dir/tuning")
-make_comparison.py --out "$exp_dir/COMPARISON.md" --command "$command_line" --baseline "$(name_of "$baseline")" "${tuning[@]}" \
+make_comparison.py --out "$exp_dir/COMPARISON.md" --command "$command_line" --baseline "${recipes[0]}" "${tuning[@]}" \
   "${tables[@]}"
 log "done; see $exp_dir/COMPARISON.md"
