@@ -42,6 +42,9 @@ def main() -> None:
         type=Path,
         help="sweeps by which the trainings were tuned: DIR/NETWORK/METHOD of sweep.py",
     )
+    parser.add_argument(
+        "--note", metavar="TEXT", action="append", default=[], help="a line to be put before the tables; several times"
+    )
     parser.add_argument("--command", metavar="TEXT", help="the command that makes these results, shown in the file")
     args = parser.parse_args()
 
@@ -54,7 +57,7 @@ def main() -> None:
     tuned = {name: one for name, one in found.items() if one is not None}
     if args.tuning is not None and not tuned:
         raise UserError(f"{args.tuning}: no sweep of any of these networks and methods in it (NETWORK/METHOD/{TABLE})")
-    text = comparison(groups, args.baseline, args.early_exits, args.command, tuned)
+    text = comparison(groups, args.baseline, args.early_exits, args.command, tuned, args.note)
     for note in budget_notes(everything, args.baseline, tuned_keys(tuned)):
         warn(note)
     try:

@@ -208,10 +208,11 @@ def comparison(
     exits_title: str,
     command: str | None,
     tuned: Mapping[str, Tuned] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Markdown: for each group (title and experiments) a table for each set; then one of early exits, of those of the
     first group whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every group.
-    tuned: by experiment, the sweep whose best values it was trained with.
+    tuned: by experiment, the sweep whose best values it was trained with. notes: lines to stand before the tables.
 
     Raises UserError where a network has no such baseline or no results of it, or where results are not of the same trials.
     """
@@ -226,7 +227,7 @@ def comparison(
     if command:
         lines += ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""]
     tuned = tuned or {}
-    for note in budget_notes(everything, recipe, tuned_keys(tuned)):
+    for note in [*notes, *budget_notes(everything, recipe, tuned_keys(tuned))]:
         lines += [f"- {note}", ""]
     lines += _tuning(everything, tuned)
 

@@ -48,7 +48,8 @@ def compare(exp, *more, tables=None):
 
 
 def test_each_table_has_its_own_correction(exp):
-    done, text = compare(exp, "--command", "./run_comparison.sh")
+    done, text = compare(exp, "--command", "./run_comparison.sh", "--note", "not compared: x")
+    assert "\n- not compared: x\n" in text.split("## Methods")[0]
     assert done.returncode == 0 and not done.stderr and "```sh\n./run_comparison.sh\n```" in text
     methods, losses = text.split("## Losses left out")
     for part, others in ((methods, ("self_distill", "other")), (losses, ("self_distill", "self_distill_hard"))):

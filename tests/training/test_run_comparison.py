@@ -19,6 +19,7 @@ NETWORKS, METHODS = "conf/model/ecanet9.yaml conf/model/senet9.yaml", "conf/trai
 RUN = """\
 #!/usr/bin/env bash
 { printf '%s\\t' "$@"; echo; } >> "$NOTES/run"
+[[ -z ${FAILS:-} || "$*" != *$FAILS* ]] || exit "${FAILS_BY:-1}"
 declare -A of=([--frontend]=f0_subband.yaml)
 while [ $# -gt 1 ]; do of[$1]=$2; shift 2; done
 case ${of[--stage]} in 2) conf=${of[--baseline-conf]} ;; 3) conf=${of[--distill-conf]} ;; *) exit 0 ;; esac
@@ -61,7 +62,7 @@ def recipe(tmp_path):
     return folder
 
 
-def compare(recipe, *options, where=None):
+def compare(recipe, *options, where=None, **environment):
     notes = recipe.parents[2]
     for name in ("run", "sweep", "compare"):
         (notes / name).unlink(missing_ok=True)
@@ -69,7 +70,7 @@ def compare(recipe, *options, where=None):
     done = subprocess.run(
         list(map(str, argv)),
         cwd=where or recipe,
-        env={**os.environ, "NOTES": str(notes)},
+        env={**os.environ, "NOTES": str(notes), **environment},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -125,6 +126,7 @@ def test_what_was_tuned_wins_over_the_budget_and_what_is_left_out_over_both(reci
     assert all(conf.epochs == 4 for conf in confs_of(runs).values())
     left_out = confs_of(runs)["ecanet9 self_distill hard_only"].distill
     assert (left_out.alpha, left_out.beta) == (1, 0)
+    assert len(sweeps) == 2 * 3  # once for each network and method
     first = sweeps[0]
     assert first[first.index("--trials") + 1] == "3" and first[first.index("--seeds") + 1] == "11 12"
     assert "train.epochs=6" in first and first.index("train.epochs=6") < first.index("train.epochs=4")
@@ -140,6 +142,18 @@ def test_called_from_elsewhere_it_finds_what_the_recipe_made(recipe, tmp_path):
     assert done.returncode == 0, done.stderr
     assert {run["--exp-dir"] for run in runs} == {f"{recipe}/exp_comparison"}
     assert f"{recipe}/exp_comparison/train_f0_subband_ecanet9_mutual" in compared
+
+
+def test_what_fails_is_left_out_and_told_and_an_interruption_ends_all(recipe):
+    done, runs, _, ((*compared,),) = compare(recipe, FAILS="mutual.yaml")
+    assert done.returncode == 1 and "not compared, since they failed (see above): mutual;" in done.stderr
+    assert compared[compared.index("--note") + 1] == "not compared, since it could not be trained: mutual"
+    assert not any("mutual" in path for path in compared if path.startswith("exp"))
+    assert any(path.endswith("senet9_self_distill_hard_feature") for path in compared)
+    done, runs, _, compared = compare(recipe, FAILS="mutual.yaml", FAILS_BY="130")
+    assert done.returncode == 130 and not compared and "mutual" in runs[-1]["--distill-conf"]
+    done, _, _, compared = compare(recipe, FAILS="--stage 2")
+    assert done.returncode == 1 and not compared  # nothing to compare with
 
 
 @pytest.mark.parametrize(

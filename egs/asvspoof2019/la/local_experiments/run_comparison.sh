@@ -80,8 +80,11 @@ run_option() { # name, default: what --run-options gives an option of run.sh
   echo "$value"
 }
 
-tune() { # network, method's conf: sets `tuned` to the settings of the best trial, by several workers that share the trials
+declare -A tuned_of=() # network and method's conf -> the settings of the best trial
+
+tune() { # network, method's conf: sets that of tuned_of, by several workers that share the trials
   local folder settings=() setting jobs=$train_jobs
+  [ -z "${tuned_of[$1 $2]:-}" ] || return 0
   folder=$exp_dir/tuning/$(name_of "$1")/$(name_of "$2")
   for setting in $budget $set; do settings+=(--set "$setting"); done
   if [ "$ngpu" -gt 0 ]; then jobs=${jobs:-1}; else jobs=${jobs:-$(nproc)}; fi
@@ -90,17 +93,28 @@ tune() { # network, method's conf: sets `tuned` to the settings of the best tria
   $cuda_cmd --gpu "$ngpu" --max-jobs-run "$jobs" JOB="1:$jobs" "$folder/log/sweep.JOB.log" \
     sweep.py --trials "$tune_trials" --seeds "$tune_seeds" --frontend "$frontend" --model "$1" --train-conf "$2" \
     "${settings[@]}" --ngpu "$ngpu" --num-threads "$(most 1 $(($(nproc) / jobs)))" \
-    "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$folder"
-  tuned=$(< "$folder/best_settings")
+    "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$folder" || return
+  tuned_of[$1 $2]=$(< "$folder/best_settings")
 }
 
 train() { # first and last stage, method's conf, tag, settings: all networks, with what was best for each where they are tuned
-  local network tuned
-  if [ "$tune_trials" -eq 0 ]; then run_stages "$model" "$@"; return; fi
+  local network
+  if [ "$tune_trials" -eq 0 ]; then run_stages "$model" "$@" || return; return 0; fi
   for network in $model; do
-    tune "$network" "$3"
-    run_stages "$network" "$1" "$2" "$3" "$4" "$tuned $5"
+    tune "$network" "$3" || return
+    run_stages "$network" "$1" "$2" "$3" "$4" "${tuned_of[$network $3]} $5" || return
   done
+}
+
+trained() { # method's conf, tag, settings: trains and evaluates all networks; false where one of them could not be trained
+  local status=0
+  train 3 5 "$@" < /dev/null || status=$?
+  [ "$status" -lt 128 ] || exit "$status" # interrupted
+  if [ "$status" -ne 0 ]; then
+    failed+=("$(name_of "$1")$augmented${2:+_$2}")
+    log "${failed[-1]} failed and is not compared; going on without it" >&2
+    return 1
+  fi
 }
 
 experiments_of() { # recipes: the folders of all networks trained by them, named as steps/trainings.sh names them
@@ -129,12 +143,11 @@ fi
 log "the baseline: $(name_of "$baseline")"
 run_stages "$model" 0 1 "$baseline" "" ""
 train 2 2 "$baseline" "" ""
-recipes=("$(name_of "$baseline")$augmented")
+recipes=("$(name_of "$baseline")$augmented") failed=()
 for method in $methods; do
   [ "$method" != "$baseline" ] || continue
   log "the method: $(name_of "$method")"
-  train 3 5 "$method" "" ""
-  recipes+=("$(name_of "$method")$augmented")
+  ! trained "$method" "" "" || recipes+=("$(name_of "$method")$augmented")
 done
 
 ablated=()
@@ -142,18 +155,13 @@ if [ -n "$ablation" ]; then
   name=$(name_of "$ablation")$augmented
   while read -r tag settings; do
     log "losses left out: $(name_of "$ablation"), $tag"
-    train 3 5 "$ablation" "$tag" "$settings" < /dev/null
-    ablated+=("${name}_$tag")
+    ! trained "$ablation" "$tag" "$settings" || ablated+=("${name}_$tag")
   done <<'LOSSES'
 hard_only train.distill.alpha=1 train.distill.beta=0
 hard_soft train.distill.beta=0
 hard_feature train.distill.alpha=1
 LOSSES
-  # shellcheck disable=SC2076
-  if ! [[ " ${recipes[*]} " =~ " $name " ]]; then
-    train 3 5 "$ablation" "" ""
-  fi
-  ablated+=("$name")
+  if [[ " ${recipes[*]} " == *" $name "* ]] || trained "$ablation" "" ""; then ablated+=("$name"); fi
 fi
 
 mapfile -t compared < <(experiments_of "${recipes[@]}")
@@ -162,7 +170,12 @@ if [ ${#ablated[@]} -gt 0 ]; then
   mapfile -t compared < <(experiments_of "${recipes[0]}" "${ablated[@]}")
   tables+=(--table "Losses left out" "${compared[@]}")
 fi
-tuning=(); [ "$tune_trials" -eq 0 ] || tuning=(--tuning "$exp_dir/tuning")
-make_comparison.py --out "$exp_dir/COMPARISON.md" --command "$command_line" --baseline "${recipes[0]}" "${tuning[@]}" \
-  "${tables[@]}"
+more=(); [ "$tune_trials" -eq 0 ] || more+=(--tuning "$exp_dir/tuning")
+for name in "${failed[@]}"; do more+=(--note "not compared, since it could not be trained: $name"); done
+make_comparison.py --out "$exp_dir/COMPARISON.md" --command "$command_line" --baseline "${recipes[0]}" "${more[@]}" "${tables[@]}"
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "run_comparison.sh: error: not compared, since they failed (see above): ${failed[*]}; when that is mended, or they are left" \
+    "out of --methods, the same command goes on; of the others see $exp_dir/COMPARISON.md" >&2
+  exit 1
+fi
 log "done; see $exp_dir/COMPARISON.md"
