@@ -12,8 +12,21 @@ import torch
 
 from steps import experiment, nnet, training
 from steps import frontend as frontends
+from steps.nnet.base import BranchedBackbone
 from steps.nnet.cost import count_parameters, measure
 from utils.cli import make_parser, run_program
+
+
+def parts_of(backbone: nnet.BackboneBase) -> dict[str, torch.nn.Module]:
+    """Stem, if it has one of its own, and stages by name; of a network of branches those of each branch."""
+    if isinstance(backbone, BranchedBackbone):
+        return {
+            f"branch {number}, {name}": part
+            for number, branch in enumerate(backbone.branches, 1)
+            for name, part in parts_of(branch).items()
+        }
+    stem = {"stem": backbone.stem} if hasattr(backbone, "stem") else {}
+    return stem | {f"stage {i}": stage for i, stage in enumerate(backbone.stages, 1)}
 
 
 def main() -> int:
@@ -40,9 +53,7 @@ def main() -> int:
     frames, bins = frontend.conf.network_input.frames, frontend.n_bins
     x = torch.zeros(1, frontend.channels, frames, bins)
 
-    parts = {"stem": detector.backbone.stem} if hasattr(detector.backbone, "stem") else {}
-    parts |= {f"stage {i}": stage for i, stage in enumerate(detector.backbone.stages, 1)}
-    parts["head (AngleLinear)"] = detector.head
+    parts = {**parts_of(detector.backbone), "head (AngleLinear)": detector.head}
     measured = measure(detector, lambda: detector(x), {**parts, "detector": detector})
 
     def row(name: str, shape: tuple | None, parameters: int, multiply_adds: int) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.scoring.experiments import read_experiments
-from steps.scoring.method_comparison import budget_notes, comparison
+from steps.scoring.method_comparison import budget_notes, comparison, tuned_keys
 from steps.scoring.results import BASELINE
+from steps.tuning.report import TABLE, read_tuned
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import write_aside
 
@@ -35,6 +36,15 @@ def main() -> None:
         "--baseline", default=BASELINE, help="recipe of the baselines, as the end of their folders' names"
     )
     parser.add_argument("--early-exits", metavar="TITLE", default="Early exits", help="title of their table")
+    parser.add_argument(
+        "--tuning",
+        metavar="DIR",
+        type=Path,
+        help="sweeps by which the trainings were tuned: DIR/NETWORK/METHOD of sweep.py",
+    )
+    parser.add_argument(
+        "--note", metavar="TEXT", action="append", default=[], help="a line to be put before the tables; several times"
+    )
     parser.add_argument("--command", metavar="TEXT", help="the command that makes these results, shown in the file")
     args = parser.parse_args()
 
@@ -42,9 +52,13 @@ def main() -> None:
     for title, experiments in groups:
         if not experiments:
             parser.error(f"--table {title}: it has no experiments; a title comes first, then folders")
-    text = comparison(groups, args.baseline, args.early_exits, args.command)
     everything = list({e.name: e for _, experiments in groups for e in experiments}.values())
-    for note in budget_notes(everything, args.baseline):
+    found = {} if args.tuning is None else {e.name: read_tuned(args.tuning / e.model / e.recipe) for e in everything}
+    tuned = {name: one for name, one in found.items() if one is not None}
+    if args.tuning is not None and not tuned:
+        raise UserError(f"{args.tuning}: no sweep of any of these networks and methods in it (NETWORK/METHOD/{TABLE})")
+    text = comparison(groups, args.baseline, args.early_exits, args.command, tuned, args.note)
+    for note in budget_notes(everything, args.baseline, tuned_keys(tuned)):
         warn(note)
     try:
         with write_aside(args.out) as handle:

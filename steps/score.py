@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Scores trials by a trained detector: EXP/scores/SET.txt, a line `UTT ATTACK KEY SCORE` each, higher = bona fide."""
+"""Scores trials by a trained detector: EXP/scores/SET.txt, a line `UTT ATTACK KEY SCORE` each, higher = bona fide.
+
+Every trial gets a score, one with digital silence in it too, whose features may lie far from all that was trained on
+(docs/frontends.md, Silence); steps/detect.py does not judge such a recording.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Tunes keys of a training by the EER on the development set; the evaluation sets are never looked at.
 
-A trial is a training of each seed by steps/train.py; its figure is their mean dev EER. Started again it goes on; several
-started at once, by hand or by a job runner, share the trials, and what a killed one left is taken up by the next.
+A trial is a training of each seed by steps/train.py; its figure is their mean dev EER. The first one has the training
+conf's own values where they are within their ranges, so that the best is not worse on dev than these are. Started again it goes on; several started at once,
+by hand or by a job runner, share the trials, and what a killed one left is taken up by the next.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -22,14 +24,15 @@ from steps.scoring.labels import corpus_label
 from steps.training import checkpoints
 from steps.training.loop import Diverged
 from steps.tuning import space
-from steps.tuning.report import best_of, plot_sensitivity, write_table
+from steps.tuning.report import TABLE, best_of, plot_sensitivity, write_table
 from steps.tuning.trials import Claim, TrialResult, Trials, is_hopeless, require_optuna
 from utils import conf as conf_files
 from utils.cli import UserError, make_parser, run_program
-from utils.files import read_map, read_table, write_aside
+from utils.files import read_map, read_table, write_aside, write_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "steps/train.py"
+SWEEPS = ROOT / "conf/sweep"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,7 +42,11 @@ def parse_arguments() -> argparse.Namespace:
         "  data/train feats/f0_subband/train data/dev feats/f0_subband/dev exp/sweep_ecanet18\n"
         "utils/run.sh JOB=1:4 exp/sweep_ecanet18/log/JOB.log steps/sweep.py ...   # four workers on the same trials",
     )
-    parser.add_argument("--sweep-conf", default=str(ROOT / "conf/sweep/self_distill.yaml"), help="what to vary")
+    parser.add_argument(
+        "--sweep-conf",
+        default=None,
+        help=f"what to vary; if not given, that of {SWEEPS} named as the training conf, else as its method, else baseline.yaml",
+    )
     parser.add_argument("--trials", type=int, default=40, help="trials in all; more than before adds to them")
     parser.add_argument("--seeds", default="1", help="seeds of each trial's trainings, such as '11 12'")
     parser.add_argument("--frontend", default=str(ROOT / "conf/frontend/f0_subband.yaml"), help="conf of the front end")
@@ -89,7 +96,11 @@ def identity(args: argparse.Namespace, sweep_conf: space.SweepConf, train_conf: 
 def keep_conf(folder: Path, conf: dict[str, Any]) -> None:
     """Raises UserError where the folder is another sweep's."""
     if (folder / "conf.yaml").exists():
-        changed = conf_files.differences(experiment.read_conf(folder), conf)
+        known = experiment.read_conf(folder)
+        with contextlib.suppress(UserError):  # a conf that can no longer be read differs, and is said to below
+            # keys that were not there yet then have their defaults
+            known["sweep"] = conf_files.to_dict(conf_files.build(space.SweepConf, known["sweep"], {}, str(folder)))
+        changed = conf_files.differences(known, conf)
         if changed:
             raise UserError(f"{folder} was begun otherwise ({'; '.join(changed)}); choose another folder, or remove it")
     else:
@@ -102,8 +113,8 @@ def train_conf_of(args: argparse.Namespace, values: dict[str, float]) -> trainin
 
 def check_range(args: argparse.Namespace, conf: space.SweepConf) -> None:
     """Raises UserError where the training conf has no such key, or does not take the ends of its range."""
-    for end in ("low", "high"):
-        train_conf_of(args, {parameter.key: getattr(parameter, end) for parameter in conf.parameters})
+    for end in (0, 1):
+        train_conf_of(args, {parameter.key: parameter.ends[end] for parameter in conf.parameters})
 
 
 def read_dev_eer(exp_dir: Path) -> float:
@@ -159,7 +170,7 @@ def report(args: argparse.Namespace, trials: Trials, corpus: str) -> TrialResult
     """Write the table, the best conf and the picture; the best trial, None before one is complete."""
     with trials.alone():
         results = trials.results()
-        write_table(args.sweep_dir / "trials.tsv", results, trials.conf, args.seeds)
+        write_table(args.sweep_dir / TABLE, results, trials.conf, args.seeds)
         best = best_of(results)
         if best is None:
             return None
@@ -170,6 +181,7 @@ def report(args: argparse.Namespace, trials: Trials, corpus: str) -> TrialResult
                 f"mean dev EER, {best.mean:.2f} %\n# (trial {best.number}, seeds {' '.join(map(str, args.seeds))}; {corpus}).\n"
             )
             handle.write(conf_files.yaml_text(conf_files.to_dict(train_conf_of(args, best.values))))
+        write_lines(args.sweep_dir / "best_settings", [" ".join(space.settings_of(best.values))])
         title = f"{Path(args.model).stem}, {Path(args.train_conf).stem}: {complete} trials, the best ringed; {corpus}"
         plot_sensitivity(args.sweep_dir / "sensitivity.png", results, trials.conf, trials.importances(), title)
     return best
@@ -182,8 +194,8 @@ def best_conf_path(args: argparse.Namespace) -> Path:
 def main() -> int:
     args = parse_arguments()
     require_optuna()
-    conf = space.load_conf(args.sweep_conf)
     train_conf = training.load_conf(args.train_conf, args.set)
+    conf = space.load_conf(args.sweep_conf or space.conf_for(SWEEPS, Path(args.train_conf), train_conf.method))
     check_range(args, conf)
     if train_conf.average_last:
         raise UserError(
@@ -192,9 +204,13 @@ def main() -> int:
         )
     check_sets(args)
     args.sweep_dir.mkdir(parents=True, exist_ok=True)
-    trials = Trials(args.sweep_dir, conf)
+    own = space.values_within(conf, conf_files.to_dict(train_conf))
+    trials = Trials(args.sweep_dir, conf, own)
     with trials.alone():
         keep_conf(args.sweep_dir, identity(args, conf, train_conf))
+    drawn = [parameter.name for parameter in conf.parameters if parameter.key not in own]
+    if drawn:
+        print(f"sweep.py: out of the range of its own value, and drawn in the first trial too: {', '.join(drawn)}")
     corpus = corpus_label(experiment.corpus_of(args.train_data))
 
     while (claim := trials.claim(args.trials)) is not None:
@@ -202,7 +218,7 @@ def main() -> int:
         print(f"sweep.py: trial {claim.number}{', left by another worker' * claim.taken_up}: {values}", flush=True)
         print(f"sweep.py: trial {claim.number}: {run_trial(args, trials, claim)}", flush=True)
         with trials.alone():
-            write_table(args.sweep_dir / "trials.tsv", trials.results(), conf, args.seeds)
+            write_table(args.sweep_dir / TABLE, trials.results(), conf, args.seeds)
     best = report(args, trials, corpus)
     running = sum(result.state == "running" for result in trials.results())
     if running:

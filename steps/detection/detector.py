@@ -307,13 +307,14 @@ class FakeSpeechDetector:
         """Each window as soon as its last sample is there: one each hop, and the last at the end. By the mean, whatever `pool`
         is: the last says what score_file says of the whole by `mean`. Raises UserError as score_file does."""
         picked, blocks = self._prepared(recording)
-        samples = 0
+        samples, silent = 0, True
         scores: list[list[float]] = [[] for _ in picked]
         for begin, window in windows.cut(blocks, self._window, self._hop):
             samples = begin + len(window)
             for channel, waveform, until_now in zip(picked, window.T, scores):
                 score = None
                 if not _is_silent(waveform):
+                    silent = False
                     score = float(self._network_scores([self._features(waveform, recording.where)])[0])
                 said = self._window_of((begin, samples), score)
                 if said.counts:
@@ -324,6 +325,8 @@ class FakeSpeechDetector:
                 yield Heard(channel, said, verdicts[0], mean, llr, verdicts[1])
         if not samples:
             raise UserError(f"{recording.where}: empty: no samples")
+        if silent:
+            raise _only_silence(recording.where)
 
     # From here on: how it is done.
 
@@ -508,7 +511,7 @@ class FakeSpeechDetector:
             scored = [window.score for window in heard if window.score is not None]
             if not scored:
                 if len(take.picked) == 1:
-                    return UserError(f"{take.name}: only silence: nothing above -80 dBFS")
+                    return _only_silence(take.name)
                 continue
             if not np.isfinite(scored).all():
                 return UserError(f"{take.name}: its score is not finite; look at final.pt")
@@ -529,8 +532,12 @@ class FakeSpeechDetector:
                 )
             )
         if not results:
-            return UserError(f"{take.name}: only silence: nothing above -80 dBFS")
+            return _only_silence(take.name)
         return results
+
+
+def _only_silence(where: str) -> UserError:
+    return UserError(f"{where}: only silence: nothing above -80 dBFS")
 
 
 def _is_silent(waveform: np.ndarray) -> bool:

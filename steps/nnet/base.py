@@ -41,9 +41,11 @@ class BackboneBase(nn.Module, ABC):
 class BranchedBackbone(BackboneBase):
     """A backbone of several branches side by side, each of which alone yields a map at every stage.
 
-    `branch_channels`: channels of each branch's last map. `forward` yields the branches' maps side by side.
+    `branches`: the networks themselves; `branch_channels`: channels of each one's last map. `forward` yields the branches'
+    maps side by side.
     """
 
+    branches: nn.ModuleList
     branch_channels: tuple[int, ...]
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from steps.scoring.block_cost import block_multiply_adds
@@ -20,6 +20,26 @@ with the same seed, in points; below 0 favours the method. Interval ({100 * CONF
 seeds, and p is corrected (Holm) for all differences of its table. The t-test takes the
 differences as normal, which a handful of seeds cannot show. It weighs the chance of training only: other trials and
 speakers might decide otherwise.""".splitlines()
+
+
+TUNING = """\
+Before it was trained, each method was tuned on each network by so many trials of steps/sweep.py: trainings with other seeds
+than those below, judged by their mean dev EER alone. The first trial has the conf's own values. Methods have the same number of
+trials, whatever the number of their values: fewer values are searched more closely. Where losses are left out, the values are
+those of the whole method.""".splitlines()
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a sweep on dev found. trials: of them `complete` ones with a figure; seeds: of each; first and best: mean dev EER
+    of trial 0, None where it has none, and of the best one, percent; values: the best one's, by key of the training."""
+
+    trials: int
+    complete: int
+    seeds: list[int]
+    first: float | None
+    best: float
+    values: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -53,14 +73,15 @@ def baselines_of(experiments: Sequence[Experiment], recipe: str) -> dict[tuple[s
     return found
 
 
-def budget_notes(experiments: Sequence[Experiment], recipe: str) -> list[str]:
-    """Where a method was not trained as long, as fast or on as many seeds as its baseline; empty where all is fair."""
+def budget_notes(experiments: Sequence[Experiment], recipe: str, tuned: Collection[str] = ()) -> list[str]:
+    """Where a method was not trained as long, as fast or on as many seeds as its baseline; empty where all is fair. tuned:
+    keys that may differ, as each method's were tuned."""
     baselines = baselines_of(experiments, recipe)
     notes = []
     for e in experiments:
         base = baselines[_place(e)]
         ours, theirs = ({key: one.conf["train"].get(key) for key in BUDGET} for one in (e, base))
-        changed = differences(theirs, ours)
+        changed = [text for text in differences(theirs, ours) if text.partition(": ")[0] not in tuned]
         seeds, others = ([seed.number for seed in one.seeds] for one in (e, base))
         if seeds != others:
             changed.append(f"seeds: {' '.join(map(str, others))} -> {' '.join(map(str, seeds))}")
@@ -69,8 +90,26 @@ def budget_notes(experiments: Sequence[Experiment], recipe: str) -> list[str]:
     return notes
 
 
+def _baseline_results(
+    table: SetTable, recipe: str
+) -> dict[tuple[str, str, str], tuple[Experiment, dict[int, SetResult]]]:
+    """By network, front end and training set. Raises UserError where a baseline was not evaluated and others were."""
+    found = {_place(e): (e, results) for e, results in table.rows if e.recipe == recipe}
+    for e, _ in table.rows:
+        if _place(e) not in found:
+            raise UserError(
+                f"{e.name} has results on {table.set_name}, and the {recipe} of {e.model} ({e.frontend}) has none to compare them "
+                "with; run the recipe's stages 4 and 5 for it"
+            )
+    return found
+
+
+def tuned_keys(tuned: Mapping[str, Tuned]) -> set[str]:
+    return {key for one in tuned.values() for key in one.values}
+
+
 def _whole_networks(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
-    base_of = {_place(e): results for e, results in table.rows if e.recipe == recipe}
+    base_of = {place: results for place, (_, results) in _baseline_results(table, recipe).items()}
     shown = [(e, results) for e, results in table.rows if e.name in chosen or e.recipe == recipe]
     places = {_place(e) for e, _ in shown if e.name in chosen and e.recipe != recipe} or set(base_of)
     order = sorted(shown, key=lambda row: (list(base_of).index(_place(row[0])), row[0].recipe != recipe))
@@ -83,7 +122,7 @@ def _whole_networks(table: SetTable, chosen: set[str], recipe: str) -> list[Entr
 
 def _early_exits(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
     """A row for each block but the last of each experiment whose heads were evaluated, between whole networks."""
-    base_of = {_place(e): (e, results) for e, results in table.rows if e.recipe == recipe}
+    base_of = _baseline_results(table, recipe)
     whole = {e.name: results for e, results in table.rows}
     entries = []
     for e, blocks in table.heads:
@@ -134,13 +173,48 @@ def _table(names: Sequence[str], entries: Sequence[Entry], of_whole: bool = Fals
     return [*lines, *notes, *[""] * bool(notes)]
 
 
+def _tuning(experiments: Sequence[Experiment], tuned: Mapping[str, Tuned]) -> list[str]:
+    """What each experiment that was tuned had, and which had less; nothing where none was."""
+    if not tuned:
+        return []
+    seeds = sorted({seed for one in tuned.values() for seed in one.seeds})
+    lines = ["## Tuning", "", *TUNING, "", f"Seeds of the trials: {' '.join(map(str, seeds))}.", ""]
+    rows = [
+        [
+            *(e.model, e.recipe, str(one.trials), str(one.complete)),
+            *("-" if eer is None else f"{eer:.2f}" for eer in (one.first, one.best)),
+            ", ".join(f"{name} {value}" for name, value in one.values.items()),
+        ]
+        for e in experiments
+        if (one := tuned.get(e.name)) is not None
+    ]
+    lines += markdown_table(
+        ["network", "method", "trials", "complete", "dev EER % of the first", "of the best", "the best's values"],
+        rows,
+        2,
+    )
+    unequal = len({one.trials for one in tuned.values()}) > 1
+    lines += ["- not the same tuning: the numbers of trials differ", ""] * unequal
+    clash = sorted({e.name for e in experiments if set(seeds) & {seed.number for seed in e.seeds}})
+    lines += [f"- compared by a seed that the trials had, which favours what was tuned: {', '.join(clash)}", ""] * bool(
+        clash
+    )
+    return lines
+
+
 def comparison(
-    groups: Sequence[tuple[str, Sequence[Experiment]]], recipe: str, exits_title: str, command: str | None
+    groups: Sequence[tuple[str, Sequence[Experiment]]],
+    recipe: str,
+    exits_title: str,
+    command: str | None,
+    tuned: Mapping[str, Tuned] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Markdown: for each group (title and experiments) a table for each set; then one of early exits, of those of the
     first group whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every group.
+    tuned: by experiment, the sweep whose best values it was trained with. notes: lines to stand before the tables.
 
-    Raises UserError where a network has no such baseline, or where results are not of the same trials.
+    Raises UserError where a network has no such baseline or no results of it, or where results are not of the same trials.
     """
     everything = list({e.name: e for _, experiments in groups for e in experiments}.values())
     baselines_of(everything, recipe)
@@ -152,8 +226,10 @@ def comparison(
         lines += ["The mini corpus is a small stand-in: its figures do not stand for the real ASVspoof 2019's.", ""]
     if command:
         lines += ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""]
-    for note in budget_notes(everything, recipe):
+    tuned = tuned or {}
+    for note in [*notes, *budget_notes(everything, recipe, tuned_keys(tuned))]:
         lines += [f"- {note}", ""]
+    lines += _tuning(everything, tuned)
 
     def heading(table: SetTable) -> list[str]:
         one = table.any_result

@@ -115,11 +115,11 @@ class MethodBase(nn.Module, ABC):
         """
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Called before each epoch's first step; the first epoch is 1. What a method makes of it may depend on these numbers
-        and on its own parameters and buffers alone, which checkpoints keep: so a resumed training goes on alike. A method that has more to do here
-        calls this too."""
+        """Called before each epoch's first step; the first epoch is 1, the last `epochs`. What a method makes of it may depend
+        on these numbers and on its own parameters and buffers alone, which checkpoints keep: so a resumed training goes on
+        alike. A method that has more to do here calls this too."""
         if self.weighting is not None:
-            self.weighting.begin_epoch(epoch)
+            self.weighting.begin_epoch(epoch, epochs)
 
     def after_step(self, step: int) -> None:
         """Called after each step of the optimizer."""

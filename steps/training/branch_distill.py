@@ -1,7 +1,7 @@
 """The branches of one network teach each other: each has a head of its own while training.
 
-Deep mutual learning (see mutual.py) between parts of one network, as Zhu and Gong, "Knowledge distillation by on-the-fly
-native ensemble", NeurIPS 2018, train branches of one.
+Deep mutual learning (see mutual.py) between parts of one network, as Lan, Zhu and Gong, "Knowledge distillation by
+on-the-fly native ensemble", NeurIPS 2018, train branches of one.
 """
 
 from __future__ import annotations

@@ -89,11 +89,15 @@ class CheckpointFolder:
             if old <= epoch - self.keep:
                 self.path(old).unlink()
 
-    def latest(self, device: torch.device) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read; a damaged one is named and the one before it used."""
+    def latest(self) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read; a damaged one is named and the one before it used.
+
+        On the CPU, from where load_state_dict takes all to its place. An optimizer's step counters belong there: on a GPU
+        it would wait for the device once for each parameter in each step.
+        """
         for epoch in reversed(self.epochs()):
             try:
-                state = load(self.path(epoch), device)
+                state = load(self.path(epoch))
             except UserError as error:
                 warn(f"{error}; going back to the checkpoint before it")
                 self.path(epoch).unlink()

@@ -133,7 +133,7 @@ class Trainer:
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint, if there is one."""
-        state = self.checkpoints.latest(self.device)
+        state = self.checkpoints.latest()
         if state is None:
             return False
         self.epoch, self.step, self.best_epoch = state["epoch"], state["step"], state["best_epoch"]

@@ -22,13 +22,17 @@ class WeightingConf:
     name: Literal["fixed", "uncertainty", "dwa", "ramp"] = "fixed"
     dwa_temperature: float = 2.0
     ramp_shape: Literal["linear", "sigmoid"] = "sigmoid"
-    ramp_by: Literal["epochs", "steps"] = "epochs"
+    ramp_by: Literal["epochs", "steps", "share"] = "epochs"
     ramp_length: float = 8.0
 
     def __post_init__(self) -> None:
         for key in ("dwa_temperature", "ramp_length"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key}: {getattr(self, key)} is not positive")
+        if self.name == "ramp" and self.ramp_by == "share" and self.ramp_length > 1:
+            raise ValueError(
+                f"ramp_length: {self.ramp_length} is more than 1, the whole training, of which ramp_by is a share"
+            )
 
 
 class LossWeighting(nn.Module):
@@ -52,8 +56,8 @@ class LossWeighting(nn.Module):
         """What a rule adds to the weighted terms of these names."""
         return []
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Called before each epoch's first step; the first epoch is 1."""
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """Called before each epoch's first step; the first epoch is 1, the last `epochs`."""
 
     def end_epoch(self, terms: Mapping[str, float]) -> None:
         """Called after each epoch with its mean terms."""
@@ -109,7 +113,7 @@ class DynamicWeightAverage(LossWeighting):
         self.register_buffer("in_force", torch.ones(count, dtype=torch.float64))
         self._values = [1.0] * count
 
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
         self._values = self.in_force.tolist()  # once per epoch: reading a GPU's buffer makes the host wait
 
     def multipliers(self, step: int) -> dict[str, float | Tensor]:
@@ -128,20 +132,22 @@ class DynamicWeightAverage(LossWeighting):
 class Ramp(LossWeighting):
     """Every term but the hard one is multiplied by what rises from (nearly) 0 to 1 over the ramp's length.
 
-    With t from 0 (first epoch or step) to 1: linear t; sigmoid exp(-5 (1 - t)^2), Laine and Aila, "Temporal ensembling for
+    Its length is in epochs, in steps, or a share of the epochs. With t from 0 (first epoch or step) to 1: linear t; sigmoid exp(-5 (1 - t)^2), Laine and Aila, "Temporal ensembling for
     semi-supervised learning", ICLR 2017.
     """
 
     def __init__(self, conf: WeightingConf, weights: Mapping[str, float]):
         super().__init__(conf, weights)
-        self.epoch = 1
+        self.epoch, self.length = 1, conf.ramp_length
 
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
         self.epoch = epoch
+        if self.conf.ramp_by == "share":
+            self.length = self.conf.ramp_length * epochs
 
     def multipliers(self, step: int) -> dict[str, float | Tensor]:
-        now = self.epoch if self.conf.ramp_by == "epochs" else step
-        t = min(1.0, (now - 1) / self.conf.ramp_length)
+        now = step if self.conf.ramp_by == "steps" else self.epoch
+        t = min(1.0, (now - 1) / self.length)
         risen = t if self.conf.ramp_shape == "linear" else math.exp(-5 * (1 - t) ** 2)
         return {name: risen for name in self.fixed if name != "hard"}
 

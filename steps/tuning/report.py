@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from steps.scoring.method_comparison import Tuned
 from steps.tuning.space import SweepConf
 from steps.tuning.trials import TrialResult
-from utils.files import write_aside, write_lines
+from utils.cli import UserError
+from utils.files import read_table, write_aside, write_lines
 
 _COLUMNS = 3  # panels beside one another
+TABLE = "trials.tsv"
 
 
 def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
@@ -20,7 +24,7 @@ def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
 
 
 def write_table(path: Path, results: Sequence[TrialResult], conf: SweepConf, seeds: Sequence[int]) -> None:
-    """trials.tsv: the best first, then those that are not complete; dev EER in percent, `-` where there is none."""
+    """TABLE: the best first, then those that are not complete; dev EER in percent, `-` where there is none."""
     names = [parameter.name for parameter in conf.parameters]
     lines = ["\t".join(["trial", "state", "dev_eer", "spread", *(f"seed{seed}" for seed in seeds), *names])]
     for result in sorted(results, key=lambda r: (r.mean is None, r.mean or 0.0, r.number)):
@@ -31,6 +35,28 @@ def write_table(path: Path, results: Sequence[TrialResult], conf: SweepConf, see
         values = [f"{result.values[parameter.key]:g}" for parameter in conf.parameters]
         lines.append("\t".join([str(result.number), result.state, mean, spread, *eers, *values]))
     write_lines(path, lines)
+
+
+def read_tuned(folder: Path) -> Tuned | None:
+    """Of a sweep's folder; None where there is no sweep. Raises UserError for one in which no trial is complete."""
+    path = folder / TABLE
+    if not path.exists():
+        return None
+    (_, titles), *lines = read_table(path, None)
+    rows = [dict(zip(titles, fields)) for _, fields in lines]
+    if not rows or rows[0]["state"] != "complete":
+        raise UserError(f"{path}: no trial is complete; go on with that sweep")
+    seeds = [int(match[1]) for title in titles if (match := re.fullmatch(r"seed(\d+)", title))]
+    known = {row["trial"]: row["dev_eer"] for row in rows}
+    first = known.get("0", "-")
+    return Tuned(
+        len(rows),
+        sum(row["state"] == "complete" for row in rows),
+        seeds,
+        None if first == "-" else float(first),
+        float(rows[0]["dev_eer"]),
+        {name: rows[0][name] for name in titles[4 + len(seeds) :]},
+    )
 
 
 def plot_sensitivity(

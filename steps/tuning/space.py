@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from utils import conf as conf_files
 
 
 @dataclass(frozen=True)
 class ParameterConf:
-    """A key of the training conf, train.*, drawn from low to high: evenly, or evenly by ratio."""
+    """A key of the training conf, train.*, drawn from low to high: evenly, or evenly by ratio; whole: whole numbers alone."""
 
     key: str
     low: float
     high: float
     log: bool
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not self.key.startswith("train."):
@@ -26,10 +27,17 @@ class ParameterConf:
             raise ValueError(f"high: {self.high} is not above low, {self.low}")
         if self.log and self.low <= 0:
             raise ValueError(f"low: {self.low} is not positive, so that log has to be false")
+        if self.whole and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"low: {self.low} and high, {self.high}, are not the whole numbers that whole asks for")
 
     @property
     def name(self) -> str:
         return self.key.removeprefix("train.")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """low and high, as values that the key takes."""
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,24 @@ class SweepConf:
 def load_conf(path: str | Path) -> SweepConf:
     """Raises UserError naming file, line and key."""
     return conf_files.load(path, SweepConf, "sweep", ("sweep",))
+
+
+def conf_for(folder: Path, train_conf: Path, method: str) -> Path:
+    """The conf of `folder` to tune a training conf by: that of its name, else of its method, else of the baseline."""
+    named = (folder / f"{name}.yaml" for name in (train_conf.stem, method))
+    return next((path for path in named if path.exists()), folder / "baseline.yaml")
+
+
+def values_within(conf: SweepConf, train: Mapping[str, Any]) -> dict[str, float]:
+    """By key, the values that a training conf, as plain groups of keys, has itself, where they lie in their ranges."""
+    found = {}
+    for parameter in conf.parameters:
+        value: Any = train
+        for part in parameter.name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and parameter.low <= value <= parameter.high:
+            found[parameter.key] = value
+    return found
 
 
 def settings_of(values: Mapping[str, float]) -> list[str]:

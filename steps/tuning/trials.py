@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from steps.tuning.space import SweepConf
+from steps.tuning.space import ParameterConf, SweepConf
 from utils.cli import UserError
 from utils.files import read_json, write_json
 
@@ -27,6 +27,7 @@ except ImportError:  # an extra
 
 _NAME = "sweep"
 _DIGITS = 4  # significant, of a value that is drawn
+_AS_GIVEN = "as_given"  # of a trial: the keys whose values were not drawn
 
 
 def require_optuna() -> None:
@@ -81,10 +82,11 @@ class TrialResult:
 
 
 class Trials:
-    """The trials kept in `folder`, which must exist; requires Optuna."""
+    """The trials kept in `folder`, which must exist; requires Optuna. first: by key, values that the first trial has; the
+    others are drawn."""
 
-    def __init__(self, folder: Path, conf: SweepConf):
-        self.folder, self.conf = folder, conf
+    def __init__(self, folder: Path, conf: SweepConf, first: Mapping[str, float]):
+        self.folder, self.conf, self._first = folder, conf, dict(first)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self.alone():
             storage = optuna.storages.RDBStorage(
@@ -110,7 +112,16 @@ class Trials:
         """None where its worker ended before they were drawn."""
         if any(p.key not in trial.params for p in self.conf.parameters):
             return None
-        return {p.key: float(f"{trial.params[p.key]:.{_DIGITS}g}") for p in self.conf.parameters}
+        exact = {p.key for p in self.conf.parameters if p.whole} | set(trial.user_attrs.get(_AS_GIVEN, ()))
+        return {
+            p.key: trial.params[p.key] if p.key in exact else float(f"{trial.params[p.key]:.{_DIGITS}g}")
+            for p in self.conf.parameters
+        }
+
+    @staticmethod
+    def _distribution(p: ParameterConf) -> Any:
+        kind = optuna.distributions.IntDistribution if p.whole else optuna.distributions.FloatDistribution
+        return kind(*p.ends, log=p.log)
 
     def claim(self, total: int) -> Claim | None:
         """A trial that another worker has left, or else a new one, as long as there are fewer than `total`."""
@@ -131,10 +142,10 @@ class Trials:
                 return Claim(trial.number, folder, values, lock, True)
             if sum(self._values(trial) is not None for trial in drawn) >= total:
                 return None
-            self._study.sampler = self._sampler(len(drawn))
-            asked = self._study.ask(
-                {p.key: optuna.distributions.FloatDistribution(p.low, p.high, log=p.log) for p in self.conf.parameters}
-            )
+            if self._first and not any(t.state == TrialState.WAITING or self._values(t) for t in drawn):
+                self._study.enqueue_trial(self._first, {_AS_GIVEN: list(self._first)})
+            self._study.sampler = self._sampler(sum(trial.state != TrialState.WAITING for trial in drawn))
+            asked = self._study.ask({p.key: self._distribution(p) for p in self.conf.parameters})
             folder = self._folder_of(asked.number)
             return Claim(asked.number, folder, self._values(asked), _try_to_hold(folder / "lock"), False)
 

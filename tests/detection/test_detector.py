@@ -146,8 +146,9 @@ def test_stream_is_the_file_and_does_not_wait_for_its_end(training, tmp_path, sp
     assert [said.window.begin for said in heard] == [window.begin for window in result.windows]
     assert [said.window.score for said in heard] == pytest.approx([w.score for w in result.windows], abs=1e-5)
     assert (heard[-1].score, heard[-1].verdict_so_far) == (pytest.approx(result.score, abs=1e-5), result.verdict)
-    with pytest.raises(UserError, match="empty"):
-        list(detector.stream(audio.Recording("-", RATE, 1, iter(()))))
+    for refusal, nothing in (("empty", []), ("only silence", [np.zeros((RATE, 1))])):
+        with pytest.raises(UserError, match=refusal):
+            list(detector.stream(audio.Recording("-", RATE, 1, iter(nothing))))
 
 
 def test_memory_does_not_grow_with_length(training):

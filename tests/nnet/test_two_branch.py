@@ -1,15 +1,18 @@
 """The network of two branches: each reads its own part of the input, and both count in the head."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
+from steps import describe
 from steps.nnet import conf_from_dict, load_conf, make_detector
 from steps.nnet.base import pool, side_by_side
 from steps.nnet.cost import count_parameters, detector_cost
 from steps.scoring.block_cost import block_multiply_adds
+from tests.in_process import call
 from utils import conf as conf_files
 from utils.cli import UserError
 
@@ -95,3 +98,26 @@ def test_what_does_not_fit_is_told(root, tmp_path):
         make_detector(load_conf(path, [f"model.branches.0.network={tmp_path}/conv3.yaml"]), 3)(
             torch.zeros(1, 3, 64, 45)
         )
+
+
+def test_it_is_described_stage_by_stage_of_each_branch(root):
+    done = call(
+        describe.main,
+        "describe.py",
+        root / "conf/model/two_branch_ecanet9.yaml",
+        *("--frontend", root / "conf/frontend/stack_f0_imag_real.yaml"),
+        *("--train-conf", root / "conf/train/baseline.yaml"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("  ") for line in done.stdout.splitlines() if line.startswith(("branch", "head", "detector"))]
+    name, *_ = zip(*rows)
+    assert name == (
+        *(f"branch {b}, {part}" for b in (1, 2) for part in ("stem", *(f"stage {i}" for i in range(1, 5)))),
+        "head (AngleLinear)",
+        "detector",
+    )
+    shapes, parameters, multiply_adds = zip(*([cell for cell in row[1:] if cell.strip()] for row in rows))
+    assert all(re.fullmatch(r" ?\d+ x \d+ x \d+", shape) for shape in shapes[:-2])
+    for figures in (parameters, multiply_adds):
+        *parts, whole = (int(figure.replace(",", "")) for figure in figures)
+        assert sum(parts) == whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import yaml
 from steps import make_comparison, training
 from steps.nnet import conf_from_dict, load_conf
 from steps.scoring.comparison import holm, paired_test
+from steps.tuning import space
+from steps.tuning.report import write_table
+from steps.tuning.trials import TrialResult
 from tests.in_process import call
 from tests.made_up_experiments import Exp, row_of
 from utils import conf as conf_files
@@ -44,7 +48,8 @@ def compare(exp, *more, tables=None):
 
 
 def test_each_table_has_its_own_correction(exp):
-    done, text = compare(exp, "--command", "./run_comparison.sh")
+    done, text = compare(exp, "--command", "./run_comparison.sh", "--note", "not compared: x")
+    assert "\n- not compared: x\n" in text.split("## Methods")[0]
     assert done.returncode == 0 and not done.stderr and "```sh\n./run_comparison.sh\n```" in text
     methods, losses = text.split("## Losses left out")
     for part, others in ((methods, ("self_distill", "other")), (losses, ("self_distill", "self_distill_hard"))):
@@ -104,9 +109,43 @@ def test_an_unequal_budget_is_said(exp):
     assert text.count("not the same budget") == 1
 
 
+def test_what_was_tuned_is_told_and_is_no_unequal_budget(exp, tmp_path):
+    for path in exp.root.glob("*/seed1/conf.yaml"):
+        lr = 0.5 if "_other" in str(path) else 0.002
+        path.write_text(path.read_text().replace("epochs: 8", f"epochs: 8\n  schedule: {{lr: {lr}}}"))
+    assert "(schedule.lr: 0.002 -> 0.5)" in compare(exp)[1]
+    for network in ("senet9", "senet34"):
+        for method in ("baseline", "self_distill", "other"):
+            folder = tmp_path / "tuning" / network / method
+            folder.mkdir(parents=True)
+            results = [
+                TrialResult(0, "complete", {"train.schedule.lr": 0.002}, {11: 12.0, 12: 13.0}, 12.5),
+                TrialResult(1, "complete", {"train.schedule.lr": 0.5}, {11: 11.0, 12: 11.5}, 11.25),
+                TrialResult(2, "diverged", {"train.schedule.lr": 9.0}, {}, None),
+            ]
+            write_table(folder / "trials.tsv", results, space.load_conf(ROOT / "conf/sweep/baseline.yaml"), [11, 12])
+    done, text = compare(exp, "--tuning", tmp_path / "tuning")
+    assert done.returncode == 0 and "not the same" not in text + done.stderr, done.stderr
+    tuning = text.split("## Tuning")[1].split("## Methods")[0]
+    assert row_of(tuning, "senet9", "other")[2:] == ["3", "2", "12.50", "11.25", "schedule.lr 0.5"]
+    assert "Seeds of the trials: 11 12." in tuning and "self_distill_hard" not in tuning and "favours" not in tuning
+    write_table(folder / "trials.tsv", results[:2], space.load_conf(ROOT / "conf/sweep/baseline.yaml"), [11, 3])
+    done, text = compare(exp, "--tuning", tmp_path / "tuning")
+    assert "the numbers of trials differ" in text and "compared by a seed that the trials had" in text
+    assert compare(exp, "--tuning", tmp_path)[0].returncode == 1
+
+
 def test_a_network_without_its_baseline_is_refused(exp):
     done, text = compare(exp, "--baseline", "baseline_mini")
     assert done.returncode == 1 and "there is no baseline_mini of senet" in done.stderr and not text
+
+
+def test_a_baseline_without_results_is_told(exp):
+    for seed in (1, 2, 3):
+        shutil.rmtree(exp.root / f"train_f0_subband_senet9_baseline/seed{seed}/results")
+    done, text = compare(exp)
+    assert done.returncode == 1 and not text
+    assert "has results on eval, and the baseline of senet9 (f0_subband) has none" in done.stderr
 
 
 def test_the_recipes_budget_is_that_of_the_mini_corpus():

@@ -18,8 +18,9 @@ import yaml
 from steps import sweep, training
 from steps.tuning import space
 from steps.tuning.report import best_of
-from steps.tuning.trials import TrialResult, is_hopeless
+from steps.tuning.trials import TrialResult, Trials, is_hopeless
 from tests.in_process import call
+from utils import conf as conf_files
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,10 +95,16 @@ def test_trials_their_table_the_best_conf_and_the_picture(stub, sets, tmp_path, 
     for parameter in space.load_conf(ROOT / "conf/sweep/self_distill.yaml").parameters:
         values = [float(row[parameter.name]) for row in rows]
         assert len(set(values)) == 12 and parameter.low <= min(values) and max(values) <= parameter.high
+    (own,) = (row for row in rows if row["trial"] == "0")
+    assert [own[f"distill.{key}"] for key in ("alpha", "beta", "temperature")] == ["0.7", "0.3", "3"]
+    assert own["schedule.lr"] == "0.001"
 
+    tuned = (out / "best_settings").read_text().split()
     conf = training.load_conf(out / "self_distill_debug_tuned.yaml")
     assert conf.distill.alpha == float(best["distill.alpha"]) and conf.schedule.lr == float(best["schedule.lr"])
     assert (conf.batch_size, conf.distill.beta) == (32, float(best["distill.beta"]))
+    given = ["train.batch_size=32", *tuned]
+    assert conf == training.load_conf(ROOT / "conf/train/self_distill_debug.yaml", given)
     assert f"trial {best['trial']}, seeds 3 5" in (out / "self_distill_debug_tuned.yaml").read_text()
     assert (out / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 
@@ -231,7 +238,7 @@ def test_what_cannot_be_swept_is_said(sets, tmp_path, monkeypatch, stub):
         return done.stderr
 
     baseline = ["--train-conf", ROOT / "conf/train/baseline_debug.yaml"]
-    assert "unknown key 'distill'" in said(*baseline)
+    assert "unknown key 'distill'" in said(*baseline, "--sweep-conf", ROOT / "conf/sweep/self_distill.yaml")
     assert "average_last is 2" in said(*distill_options("--set", "train.average_last=2"))
     broken = stub()
     broken.write_text("import sys\nprint('no disk left')\nsys.exit(1)\n")
@@ -253,6 +260,7 @@ def test_what_cannot_be_swept_is_said(sets, tmp_path, monkeypatch, stub):
         ("low: 0.01", "low: 0", "low: 0.0 is not positive"),
         ("train.distill.beta ", "train.distill.alpha ", "a key stands there twice"),
         ("prune: none", "prune: nome", "did you mean 'none'"),
+        ("low: 0.3 ", "whole: true\n  low: 0.3 ", "low: 0.3 and high, 0.95, are not the whole numbers"),
     ],
 )
 def test_a_wrong_sweep_conf_names_the_key(tmp_path, old, new, complaint):
@@ -262,6 +270,41 @@ def test_a_wrong_sweep_conf_names_the_key(tmp_path, old, new, complaint):
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(UserError, match=complaint):
         space.load_conf(path)
+
+
+def test_the_confs_own_values_are_tried_first_and_whole_numbers_stay_whole(tmp_path):
+    conf = space.load_conf(ROOT / "conf/sweep/consistency.yaml")
+    own = {"consistency": {"max_frames": 60, "max_bins": 99}, "distill": {"alpha": 0.712345}, "schedule": {"lr": 2e-3}}
+    first = space.values_within(conf, own)
+    assert first == {  # max_bins is beyond its range
+        "train.consistency.max_frames": 60,
+        "train.distill.alpha": 0.712345,
+        "train.schedule.lr": 2e-3,
+    }
+    trials = Trials(tmp_path, conf, first)
+    claims = [trials.claim(4) for _ in range(4)]
+    assert trials.claim(4) is None
+    assert {key: claims[0].values[key] for key in first} == first
+    for claim in claims:
+        for parameter in conf.parameters:
+            value = claim.values[parameter.key]
+            assert isinstance(value, int if parameter.whole else float) and parameter.low <= value <= parameter.high
+    settings = space.settings_of(claims[1].values)
+    drawn = training.load_conf(ROOT / "conf/train/consistency.yaml", settings).consistency
+    assert (drawn.max_frames, drawn.max_bins) == tuple(claims[1].values.values())[:2] != (60, 6)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf/train").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_training_conf_is_tuned_by_the_sweep_of_its_name_or_method(path):
+    """And with the comparison's budget every sweep begins at the conf's own values."""
+    values = training.load_conf(path, ["train.schedule.lr=2e-3"])
+    found = space.conf_for(sweep.SWEEPS, path, values.method)
+    names = {"self_distill_mini": "self_distill", "baseline_noam": "baseline", "self_distill_attention": path.stem}
+    assert found.stem == names.get(path.stem, found.stem)
+    conf = space.load_conf(found)
+    assert len(space.values_within(conf, conf_files.to_dict(values))) == len(conf.parameters)
+    for end in (0, 1):
+        training.load_conf(path, space.settings_of({p.key: p.ends[end] for p in conf.parameters}))
 
 
 def test_hopeless_is_worse_than_the_median_over_the_same_seeds():

@@ -15,6 +15,7 @@ import yaml
 
 from steps import score as scoring
 from steps import train
+from steps.training import checkpoints
 from steps.training.data import FeatureSet, fix_length, training_plan
 from steps.training.sources import DumpedFeatures
 from tests.in_process import call
@@ -347,3 +348,13 @@ def test_features_of_another_width_are_refused(root, set_maker, tmp_path):
         FeatureSet(
             sets[0], DumpedFeatures(sets[1]), make_frontend(load_conf(root / "conf/frontend/lps.yaml")), cache_mib=1000
         )
+
+
+def test_a_checkpoint_is_read_onto_the_cpu_whatever_it_was_saved_from(tmp_path, monkeypatch):
+    """A GPU's step counters of Adam would make the host wait for it in each step."""
+    folder = checkpoints.CheckpointFolder(tmp_path, keep=1)
+    folder.save(1, {"best_epoch": 1, "optimizer": {"step": torch.tensor(3.0)}})
+    places = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *args, **more: places.append(more["map_location"]) or load(*args, **more))
+    assert folder.latest()["optimizer"]["step"] == 3 and places == ["cpu"]

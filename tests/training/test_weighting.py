@@ -59,7 +59,7 @@ def test_dwa_by_hand():
     weighting = make_weighting(WeightingConf("dwa", dwa_temperature=2), FIXED)
 
     def weights_in(epoch):
-        weighting.begin_epoch(epoch)
+        weighting.begin_epoch(epoch, 9)
         return {k.removeprefix("weight_"): w for k, w in weighting(TERMS, 1)[1].items()}
 
     assert weights_in(1) == FIXED
@@ -76,27 +76,28 @@ def test_dwa_by_hand():
     other.load_state_dict(weighting.state_dict())
     for one in (weighting, other):
         one.end_epoch({"total": 9.0, "hard": 0.5, "soft": 0.1, "feature": 1.0})
-        one.begin_epoch(4)
+        one.begin_epoch(4, 9)
     assert weighting(TERMS, 1)[1] == other(TERMS, 1)[1] != expected
 
 
 def test_dwa_of_a_term_that_was_nought_is_harmless():
     weighting = make_weighting(WeightingConf("dwa"), FIXED)
     for epoch in (1, 2, 3):
-        weighting.begin_epoch(epoch)
+        weighting.begin_epoch(epoch, 9)
         weighting.end_epoch({"hard": 0.0, "soft": 0.5, "feature": 4.0})
-    weighting.begin_epoch(4)
+    weighting.begin_epoch(4, 9)
     assert all(math.isfinite(w) for w in weighting(TERMS, 1)[1].values())
 
 
-@pytest.mark.parametrize("by", ["epochs", "steps"])
-def test_ramp_by_hand(by):
+@pytest.mark.parametrize("by, length", [("epochs", 4), ("steps", 4), ("share", 0.5)])
+def test_ramp_by_hand(by, length):
+    """The share is of 8 epochs."""
     for shape, expected in (("linear", [0, 0.25, 0.5, 0.75, 1, 1]),
                             ("sigmoid", [math.exp(-5 * (1 - t) ** 2) for t in (0, 0.25, 0.5, 0.75, 1, 1)])):  # fmt: skip
-        weighting = make_weighting(WeightingConf("ramp", ramp_shape=shape, ramp_by=by, ramp_length=4), FIXED)
+        weighting = make_weighting(WeightingConf("ramp", ramp_shape=shape, ramp_by=by, ramp_length=length), FIXED)
         for now, risen in enumerate(expected, 1):
-            weighting.begin_epoch(now if by == "epochs" else 9)
-            _, weights = weighting(TERMS, now if by == "steps" else 9)
+            weighting.begin_epoch(9 if by == "steps" else now, 8)
+            _, weights = weighting(TERMS, now if by == "steps" else 99)
             assert weights == pytest.approx(
                 {"weight_hard": 0.7, "weight_soft": 0.3 * risen, "weight_feature": 0.3 * risen}
             )
@@ -106,9 +107,9 @@ def test_ramp_by_hand(by):
 def test_a_term_of_weight_nought_stays_out(name):
     weighting = make_weighting(WeightingConf(name), {"hard": 1.0, "soft": 0.0, "feature": 0.5})
     for epoch in (1, 2, 3):
-        weighting.begin_epoch(epoch)
+        weighting.begin_epoch(epoch, 9)
         weighting.end_epoch({"hard": 1.0 / epoch, "soft": 7.0, "feature": 2.0})
-    weighting.begin_epoch(4)
+    weighting.begin_epoch(4, 9)
     _, weights = weighting(TERMS, 1)
     assert weights["weight_soft"] == 0 and weights["weight_hard"] > 0
     if name == "uncertainty":
@@ -119,11 +120,23 @@ def test_senseless_values_are_refused_by_name(root):
     for setting, message in (
         ("dwa_temperature=0", "dwa_temperature: 0.0 is not positive"),
         ("ramp_length=-1", "ramp_length: -1.0 is not positive"),
+        ("ramp_by=share train.distill.weighting.name=ramp", "ramp_length: 8.0 is more than 1, the whole training"),
         ("name=uncertain", "did you mean 'uncertainty'"),
     ):
         with pytest.raises(UserError) as error:
-            training.load_conf(root / "conf/train/self_distill.yaml", [f"train.distill.weighting.{setting}"])
+            training.load_conf(root / "conf/train/self_distill.yaml", f"train.distill.weighting.{setting}".split())
         assert message in str(error.value)
+
+
+def test_the_ramp_of_the_conf_is_a_quarter_of_any_training(root):
+    for epochs, expected in ((32, [math.exp(-5 * (1 - t / 8) ** 2) for t in range(8)] + [1] * 24),
+                             (6, [math.exp(-5), math.exp(-5 / 9), 1, 1, 1, 1])):  # fmt: skip
+        conf = training.load_conf(root / "conf/train/self_distill_ramp.yaml", [f"train.epochs={epochs}"])
+        detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml"))
+        method = training.make_method(conf, detector)
+        for epoch, risen in enumerate(expected, 1):
+            method.begin_epoch(epoch, epochs)
+            assert method.weighting.multipliers(99)["soft"] == pytest.approx(risen)
 
 
 def test_log_variances_are_trained_without_weight_decay(root):

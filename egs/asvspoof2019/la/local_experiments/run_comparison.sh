@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Compares training methods fairly: every method on every network with the same seeds, epochs, batches and learning rates, and
-# the ablation of self-distillation's losses; then tables with means, spreads, paired tests and early exits.
+# Compares training methods fairly: every method on every network with the same seeds, epochs, batches and learning rates, or
+# with as many trials of tuning for each, and the ablation of self-distillation's losses; then tables with means, spreads,
+# paired tests and early exits.
 #
 # Usage: local_experiments/run_comparison.sh [options]          on the mini corpus, in the recipe's folder or elsewhere
 #  e.g.: local_experiments/run_comparison.sh --seeds "1 2 3 4 5 6 7 8" --ngpu 1
 #  e.g.: local_experiments/run_comparison.sh --model conf/model/ecanet9.yaml --methods conf/train/self_distill.yaml
+#  e.g.: local_experiments/run_comparison.sh --tune-trials 20 --tune-seeds "11 12" --exp-dir exp_tuned
 #
 # Each training, its scores and its results are made by ../run.sh, stages 0 to 5; what is whole is not made again, so that a
 # run that was broken off, or is given more seeds, networks or methods, goes on. Options of run.sh that are not listed here
@@ -17,6 +19,8 @@ seeds="1 2 3 4 5"     # trainings of each network and method
 ablation=conf/train/self_distill.yaml  # method whose losses are left out one by one, by alpha and beta; empty: none
 budget="train.epochs=6 train.batch_size=32 train.select_by=last_epoch train.schedule.name=cosine train.schedule.lr=2e-3 train.schedule.warmup_steps=20"  # the same for all; as in baseline_mini.yaml
 set=                  # further overrides of conf keys, for all: "train.epochs=3 model.stem=conv3"
+tune_trials=0         # trials of steps/sweep.py, on dev, that each method has on each network before it is trained; 0: none
+tune_seeds=11         # trainings of each trial; none of --seeds
 exp_dir=exp_comparison  # trainings, scores, results, COMPARISON.md
 nj=$(nproc)           # parallel jobs for features
 ngpu=0                # GPUs that a training uses: 0 or 1
@@ -28,14 +32,27 @@ command_line="egs/asvspoof2019/la/local_experiments/run_comparison.sh$(printf ' 
 caller_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 . ./path.sh || exit 1
+. ./cmd.sh
 set -euo pipefail
 recipe_dir=$PWD stage=0 stop_stage=0
 . utils/stages.sh
 [ $# -eq 0 ] || { echo "run_comparison.sh: error: unexpected argument '$1' (see run_comparison.sh --help)" >&2; exit 1; }
-require_integers nj ngpu
+require_integers nj ngpu tune_trials
 require_counts --seeds $seeds
+require_counts --tune-seeds $tune_seeds
+if [ "$tune_trials" -gt 0 ]; then
+  for seed in $seeds; do
+    for other in $tune_seeds; do
+      [ "$seed" != "$other" ] || {
+        echo "run_comparison.sh: error: --tune-seeds: $seed is one of --seeds, so that what is tuned by it would be compared by it; take another" >&2
+        exit 1
+      }
+    done
+  done
+fi
 
 exp_dir=$(output_path "$exp_dir" exp_comparison)
+[[ $caller_dir == "$PWD" || $exp_dir == /* ]] || exp_dir=$PWD/$exp_dir # run.sh is called from where the caller stands
 model=$(input_paths "$model") baseline=$(input_path "$baseline")
 if [ -z "$methods" ]; then
   for conf in conf/train/*.yaml; do
@@ -47,55 +64,118 @@ methods=$(input_paths "$methods")
 read -r -a options <<< "$run_options"
 [ -z "$train_jobs" ] || options+=(--train-jobs "$train_jobs")
 
-run_stages() { # first and last stage, method's conf, tag, settings: by the recipe itself, from where the caller stands
-  (cd "$caller_dir" && "$recipe_dir/run.sh" --stage "$1" --stop-stage "$2" --model "$model" --seeds "$seeds" --exp-dir "$exp_dir" \
-    --baseline-conf "$baseline" --distill-conf "$3" --tag "$4" --set "$budget $set $5" --nj "$nj" --ngpu "$ngpu" --report false "${options[@]}")
+run_stages() { # networks, first and last stage, method's conf, tag, settings: by the recipe itself, from where the caller stands
+  (cd "$caller_dir" && "$recipe_dir/run.sh" --stage "$2" --stop-stage "$3" --model "$1" --seeds "$seeds" --exp-dir "$exp_dir" \
+    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --set "$budget $set $6" --nj "$nj" --ngpu "$ngpu" --report false "${options[@]}")
 }
 
-experiments_of() { # recipes: the folders of all networks trained by them
+run_option() { # name, default: what --run-options gives an option of run.sh
+  local value=$2 i
+  for ((i = 0; i < ${#options[@]}; i++)); do
+    case ${options[i]} in
+      "--$1") value=${options[i + 1]:-} ;;
+      "--$1="*) value=${options[i]#*=} ;;
+    esac
+  done
+  echo "$value"
+}
+
+declare -A tuned_of=() # network and method's conf -> the settings of the best trial
+
+tune() { # network, method's conf: sets that of tuned_of, by several workers that share the trials
+  local folder settings=() setting jobs=$train_jobs
+  [ -z "${tuned_of[$1 $2]:-}" ] || return 0
+  folder=$exp_dir/tuning/$(name_of "$1")/$(name_of "$2")
+  for setting in $budget $set; do settings+=(--set "$setting"); done
+  if [ "$ngpu" -gt 0 ]; then jobs=${jobs:-1}; else jobs=${jobs:-$(nproc)}; fi
+  jobs=$(least "$jobs" "$tune_trials")
+  log "tuning $(name_of "$2") on $(name_of "$1"), $tune_trials trials (logs: $folder/log/sweep.*.log)"
+  $cuda_cmd --gpu "$ngpu" --max-jobs-run "$jobs" JOB="1:$jobs" "$folder/log/sweep.JOB.log" \
+    sweep.py --trials "$tune_trials" --seeds "$tune_seeds" --frontend "$frontend" --model "$1" --train-conf "$2" \
+    "${settings[@]}" --ngpu "$ngpu" --num-threads "$(most 1 $(($(nproc) / jobs)))" \
+    "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$folder" || return
+  tuned_of[$1 $2]=$(< "$folder/best_settings")
+}
+
+train() { # first and last stage, method's conf, tag, settings: all networks, with what was best for each where they are tuned
+  local network
+  if [ "$tune_trials" -eq 0 ]; then run_stages "$model" "$@" || return; return 0; fi
+  for network in $model; do
+    tune "$network" "$3" || return
+    run_stages "$network" "$1" "$2" "$3" "$4" "${tuned_of[$network $3]} $5" || return
+  done
+}
+
+trained() { # method's conf, tag, settings: trains and evaluates all networks; false where one of them could not be trained
+  local status=0
+  train 3 5 "$@" < /dev/null || status=$?
+  [ "$status" -lt 128 ] || exit "$status" # interrupted
+  if [ "$status" -ne 0 ]; then
+    failed+=("$(name_of "$1")$augmented${2:+_$2}")
+    log "${failed[-1]} failed and is not compared; going on without it" >&2
+    return 1
+  fi
+}
+
+experiments_of() { # recipes: the folders of all networks trained by them, named as steps/trainings.sh names them
   local recipe network folder
   for recipe; do
     for network in $model; do
-      for folder in "$exp_dir"/train_*"_$(name_of "$network")_$recipe"; do [ ! -d "$folder" ] || echo "$folder"; done
+      folder=$exp_dir/train_$(name_of "$frontend")_$(name_of "$network")_$recipe
+      [ ! -d "$folder" ] || echo "$folder"
     done
   done
 }
 
-# The conf that decides comes last in --set, so that --set overrides the budget, and the ablation both.
+frontend=$(input_path "$(run_option frontend conf/frontend/f0_subband.yaml)") augment=$(run_option augment '')
+augmented=${augment:+_$(name_of "$augment")}
+if [ "$tune_trials" -gt 0 ]; then
+  [ -z "$augment" ] && [ "$(run_option online false)" = false ] || {
+    echo "run_comparison.sh: error: --tune-trials takes features from disk as they are: leave --online and --augment out of --run-options" >&2
+    exit 1
+  }
+  cuda_cmd=$(run_option cmd "$cuda_cmd")
+  data_dir=$(output_path "$(run_option data-dir data)" data)
+  feats=$(output_path "$(run_option feats-dir feats)" feats)/$(name_of "$frontend")
+fi
+
+# The setting that decides comes last: --set overrides the budget, what was tuned both, and the ablation all of them.
 log "the baseline: $(name_of "$baseline")"
-run_stages 0 2 "$baseline" "" ""
-recipes=("$(name_of "$baseline")")
+run_stages "$model" 0 1 "$baseline" "" ""
+train 2 2 "$baseline" "" ""
+recipes=("$(name_of "$baseline")$augmented") failed=()
 for method in $methods; do
   [ "$method" != "$baseline" ] || continue
   log "the method: $(name_of "$method")"
-  run_stages 3 5 "$method" "" ""
-  recipes+=("$(name_of "$method")")
+  ! trained "$method" "" "" || recipes+=("$(name_of "$method")$augmented")
 done
 
 ablated=()
 if [ -n "$ablation" ]; then
-  name=$(name_of "$ablation")
+  name=$(name_of "$ablation")$augmented
   while read -r tag settings; do
-    log "losses left out: $name, $tag"
-    run_stages 3 5 "$ablation" "$tag" "$settings" < /dev/null
-    ablated+=("${name}_$tag")
+    log "losses left out: $(name_of "$ablation"), $tag"
+    ! trained "$ablation" "$tag" "$settings" || ablated+=("${name}_$tag")
   done <<'LOSSES'
 hard_only train.distill.alpha=1 train.distill.beta=0
 hard_soft train.distill.beta=0
 hard_feature train.distill.alpha=1
 LOSSES
-  # shellcheck disable=SC2076
-  if ! [[ " ${recipes[*]} " =~ " $name " ]]; then
-    run_stages 3 5 "$ablation" "" ""
-  fi
-  ablated+=("$name")
+  if [[ " ${recipes[*]} " == *" $name "* ]] || trained "$ablation" "" ""; then ablated+=("$name"); fi
 fi
 
 mapfile -t compared < <(experiments_of "${recipes[@]}")
 tables=(--table "Methods" "${compared[@]}")
 if [ ${#ablated[@]} -gt 0 ]; then
-  mapfile -t compared < <(experiments_of "$(name_of "$baseline")" "${ablated[@]}")
+  mapfile -t compared < <(experiments_of "${recipes[0]}" "${ablated[@]}")
   tables+=(--table "Losses left out" "${compared[@]}")
 fi
-make_comparison.py --out "$exp_dir/COMPARISON.md" --command "$command_line" --baseline "$(name_of "$baseline")" "${tables[@]}"
+more=(); [ "$tune_trials" -eq 0 ] || more+=(--tuning "$exp_dir/tuning")
+for name in "${failed[@]}"; do more+=(--note "not compared, since it could not be trained: $name"); done
+make_comparison.py --out "$exp_dir/COMPARISON.md" --command "$command_line" --baseline "${recipes[0]}" "${more[@]}" "${tables[@]}"
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "run_comparison.sh: error: not compared, since they failed (see above): ${failed[*]}; when that is mended, or they are left" \
+    "out of --methods, the same command goes on; of the others see $exp_dir/COMPARISON.md" >&2
+  exit 1
+fi
 log "done; see $exp_dir/COMPARISON.md"
