@@ -408,7 +408,7 @@ def write_parts(data: DataDir, folders: Sequence[Path], part_of: Mapping[str, in
         lines = distribute(name, of_utt)
         if name == "utt2spk":
             for part, own in enumerate(lines):
-                utt2spk = dict(line.split() for line in own)
+                utt2spk = dict(line.split(None, 1) for line in own)
                 for speaker in utt2spk.values():
                     spk_parts.setdefault(speaker, set()).add(part)
                 write_lines(folders[part] / "spk2utt", spk2utt_lines(utt2spk))

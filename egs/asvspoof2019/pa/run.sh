@@ -34,6 +34,7 @@ nj=$(nproc)           # parallel jobs for features
 ngpu=0                # GPUs that a training uses: 0 or 1
 train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
+allow_pipes=false     # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
 heads=true            # score and evaluate the heads of blocks 1 to 4 too, where a training has several
 report=true           # stage 5 also makes report.html, a page that compares the systems and looks into them
 cmd=                  # job runner in the place of those in cmd.sh
@@ -100,6 +101,7 @@ if ! $online && begin_stage 1 "features by $(name_of "$frontend")"; then
   steps/check_feats_space.py --nj "$nj" --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
   for name in $sets; do
     steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
+      --allow-pipes "$allow_pipes" \
       "$data_dir/$name" "$feats/$name"
   done
   end_stage "$feats"
@@ -140,7 +142,7 @@ if begin_stage 5 "evaluate"; then
   done
   make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
   if $report; then
-    report.py --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
+    report.py "${pipes_option[@]}" --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
       "${experiments[@]}"
   fi
   made="$exp_dir/RESULTS.md"; ! $report || made+=", $exp_dir/report.html"
