@@ -193,6 +193,7 @@ class Scoring:
             return
         plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in printable(Path(result.name).name))
         plain = plain.encode()[:120].decode(errors="ignore")  # a file's name has 255 bytes at most
+        plain = plain.lstrip(".") or "recording"
         if result.channel not in (None, "mixed"):
             plain += f".{result.channel}"
         name, number = plain, 1

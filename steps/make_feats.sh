@@ -15,6 +15,7 @@ set=                                       # overrides of conf keys, such as "fr
 . parse_options.sh
 set -euo pipefail
 . with_progress.sh
+. plain_values.sh
 
 if [ $# -ne 2 ]; then
   _print_help >&2
@@ -25,7 +26,9 @@ log=$dir/log parts=$dir/parts/$nj
 die() { echo "make_feats.sh: error: $*" >&2; exit 1; }
 
 [ -f "$data/wav.scp" ] || die "$data/wav.scp: no such file; make the data dir first (--stage 0)"
-read -r -a settings <<< "$set"
+read -r -d '' -a settings <<<"$set" || true
+require_plain "the data dir" "$data"; require_plain "the feats dir" "$dir"; require_plain --frontend "$frontend"
+require_plain_values --set "${settings[@]}"
 conf_options=(--frontend "$frontend" "${settings[@]/#/--set=}")
 
 pipes=(); ! $allow_pipes || pipes=(--allow-pipes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -42,6 +43,8 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
 def run_program(main: Callable[[], int | None]) -> NoReturn:
     """Run `main` and exit: 0, its own status, 1 (or what it says) with one message for a UserError, 130 on Ctrl-C."""
     name = Path(sys.argv[0]).name
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no UTF-8: they go out as they came in
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         status = main() or 0
         sys.stdout.flush()

@@ -29,7 +29,8 @@ def write_aside(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = aside(path)
     try:
-        with temporary.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as handle:
+        text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}  # names of files may be no UTF-8
+        with temporary.open(mode, **({} if "b" in mode else text)) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())

@@ -59,10 +59,14 @@ require_counts --seeds $seeds
 [ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || { echo "run.sh: error: --bonafide-dir adds to the mini corpus, not to --corpus-dir" >&2; exit 1; }
 data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
 model=$(input_paths "$model")
-for path in "$PWD" "$data_dir" "$feats_dir" "$exp_dir" "$frontend"; do
-  [[ $path != *[[:space:]]* ]] || { echo "run.sh: error: '$path': Kaldi's files and job runners take no path with a blank" >&2; exit 1; }
-done
-settings=(); for setting in $set; do settings+=(--set "$setting"); done
+require_plain "the folder" "$PWD"
+require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; require_plain --exp-dir "$exp_dir"
+require_plain --frontend "$frontend"; require_plain --augment "$augment"; require_plain --model ${model//[[:space:]]/ }
+require_plain --baseline-conf "$baseline_conf"; require_plain --distill-conf "$distill_conf"
+require_name --tag "$tag"
+read -r -d '' -a set_list <<<"$set" || true
+require_plain_values --set "${set_list[@]}"
+settings=(); for setting in "${set_list[@]}"; do settings+=(--set "$setting"); done
 
 if begin_stage 0 "corpus and data lists"; then
   if [ -n "$corpus_dir" ]; then
@@ -86,6 +90,7 @@ fi
 
 # The sets that stage 0 made, and what follows from which corpus they are of.
 [ -f "$data_dir/train/corpus.json" ] || { echo "run.sh: error: no data dirs in $data_dir yet; start with --stage 0" >&2; exit 1; }
+for list in "$data_dir"/*/utt2label; do require_plain "the data dir" "$(dirname "$list")"; done
 sets=$(cd "$data_dir" && for list in */utt2label; do dirname "$list"; done)
 test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
 variant='' default_frontend=$real_frontend
