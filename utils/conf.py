@@ -63,14 +63,11 @@ def _construct(node: yaml.Node, path: Path | str, prefix: str, lines: dict[str, 
             lines[place] = f"{path}: line {child.start_mark.line + 1}"
             values.append(_construct(child, path, f"{place}.", lines, depth + 1))
         return values
-    loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node, deep=True)
+        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
     except Exception as error:  # PyYAML raises many kinds for what does not fit its tag, such as the date 2024-02-31
         text = node.value if len(node.value) <= 60 else f"{node.value[:57]}..."
         raise UserError(f"{here}: {text!r} cannot be read as a value: {error}") from None
-    finally:
-        loader.dispose()
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +103,8 @@ def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tupl
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1, 0.5)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
-        raise UserError(f"{path}: no such conf file{hint}") from None
+        whose = f", the base: of {_seen[-1]}" if _seen else ""
+        raise UserError(f"{path}: no such conf file{whose}{hint}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a NUL in the name
         raise UserError(f"{str(path)!r}: not a readable YAML file: {error}") from None
     except RuntimeError:  # of links, and of brackets (RecursionError is one)
@@ -117,7 +115,9 @@ def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tupl
     values = _construct(node, path, "", own_lines)
     base = values.pop("base", None)
     if base is not None:
-        values = _merge(read_yaml(path.parent / str(base), lines, (*_seen, path.resolve())), values)
+        if not isinstance(base, str) or not base:
+            raise UserError(f"{own_lines['base']}: base: {base!r} is not the name of a conf in this folder")
+        values = _merge(read_yaml(path.parent / base, lines, (*_seen, path.resolve())), values)
     lines.update(own_lines)
     return values
 

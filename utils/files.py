@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import zlib
@@ -65,9 +66,18 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         handle.write("\n")
 
 
+def _finite(text: str) -> float:
+    """A number of a JSON file; write_json writes no NaN and no infinity, and JSON knows none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
 def read_json(path: str | os.PathLike) -> Any:
+    """Raises UserError for a file that is missing, cannot be read, or is not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:

@@ -70,7 +70,7 @@ def open_recording(path: str | Path | Command, where: str | None = None) -> Iter
     where = str(path) if where is None else where
     if not isinstance(path, Command):
         refuse_command(where, path)
-        if Path(path).is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for a name longer than any can be)
             raise UserError(f"{where}: a folder")
     with contextlib.ExitStack() as stack:
         try:

@@ -69,6 +69,18 @@ def budget_notes(experiments: Sequence[Experiment], recipe: str) -> list[str]:
     return notes
 
 
+def _check_baselines(table: SetTable, recipe: str) -> None:
+    """Raises UserError for an experiment whose baseline has no result in this table."""
+    there = {_place(e) for e, _ in table.rows if e.recipe == recipe}
+    for e, results in table.rows:
+        if _place(e) not in there:
+            path = next(iter(results.values())).path
+            raise UserError(
+                f"{path}: measured on {table.set_name} of {table.corpus}, where its baseline ({recipe}) has no result; "
+                f"evaluate the baseline on it too, or leave {e.name} out"
+            )
+
+
 def _whole_networks(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
     base_of = {_place(e): results for e, results in table.rows if e.recipe == recipe}
     shown = [(e, results) for e, results in table.rows if e.name in chosen or e.recipe == recipe]
@@ -159,6 +171,8 @@ def comparison(
         one = table.any_result
         return [f"### {table.set_name}, {table.corpus}: {one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials", ""]
 
+    for table in tables:
+        _check_baselines(table, recipe)
     for title, experiments in groups:
         lines += [f"## {title}", ""]
         for table in tables:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import copy
 import gzip
 import json
 from collections.abc import Callable, Sequence
@@ -148,7 +149,7 @@ def change_tree(tree: Any, changes: Sequence[tuple[int, int]]) -> Any:
             return tree
         container, key = places[where % len(places)]
         if what < len(_ODD_VALUES):
-            container[key] = _ODD_VALUES[what]
+            container[key] = copy.deepcopy(_ODD_VALUES[what])
         elif what % 2 or isinstance(container, list):
             del container[key]
         else:

@@ -11,6 +11,7 @@ import gzip
 import importlib
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -275,7 +276,7 @@ def confs(folder: str, *names: str) -> dict[str, bytes]:
     for name in names:
         values = yaml.safe_load((ROOT / "conf" / folder / name).read_text())
         found[name] = yaml.safe_dump(values, sort_keys=False).encode()
-        found |= confs(folder, *({values["base"]} if "base" in values else values.get("parts", ())))
+        found |= confs(folder, *re.findall(r"[\w.]+\.yaml", str(values)))
     return found
 
 
@@ -310,7 +311,7 @@ METRICS: dict[str, Any] = {
     "per_speaker": {"spk0": {"n_bonafide": 5, "miss_rate": 20.0}, "spk1": {"n_bonafide": 0, "miss_rate": None}},
 }  # fmt: skip
 CALIBRATION: dict[str, Any] = {
-    "method": "logistic", "weights": [0.5], "offset": -0.25, "prior": 0.5, "trained_on_eval": False, "overridden": [], "utterances": "utt1 utt2",
+    "method": "logistic", "weights": [0.5], "offset": -0.25, "prior": 0.5, "trained_on_eval": False, "overridden": [], "utterances": "dev1 dev2",
     "trained_on": {
         "sets": ["dev"], "corpus": ["mini corpus 1"], "files": ["dev.txt"], "sha256": ["00"], "n_bonafide": 4, "n_spoof": 8, "cllr": 0.5, "eer": 0.25,
         "eer_threshold": 0.125, "llr_range": [-3.0, 2.5],
@@ -548,52 +549,52 @@ def targets() -> list[Target]:
     }  # fmt: skip
     part = functools.partial
     return [
-        *(Target(f"local/prepare_data.py:{name}", lambda content=content, name=name: {f"{name}.txt": content}, part(local_protocol, name), 500)
+        *(Target(f"local/prepare_data.py:{name}", lambda content=content, name=name: {f"{name}.txt": content}, part(local_protocol, name), 600)
           for name, content in (("la", LA), ("pa", PA))),
-        *(Target(f"protocol:{name}", lambda content=content: {"protocol": content}, part(scoring_protocol, "protocol"), 180)
+        *(Target(f"protocol:{name}", lambda content=content: {"protocol": content}, part(scoring_protocol, "protocol"), 240)
           for name, content in protocols.items()),
         Target("protocol:data dir", data_dir, part(scoring_protocol, "data/eval"), 300, vary=("data/eval/utt2label", "data/eval/utt2attack")),
-        Target("scores:UTT ATTACK KEY SCORE", lambda: {"cm.txt": CM}, cm_scores, 700),
+        Target("scores:UTT ATTACK KEY SCORE", lambda: {"cm.txt": CM}, cm_scores, 800),
         Target("scores:gzipped", lambda: {"cm.txt": gzip.compress(CM, mtime=0)}, cm_scores, 300),
         Target("scores:UTT SCORE", lambda: {"cm.txt": CM_2, "protocol.txt": LA}, cm_scores_by_protocol, 500),
-        Target("scores:ASV", lambda: {"asv.txt": ASV}, asv_scores, 500),
-        Target("evaluate.py", evaluation_files, evaluate, 350, vary=EVALUATION, writes=True),
-        Target("evaluate.py with plots", lambda: {"cm.txt": CM, "corpus.json": json.dumps(CORPUS).encode()}, evaluate_with_plot, 25, writes=True),
-        Target("calibrate.py", lambda: {"dev.txt": CM, "data/dev/utt2label": protocols["utt2label"]}, calibrate, 150, writes=True),
+        Target("scores:ASV", lambda: {"asv.txt": ASV}, asv_scores, 600),
+        Target("evaluate.py", evaluation_files, evaluate, 200, vary=EVALUATION, writes=True),
+        Target("evaluate.py with plots", lambda: {"cm.txt": CM, "corpus.json": json.dumps(CORPUS).encode()}, evaluate_with_plot, 8, writes=True),
+        Target("calibrate.py", lambda: {"dev.txt": CM, "data/dev/utt2label": protocols["utt2label"]}, calibrate, 120, writes=True),
         Target("calibrate.py --model", lambda: {"eval.txt": CM, "calibration.json": json.dumps(CALIBRATION).encode()}, apply_calibration, 200, writes=True),
         Target("mark of scores", marked_scores, mark, 150),
         Target("calibration.json", lambda: {"calibration.json": json.dumps(CALIBRATION).encode()}, calibration, 400),
         Target("audio:FLAC", lambda: {"a.flac": audio("FLAC")}, part(waveform, "a.flac"), 350),
         Target("audio:WAV", lambda: {"a.wav": audio("WAV")}, part(waveform, "a.wav"), 350),
-        Target("recording:WAV", lambda: {"a.wav": audio("WAV")}, part(recording, "a.wav"), 250),
+        Target("recording:WAV", lambda: {"a.wav": audio("WAV")}, part(recording, "a.wav"), 150),
         Target("recording:OGG", lambda: {"a.ogg": audio("OGG", "VORBIS")}, part(recording, "a.ogg"), 150),
         Target("wav.scp", lambda: {"wav.scp": text("utt1 a.flac", "utt2 b.flac"), "a.flac": audio("FLAC"), "b.flac": audio("FLAC")}, wav_scp, 400, vary=("wav.scp",)),
         Target("detect.py's inputs", lambda: {"wav.scp": text("utt1 a.flac"), "data/wav.scp": text("utt2 a.flac"), "a.flac": audio("FLAC")}, found_recordings, 200, vary=("wav.scp", "data/wav.scp")),
         *(Target(f"ark:{compress}", part(arks, compress), features, 350, vary=("feats.ark",), names_file=False) for compress in ("none", "8bit", "16bit")),
         Target("feats.scp", part(arks, "none"), features, 300, vary=("feats.scp",)),
         Target("matrix", single_matrix_file, single_matrix, 250),
-        conf_target("steps.frontend", "frontend", 120, "f0_subband.yaml"),
-        conf_target("steps.frontend", "frontend", 80, "cqcc.yaml"),
-        conf_target("steps.frontend", "frontend", 80, "stack_f0_imag_real.yaml"),
-        conf_target("steps.nnet", "model", 80, "senet18.yaml"),
-        conf_target("steps.nnet", "model", 60, "two_branch_ecanet9.yaml"),
-        conf_target("steps.training", "train", 150, "self_distill.yaml"),
-        conf_target("steps.training", "train", 60, "consistency.yaml"),
-        conf_target("steps.augment", "augment", 120, "all.yaml"),
+        conf_target("steps.frontend", "frontend", 80, "f0_subband.yaml"),
+        conf_target("steps.frontend", "frontend", 40, "cqcc.yaml"),
+        conf_target("steps.frontend", "frontend", 30, "stack_f0_imag_real.yaml"),
+        conf_target("steps.nnet", "model", 60, "senet18.yaml"),
+        conf_target("steps.nnet", "model", 30, "two_branch_ecanet9.yaml"),
+        conf_target("steps.training", "train", 70, "self_distill.yaml"),
+        conf_target("steps.training", "train", 25, "consistency.yaml"),
+        conf_target("steps.augment", "augment", 50, "all.yaml"),
         conf_target("steps.tuning.space", "sweep", 80, "self_distill.yaml"),
-        Target("--set", lambda: {"setting.txt": b"train.epochs=3\ntrain.optimizer.lr=1e-3\ntrain.schedule.name=cosine"}, overrides, 150, names_file=False),
+        Target("--set", lambda: {"setting.txt": b"train.epochs=3\ntrain.schedule.lr=1e-3\ntrain.schedule.name=cosine"}, overrides, 100, names_file=False),
         Target("make_results.py", experiment, make_results, 150, vary=OF_BASELINE, writes=True),
         Target("make_comparison.py", experiment, make_comparison, 100, vary=OF_BASELINE, writes=True),
         Target("checkpoint", checkpoint_file, checkpoint, 300),
-        Target("final.pt", final_file, trained_detector, 100, how=spoilt_detector),
-        Target("validate_data_dir.sh", data_dir, part(data_dir_tool, "validate_data_dir.sh", "--no-feats", "--no-text", "data/eval"), 500),
+        Target("final.pt", final_file, trained_detector, 50, how=spoilt_detector),
+        Target("validate_data_dir.sh", data_dir, part(data_dir_tool, "validate_data_dir.sh", "--no-feats", "--no-text", "data/eval"), 350),
         Target("validate_data_dir.sh with segments", kaldi_dir, part(data_dir_tool, "validate_data_dir.sh", "--no-feats", "--no-text", "data"), 250),
         Target("fix_data_dir.sh", kaldi_dir, part(data_dir_tool, "fix_data_dir.sh", "data"), 150, writes=True),
-        Target("split_data.sh", data_dir, part(data_dir_tool, "split_data.sh", "--per-utt", "data/eval", "3"), 150, writes=True),
-        Target("subset_data_dir.sh", data_dir, part(data_dir_tool, "subset_data_dir.sh", "--shortest", "data/eval", "4", "data/short"), 150, writes=True),
-        Target("combine_data.sh", lambda: data_dir() | data_dir("data/dev"), part(data_dir_tool, "combine_data.sh", "data/both", "data/eval", "data/dev"), 150,
+        Target("split_data.sh", data_dir, part(data_dir_tool, "split_data.sh", "--per-utt", "data/eval", "3"), 60, writes=True),
+        Target("subset_data_dir.sh", data_dir, part(data_dir_tool, "subset_data_dir.sh", "--shortest", "data/eval", "4", "data/short"), 80, writes=True),
+        Target("combine_data.sh", lambda: data_dir() | data_dir("data/dev"), part(data_dir_tool, "combine_data.sh", "data/both", "data/eval", "data/dev"), 60,
                vary=tuple(data_dir()), writes=True),
-        Target("prepare_data.py", prepared, prepare, 100, writes=True,
+        Target("prepare_data.py", prepared, prepare, 60, writes=True,
                vary=("corpus/corpus.json", *(name for name in prepared() if "protocol" in name or "scores" in name), f"corpus/ASVspoof2019_LA_dev/flac/{UTTS[0]}.flac")),
         Target("command lines", lambda: evaluation_files() | {"arguments": b"steps.evaluate\n--bootstrap\n0\ncm.txt"}, command_line, 250, how=argument_lines, vary=("arguments",), writes=True, names_file=False),
     ]  # fmt: skip

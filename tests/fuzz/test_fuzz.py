@@ -5,6 +5,7 @@ CI runs the same cases each time. More of them, and others: FSD_FUZZ_FACTOR=20 F
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -32,6 +33,11 @@ SETTINGS = settings(
 )
 
 
+@functools.cache
+def right_files(target: Target) -> dict[str, bytes]:
+    return target.files()
+
+
 def put(folder: Path, name: str, content: Content) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +53,7 @@ def lay(target: Target, folder: Path, name: str, content: Content) -> None:
     """The target's files, `name` being `content`, in `folder`, which is made anew and becomes the working folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for other, right in target.files().items():
+    for other, right in right_files(target).items():
         if other != name:
             put(folder, other, right)
     put(folder, name, content)
@@ -73,8 +79,8 @@ def test_spoilt_input(target: Target, tmp_path: Path, monkeypatch, record_proper
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # thousands of them; what is written is thrown away
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     folder = tmp_path / "case"
-    names = target.vary or tuple(target.files())
-    lay(target, folder, names[0], target.files()[names[0]])
+    names = target.vary or tuple(right_files(target))
+    lay(target, folder, names[0], right_files(target)[names[0]])
     target.run()  # right files are taken; and what is loaded at first use is loaded
     wanted = max(1, round(target.cases * FACTOR))
     count = 0

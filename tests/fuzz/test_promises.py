@@ -370,6 +370,18 @@ def test_a_page_shows_names_and_runs_none():
     assert page.count("<script") == render("a", "b", [], "c").count("<script")
 
 
+def test_plots_draw_names_as_they_are(here):
+    """An attack may be called what matplotlib would take for a formula, a wrong one."""
+    from steps import evaluate
+
+    names = ["$\\frac$", "名", "A_1$"]
+    Path("cm.txt").write_text(
+        "".join(f"b{i} - bonafide {i}\ns{i} {name} spoof {i - 1}.5\n" for i, name in enumerate(names * 2))
+    )
+    done = call(evaluate.main, "evaluate.py", "--bootstrap", "0", "--title", "$\\x$ 名", "--out", "results", "cm.txt")
+    assert done.returncode == 0 and Path("results/det.png").stat().st_size > 10000, done.stderr
+
+
 # --- command lines of the recipes -------------------------------------------------------------------------------------
 
 

@@ -77,6 +77,13 @@ def add_allow_pipes(parser: ArgumentParser) -> None:
     )
 
 
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name longer than any can be
+        return False
+
+
 @contextmanager
 def open_audio(where: str, path: str | Path | Command) -> Iterator[soundfile.SoundFile]:
     """The audio file of `path`, or what a command writes, open for reading.
@@ -86,7 +93,7 @@ def open_audio(where: str, path: str | Path | Command) -> Iterator[soundfile.Sou
     """
     if not isinstance(path, Command):
         refuse_command(where, path)
-        if not Path(path).is_file():
+        if not _is_file(path):
             raise UserError(f"{where}: no such file")
     source = io.BytesIO(path.output(where)) if isinstance(path, Command) else str(path)
     try:
