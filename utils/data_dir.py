@@ -681,7 +681,9 @@ def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = (
         if corpora[0] is not None:
             write_json(folder / "corpus.json", corpora[0])
     else:
-        names = dict.fromkeys(json.dumps(corpus) if corpus is None else corpus.get("name", "?") for corpus in corpora)
+        names = dict.fromkeys(
+            json.dumps(corpus) if corpus is None else str(corpus.get("name", "?")) for corpus in corpora
+        )
         write_json(folder / "corpus.json", {"name": " + ".join(map(str, names)), "combined_from": corpora})
 
 

@@ -167,10 +167,10 @@ class FittedModel:
 
 def _finite(values: Iterable[Any]) -> list[float]:
     """Raises ValueError, TypeError or OverflowError for any that is no finite number."""
-    numbers = [float(value) for value in values]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError("not finite")
-    return numbers
+    numbers = list(values)
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise ValueError("no finite number")
+    return [float(number) for number in numbers]
 
 
 def _checked_training(values: Mapping[str, Any]) -> dict[str, Any]:

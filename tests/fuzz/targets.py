@@ -13,7 +13,7 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ class Target:
     vary: tuple[str, ...] = ()
     how: Strategy | None = None
     writes: bool = False
-    names_file: bool = field(default=True)  # a UserError has to name the file that was spoilt, or its folder
+    names_file: bool = (
+        True  # a UserError has to name the spoilt file or its folder; else it may name what does not fit it
+    )
 
 
 def text(*lines: str) -> bytes:
@@ -299,6 +301,8 @@ def overrides() -> None:
     """Values of --set, as a command line gives them."""
     from steps import training
 
+    if not Path("setting.txt").is_file():  # it only stands for a command line
+        return
     given = Path("setting.txt").read_bytes().decode(errors="surrogateescape")
     training.load_conf(ROOT / "conf/train/baseline_debug.yaml", given.split("\n"))
 
@@ -583,8 +587,8 @@ def targets() -> list[Target]:
         conf_target("steps.augment", "augment", 50, "all.yaml"),
         conf_target("steps.tuning.space", "sweep", 80, "self_distill.yaml"),
         Target("--set", lambda: {"setting.txt": b"train.epochs=3\ntrain.schedule.lr=1e-3\ntrain.schedule.name=cosine"}, overrides, 100, names_file=False),
-        Target("make_results.py", experiment, make_results, 150, vary=OF_BASELINE, writes=True),
-        Target("make_comparison.py", experiment, make_comparison, 100, vary=OF_BASELINE, writes=True),
+        Target("make_results.py", experiment, make_results, 150, vary=OF_BASELINE, writes=True, names_file=False),
+        Target("make_comparison.py", experiment, make_comparison, 100, vary=OF_BASELINE, writes=True, names_file=False),
         Target("checkpoint", checkpoint_file, checkpoint, 300),
         Target("final.pt", final_file, trained_detector, 50, how=spoilt_detector),
         Target("validate_data_dir.sh", data_dir, part(data_dir_tool, "validate_data_dir.sh", "--no-feats", "--no-text", "data/eval"), 350),
