@@ -61,6 +61,11 @@ class Trial(NamedTuple):
 def find_corpus(corpus_dir: str, recipe: str) -> Layout:
     """The corpus at `corpus_dir`. Raises UserError, with the folder that was probably meant, where it is not one."""
     layout = Layout(Path(os.path.abspath(corpus_dir)), recipe)  # noqa: PTH100 (a link to the corpus stays in wav.scp)
+    if not str(layout.root).isprintable():
+        raise UserError(
+            f"--corpus-dir {str(layout.root)!r}: Kaldi's tables cannot hold a path with a line break, a tab or bytes that "
+            "are no UTF-8 text; give it a plain name, or a link of one"
+        )
     if not layout.root.is_dir():
         raise UserError(f"--corpus-dir {corpus_dir}: no such folder")
     if not layout.protocols.is_dir():
@@ -263,6 +268,8 @@ def already_made(folder: Path, source: dict[str, Any], allow_subset: bool) -> bo
     if not (folder / ".source.json").is_file():
         raise UserError(f"{folder}: exists and was not made by this program (it has no .source.json); {mend}")
     made = read_json(folder / ".source.json")
+    if not isinstance(made, dict):
+        raise UserError(f"{folder / '.source.json'}: it does not say what {folder} was made from; {mend}")
     for key, name in (
         ("recipe", "recipe"),
         ("speakers", "speakers"),
@@ -362,7 +369,7 @@ def main() -> None:
     layout = find_corpus(args.corpus_dir, args.recipe)
     sets = args.sets.replace(",", " ").split() or layout.sets()
     for subset in sets:
-        if not NAME.fullmatch(subset):
+        if not NAME.fullmatch(subset) or not subset.strip("."):  # . and .. are folders
             raise UserError(f"--sets: {subset!r} is not the name of a set")
         prepare(layout, subset, Path(args.data_dir), args.allow_subset, args.protocol_speakers)
 

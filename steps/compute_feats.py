@@ -12,10 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from steps.frontend import load_conf, make_frontend, read_utterance
+from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from steps.frontend.processing.columns import CmvnStats
 from utils.ark import ArkWriter, write_matrix
 from utils.cli import ProgressLog, UserError, make_parser, run_program
-from utils.files import read_map, write_lines
+from utils.files import write_lines
 
 GPU_BATCH = 32  # utterances that a GPU computes together
 GPU_SAMPLES = 2**25  # of them, each counted as long as the longest: 256 MiB as float64, a minute each at 16 kHz
@@ -67,6 +68,7 @@ def main() -> int:
     parser.add_argument(
         "--ngpu", type=int, default=0, choices=(0, 1), help="1: in batches on a GPU; the same but for rounding"
     )
+    add_allow_pipes(parser)
     parser.add_argument("wav_scp", help="UTT PATH, a line each")
     parser.add_argument(
         "prefix",
@@ -79,7 +81,7 @@ def main() -> int:
         from steps.experiment import pick_device  # here, because it loads torch, which jobs without a GPU do without
 
         device = str(pick_device(args.ngpu))
-    wavs = read_map(args.wav_scp)
+    wavs = read_wav_scp(args.wav_scp, args.allow_pipes)
     utts = part_of(list(wavs), args.part)
     num_frames: list[str] = []
     bad: list[str] = []
@@ -91,8 +93,9 @@ def main() -> int:
             try:
                 waveform = read_utterance(utt, wavs[utt], frontend.conf)
             except UserError as error:
-                sys.stderr.write(f"bad utterance: {error}\n")
-                bad.append(f"{utt} {error}")
+                why = " ".join(str(error).split())  # a line of a table
+                sys.stderr.write(f"bad utterance: {why}\n")
+                bad.append(f"{utt} {why}")
                 progress.update()
                 continue
             yield utt, waveform

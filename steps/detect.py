@@ -24,6 +24,7 @@ from steps.detection.calibration import BONAFIDE, EER, SPOOF
 from steps.detection.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening, Result
 from steps.detection.inputs import find_recordings
 from steps.detection.output import JsonLines, Output, Table, Tsv, printable, summary
+from steps.frontend.processing.audio import Command, add_allow_pipes
 from utils.cli import ProgressLog, UserError, make_parser, run_program
 
 STDIN = "-"
@@ -71,6 +72,7 @@ def main() -> int:
     parser.add_argument(
         "--rate", type=int, metavar="HZ", help="standard input is s16le of one channel without a header"
     )
+    add_allow_pipes(parser)
     parser.add_argument(
         "--batch-size", type=int, default=16, help="windows scored at once, of one recording or several"
     )
@@ -104,7 +106,7 @@ def main() -> int:
     )
     if args.stream:
         return stream(detector, args.rate, _output(args, [STDIN]))
-    return Scoring(detector, args.png).run(args.inputs, args.rate, lambda names: _output(args, names))
+    return Scoring(detector, args.png, args.allow_pipes).run(args.inputs, args.rate, lambda names: _output(args, names))
 
 
 def _output(args: object, names: Sequence[str]) -> Output:
@@ -126,8 +128,8 @@ def _say(lines: Sequence[str], progress: ProgressLog | None = None) -> None:
 class Scoring:
     """A run over recordings: what could be scored, and what could not."""
 
-    def __init__(self, detector: FakeSpeechDetector, pictures: Path | None):
-        self._detector, self._pictures = detector, pictures
+    def __init__(self, detector: FakeSpeechDetector, pictures: Path | None, allow_pipes: bool = False):
+        self._detector, self._pictures, self._allow_pipes = detector, pictures, allow_pipes
         self._drawn: set[str] = set()
         self._counts = {BONAFIDE: 0, SPOOF: 0, None: 0}
 
@@ -162,16 +164,16 @@ class Scoring:
 
     def _find(
         self, inputs: Sequence[str], rate: int | None, stack: contextlib.ExitStack
-    ) -> tuple[list[tuple[str, str | Opening]], list[tuple[str, str]]]:
+    ) -> tuple[list[tuple[str, str | Command | Opening]], list[tuple[str, str]]]:
         """(name, path) of what is to be scored, and (name, message) of arguments that lead nowhere."""
-        found: list[tuple[str, str | Opening]] = []
+        found: list[tuple[str, str | Command | Opening]] = []
         refused: list[tuple[str, str]] = []
         for argument in inputs:
             if argument == STDIN:
                 found.append((STDIN, self._standard_input(rate, stack)))
                 continue
             try:
-                found += find_recordings([argument])
+                found += find_recordings([argument], self._allow_pipes)
             except UserError as error:
                 refused.append((argument, str(error)))
         return found, refused
@@ -189,7 +191,9 @@ class Scoring:
     def _draw(self, result: Result) -> None:
         if self._pictures is None:
             return
-        plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in printable(Path(result.name).name))[:120]
+        plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in printable(Path(result.name).name))
+        plain = plain.encode()[:120].decode(errors="ignore")  # a file's name has 255 bytes at most
+        plain = plain.lstrip(".") or "recording"
         if result.channel not in (None, "mixed"):
             plain += f".{result.channel}"
         name, number = plain, 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from steps import frontend as frontends
 from steps import nnet, training
@@ -25,12 +25,23 @@ _FORMATS = (1, 2)  # 1: before a head could be read otherwise than by inner prod
 
 def read_conf(folder: Path) -> dict[str, Any]:
     """The conf.yaml of an experiment. Raises UserError if there is none."""
+    if not (folder / "conf.yaml").exists():
+        raise UserError(f"{folder / 'conf.yaml'}: no such file; train first (--stage 2)")
+    return conf_files.read_yaml(folder / "conf.yaml")
+
+
+def _group(values: Mapping[str, Any], key: str, source: Path) -> dict[str, Any]:
+    """The group of values that `key` names. Raises UserError if there is none."""
+    if not isinstance(values.get(key), dict):
+        raise UserError(f"{source}: it has no {key} (a group of values); make it again")
+    return values[key]
+
+
+def _load_weights(module: torch.nn.Module, state: Mapping[str, Any], source: Path) -> None:
     try:
-        return yaml.safe_load((folder / "conf.yaml").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder / 'conf.yaml'}: no such file; train first (--stage 2)") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{folder / 'conf.yaml'}: cannot be read ({error})") from None
+        module.load_state_dict(state)
+    except Exception as error:  # torch raises several kinds for what is no state of this network
+        raise UserError(f"{source}: its weights do not fit its conf: {error}") from None
 
 
 def check_feats(feats_dir: Path, frontend_conf: frontends.FrontEndConf, needed_by: str) -> None:
@@ -38,21 +49,27 @@ def check_feats(feats_dir: Path, frontend_conf: frontends.FrontEndConf, needed_b
     conf_file = feats_dir / "conf.yaml"
     if not conf_file.exists() or not (feats_dir / "feats.scp").exists():
         raise UserError(f"{feats_dir}: no whole features there; run the feature stage (--stage 1)")
-    found = yaml.safe_load(conf_file.read_text(encoding="utf-8"))["frontend"]
+    found = _group(conf_files.read_yaml(conf_file), "frontend", conf_file)
     changed = conf_files.differences(found, frontends.dump_identity(frontend_conf))
     if changed:
         raise UserError(f"{feats_dir}: made by another front end than {needed_by} wants ({'; '.join(changed)})")
 
 
 def source_of(
-    data_dir: Path, feats_dir: Path, frontend: frontends.FrontEndBase, online: bool, needed_by: str
+    data_dir: Path,
+    feats_dir: Path,
+    frontend: frontends.FrontEndBase,
+    online: bool,
+    needed_by: str,
+    allow_pipes: bool = False,
 ) -> FeatureSource:
-    """Where a set's features come from: `online` from its audio, otherwise from feats_dir, which has to fit.
+    """Where a set's features come from: `online` from its audio, which with `allow_pipes` commands may make, otherwise from
+    feats_dir, which has to fit.
 
     Raises UserError unless the features at feats_dir were made by this very front end.
     """
     if online:
-        return ComputedFeatures(data_dir, frontend)
+        return ComputedFeatures(data_dir, frontend, allow_pipes)
     check_feats(feats_dir, frontend.conf, needed_by)
     return DumpedFeatures(feats_dir)
 
@@ -126,16 +143,14 @@ def load_trained(path: Path, device: torch.device) -> TrainedDetector:
             f"{path}: not a detector that this version reads (format {kept.get('format')!r}, expected "
             f"{' or '.join(map(str, _FORMATS))})"
         )
-    frontend_conf = frontends.conf_from_dict(kept["frontend"], str(path))
+    frontend_conf = frontends.conf_from_dict(_group(kept, "frontend", path), str(path))
     frontend = frontends.make_frontend(frontend_conf)
-    detector = detector_for(nnet.conf_from_dict(kept["model"], str(path)), frontend)
-    detector.head.conf = conf_files.build(HeadConf, kept.get("head", {}), {}, str(path))
-    try:
-        detector.load_state_dict(kept["state"])
-    except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not fit its conf: {error}") from None
+    detector = detector_for(nnet.conf_from_dict(_group(kept, "model", path), str(path)), frontend)
+    head = _group(kept, "head", path) if "head" in kept else {}
+    detector.head.conf = conf_files.build(HeadConf, head, {}, str(path))
+    _load_weights(detector, _group(kept, "state", path), path)
     detector = detector.to(device, memory_format=torch.channels_last).eval()
-    return TrainedDetector(detector, frontend_conf, kept["corpus"])
+    return TrainedDetector(detector, frontend_conf, _group(kept, "corpus", path))
 
 
 def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, frontends.FrontEndConf]:
@@ -147,8 +162,9 @@ def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, fron
 def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     """The detector with all the heads that its training had, at the epoch that was kept, ready to score."""
     conf = read_conf(folder)
-    frontend = frontends.make_frontend(frontends.conf_from_dict(conf["frontend"], str(folder)))
-    detector = detector_for(nnet.conf_from_dict(conf["model"], str(folder)), frontend)
-    method = training.make_method(training.conf_from_dict(conf["train"], str(folder)), detector)
-    method.load_state_dict(checkpoints.load(folder / "checkpoints" / "best.pt", device)["method"])
+    source, best = folder / "conf.yaml", folder / "checkpoints" / "best.pt"
+    frontend = frontends.make_frontend(frontends.conf_from_dict(_group(conf, "frontend", source), str(source)))
+    detector = detector_for(nnet.conf_from_dict(_group(conf, "model", source), str(source)), frontend)
+    method = training.make_method(training.conf_from_dict(_group(conf, "train", source), str(source)), detector)
+    _load_weights(method, _group(checkpoints.load(best, device), "method", best), best)
     return method.to(device, memory_format=torch.channels_last).eval()

@@ -7,6 +7,7 @@ nj=4                                       # parallel jobs, and arks
 cmd=utils/run.sh                           # job runner
 frontend=conf/frontend/f0_subband.yaml     # conf of the front end
 skip_bad=false                             # leave out utterances that cannot be read, listed in <feats-dir>/skipped
+allow_pipes=false                           # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
 ngpu=0                                     # 1: the jobs compute in batches on a GPU; the same numbers but for rounding
 set=                                       # overrides of conf keys, such as "frontend.compress=8bit"
 
@@ -14,6 +15,7 @@ set=                                       # overrides of conf keys, such as "fr
 . parse_options.sh
 set -euo pipefail
 . with_progress.sh
+. plain_values.sh
 
 if [ $# -ne 2 ]; then
   _print_help >&2
@@ -24,11 +26,14 @@ log=$dir/log parts=$dir/parts/$nj
 die() { echo "make_feats.sh: error: $*" >&2; exit 1; }
 
 [ -f "$data/wav.scp" ] || die "$data/wav.scp: no such file; make the data dir first (--stage 0)"
-read -r -a settings <<< "$set"
+read -r -d '' -a settings <<<"$set" || true
+require_plain "the data dir" "$data"; require_plain "the feats dir" "$dir"; require_plain --frontend "$frontend"
+require_plain_values --set "${settings[@]}"
 conf_options=(--frontend "$frontend" "${settings[@]/#/--set=}")
 
+pipes=(); ! $allow_pipes || pipes=(--allow-pipes)
 status=0
-merge_feats.py check "${conf_options[@]}" "$data/wav.scp" "$dir" || status=$?
+merge_feats.py check "${conf_options[@]}" "${pipes[@]}" "$data/wav.scp" "$dir" || status=$?
 case $status in
   0) ;;
   10) echo "make_feats.sh: $dir is whole and made from the same inputs and conf; nothing to do"; exit 0 ;;
@@ -43,7 +48,7 @@ gpu=(); [ "$ngpu" -eq 0 ] || gpu=(--gpu "$ngpu")
 with_progress "$log/make_feats.*.log" -- $cmd "${gpu[@]}" JOB=1:"$nj" "$log/make_feats.JOB.log" \
   test -f "$parts/feats.JOB.utt2num_frames" '||' \
   env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-  compute_feats.py "${conf_options[@]}" --part "JOB/$nj" --ngpu "$ngpu" "$data/wav.scp" "$parts/feats.JOB"
+  compute_feats.py "${conf_options[@]}" --part "JOB/$nj" --ngpu "$ngpu" "${pipes[@]}" "$data/wav.scp" "$parts/feats.JOB"
 skip=(); ! $skip_bad || skip=(--skip-bad)
 merge_feats.py merge "${conf_options[@]}" "${skip[@]}" --nj "$nj" "$data/wav.scp" "$dir"
 echo "make_feats.sh: $(wc -l < "$dir/feats.scp") utterances, $(du -shL "$dir" | cut -f1), in $dir"

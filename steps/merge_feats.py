@@ -9,9 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import yaml
-
 from steps.frontend import GLOBAL_CMVN, dump_identity, load_conf, make_frontend
+from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from utils import conf as conf_files
 from utils.ark import read_matrix, write_matrix
 from utils.cli import UserError, make_parser, run_program, warn
@@ -27,10 +26,11 @@ def identity(args) -> dict:
 def check(args) -> int:
     """0: the jobs have to run. ALREADY_WHOLE: nothing to do. Raises UserError if the folder has other features."""
     folder = Path(args.feats_dir)
+    read_wav_scp(args.wav_scp, args.allow_pipes)  # what is wrong with it is said once, before jobs are started
     wanted = identity(args)
     conf_file = folder / "conf.yaml"
     if conf_file.exists():
-        found = yaml.safe_load(conf_file.read_text(encoding="utf-8"))
+        found = conf_files.read_yaml(conf_file)
         changed = conf_files.differences(found, wanted)
         if changed:
             raise UserError(
@@ -94,6 +94,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--nj", type=int, default=1, help="how many parts there are")
     parser.add_argument("--skip-bad", action="store_true", help="list bad utterances in skipped instead of failing")
+    add_allow_pipes(parser)
     parser.add_argument("wav_scp")
     parser.add_argument("feats_dir")
     args = parser.parse_args()

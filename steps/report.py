@@ -6,10 +6,12 @@ from __future__ import annotations
 import hashlib
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from steps.frontend.processing.audio import add_allow_pipes
 from steps.reporting import attacks, curves, det, environments, heads, histograms, provenance, summary
 from steps.reporting.blocks import Section, Text
 from steps.reporting.page import render
@@ -106,6 +108,7 @@ def main() -> None:
         default=[],
         help="leave out a section that takes long; may be given several times",
     )
+    add_allow_pipes(parser)
     args = parser.parse_args()
 
     experiments = read_experiments(args.experiments)
@@ -115,7 +118,7 @@ def main() -> None:
     if is_made_of(args.out, digest):
         print(f"{args.out}: made from these very inputs already")
         return
-    comparison = compare(experiments, args.set, args.data_dir, args.feats_dir)
+    comparison = replace(compare(experiments, args.set, args.data_dir, args.feats_dir), allow_pipes=args.allow_pipes)
     stages = sorted(set(args.cam_stage or (2, 4)))
     sections = [
         summary.section(comparison),

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from steps import experiment
 from steps.frontend import FrontEndBase, make_frontend
+from steps.frontend.processing.audio import add_allow_pipes
 from steps.nnet.base import score_of
 from steps.training.data import FeatureSet, scoring_plan
 from utils.cli import ProgressLog, UserError, make_parser, run_program
@@ -34,8 +35,10 @@ _CACHE_MIB = 1024
 class Trials:
     """The trials of a set, their features, and what their score lines say beside the score."""
 
-    def __init__(self, data: Path, feats: Path, frontend: FrontEndBase, exp_dir: Path, online: bool):
-        source = experiment.source_of(data, feats, frontend, online, str(exp_dir))
+    def __init__(
+        self, data: Path, feats: Path, frontend: FrontEndBase, exp_dir: Path, online: bool, allow_pipes: bool = False
+    ):
+        source = experiment.source_of(data, feats, frontend, online, str(exp_dir), allow_pipes)
         self.utt2label, self.utt2attack = read_map(data / "utt2label"), read_map(data / "utt2attack")
         # A set that fits is read at once: processes that read ahead take longer to start than a small set to read.
         # Computing takes longer than reading: there processes that work ahead pay at once, and nothing is kept.
@@ -95,6 +98,7 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
     parser.add_argument("--feats-dir", type=Path, help="folder of the sets' features, feats/<frontend>")
     parser.add_argument("--online", action="store_true", help="compute the features from the audio instead")
+    add_allow_pipes(parser)
     parser.add_argument(
         "--head",
         action="append",
@@ -132,7 +136,7 @@ def main() -> int:
     same = bool(blocks) and same_weights(detector, method.detector)
     for name in args.sets:
         feats = (args.feats_dir or Path()) / name
-        trials = Trials(args.data_dir / name, feats, frontend, args.exp_dir, args.online)
+        trials = Trials(args.data_dir / name, feats, frontend, args.exp_dir, args.online, args.allow_pipes)
         reading = (device, args.batch_size, args.num_workers)
         if FINAL in wanted and not same:
             scores = compute(trials, lambda x: [detector(x)], *reading)

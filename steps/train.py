@@ -18,6 +18,7 @@ import torch
 
 from steps import augment, experiment, nnet, training
 from steps import frontend as frontends
+from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.columns import mean_and_scale
 from steps.nnet.cost import detector_cost
 from steps.scoring.labels import corpus_label
@@ -51,6 +52,7 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="compute features from the audio when they are needed; the feats dirs are not looked at",
     )
+    add_allow_pipes(parser)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--seed", type=int, default=1, help="of initial weights, order and crops")
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU")
@@ -161,7 +163,7 @@ def main() -> int:
     frontend = frontends.make_frontend(frontend_conf)
     chain = chain_of(args, frontend_conf.sample_rate)
     train_source, dev_source = (
-        experiment.source_of(data, feats, frontend, args.online, args.frontend)
+        experiment.source_of(data, feats, frontend, args.online, args.frontend, args.allow_pipes)
         for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
     )
     torch.manual_seed(args.seed)

@@ -10,6 +10,8 @@ settings=("${settings[@]}") # of --set; may be empty
 
 variant_of_training=${augment:+_$(name_of "$augment")}${tag:+_$tag}
 online_option=(); ! $online || online_option=(--online)
+pipes_option=(); ! "${allow_pipes:-false}" || pipes_option=(--allow-pipes)
+online_option+=("${pipes_option[@]}")
 augment_option=(); [ -z "$augment" ] || augment_option=(--augment "$augment")
 
 experiment_of() { # model conf, training conf

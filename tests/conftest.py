@@ -35,3 +35,17 @@ def speech_like(samples: int, seed: int = 0, rate: int = 16000) -> np.ndarray:
 @pytest.fixture(scope="session")
 def waveform_maker():
     return speech_like
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many cases of tests/fuzz ran; the reports carry the numbers, so that workers' cases count too."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    counts = [
+        count
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, count in report.user_properties
+        if name == "fuzz cases"
+    ]
+    if counts:
+        terminalreporter.write_line(f"fuzzing: {sum(counts)} cases of {len(counts)} readers")

@@ -7,9 +7,10 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
-from kaldiio.matio import load_mat, read_kaldi, write_array
+from kaldiio.matio import read_kaldi, write_array
 
 from utils.cli import UserError
 from utils.files import aside, write_aside, write_lines
@@ -49,6 +50,18 @@ class ArkWriter:
             return
         self._temporary.replace(self.ark)
         write_lines(self.scp, self.lines)
+
+
+def _read_matrix(handle: IO[bytes]) -> np.ndarray:
+    """The binary Kaldi matrix or vector that begins at the handle's place.
+
+    Nothing else is given to kaldiio, which would also load a pickle (and so run what is in it), NumPy's and audio files.
+    """
+    begin = handle.read(2)
+    if begin != b"\0B":
+        raise ValueError(f"it begins with {begin!r}, where a binary Kaldi matrix has the bytes 0 and B")
+    handle.seek(-2, os.SEEK_CUR)
+    return read_kaldi(handle)
 
 
 class ScpReader:
@@ -94,7 +107,7 @@ class ScpReader:
         try:
             handle = self._handle(ark)
             handle.seek(int(offset))
-            matrix = read_kaldi(handle)
+            matrix = _read_matrix(handle)
         except Exception as error:  # kaldiio raises many kinds for a damaged ark
             raise UserError(
                 f"{ark}: the features of {utt} cannot be read ({type(error).__name__}: {error}); "
@@ -114,7 +127,8 @@ def write_matrix(path: str | Path, matrix: np.ndarray) -> None:
 def read_matrix(path: str | Path) -> np.ndarray:
     """The matrix of a file that holds just one. Raises UserError if there is none."""
     try:
-        return np.asarray(load_mat(str(path)))
+        with Path(path).open("rb") as handle:
+            return np.asarray(_read_matrix(handle))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the feature stage again (--stage 1)") from None
     except Exception as error:  # kaldiio raises many kinds for a damaged file

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +15,14 @@ from typing import NoReturn, TextIO
 class UserError(Exception):
     """Something that the user can mend. Shown as one message, without a traceback; the exit status is 1.
 
-    The text names the file, the line or the utterance, and how to mend it. `status`: the program's exit status.
+    The text names the file, the line or the utterance, and how to mend it. `status`: the program's exit status. A word of
+    thousands of characters, as of a file that is no text, is shown by its beginning.
     """
 
     status = 1
+
+    def __str__(self) -> str:
+        return re.sub(r"\S{600,}", lambda word: f"{word[0][:100]}...", super().__str__())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,6 +48,8 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
 def run_program(main: Callable[[], int | None]) -> NoReturn:
     """Run `main` and exit: 0, its own status, 1 (or what it says) with one message for a UserError, 130 on Ctrl-C."""
     name = Path(sys.argv[0]).name
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no UTF-8: they go out as they came in
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         status = main() or 0
         sys.stdout.flush()

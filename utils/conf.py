@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -25,32 +26,48 @@ from utils.files import write_aside
 Schema = TypeVar("Schema")
 
 
-def _construct(node: yaml.Node, path: Path, prefix: str, lines: dict[str, str]) -> Any:
-    """Plain values of a YAML node; `lines` takes, for each dotted key, the place where it stands."""
+# What no conf comes near. A file of aliases of aliases (`b: [*a, *a]`, `c: [*b, *b]`, ...) is small and means billions.
+_MOST_VALUES = 50_000
+_DEEPEST = 40
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq")}
+
+
+def _construct(node: yaml.Node, path: Path | str, prefix: str, lines: dict[str, str], depth: int = 0) -> Any:
+    """Plain values of a YAML node; `lines` takes, for each dotted key, the place where it stands.
+
+    Raises UserError, naming the line, for a key given twice or that is no plain text, for a tag that is not YAML's own,
+    for a value that does not fit its tag, and for more than _MOST_VALUES or nesting beyond _DEEPEST.
+    """
+    here = f"{path}: line {node.start_mark.line + 1}"
+    if depth > _DEEPEST or len(lines) > _MOST_VALUES:
+        what = f"nested more than {_DEEPEST} deep" if depth > _DEEPEST else f"more than {_MOST_VALUES} values"
+        raise UserError(f"{here}: {what}, aliases (*name) counted each time; a conf is not so big")
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+        raise UserError(f"{here}: the tag {node.tag} is not taken; write plain values")
     if isinstance(node, yaml.MappingNode):
         out: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise UserError(f"{here}: a key is a list or a group; write it as plain text")
             key = str(key_node.value)
             place = f"{path}: line {key_node.start_mark.line + 1}"
             if key in out:
                 raise UserError(f"{place}: the key {prefix}{key} stands there twice")
             lines[prefix + key] = place
-            out[key] = _construct(value_node, path, f"{prefix}{key}.", lines)
+            out[key] = _construct(value_node, path, f"{prefix}{key}.", lines, depth + 1)
         return out
     if isinstance(node, yaml.SequenceNode):
         values = []
         for i, child in enumerate(node.value):
             place = f"{prefix[:-1]}[{i}]"
             lines[place] = f"{path}: line {child.start_mark.line + 1}"
-            values.append(_construct(child, path, f"{place}.", lines))
+            values.append(_construct(child, path, f"{place}.", lines, depth + 1))
         return values
-    loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node, deep=True)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: line {node.start_mark.line + 1}: {error}") from None
-    finally:
-        loader.dispose()
+        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
+    except Exception as error:  # PyYAML raises many kinds for what does not fit its tag, such as the date 2024-02-31
+        text = node.value if len(node.value) <= 60 else f"{node.value[:57]}..."
+        raise UserError(f"{here}: {text!r} cannot be read as a value: {error}") from None
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,23 +96,28 @@ def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tupl
     """A conf file's values, those of its `base:` beneath them. `lines` takes each dotted key's file and line."""
     path = Path(path)
     lines = {} if lines is None else lines
-    if path.resolve() in _seen:
-        raise UserError(f"{path}: its base: leads back to itself")
     try:
+        if path.resolve() in _seen:
+            raise UserError(f"{path}: its base: leads back to itself")
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1, 0.5)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
-        raise UserError(f"{path}: no such conf file{hint}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not a readable YAML file: {error}") from None
+        whose = f", the base: of {_seen[-1]}" if _seen else ""
+        raise UserError(f"{path}: no such conf file{whose}{hint}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a NUL in the name
+        raise UserError(f"{str(path)!r}: not a readable YAML file: {error}") from None
+    except RuntimeError:  # of links, and of brackets (RecursionError is one)
+        raise UserError(f"{path}: not a readable YAML file: a loop of links, or nested too deeply") from None
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path}: a conf is lines of `key: value`")
     own_lines: dict[str, str] = {}
     values = _construct(node, path, "", own_lines)
     base = values.pop("base", None)
     if base is not None:
-        values = _merge(read_yaml(path.parent / str(base), lines, (*_seen, path.resolve())), values)
+        if not isinstance(base, str) or not base:
+            raise UserError(f"{own_lines['base']}: base: {base!r} is not the name of a conf in this folder")
+        values = _merge(read_yaml(path.parent / base, lines, (*_seen, path.resolve())), values)
     lines.update(own_lines)
     return values
 
@@ -118,9 +140,10 @@ def parse_overrides(settings: Iterable[str], section: str, sections: Iterable[st
         if head != section:
             continue
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except (yaml.YAMLError, RecursionError):
             raise UserError(f"--set {setting}: {text!r} is not a YAML value") from None
+        value = None if node is None else _construct(node, f"--set {setting}", "", {})
         here = nested
         *parents, last = rest.split(".")
         for parent in parents:
@@ -185,9 +208,9 @@ def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source
     if wanted is float and not isinstance(value, bool):
         try:  # YAML 1.1 reads 1e-4 as text
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = float("nan")
-        if number == number:
+        if math.isfinite(number):
             return number
     if wanted is str and isinstance(value, str):
         return value

@@ -22,6 +22,7 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.cli import UserError, make_parser, run_program, warn
@@ -112,6 +113,14 @@ class DataDir:
                 )
             table[key] = value_of(line)
         return table
+
+
+def corpus_of(data: DataDir) -> dict[str, Any]:
+    """Its corpus.json, which names the corpus. Raises UserError where that is something else."""
+    corpus = read_json(data["corpus.json"])
+    if not isinstance(corpus, dict):
+        raise UserError(f"{data['corpus.json']}: it is no object of names and values; make the data directory again")
+    return corpus
 
 
 def group_by_speaker(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
@@ -408,7 +417,7 @@ def write_parts(data: DataDir, folders: Sequence[Path], part_of: Mapping[str, in
         lines = distribute(name, of_utt)
         if name == "utt2spk":
             for part, own in enumerate(lines):
-                utt2spk = dict(line.split() for line in own)
+                utt2spk = dict(line.split(None, 1) for line in own)
                 for speaker in utt2spk.values():
                     spk_parts.setdefault(speaker, set()).add(part)
                 write_lines(folders[part] / "spk2utt", spk2utt_lines(utt2spk))
@@ -560,6 +569,9 @@ def select(data: DataDir, args: argparse.Namespace, n: int) -> set[str]:
         lacking = [utt for utt in utts if utt not in lengths]
         if lacking:
             raise UserError(f"{data[name]}: has no line for {lacking[0]}; utils/fix_data_dir.sh {data.path} mends it")
+        for utt in utts:
+            if not _positive(lengths[utt], float):
+                raise UserError(f"{data[name]}: {utt}: {lengths[utt]!r} is not a number above 0; correct the line")
         return set(sorted(utts, key=lambda utt: (float(lengths[utt]), utt))[:n])
     if args.first:
         return set(utts[:n])
@@ -613,7 +625,7 @@ def main_subset() -> None:
     def write(folder: Path) -> None:
         write_parts(data, [folder], dict.fromkeys(chosen, 0))
         if "corpus.json" in data and len(chosen) < sum(1 for _ in data.rows("utt2spk")):
-            write_json(folder / "corpus.json", {**read_json(data["corpus.json"]), "subset": True})
+            write_json(folder / "corpus.json", {**corpus_of(data), "subset": True})
 
     replace_dir(target, [data], write)
     print(
@@ -664,12 +676,14 @@ def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = (
 
             write_lines(folder / name, _merge(sources, name, lines))
     write_lines(folder / "spk2utt", spk2utt_lines(DataDir(folder).map("utt2spk")))
-    corpora = [read_json(data["corpus.json"]) if "corpus.json" in data else None for data in sources]
+    corpora = [corpus_of(data) if "corpus.json" in data else None for data in sources]
     if all(corpus == corpora[0] for corpus in corpora):
         if corpora[0] is not None:
             write_json(folder / "corpus.json", corpora[0])
     else:
-        names = dict.fromkeys(json.dumps(corpus) if corpus is None else corpus.get("name", "?") for corpus in corpora)
+        names = dict.fromkeys(
+            json.dumps(corpus) if corpus is None else str(corpus.get("name", "?")) for corpus in corpora
+        )
         write_json(folder / "corpus.json", {"name": " + ".join(map(str, names)), "combined_from": corpora})
 
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import zlib
@@ -29,7 +30,8 @@ def write_aside(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = aside(path)
     try:
-        with temporary.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as handle:
+        text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}  # names of files may be no UTF-8
+        with temporary.open(mode, **({} if "b" in mode else text)) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
@@ -64,13 +66,24 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         handle.write("\n")
 
 
+def _finite(text: str) -> float:
+    """A number of a JSON file; write_json writes no NaN and no infinity, and JSON knows none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
 def read_json(path: str | os.PathLike) -> Any:
+    """Raises UserError for a file that is missing, cannot be read, or is not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error}); remove it and run its stage again") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply to be ours; remove it and run its stage again") from None
 
 
 def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
@@ -96,7 +109,15 @@ def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
         raise UserError(f"{path}: the gzipped file is damaged or cut off; make or fetch it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f"{str(path)!r}: {error}") from None
     yield from enumerate(io.StringIO(text, newline=None), 1)
+
+
+def quoted(line: str, most: int = 120) -> str:
+    """A line as a message shows it: its beginning, if it is long."""
+    text = line.rstrip()
+    return repr(text if len(text) <= most else f"{text[: most - 3]}...")
 
 
 def read_table(path: str | os.PathLike, columns: int | None = 2) -> Iterator[tuple[int, list[str]]]:
@@ -112,7 +133,7 @@ def read_table(path: str | os.PathLike, columns: int | None = 2) -> Iterator[tup
         if not fields or (columns is not None and len(fields) != columns):
             raise UserError(
                 f"{path}: line {number}: {len(fields)} columns where {columns or 'at least one'} are expected: "
-                f"{line.rstrip()!r}"
+                f"{quoted(line)}"
             )
         yield number, fields
 
@@ -128,5 +149,9 @@ def read_map(path: str | os.PathLike) -> dict[str, str]:
 
 
 def sha256_of(path: str | os.PathLike) -> str:
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    """In hexadecimal digits. Raises UserError for a file that cannot be read."""
+    try:
+        with Path(path).open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None

@@ -3,6 +3,8 @@
 # Wants the variables stage, stop_stage, and caller_dir (the folder in which the recipe was called).
 : "${stage:?}" "${stop_stage:?}" "${caller_dir:?}"
 
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/plain_values.sh"
+
 log() { echo "$(date '+%Y-%m-%d %H:%M:%S') ${0##*/}: $*"; }
 
 _stage_number='' _stage_began=0

@@ -7,6 +7,7 @@ through PyAV, which is an extra (requirements-codecs.txt).
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -18,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from steps.frontend.processing.audio import refuse_command
+from steps.frontend.processing.audio import Command, refuse_command
 from utils.cli import UserError
 
 BLOCK_SECONDS = 2.0
@@ -60,18 +61,23 @@ def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
 
 
 @contextlib.contextmanager
-def open_recording(path: str | Path, where: str | None = None) -> Iterator[Recording]:
-    """The recording in a file, open for reading.
+def open_recording(path: str | Path | Command, where: str | None = None) -> Iterator[Recording]:
+    """The recording in a file, or that a wav.scp's command writes, open for reading.
 
-    Raises UserError that begins with `where` (else the path): missing, a command, empty, unreadable, not audio.
+    Raises UserError that begins with `where` (else the path): missing, a command that fails or is a plain text, empty,
+    unreadable, not audio.
     """
     where = str(path) if where is None else where
-    refuse_command(where, path)
-    if Path(path).is_dir():
-        raise UserError(f"{where}: a folder")
+    if not isinstance(path, Command):
+        refuse_command(where, path)
+        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for a name longer than any can be)
+            raise UserError(f"{where}: a folder")
     with contextlib.ExitStack() as stack:
         try:
-            handle = stack.enter_context(Path(path).open("rb"))
+            if isinstance(path, Command):
+                handle = io.BytesIO(path.output(where))
+            else:
+                handle = stack.enter_context(Path(path).open("rb"))
             if not handle.read(1):
                 raise UserError(f"{where}: empty: no bytes")
             handle.seek(0)
@@ -79,9 +85,12 @@ def open_recording(path: str | Path, where: str | None = None) -> Iterator[Recor
             raise UserError(f"{where}: no such file") from None
         except OSError as error:
             raise UserError(f"{where}: cannot be read: {error.strerror}") from None
+        except ValueError as error:  # a NUL in the name
+            raise UserError(f"{where!r}: {error}") from None
         try:
             # as bytes: soundfile cannot encode every name that a file can have
-            sound = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))
+            source = handle if isinstance(path, Command) else os.fsencode(path)
+            sound = stack.enter_context(soundfile.SoundFile(source))
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a name in .raw, samples without a header
             yield stack.enter_context(_by_ffmpeg(handle, where, _reason(error), BLOCK_SECONDS))
         else:

@@ -43,6 +43,7 @@ from steps.detection import audio, windows
 from steps.detection.calibration import Decision, calibration_of, decision, read_calibration
 from steps.detection.picture import Overview
 from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
+from steps.frontend.processing.audio import Command
 from steps.nnet import Detector
 from steps.nnet.base import score_of
 from steps.scoring.labels import corpus_label
@@ -292,13 +293,14 @@ class FakeSpeechDetector:
         return self._alone(recording.where, contextlib.nullcontext(recording), overview)
 
     def score_files(
-        self, files: Iterable[tuple[str, str | Path | Opening]], overview: bool = False
+        self, files: Iterable[tuple[str, str | Path | Command | Opening]], overview: bool = False
     ) -> Iterator[tuple[str, list[Result] | UserError]]:
         """(name, path) of files -> (name, its results or why it cannot be scored), in their order, each as soon as it is
         there; windows of several files go through the network together. In the place of a path may stand what
         audio.open_recording and audio.open_stream return."""
         opened = (
-            (name, audio.open_recording(path, name) if isinstance(path, str | Path) else path) for name, path in files
+            (name, audio.open_recording(path, name) if isinstance(path, str | Path | Command) else path)
+            for name, path in files
         )
         for take in self._flow(opened, overview):
             yield take.name, self._outcome(take)

@@ -7,25 +7,25 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from steps.detection.audio import looks_like_audio
+from steps.frontend.processing.audio import Command, read_wav_scp
 from utils.cli import UserError
-from utils.files import read_map
 
 
-def find_recordings(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(name, path) of each recording.
+def find_recordings(arguments: Iterable[str], allow_pipes: bool = False) -> Iterator[tuple[str, str | Command]]:
+    """(name, path) of each recording; with `allow_pipes`, a wav.scp's commands too.
 
     A wav.scp (any name in .scp), or a data dir that has one: its utterances, by their ids. Another folder: what in it, or in
     folders within it, is audio by its ending or its first bytes, sorted by path; nothing that begins with a dot. Anything
     else is a recording by itself, whether it is there or not.
 
-    Raises UserError for a wav.scp that cannot be read, and for a folder without audio.
+    Raises UserError for a wav.scp that cannot be read or has commands that are not allowed, and for a folder without audio.
     """
     for argument in arguments:
         path = Path(argument)
         if path.suffix == ".scp" and path.is_file():
-            yield from read_map(path).items()
+            yield from read_wav_scp(path, allow_pipes).items()
         elif (path / "wav.scp").is_file():
-            yield from read_map(path / "wav.scp").items()
+            yield from read_wav_scp(path / "wav.scp", allow_pipes).items()
         elif path.is_dir():
             found = sorted(_audio_under(path))
             if not found:

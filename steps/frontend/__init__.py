@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from steps.frontend.base import FrontEndBase, FrontEndConf, NetworkInput
-from steps.frontend.processing.audio import read_waveform
+from steps.frontend.processing.audio import Command, read_waveform
 from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
@@ -64,7 +64,7 @@ def make_frontend(conf: FrontEndConf) -> FrontEndBase:
     return _module_of(conf.type, "conf").FrontEnd(conf)
 
 
-def read_utterance(utt: str, path: str | Path, conf: FrontEndConf) -> np.ndarray:
+def read_utterance(utt: str, path: str | Path | Command, conf: FrontEndConf) -> np.ndarray:
     """An utterance's waveform as the front end of `conf` takes it: see processing.audio.read_waveform."""
     return read_waveform(utt, path, conf.sample_rate, conf.resample, conf.channel)
 

@@ -71,7 +71,7 @@ class Detectors:
                     pass
             # compression is for disk only: computed features have all but the same numbers without
             frontend = make_frontend(dataclasses.replace(conf, compress="none"))
-            self._sources[conf] = frontend, ComputedFeatures(comparison.data, frontend)
+            self._sources[conf] = frontend, ComputedFeatures(comparison.data, frontend, comparison.allow_pipes)
         return self._sources[conf]
 
     def by_front_end(self) -> list[list[Loaded]]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from steps.frontend import FrontEndBase, read_utterance
+from steps.frontend.processing.audio import read_wav_scp
 from steps.nnet import Detector
 from steps.nnet.base import pool, score_of
 from steps.reporting.blocks import Audio, Block, Figures, Heading, Section, Text
@@ -148,7 +149,8 @@ class _Words:
     """What is told of a trial, and its audio."""
 
     def __init__(self, comparison: Comparison):
-        self._wavs, self._attacks = read_map(comparison.data / "wav.scp"), read_map(comparison.data / "utt2attack")
+        self._wavs = read_wav_scp(comparison.data / "wav.scp", comparison.allow_pipes)
+        self._attacks = read_map(comparison.data / "utt2attack")
         self._corpus = comparison.table.any_result.corpus_values
 
     def of(self, utt: str) -> str:

@@ -86,6 +86,7 @@ class Comparison:
     groups: list[Group]
     data_dir: Path
     feats_dir: Path | None
+    allow_pipes: bool = False  # run the commands in wav.scp
 
     @property
     def set_name(self) -> str:

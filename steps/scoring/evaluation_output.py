@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,16 +168,21 @@ def write_plots(out: Path, results: Results, plot: bool) -> None:
         (out / "det.png").unlink(missing_ok=True)
     if not plot or results.environments is None:
         (out / "attack_by_environment.png").unlink(missing_ok=True)
-    if plot:
-        from steps.scoring.plots import write_det_plot
+    if not plot:
+        return
+    from matplotlib import rc_context  # here, because it takes a while to load
 
+    from steps.scoring.plots import write_det_plot
+
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():  # names may have dollar signs
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # or be in a script that the font lacks
         with write_aside(out / "det.png", "wb") as handle:
             write_det_plot(handle, results.pooled, results.title, results.label)
-    if plot and results.environments is not None:
-        from steps.scoring.heat_map import write_heat_map
+        if results.environments is not None:
+            from steps.scoring.heat_map import write_heat_map
 
-        with write_aside(out / "attack_by_environment.png", "wb") as handle:
-            write_heat_map(handle, results.environments, results.title, results.label)
+            with write_aside(out / "attack_by_environment.png", "wb") as handle:
+                write_heat_map(handle, results.environments, results.title, results.label)
 
 
 def write_table(path: Path, lines: list[str] | None) -> None:

@@ -10,6 +10,7 @@ exp/<train set>_<frontend>_<model>_<training conf>[_<tag>]/seed<N>/
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ class Experiment:
 
 def natural_order(text: str) -> list[tuple[int, int, str]]:
     """A sort key by which senet9 comes before senet18."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)]
 
 
 def _read_levels(
@@ -122,29 +123,41 @@ def _read_levels(
     return found
 
 
+def _finite(value: float | None) -> bool:
+    try:
+        return value is None or math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
 def read_result(path: Path) -> SetResult:
     """The metrics.json at `path`. Raises UserError when it is not one of steps/evaluate.py's."""
     values = read_json(path)
 
     def number(group: Any, key: str, kinds: tuple[type, ...]) -> Any:
         value = group.get(key) if isinstance(group, dict) else None
-        if not isinstance(value, kinds) or isinstance(value, bool):
+        if not isinstance(value, kinds) or isinstance(value, bool) or not _finite(value):
             raise UserError(f"{path}: {key} is {value!r}; run steps/evaluate.py again to make this file")
         return value
 
     cost = (float, int, type(None))
+
+    def of_kind(key: str, kind: type) -> Any:
+        value = values.get(key) or kind()
+        if not isinstance(value, kind):
+            raise UserError(f"{path}: {key} is {value!r}; run steps/evaluate.py again to make this file")
+        return value
+
     attacks = values.get("per_attack") if isinstance(values, dict) else None
     if not isinstance(attacks, dict):
         raise UserError(f"{path}: it has no per_attack; run steps/evaluate.py again to make this file")
-    speakers = values.get("per_speaker") or {}
-    if not isinstance(speakers, dict):
-        raise UserError(f"{path}: per_speaker is {speakers!r}; run steps/evaluate.py again to make this file")
+    speakers = of_kind("per_speaker", dict)
     speaker_trials = {name: number(group, "n_bonafide", (int,)) for name, group in speakers.items()}
     speaker_trials = {name: count for name, count in speaker_trials.items() if count}
     return SetResult(
         path=path,
-        corpus=corpus_label(values.get("corpus")),
-        corpus_values=values.get("corpus") or {},
+        corpus=corpus_label(of_kind("corpus", dict)),
+        corpus_values=of_kind("corpus", dict),
         eer=number(values, "eer", (float, int)),
         min_tdcf_2019=number(values, "min_tdcf_2019", cost),
         min_tdcf_2021=number(values, "min_tdcf_2021", cost),
@@ -157,7 +170,7 @@ def read_result(path: Path) -> SetResult:
         speaker_miss={name: number(speakers[name], "miss_rate", (float, int)) for name in speaker_trials},
         speaker_trials=speaker_trials,
         levels=_read_levels(values, number),
-        warnings=[str(text) for text in values.get("warnings", [])],
+        warnings=[str(text) for text in of_kind("warnings", list)],
     )
 
 
@@ -188,6 +201,14 @@ def _read_detector(folders: Iterable[Path], notes: list[str]) -> dict[str, Any]:
         values = read_json(path)
         if not isinstance(values, dict):
             raise UserError(f"{path}: not an object of names and values; train again to make this file")
+        shape = values.get("input_shape") or []
+        for key, numbers in (
+            ("parameters", [values.get("parameters", 0)]),
+            ("multiply_adds", [values.get("multiply_adds", 0)]),
+            ("input_shape", shape if isinstance(shape, list) else [shape]),
+        ):
+            if not all(type(number) is int and _finite(number) for number in numbers):
+                raise UserError(f"{path}: {key} is {values[key]!r}; train again to make this file")
         if first is not None and values != found:
             raise UserError(
                 f"{path}: another detector than that of {first}: seeds of one experiment must share parameters and "
@@ -213,6 +234,9 @@ def read_experiment(folder: Path) -> Experiment:
     for number, path in numbered:
         if (path / "conf.yaml").exists():
             confs[number] = read_yaml(path / "conf.yaml")
+            for key in CONF_SECTIONS:
+                if not isinstance(confs[number].get(key) or {}, dict):
+                    raise UserError(f"{path / 'conf.yaml'}: {key} is no group of keys; train again")
         else:
             notes.append(f"{_seed_name(path)} has no conf.yaml: was its training begun?")
     if not confs:
@@ -244,7 +268,8 @@ def read_experiment(folder: Path) -> Experiment:
     if not found:  # a folder of the user's own naming is told apart by its whole name
         train_set, recipe = "", name
     trained_by = next(
-        (known for known in (names["method"], conf.get("train_name")) if known and recipe.startswith(known)), ""
+        (known for known in (names["method"], str(conf.get("train_name") or "")) if known and recipe.startswith(known)),
+        "",
     )
     detector = _read_detector([path for _, path in numbered], notes)
     shape = detector.get("input_shape")

@@ -18,6 +18,7 @@ A score file SET.txt made so has SET.json beside it, which steps/evaluate.py tur
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -164,18 +165,39 @@ class FittedModel:
         )
 
 
+def _finite(values: Iterable[Any]) -> list[float]:
+    """Raises ValueError, TypeError or OverflowError for any that is no finite number."""
+    numbers = list(values)
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise ValueError("no finite number")
+    return [float(number) for number in numbers]
+
+
+def _checked_training(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What FittedModel's trained_on has to be. Raises as _finite does, and KeyError."""
+    if not values["files"] or not all(isinstance(values.get(key, []), list) for key in ("files", "sets", "sha256")):
+        raise TypeError("not lists")
+    low, high = _finite(values.get("llr_range") or (0, 0))
+    if low > high:
+        raise ValueError("lowest above highest")
+    _finite(values[key] for key in ("cllr", "eer", "eer_threshold") if values.get(key) is not None)
+    if not all(isinstance(values[key], int) for key in ("n_bonafide", "n_spoof")):
+        raise TypeError("not counts")
+    return dict(values)
+
+
 def read_model(path: Path) -> FittedModel:
     """A model as FittedModel.write leaves it. Raises UserError for any other file."""
     values = read_json(path)
     try:
         return FittedModel(
-            LlrModel(tuple(map(float, values["weights"])), float(values["offset"]), float(values["prior"])),
+            LlrModel(tuple(_finite(values["weights"])), *_finite([values["offset"], values["prior"]])),
             str(values["method"]),
-            dict(values["trained_on"]),
+            _checked_training(values["trained_on"]),
             frozenset(values["utterances"].split()),
-            list(values["overridden"]),
+            [str(text) for text in values["overridden"]],
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise UserError(f"{path}: not a model of calibrate.py or fuse.py; train one by --train") from None
 
 

@@ -16,7 +16,7 @@ def corpus_label(corpus: Mapping[str, Any] | None) -> str:
     to it, and whether trials or sources lack or are others than the version's. Only the name must be there; None, or a
     mapping without a name, gives "corpus not named".
     """
-    if not corpus or not corpus.get("name"):
+    if not isinstance(corpus, Mapping) or not corpus.get("name"):
         return UNNAMED
     version = corpus.get("version")
     label = f"{corpus['name']} {corpus.get('recipe', '') if version is None else version}"
@@ -25,7 +25,9 @@ def corpus_label(corpus: Mapping[str, Any] | None) -> str:
         details.append(f"seed {corpus['seed']}")
     if details:
         label += f" ({', '.join(details)})"
-    label = " + ".join([label, *dict.fromkeys(str(folder["name"]) for folder in corpus.get("added", []))])
+    added = corpus.get("added")
+    folders = [folder for folder in (added if isinstance(added, list) else ()) if isinstance(folder, Mapping)]
+    label = " + ".join([label, *dict.fromkeys(str(folder.get("name")) for folder in folders)])
     lacking = [key.replace("_", " ") for key in ("subset", "incomplete", "other_sources") if corpus.get(key)]
     return ", ".join([" ".join(label.split()), *lacking])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import re
 from pathlib import Path
@@ -23,16 +24,23 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Raises UserError if the file is missing or damaged. Loads tensors and plain values only, never code."""
+    """Raises UserError if the file is missing, damaged, or no dict. Loads tensors and plain values only, never code."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; has its training ended?")
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
+        state = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:  # torch's message tells how to load it all the same: not this one's business
         raise UserError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error).splitlines()[0]})"
+            f"{path}: not a readable checkpoint: damaged, or it holds more than tensors and plain values, which could run "
+            "code and is never loaded"
         ) from None
+    except Exception as error:  # torch raises many kinds for a damaged file
+        why = next(iter(str(error).splitlines()), "")
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {why})") from None
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: not a checkpoint: it holds a {type(state).__name__}, not named values")
+    return state
 
 
 def random_states() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from steps.frontend import FrontEndBase, read_utterance
+from steps.frontend.processing.audio import read_wav_scp
 from utils.ark import ScpReader
 from utils.cli import UserError
 from utils.files import read_map
@@ -52,13 +53,13 @@ class ComputedFeatures:
 
     left_out: frozenset[str] = frozenset()
 
-    def __init__(self, data_dir: str | Path, frontend: FrontEndBase):
+    def __init__(self, data_dir: str | Path, frontend: FrontEndBase, allow_pipes: bool = False):
         if frontend.conf.compress != "none":
             raise UserError(
                 f"compress: {frontend.conf.compress} is for features on disk; with --online true set frontend.compress=none"
             )
         self.place = Path(data_dir) / "wav.scp"
-        self._wavs, self._frontend = read_map(self.place), frontend
+        self._wavs, self._frontend = read_wav_scp(self.place, allow_pipes), frontend
 
     def __contains__(self, utt: str) -> bool:
         return utt in self._wavs

@@ -34,6 +34,7 @@ nj=$(nproc)           # parallel jobs for features
 ngpu=0                # GPUs that a training uses: 0 or 1
 train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
+allow_pipes=false     # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
 heads=true            # score and evaluate the heads of blocks 1 to 4 too, where a training has several
 report=true           # stage 5 also makes report.html, a page that compares the systems and looks into them
 cmd=                  # job runner in the place of those in cmd.sh
@@ -58,10 +59,14 @@ require_counts --seeds $seeds
 [ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || { echo "run.sh: error: --bonafide-dir adds to the mini corpus, not to --corpus-dir" >&2; exit 1; }
 data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
 model=$(input_paths "$model")
-for path in "$PWD" "$data_dir" "$feats_dir" "$exp_dir" "$frontend"; do
-  [[ $path != *[[:space:]]* ]] || { echo "run.sh: error: '$path': Kaldi's files and job runners take no path with a blank" >&2; exit 1; }
-done
-settings=(); for setting in $set; do settings+=(--set "$setting"); done
+require_plain "the folder" "$PWD"
+require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; require_plain --exp-dir "$exp_dir"
+require_plain --frontend "$frontend"; require_plain --augment "$augment"; require_plain --model ${model//[[:space:]]/ }
+require_plain --baseline-conf "$baseline_conf"; require_plain --distill-conf "$distill_conf"
+require_name --tag "$tag"
+read -r -d '' -a set_list <<<"$set" || true
+require_plain_values --set "${set_list[@]}"
+settings=(); for setting in "${set_list[@]}"; do settings+=(--set "$setting"); done
 
 if begin_stage 0 "corpus and data lists"; then
   if [ -n "$corpus_dir" ]; then
@@ -85,6 +90,7 @@ fi
 
 # The sets that stage 0 made, and what follows from which corpus they are of.
 [ -f "$data_dir/train/corpus.json" ] || { echo "run.sh: error: no data dirs in $data_dir yet; start with --stage 0" >&2; exit 1; }
+for list in "$data_dir"/*/utt2label; do require_plain "the data dir" "$(dirname "$list")"; done
 sets=$(cd "$data_dir" && for list in */utt2label; do dirname "$list"; done)
 test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
 variant='' default_frontend=$real_frontend
@@ -100,6 +106,7 @@ if ! $online && begin_stage 1 "features by $(name_of "$frontend")"; then
   steps/check_feats_space.py --nj "$nj" --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
   for name in $sets; do
     steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
+      --allow-pipes "$allow_pipes" \
       "$data_dir/$name" "$feats/$name"
   done
   end_stage "$feats"
@@ -140,7 +147,7 @@ if begin_stage 5 "evaluate"; then
   done
   make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
   if $report; then
-    report.py --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
+    report.py "${pipes_option[@]}" --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
       "${experiments[@]}"
   fi
   made="$exp_dir/RESULTS.md"; ! $report || made+=", $exp_dir/report.html"

@@ -2,33 +2,102 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from utils.cli import UserError
+from utils.files import quoted, read_map
+
+
+@dataclass(frozen=True)
+class Command:
+    """An entry of a wav.scp that is a command whose output is audio, as Kaldi has it: `sph2pipe -f wav a.sph |`.
+
+    text: without the pipe sign. Only read_wav_scp makes one, and only where the user allowed it: a plain text is never run.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text} |"
+
+    def output(self, where: str) -> bytes:
+        """What the command writes, run by the shell as Kaldi runs it. Raises UserError that begins with `where`, with its
+        exit status and the end of what it said on standard error, where it fails."""
+        done = subprocess.run(self.text, shell=True, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
+            end = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+            raise UserError(f"{where}: the command ended with {end}: {' / '.join(said) or 'it said nothing'}")
+        return done.stdout
+
+
+def _is_command(entry: str | Path) -> bool:
+    return str(entry).strip().endswith("|")
 
 
 def refuse_command(where: str, path: str | Path) -> None:
     """Raises UserError that begins with `where` for an entry of a wav.scp that is a command."""
-    if str(path).rstrip().endswith("|"):
-        raise UserError(f"{where}: wav.scp entries that are commands are not run; write the audio to files first")
+    if _is_command(path):
+        raise UserError(f"{where}: wav.scp entries that are commands are not run here; write the audio to files first")
+
+
+def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> dict[str, str | Command]:
+    """The entries of a wav.scp by utterance, in its order: names of files and, with `allow_pipes`, commands.
+
+    Raises UserError, with file and line, for an entry that is a command without `allow_pipes`, and as read_map does.
+    """
+    entries: dict[str, str | Command] = {}
+    for number, (utt, entry) in enumerate(read_map(path).items(), 1):  # an entry a line
+        if not _is_command(entry):
+            entries[utt] = entry
+        elif allow_pipes:
+            entries[utt] = Command(entry.strip().removesuffix("|").strip())
+        else:
+            raise UserError(
+                f"{path}: line {number}: {utt}: a command ({quoted(entry)}), which is run only with --allow-pipes: give it "
+                "if you trust this file as you trust a script (run.sh and make_feats.sh: --allow-pipes true)"
+            )
+    return entries
+
+
+def add_allow_pipes(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-pipes",
+        action="store_true",
+        help="run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`) by the shell, as Kaldi does",
+    )
+
+
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name longer than any can be
+        return False
 
 
 @contextmanager
-def open_audio(where: str, path: str | Path) -> Iterator[soundfile.SoundFile]:
-    """The audio file of `path`, open for reading.
+def open_audio(where: str, path: str | Path | Command) -> Iterator[soundfile.SoundFile]:
+    """The audio file of `path`, or what a command writes, open for reading.
 
-    Raises UserError that begins with `where`: a command, missing, unreadable, also while it is read from.
+    Raises UserError that begins with `where`: a command that fails or is a plain text, missing, unreadable, also while it
+    is read from.
     """
-    refuse_command(where, path)
-    if not Path(path).is_file():
-        raise UserError(f"{where}: no such file")
+    if not isinstance(path, Command):
+        refuse_command(where, path)
+        if not _is_file(path):
+            raise UserError(f"{where}: no such file")
+    source = io.BytesIO(path.output(where)) if isinstance(path, Command) else str(path)
     try:
-        with soundfile.SoundFile(str(path)) as sound:
+        with soundfile.SoundFile(source) as sound:
             yield sound
     except soundfile.LibsndfileError as error:
         raise UserError(f"{where}: cannot be read as audio: {error.error_string}") from None
@@ -50,7 +119,7 @@ def read_channel(sound: soundfile.SoundFile, where: str, channel: int, samples: 
 
 
 def read_waveform(
-    utt: str, path: str | Path, sample_rate: int, resample: bool = False, channel: int | None = None
+    utt: str, path: str | Path | Command, sample_rate: int, resample: bool = False, channel: int | None = None
 ) -> np.ndarray:
     """float64 (samples,), full scale 1, at `sample_rate` (Hz).
 

@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# Sourced; refuses values that would not reach a job as they are. Job runners (utils/run.sh, Kaldi's run.pl) give a job's
+# command line to a shell, which acts on a $, a ; or a *: that is their convention, and no value may make use of it.
+
+_shell_acts_on='[][:cntrl:][:space:]"'\''`$;&|<>(){}*?\[]'
+_several_words='\{.*,.*\}'
+_shell_runs='[[:cntrl:][:space:]"'\''`$;&|<>()\]'
+
+require_plain() { # <what it is> <text>...: paths and names
+  local what=$1 text
+  shift
+  for text in "$@"; do
+    if [[ $text =~ $_shell_acts_on || $text == '~'* ]]; then
+      echo "${0##*/}: error: $what '$text': job runners take no blank, quote, bracket, line break or other character that a shell acts on; rename it, or make a link to it" >&2
+      exit 1
+    fi
+  done
+}
+
+require_plain_values() { # <option> <KEY=VALUE>...: overrides of conf keys, whose lists have brackets
+  local option=$1 text
+  shift
+  for text in "$@"; do
+    if [[ $text =~ $_shell_runs || $text =~ $_several_words ]]; then
+      echo "${0##*/}: error: $option '$text': job runners take no quote, no {a,b} and no character by which a shell runs something; write such a value into a conf" >&2
+      exit 1
+    fi
+  done
+}
+
+require_name() { # <option> <text>: a part of a file's name
+  require_plain "$1" "$2"
+  if [[ $2 == */* ]]; then
+    echo "${0##*/}: error: $1 '$2': it becomes a part of a folder's name, which has no /" >&2
+    exit 1
+  fi
+}
