@@ -30,7 +30,11 @@ def write(prefix, items, compress="none"):
 def test_round_trip(tmp_path, compress, tolerance):
     items = matrices()
     write(tmp_path / "deep/feats.1", items, compress)
-    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["feats.1.ark", "feats.1.scp"]
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == [
+        "feats.1.ark",
+        "feats.1.ark.crc32",
+        "feats.1.scp",
+    ]
     reader = ScpReader(tmp_path / "deep/feats.1.scp")
     by_kaldiio = kaldiio.load_scp(str(tmp_path / "deep/feats.1.scp"))
     assert list(reader.places) == list(items) and "utt3" in reader and "utt9" not in reader
