@@ -30,7 +30,7 @@ from steps.training.loop import Trainer
 from utils import conf as conf_files
 from utils.ark import read_matrix
 from utils.cli import UserError, make_parser, run_program
-from utils.files import only_here, write_json, write_lines
+from utils.files import clear_left, only_here, write_json, write_lines
 
 
 def eer(bonafide, spoof) -> float:
@@ -162,6 +162,7 @@ def main() -> int:
 
 
 def train(args: argparse.Namespace) -> int:
+    clear_left(args.exp_dir)
     frontend_conf = frontends.load_conf(args.frontend, args.set)
     model_conf = nnet.load_conf(args.model, args.set)
     train_conf = training.load_conf(args.train_conf, args.set)
