@@ -196,8 +196,15 @@ def contents(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         inner = path.relative_to(folder)
         if path.is_file() and not any(part.startswith((".", "tensorboard")) for part in inner.parts):
-            found[str(inner)] = hashlib.sha256(path.read_bytes()).hexdigest()
+            data = weights_of(path) if inner.parts[-2:-1] == ("checkpoints",) else path.read_bytes()
+            found[str(inner)] = hashlib.sha256(data).hexdigest()
     return found
+
+
+def weights_of(checkpoint: Path) -> bytes:
+    """Of a checkpoint what is the same each time: its states of random generators are none of the training's."""
+    weights = torch.load(checkpoint, weights_only=True)["method"]
+    return b"".join(name.encode() + value.numpy().tobytes() for name, value in sorted(weights.items()))
 
 
 def left_over(folder: Path) -> list[str]:
@@ -311,9 +318,9 @@ class Bench:
         later = [name for name in STAGES if list(STAGES).index(name) == list(STAGES).index(stage) + 1]
         self.restore(later[0])
 
-    def flip(self, path: Path, place: float = 0.5) -> None:
+    def flip(self, path: Path, place: int | None = None) -> None:
         data = bytearray(path.read_bytes())
-        data[int(len(data) * place)] ^= 4
+        data[len(data) // 2 if place is None else place] ^= 4
         path.unlink()  # what is linked to it stays whole
         path.write_bytes(data)
 
@@ -338,10 +345,11 @@ def fault_ark_removed(bench: Bench) -> None:
 
 
 def fault_byte_of_ark(bench: Bench) -> None:
-    for place in (0.01, 0.5, 0.99):
+    for line, further in ((0, 0), (5, 100), (-1, 500)):
         bench.after("features")
         ark = bench.work / "feats/train/parts/2/feats.1.ark"
-        bench.flip(ark, place)
+        offset = int(ark.with_suffix(".scp").read_text().splitlines()[line].rpartition(":")[2])
+        bench.flip(ark, offset + further)
         bench.must_say("train", str(ark), "the features of LA_T_", "damaged", "remove that file")
         ark.unlink()
         bench.must_end_well("features")
@@ -387,7 +395,7 @@ def fault_byte_of_final(bench: Bench) -> None:
 def fault_byte_of_best(bench: Bench) -> None:
     bench.after("train")
     folder = training(bench.work)
-    bench.flip(folder / "checkpoints/best.pt", 0.4)
+    bench.flip(folder / "checkpoints/best.pt")
     bench.must_say("score", "best.pt", "damaged", "final.pt, and run again from --stage 2")
     (folder / "checkpoints/best.pt").unlink()
     (folder / "final.pt").unlink()
@@ -532,6 +540,142 @@ def share_of(folder: Path, kills: int, seed: int, worker: int, workers: int) -> 
     return {"kills": bench.kills, "at_calls": at_calls, "faults": done, "skipped": skipped, "points": calls}
 
 
+# -- whole recipes -------------------------------------------------------------------------------------------------------
+
+
+class Recipe:
+    """run.sh on the tiny corpus, in a session of its own."""
+
+    def __init__(self, corpus: Path, folder: Path):
+        self.folder = folder
+        folder.mkdir()
+        self.command = [str(ROOT / "egs/asvspoof2019/la/run.sh"), "--corpus-dir", str(corpus), "--set", SETTINGS]
+        for kind in ("data", "feats", "exp"):
+            self.command += [f"--{kind}-dir", str(folder / kind)]
+        self.command += ["--model", "conf/model/ecanet9.yaml", "--baseline-conf", "conf/train/baseline_debug.yaml"]
+        self.command += ["--distill-conf", f"conf/train/{METHOD}.yaml", "--seeds", "1", "--nj", "2"]
+        self.command += ["--heads", "false", "--report", "false"]
+
+    def start(self, *more: str) -> subprocess.Popen:
+        with (self.folder / "out").open("w") as out:
+            return subprocess.Popen(
+                [*self.command, *more],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={**os.environ, "FSD_PYTHON": sys.executable},
+            )
+
+    def said(self) -> str:
+        return (self.folder / "out").read_text()
+
+    def must_end_well(self, running: subprocess.Popen) -> None:
+        if running.wait() != 0:
+            raise Failure(f"run.sh ends with {running.returncode}:\n{self.said()}")
+
+    def made(self) -> dict[str, str]:
+        """What must not depend on the folder or the command line."""
+        names = ("final.pt", "epochs.tsv", "best.pt")
+        exp = contents(self.folder / "exp")
+        return {name: digest for name, digest in exp.items() if "/scores/" in name or name.endswith(names)}
+
+
+def processes_of(session: int) -> dict[int, str]:
+    """The command line of each process of a session, by its number."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+    return found
+
+
+def programs_of(session: int) -> list[int]:
+    """Those of its processes that run one of the toolkit's programs."""
+    words = ("/steps/", "steps/", "local/", "train.py", "score.py", "evaluate", "feats.py", "make_results.py")
+    shells = ("bash", "/bin/bash", "/usr/bin/bash", "sh")
+    found = processes_of(session).items()
+    return [pid for pid, line in found if any(w in line for w in words) and line.split(" ")[0] not in shells]
+
+
+def kill_all(session: int) -> None:
+    while left := processes_of(session):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def kill_recipes(folder: Path, kills: int, seed: int) -> dict[str, object]:
+    """Two run.sh at once, then kills of run.sh: of all its processes, of the script alone, of one of its programs."""
+    folder.mkdir()
+    corpus = folder / "LA"
+    make_corpus(corpus, "la", SETS)
+    (corpus / "corpus.json").write_text(json.dumps({"name": "look-alike corpus", "recipe": "LA"}))
+    undisturbed = Recipe(corpus, folder / "undisturbed")
+    began = time.monotonic()
+    first = undisturbed.start()
+    while first.poll() is None and not any(
+        "train.py" in processes_of(first.pid).get(p, "") for p in programs_of(first.pid)
+    ):
+        time.sleep(0.01)
+    os.kill(first.pid, signal.SIGSTOP)
+    trainings = programs_of(first.pid)
+    for pid in trainings:
+        os.kill(pid, signal.SIGSTOP)
+    with (folder / "second").open("w") as out:
+        second = subprocess.run([*undisturbed.command, "--stage", "2"], stdout=out, stderr=out, check=False)
+    for pid in (*trainings, first.pid):
+        os.kill(pid, signal.SIGCONT)
+    said = (folder / "second").read_text()
+    if second.returncode != 1 or f"another run is at work there (run.sh, pid {first.pid} on " not in said:
+        kill_all(first.pid)
+        raise Failure(f"a second run.sh does not leave but ends with {second.returncode}:\n{said}")
+    undisturbed.must_end_well(first)
+    seconds = time.monotonic() - began
+
+    disturbed = Recipe(corpus, folder / "disturbed")
+    draw = random.Random(seed)
+    waited = done = 0
+    while True:
+        running = disturbed.start()
+        if done == kills:
+            break
+        time.sleep(draw.uniform(0.5, seconds / 2))
+        programs = programs_of(running.pid)
+        if running.poll() is not None:  # before it could be killed
+            if running.returncode == 0:
+                for kind in ("data", "feats", "exp"):
+                    shutil.rmtree(disturbed.folder / kind)
+            elif "has started is still at work there" in disturbed.said():
+                waited += 1
+            else:
+                raise Failure(f"run.sh after kills: {disturbed.said()}")
+            continue
+        how = ("all", "script", "program")[done % 3]
+        if how == "program" and programs:
+            os.kill(draw.choice(programs), signal.SIGKILL)
+            if running.wait() == 0 or "failed" not in disturbed.said():
+                raise Failure(f"nothing is said of a program that was killed:\n{disturbed.said()}")
+        elif how == "script":
+            running.kill()
+            running.wait()
+        else:
+            kill_all(running.pid)
+            running.wait()
+        done += 1
+    while running.wait() != 0:
+        if "has started is still at work there" not in disturbed.said():
+            raise Failure(f"run.sh ends with {running.returncode}:\n{disturbed.said()}")
+        waited += 1
+        running = disturbed.start()
+    if disturbed.made() != undisturbed.made() or len(disturbed.made()) < 8:
+        raise Failure(f"after kills of run.sh: {disturbed.made()} instead of {undisturbed.made()}")
+    return {"run_sh_kills": done, "waited": waited}
+
+
 def main() -> int:
     parser = make_parser(__doc__, "tests/faults.py\ntests/faults.py --kills 1000 --run-sh-kills 30   # overnight")
     parser.add_argument("--kills", type=int, default=60, help="at least so many kills of single programs")
@@ -545,12 +689,15 @@ def main() -> int:
     folder.chmod(0o755)  # another user looks in
     workers = {}
     try:
-        for worker in range(args.jobs):
+        for worker in range(args.jobs + (args.run_sh_kills > 0)):
             pid = os.fork()
             if pid == 0:
                 status = 1
                 try:
-                    told = share_of(folder / str(worker), args.kills, args.seed, worker, args.jobs)
+                    if worker < args.jobs:
+                        told = share_of(folder / str(worker), args.kills, args.seed, worker, args.jobs)
+                    else:
+                        told = kill_recipes(folder / str(worker), args.run_sh_kills, args.seed)
                     (folder / f"{worker}.json").write_text(json.dumps(told))
                     status = 0
                 except BaseException:
@@ -561,11 +708,13 @@ def main() -> int:
             workers[pid] = worker
         failed = [workers[pid] for pid in list(workers) if os.waitpid(pid, 0)[1] != 0]
         if failed:
-            print(f"faults.py: FAILED in {len(failed)} of {args.jobs} shares, see above (--seed {args.seed})")
+            print(f"faults.py: FAILED in {len(failed)} of {len(workers)} shares, see above (--seed {args.seed})")
             return 1
-        told = [json.loads((folder / f"{worker}.json").read_text()) for worker in range(args.jobs)]
+        told = [json.loads((folder / f"{worker}.json").read_text()) for worker in range(len(workers))]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    recipes = told[args.jobs :]
+    told = told[: args.jobs]
     for line in (line for one in told for line in one["skipped"]):
         print(f"faults.py: SKIPPED {line}")
     kills, at_calls = (sum(one[key] for one in told) for key in ("kills", "at_calls"))
@@ -575,6 +724,11 @@ def main() -> int:
         f"{', '.join(name for one in told for name in one['faults'])}. Each rerun ended in the undisturbed run's files. "
         f"{time.monotonic() - began:.0f} s"
     )
+    for one in recipes:
+        print(
+            f"faults.py: {one['run_sh_kills']} kills of run.sh, after which it was started again at once ({one['waited']} times "
+            "it left for what the killed one had started); a second run.sh beside the first left. The same scores and weights."
+        )
     return 0
 
 
