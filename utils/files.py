@@ -73,7 +73,7 @@ def only_here(folder: str | os.PathLike) -> Iterator[None]:
     """
     path = Path(folder) / ".busy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
+    with path.open("ab+", buffering=0) as handle:
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -85,13 +85,12 @@ def only_here(folder: str | os.PathLike) -> Iterator[None]:
                 return
             handle.seek(0)
             raise UserError(
-                f"{folder}: {handle.read().strip() or 'another process'} is at work there; wait until it has ended, or end it"
+                f"{folder}: {handle.read().decode().strip() or 'another process'} is at work there; wait until it has ended, or end it"
             ) from None
         handle.truncate(0)
         holder = f"{Path(sys.argv[0]).name}, pid {os.getpid()} on {socket.gethostname()}"
         with naming(path):
-            handle.write(f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-            handle.flush()
+            handle.write(f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
         try:
             yield
         finally:

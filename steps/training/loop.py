@@ -23,7 +23,7 @@ from steps.training.curves import plot_curves
 from steps.training.data import FeatureSet, scoring_plan, training_plan
 from steps.training.losses import MixedLabels
 from utils.cli import ProgressLog, UserError
-from utils.files import write_lines
+from utils.files import naming, write_lines
 
 # On a GPU a look at each batch's loss would make the host wait for the device each time.
 _LOSS_CHECK_EVERY = {"cpu": 1, "cuda": 20}
@@ -241,6 +241,7 @@ class Trainer:
         per_epoch = len(self.train_set)
         progress = ProgressLog(conf.epochs * per_epoch, "utt", done=self.epoch * per_epoch)
         with (
+            naming(self.folder / "tensorboard"),  # all else that is written here names itself
             contextlib.closing(progress),
             SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1) as events,
         ):
