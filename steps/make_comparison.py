@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from steps.scoring.experiments import read_experiments
 from steps.scoring.method_comparison import budget_notes, comparison
 from steps.scoring.results import BASELINE
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import UserError, make_parser, run_program, system_error_text, warn
 from utils.files import write_aside
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         with write_aside(args.out) as handle:
             handle.write(text)
     except OSError as error:
-        raise UserError(f"{args.out}: cannot be written: {error}") from None
+        raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
     print(f"written: {args.out}")
 
 

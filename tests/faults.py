@@ -437,7 +437,7 @@ def fault_full_disk(bench: Bench) -> None:
             bench.work.mkdir()
             with small_disk(bench.work) as limit:
                 shutil.copytree(bench.kept[stage], bench.work, dirs_exist_ok=True)
-                limit(int(used(bench.work) + share * bench.room[stage]))
+                limit(used(bench.work) + int(share * bench.room[stage] / 4096) * 4096)
                 bench.must_say(stage, "the disk is full", str(bench.work))
                 bench.nothing_half(stage)
                 limit(2**29)

@@ -27,6 +27,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
         handle.write(content.getbuffer())
 
 
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 class Damaged(UserError):
     """A checkpoint that is not as it was written."""
 
@@ -51,7 +55,7 @@ def check(path: str | Path, mend: str = _TRAIN_AGAIN) -> None:
     except PermissionError:
         raise
     except Exception as error:  # zipfile raises many kinds for a damaged file
-        raise Damaged(f"{path}: damaged or cut off ({str(error).splitlines()[0]}); {mend}") from None
+        raise Damaged(f"{path}: damaged or cut off ({_first_line(error)}); {mend}") from None
     if bad is not None:
         raise Damaged(f"{path}: damaged (the checksum of {bad} is wrong); {mend}")
 
@@ -62,9 +66,7 @@ def load(path: str | Path, device: torch.device | str = "cpu", mend: str = _TRAI
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is no checkpoint
-        raise Damaged(
-            f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error).splitlines()[0]}); {mend}"
-        ) from None
+        raise Damaged(f"{path}: not a readable checkpoint ({_first_line(error)}); {mend}") from None
 
 
 def random_states() -> dict[str, Any]:
