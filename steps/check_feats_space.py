@@ -49,8 +49,9 @@ def in_words(count: int) -> str:
 def finished_bytes(feats: Path, jobs: int) -> int:
     """Bytes in the arks of a set's parts that a run with as many jobs has finished and the next one will keep."""
     parts = feats / "parts" / str(jobs)
-    done = (parts / f"feats.{job}.utt2num_frames" for job in range(1, jobs + 1))
-    return sum(mark.with_name(f"feats.{mark.name.split('.')[1]}.ark").stat().st_size for mark in done if mark.exists())
+    done = [job for job in range(1, jobs + 1) if (parts / f"feats.{job}.utt2num_frames").exists()]
+    arks = (parts / f"feats.{job}.ark" for job in done)
+    return sum(ark.stat().st_size for ark in arks if ark.exists())
 
 
 def existing(path: Path) -> Path:

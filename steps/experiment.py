@@ -19,6 +19,7 @@ from utils import conf as conf_files
 from utils.cli import UserError
 from utils.files import read_json
 
+FINAL_MEND = "remove it and run again from --stage 2: it is trained anew, and comes out the same"
 FINAL_FORMAT = 2
 _FORMATS = (1, 2)  # 1: before a head could be read otherwise than by inner products
 
@@ -137,7 +138,7 @@ class TrainedDetector:
 
 def load_trained(path: Path, device: torch.device) -> TrainedDetector:
     """Raises UserError if the file does not hold a detector."""
-    kept = checkpoints.load(path, device)
+    kept = checkpoints.load(path, device, FINAL_MEND)
     if kept.get("format") not in _FORMATS:
         raise UserError(
             f"{path}: not a detector that this version reads (format {kept.get('format')!r}, expected "
@@ -166,5 +167,6 @@ def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     frontend = frontends.make_frontend(frontends.conf_from_dict(_group(conf, "frontend", source), str(source)))
     detector = detector_for(nnet.conf_from_dict(_group(conf, "model", source), str(source)), frontend)
     method = training.make_method(training.conf_from_dict(_group(conf, "train", source), str(source)), detector)
-    _load_weights(method, _group(checkpoints.load(best, device), "method", best), best)
+    mend = f"remove it and {folder / 'final.pt'}, and run again from --stage 2: they are trained anew, and come out the same"
+    _load_weights(method, _group(checkpoints.load(best, device, mend), "method", best), best)
     return method.to(device, memory_format=torch.channels_last).eval()

@@ -12,7 +12,7 @@ from steps.scoring.experiments import read_experiments
 from steps.scoring.method_comparison import budget_notes, comparison, tuned_keys
 from steps.scoring.results import BASELINE
 from steps.tuning.report import TABLE, read_tuned
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import UserError, make_parser, run_program, system_error_text, warn
 from utils.files import write_aside
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         with write_aside(args.out) as handle:
             handle.write(text)
     except OSError as error:
-        raise UserError(f"{args.out}: cannot be written: {error}") from None
+        raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
     print(f"written: {args.out}")
 
 

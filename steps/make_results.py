@@ -12,7 +12,7 @@ from steps.scoring.experiments import read_experiments
 from steps.scoring.results import collect
 from steps.scoring.results_markdown import markdown
 from steps.scoring.results_plain import plain
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, system_error_text
 from utils.files import write_aside
 
 
@@ -40,7 +40,7 @@ def main() -> None:
         with write_aside(args.out) as handle:
             handle.write(text)
     except OSError as error:
-        raise UserError(f"{args.out}: cannot be written: {error}") from None
+        raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
     print(plain(experiments))
     print(f"written: {args.out}")
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from steps.frontend import GLOBAL_CMVN, dump_identity, load_conf, make_frontend
 from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from utils import conf as conf_files
-from utils.ark import read_matrix, write_matrix
+from utils.ark import is_whole, read_matrix, write_matrix
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_map, sha256_of, write_lines
 
@@ -37,10 +36,30 @@ def check(args) -> int:
                 f"{folder} has features made otherwise ({'; '.join(changed)}); "
                 "give the changed conf a name of its own, choose another --feats-dir, or remove that folder"
             )
-        if (folder / "feats.scp").exists():
+        spoiled = _set_aside_spoiled(folder)
+        if (folder / "feats.scp").exists() and not spoiled:
             return ALREADY_WHOLE
     conf_files.write_yaml(conf_file, wanted)
     return 0
+
+
+def _set_aside_spoiled(folder: Path) -> bool:
+    """Let the jobs make anew what has been removed or cut off since: is there anything?"""
+    normalised = any(folder.glob("parts/*/feats.*.cmvn"))
+    needed = [".scp", ".bad", *([".cmvn"] if normalised else [])]
+    spoiled = []
+    for mark in folder.glob("parts/*/feats.*.utt2num_frames"):
+        files = [mark.with_suffix(ending) for ending in needed]
+        if not is_whole(mark.with_suffix(".ark")) or not all(file.is_file() for file in files):
+            spoiled.append(mark)
+    if spoiled:
+        (folder / "feats.scp").unlink(missing_ok=True)  # first: what has no feats.scp is not whole
+    for mark in spoiled:
+        warn(
+            f"{mark.with_suffix('.ark')}: removed or cut off since it was made, or what belongs to it; making it again"
+        )
+        mark.unlink()
+    return bool(spoiled) or (normalised and not (folder / GLOBAL_CMVN).exists())
 
 
 def merge(args) -> int:
@@ -48,11 +67,15 @@ def merge(args) -> int:
     scp: list[str] = []
     frames: list[str] = []
     bad: dict[str, str] = {}
+    spoiled: list[int] = []
     for job in range(1, args.nj + 1):
         prefix = parts / f"feats.{job}"
         scp += [f"{utt} {place}" for utt, place in read_map(f"{prefix}.scp").items()]
         frames += [f"{utt} {n}" for utt, n in read_map(f"{prefix}.utt2num_frames").items()]
-        bad |= read_map(f"{prefix}.bad")
+        bad_here = read_map(f"{prefix}.bad")
+        bad |= bad_here
+        if bad_here:
+            spoiled.append(job)
     wanted = read_map(args.wav_scp)
     made = {line.split(" ", 1)[0] for line in scp}
     lost = [utt for utt in wanted if utt not in made and utt not in bad]
@@ -64,7 +87,8 @@ def merge(args) -> int:
         shown = "\n".join("  " + text for text in list(bad.values())[:20])
         more = f"\n  ... and {len(bad) - 20} more" if len(bad) > 20 else ""
         if not args.skip_bad:
-            shutil.rmtree(parts)  # so that a mended file is read again
+            for job in spoiled:  # so that a mended file is read again
+                (parts / f"feats.{job}.utt2num_frames").unlink()
             raise UserError(
                 f"{len(bad)} of {len(wanted)} utterances cannot be used:\n{shown}{more}\n"
                 "mend these files, or leave the utterances out with --skip-bad true"
@@ -81,6 +105,8 @@ def merge(args) -> int:
         )
     write_lines(folder / "utt2num_frames", sorted(frames))
     write_lines(folder / "feats.scp", sorted(scp))  # last: a dump that has it is whole
+    for left in parts.glob(".*.tmp*"):  # by jobs that were killed, wherever they ran
+        left.unlink(missing_ok=True)
     return 0
 
 

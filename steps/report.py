@@ -17,7 +17,7 @@ from steps.reporting.blocks import Section, Text
 from steps.reporting.page import render
 from steps.reporting.systems import Comparison, compare
 from steps.scoring.experiments import Experiment, read_experiments
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import UserError, make_parser, run_program, system_error_text, warn
 from utils.files import write_aside
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,7 +138,7 @@ def main() -> None:
         with write_aside(args.out) as handle:
             handle.write(page)
     except OSError as error:
-        raise UserError(f"{args.out}: cannot be written: {error}") from None
+        raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
     print(f"written: {args.out} ({len(page.encode()) / 1e6:.1f} MB)")
 
 

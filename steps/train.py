@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from steps.frontend.processing.columns import mean_and_scale
 from steps.nnet.cost import detector_cost
 from steps.scoring.labels import corpus_label
 from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.training import checkpoints
+from steps.training.checkpoints import CheckpointFolder
 from steps.training.data import FeatureSet
 from steps.training.loop import Trainer
 from utils import conf as conf_files
 from utils.ark import read_matrix
 from utils.cli import UserError, make_parser, run_program
-from utils.files import write_json, write_lines
+from utils.files import clear_left, only_here, write_json, write_lines
 
 
 def eer(bonafide, spoof) -> float:
@@ -121,6 +124,7 @@ def begin_or_go_on(folder: Path, conf: dict[str, Any]) -> bool:
                 "name this variant by --tag (run.sh), choose another --exp-dir, or remove that folder"
             )
         if (folder / "final.pt").exists():
+            checkpoints.check(folder / "final.pt", experiment.FINAL_MEND)
             return False
     conf_files.write_yaml(folder / "conf.yaml", conf)
     return True
@@ -154,6 +158,13 @@ def keep_choices(path: Path, choices: dict[str, dict[str, float]]) -> None:
 
 def main() -> int:
     args = parse_arguments()
+    first = os.environ.get("RANK", "0") == "0"  # of a training's processes, under torchrun; the others write nothing
+    with only_here(args.exp_dir) if first else contextlib.nullcontext():
+        return train(args)
+
+
+def train(args: argparse.Namespace) -> int:
+    clear_left(args.exp_dir)
     frontend_conf = frontends.load_conf(args.frontend, args.set)
     model_conf = nnet.load_conf(args.model, args.set)
     train_conf = training.load_conf(args.train_conf, args.set)
@@ -174,6 +185,7 @@ def main() -> int:
     unfinished = begin_or_go_on(args.exp_dir, conf)
     write_lines(args.exp_dir / "heads", [" ".join(map(str, method.trained_heads))])  # the recipes read it
     if not unfinished:
+        CheckpointFolder(args.exp_dir / "checkpoints", 0).remove_epochs()  # a kill may have come before
         print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
         return 0
 

@@ -31,11 +31,17 @@ threads_of() { # <first:last>: sets `limit` and `threads`, how many jobs of that
   [ -z "$jobs" ] || limit=(--max-jobs-run "$jobs")
 }
 
+hold_seeds() { # <experiment> <first:last>: keep other runs from these trainings until the stage ends
+  local seed
+  for seed in $(seq "${2%:*}" "${2#*:}"); do hold "$1/log/.seed$seed.lock" "$1/seed$seed"; done
+}
+
 train_all() { # training conf: every network's seeds, several at once
   local network experiment range seed logs limit threads
   for network in $model; do
     experiment=$(experiment_of "$network" "$1")
     for range in $(ranges_of $seeds); do
+      hold_seeds "$experiment" "$range"
       threads_of "$range"
       logs=(); for seed in $(seq "${range%:*}" "${range#*:}"); do logs+=("$experiment/log/train.$seed.log"); done
       log "training $experiment, seeds $range (logs: log/train.SEED.log)"

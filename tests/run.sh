@@ -8,6 +8,7 @@
 lint=true      # lint by shellcheck and ruff
 units=true     # unit tests
 benches=true   # front ends against the plain way: equal, and not slow (a ratio; the bench itself asks for more)
+faults=true    # programs and recipes killed, files damaged, the disk full: a rerun has to end in the same scores
 recipes=true   # recipes end to end, twice: the second time they have to find everything whole
 keep=          # keep the recipes' data, features and trainings in this folder
 
@@ -56,6 +57,11 @@ fi
 if $benches; then
   log "bench of the front ends"
   "$FSD_PYTHON" tests/bench/frontends.py --utterances 30 --rounds 3 --at-least 2
+fi
+
+if $faults; then
+  log "faults"
+  "$FSD_PYTHON" tests/faults.py
 fi
 
 if $recipes; then

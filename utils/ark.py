@@ -1,9 +1,15 @@
-"""Kaldi matrices in arks: written aside and renamed, read by offset."""
+"""Kaldi matrices in arks: written aside and renamed, read by offset, and checked when they are read.
+
+Beside NAME.ark stands NAME.ark.crc32, a line `UTT OFFSET LENGTH CRC32` each: where the matrix begins (as in the scp), how
+many bytes it has, and their CRC-32 (of zlib, in hexadecimal). Kaldi's tools do not look at it; an ark without it is read
+unchecked.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
@@ -13,10 +19,60 @@ import numpy as np
 from kaldiio.matio import read_kaldi, write_array
 
 from utils.cli import UserError
-from utils.files import aside, write_aside, write_lines
+from utils.files import aside, clear_left, naming, read_table, write_aside, write_lines
 
 # Kaldi's CompressionMethod numbers (compressed-matrix.h)
+
+CHECKSUMS = ".crc32"  # what the name of a file's checksums adds to its own
+
 COMPRESSION = {"none": None, "8bit": 2, "16bit": 3}
+
+
+def checksum_line(key: str, offset: int, data: bytes | memoryview) -> str:
+    return f"{key} {offset} {len(data)} {zlib.crc32(data):08x}"
+
+
+class Checksums:
+    """Lengths and CRC-32 of what lies in a file, by offset; 20 bytes of memory each. Empty where the file has none.
+
+    Raises UserError for a file of checksums that is damaged.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(f"{path}{CHECKSUMS}")
+        rows = []
+        if self.path.exists():
+            for number, fields in read_table(self.path, 4):
+                try:
+                    rows.append((int(fields[1]), int(fields[2]), int(fields[3], 16)))
+                except ValueError:
+                    raise UserError(
+                        f"{self.path}: line {number}: not UTT OFFSET LENGTH CRC32; remove {path} and run the feature stage "
+                        "again (--stage 1)"
+                    ) from None
+        self._table = np.array(sorted(rows), np.dtype([("offset", "<u8"), ("length", "<u8"), ("crc32", "<u4")]))
+
+    def at(self, offset: int) -> tuple[int, int] | None:
+        """Length and CRC-32 of what begins at `offset`; None where nothing is known of it."""
+        row = int(np.searchsorted(self._table["offset"], offset))
+        if row == len(self._table) or self._table["offset"][row] != offset:
+            return None
+        return int(self._table["length"][row]), int(self._table["crc32"][row])
+
+
+def is_whole(ark: Path) -> bool:
+    """Is the ark there, and as long as its checksums say? (What it holds is checked when it is read.)"""
+    if not ark.is_file():
+        return False
+    try:
+        with Path(f"{ark}{CHECKSUMS}").open("rb") as handle:
+            handle.seek(max(0, handle.seek(0, os.SEEK_END) - 4096))
+            last = handle.read().splitlines()[-1:]
+        return not last or sum(map(int, last[0].split()[1:3])) == ark.stat().st_size
+    except FileNotFoundError:  # of before there were any
+        return True
+    except ValueError:
+        return False
 
 
 class ArkWriter:
@@ -29,27 +85,40 @@ class ArkWriter:
         self.ark, self.scp = Path(f"{prefix}.ark"), Path(f"{prefix}.scp")
         self.method = COMPRESSION[compress]
         self.lines: list[str] = []
+        self.checksums: list[str] = []
 
     def __enter__(self) -> ArkWriter:
         self.ark.parent.mkdir(parents=True, exist_ok=True)
+        clear_left(self.ark.parent, self.ark.name)
         self._temporary = aside(self.ark)
-        self._handle = self._temporary.open("wb")
+        with naming(self.ark):
+            self._handle = self._temporary.open("wb")
         return self
 
     def write(self, utt: str, matrix: np.ndarray) -> None:
-        self._handle.write(utt.encode() + b" ")
-        self.lines.append(f"{utt} {self.ark.resolve()}:{self._handle.tell()}")
         block = io.BytesIO()
         write_array(block, np.ascontiguousarray(matrix, np.float32), compression_method=self.method)
-        self._handle.write(block.getbuffer())
+        with naming(self.ark):
+            self._handle.write(utt.encode() + b" ")
+            offset = self._handle.tell()
+            self._handle.write(block.getbuffer())
+        self.lines.append(f"{utt} {self.ark.resolve()}:{offset}")
+        self.checksums.append(checksum_line(utt, offset, block.getbuffer()))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        self._handle.close()
-        if kind is not None:
+        try:
+            with naming(self.ark), self._handle:
+                if kind is None:
+                    self._handle.flush()
+                    os.fsync(self._handle.fileno())
+            if kind is None:
+                # A reader must not hold a new ark against old checksums: for a moment it has none.
+                Path(f"{self.ark}{CHECKSUMS}").unlink(missing_ok=True)
+                self._temporary.replace(self.ark)
+                write_lines(f"{self.ark}{CHECKSUMS}", self.checksums)
+                write_lines(self.scp, self.lines)
+        finally:
             self._temporary.unlink(missing_ok=True)
-            return
-        self._temporary.replace(self.ark)
-        write_lines(self.scp, self.lines)
 
 
 def _read_matrix(handle: IO[bytes]) -> np.ndarray:
@@ -65,7 +134,7 @@ def _read_matrix(handle: IO[bytes]) -> np.ndarray:
 
 
 class ScpReader:
-    """Random access to the matrices of a feats.scp, with a few arks held open.
+    """Random access to the matrices of a feats.scp, with a few arks held open; damage is noticed, see Checksums.
 
     `utts` are the utterances in the file's order. Raises UserError naming the utterance and ark that cannot be read.
     """
@@ -77,6 +146,7 @@ class ScpReader:
         self.places: dict[str, str] = read_map(scp)
         self.max_open = max_open
         self._open: OrderedDict[str, io.BufferedReader] = OrderedDict()
+        self._checksums: dict[str, Checksums] = {}
         self._owner = os.getpid()
 
     def __getstate__(self) -> dict:
@@ -107,31 +177,64 @@ class ScpReader:
         try:
             handle = self._handle(ark)
             handle.seek(int(offset))
+            known = self._checksums_of(ark).at(int(offset))
+            if known is not None:
+                handle = io.BytesIO(checked(handle.read(known[0]), *known))
             matrix = _read_matrix(handle)
+        except UserError:
+            raise
         except Exception as error:  # kaldiio raises many kinds for a damaged ark
             raise UserError(
-                f"{ark}: the features of {utt} cannot be read ({type(error).__name__}: {error}); "
-                f"remove {self.scp} and run the feature stage again (--stage 1)"
+                f"{ark}: the features of {utt} cannot be read ({_reason(error)}); "
+                "remove that file and run the feature stage again (--stage 1)"
             ) from None
         return np.asarray(matrix, np.float32)
 
+    def _checksums_of(self, ark: str) -> Checksums:
+        if ark not in self._checksums:
+            self._checksums[ark] = Checksums(ark)
+        return self._checksums[ark]
+
+
+class Damaged(Exception):
+    """Not the bytes that were written."""
+
+
+def checked(data: bytes, length: int, crc32: int) -> bytes:
+    """`data`. Raises Damaged unless it has that length and CRC-32."""
+    if len(data) != length:
+        raise Damaged(f"cut off after {len(data)} of {length} bytes")
+    if zlib.crc32(data) != crc32:
+        raise Damaged("damaged: its checksum is not that of what was written")
+    return data
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, Damaged) else f"{type(error).__name__}: {error}"
+
 
 def write_matrix(path: str | Path, matrix: np.ndarray) -> None:
-    """A single binary Kaldi matrix, such as compute-cmvn-stats writes: float64 stays float64."""
+    """A single binary Kaldi matrix, such as compute-cmvn-stats writes: float64 stays float64. With its checksum."""
     block = io.BytesIO()
     write_array(block, np.ascontiguousarray(matrix))
+    Path(f"{path}{CHECKSUMS}").unlink(missing_ok=True)
     with write_aside(path, "wb") as handle:
         handle.write(block.getbuffer())
+    write_lines(f"{path}{CHECKSUMS}", [checksum_line("-", 0, block.getbuffer())])
 
 
 def read_matrix(path: str | Path) -> np.ndarray:
-    """The matrix of a file that holds just one. Raises UserError if there is none."""
+    """The matrix of a file that holds just one. Raises UserError if there is none, or it is damaged."""
     try:
+        known = Checksums(path).at(0)
         with Path(path).open("rb") as handle:
-            return np.asarray(_read_matrix(handle))
+            content = io.BytesIO(checked(handle.read(), *known)) if known is not None else handle
+            return np.asarray(_read_matrix(content))
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the feature stage again (--stage 1)") from None
     except Exception as error:  # kaldiio raises many kinds for a damaged file
         raise UserError(
-            f"{path}: no Kaldi matrix ({type(error).__name__}: {error}); remove it and run the feature stage again (--stage 1)"
+            f"{path}: no Kaldi matrix ({_reason(error)}); remove it and run the feature stage again (--stage 1)"
         ) from None

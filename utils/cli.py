@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import io
 import os
 import re
@@ -23,6 +25,32 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return re.sub(r"\S{600,}", lambda word: f"{word[0][:100]}...", super().__str__())
+
+
+# What the system may refuse that is neither the program's fault nor a wrong argument, and what the user can do.
+_AFTERWARDS = "then start again: what is whole is kept"
+_MENDS = {
+    errno.ENOSPC: f"the disk is full: free some space, {_AFTERWARDS}",
+    errno.EDQUOT: f"your quota is used up: free some space or ask for more, {_AFTERWARDS}",
+    errno.EACCES: f"give yourself the right (chmod, chown), or choose another folder, {_AFTERWARDS}",
+    errno.EPERM: f"give yourself the right (chmod, chown), or choose another folder, {_AFTERWARDS}",
+    errno.EROFS: f"choose another folder, or let it be mounted for writing, {_AFTERWARDS}",
+    errno.EIO: f"the disk or the network to it fails: see the system's log, {_AFTERWARDS}",
+    errno.ESTALE: f"the network disk was away: {_AFTERWARDS}",
+    errno.EFBIG: f"files must not be that large here: see ulimit -f, {_AFTERWARDS}",
+    errno.EMFILE: f"too many open files: raise ulimit -n, {_AFTERWARDS}",
+    errno.ENAMETOOLONG: "give shorter names",
+    errno.ENOTDIR: "a file stands where a folder is wanted: remove it, or choose another folder",
+    errno.EISDIR: "a folder stands where a file is wanted: remove it, or choose another name",
+}
+
+
+def system_error_text(error: OSError) -> str | None:
+    """A message, with the file and the mend, for what the system refused; None where it may be the program's fault."""
+    if error.errno not in _MENDS:
+        return None
+    place = error.filename2 or error.filename
+    return f"{f'{place}: ' if place else ''}{error.strerror}; {_MENDS[error.errno]}"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,22 +74,36 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
 
 
 def run_program(main: Callable[[], int | None]) -> NoReturn:
-    """Run `main` and exit: 0, its own status, 1 (or what it says) with one message for a UserError, 130 on Ctrl-C."""
+    """Run `main` and exit: 0, its own status, 1 (or what it says) with one message for a UserError, 130 on Ctrl-C.
+
+    What the system refuses (no space, no permission, ...) is told like a UserError.
+    """
     name = Path(sys.argv[0]).name
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no UTF-8: they go out as they came in
         sys.stdout.reconfigure(errors="surrogateescape")
+
+    def tell(message: str) -> None:
+        with contextlib.suppress(OSError):  # standard error may be a log on the very disk that is full
+            sys.stderr.write(f"{name}: {message}\n")
+
     try:
         status = main() or 0
         sys.stdout.flush()
     except UserError as error:
-        sys.stderr.write(f"{name}: error: {error}\n")
+        tell(f"error: {error}")
         status = error.status
     except KeyboardInterrupt:
-        sys.stderr.write(f"{name}: interrupted\n")
+        tell("interrupted")
         status = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
+    except OSError as error:
+        text = system_error_text(error)
+        if text is None:
+            raise
+        tell(f"error: {text}")
+        status = 1
     sys.exit(status)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import glob
 import gzip
 import hashlib
 import io
@@ -10,17 +13,89 @@ import json
 import math
 import os
 import shutil
+import socket
+import sys
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from utils.cli import UserError
+from utils.cli import UserError, warn
 
 
 def aside(path: Path) -> Path:
-    """The name under which `path` is written until it is whole: in the same folder, so that a rename is atomic."""
-    return path.with_name(f".{path.name}.tmp{os.getpid()}")
+    """The name under which `path` is written until it is whole: in the same folder, so that a rename is atomic.
+
+    It has the host's name and the process's number: what a process that was killed has left there, clear_left() finds.
+    """
+    return path.with_name(f".{path.name}.tmp{os.getpid()}.{socket.gethostname()}")
+
+
+def clear_left(folder: Path, name: str = "*") -> None:
+    """Remove what processes of this host that are no more have left half-written in `folder`, of files named `name`."""
+    host = "." + socket.gethostname()
+    for left in folder.glob(f".{name}.tmp[0-9]*{glob.escape(host)}"):
+        pid = left.name.removesuffix(host).rpartition(".tmp")[2]
+        if pid.isdigit() and not _is_running(int(pid)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Let a system's error about an open file (a full disk, say), which has no name, bear that of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(aside(Path(path)))):
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
+def only_here(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other processes, on whatever host, from a block of code with the same folder. Made if it is not there.
+
+    Raises UserError, naming who is at work there. The system lets go when the process ends, however it ends; processes
+    that this one forks, which only read, hold nothing. Where the file system has no locks a warning is all.
+    """
+    path = Path(folder) / ".busy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+", buffering=0) as handle:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                warn(
+                    f"{path}: this file system has no locks ({error.strerror}); let nothing else write to {path.parent}"
+                )
+                yield
+                return
+            handle.seek(0)
+            raise UserError(
+                f"{folder}: {handle.read().decode().strip() or 'another process'} is at work there; wait until it has ended, or end it"
+            ) from None
+        handle.truncate(0)
+        holder = f"{Path(sys.argv[0]).name}, pid {os.getpid()} on {socket.gethostname()}"
+        with naming(path):
+            handle.write(f"{holder}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        try:
+            yield
+        finally:
+            handle.truncate(0)
 
 
 @contextlib.contextmanager
@@ -31,7 +106,7 @@ def write_aside(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     temporary = aside(path)
     try:
         text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}  # names of files may be no UTF-8
-        with temporary.open(mode, **({} if "b" in mode else text)) as handle:
+        with naming(path), temporary.open(mode, **({} if "b" in mode else text)) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
@@ -46,6 +121,7 @@ def make_dir_aside(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = aside(path)
+    clear_left(path.parent, path.name)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:

@@ -72,6 +72,12 @@ first_few() { # names, the first five of them
 say_failed() { # logs of the failed jobs
   complain "$# of $((last - first + 1)) job(s) failed: $(first_few "$@")"
   if [ -z "$name" ] && [[ $log_pattern == *JOB* ]]; then complain "was JOB=1:N forgotten?"; fi
+  local folder free
+  folder=$(dirname -- "$1")
+  free=$(df -Pk -- "$folder" 2>/dev/null | awk 'NR == 2 { print $4 }') || free=
+  if [ -n "$free" ] && ((free < 1024)); then # then a log may be without its last words
+    complain "the disk of $folder is full ($free KiB are free): free some space, then start again: what is whole is kept"
+  fi
 }
 
 show_end() { # file

@@ -18,6 +18,62 @@ begin_stage() { # number, what it does; false if the user did not ask for this s
 end_stage() { # where to look
   log "stage $_stage_number: done in $((SECONDS - _stage_began)) s; see $1"
   _stage_number=
+  _let_go
+}
+
+_held=() # locks of this stage: descriptor, file, descriptor, file, ...
+
+# Two runs must not write to the same place at once. A lock is the system's, not the file's being there: it is held by this
+# script and by all that it has started (they inherit the descriptor), and is gone with the last of them, however they end.
+# So after a kill of this script alone, a rerun leaves jobs that still write their time.
+hold() { # <lock file> <what it stands for> [<seconds>]: until the stage ends; leaves if another run has it for so long
+  local lock=$1 what=$2 patience=${3:-5} fd status=0 folder
+  folder=$(dirname "$lock")
+  mkdir -p "$folder" || { echo "${0##*/}: error: $folder cannot be made; choose another folder, or mend what is said above" >&2; exit 1; }
+  # Where nothing can be written there is nothing to guard: what is whole there is used.
+  if [ ! -w "$folder" ] || { [ -e "$lock" ] && [ ! -w "$lock" ]; }; then return 0; fi
+  if ! command -v flock >/dev/null; then
+    log "WARNING: no flock (of util-linux) here: see to it that no other run writes to $what" >&2
+    return 0
+  fi
+  exec {fd}>>"$lock"
+  flock -n -E 75 "$fd" || status=$?
+  if [ "$status" -eq 75 ]; then
+    log "$what: $(_holder_of "$lock" "$fd"); waiting up to $patience s for it" >&2
+    status=0
+    flock -w "$patience" -E 75 "$fd" || status=$?
+    if [ "$status" -eq 75 ]; then
+      echo "${0##*/}: error: $what: $(_holder_of "$lock" "$fd"); start again when it has ended, or end it" >&2
+      exit 1
+    fi
+  fi
+  [ "$status" -eq 0 ] || log "WARNING: $lock: this file system has no locks: see to it that no other run writes to $what" >&2
+  # Who has it is a help for others, and no more: a full disk will be told of by the stage itself.
+  { echo "${0##*/}, pid $$ on $(uname -n), since $(date '+%Y-%m-%d %H:%M:%S')" >"$lock"; } 2>/dev/null || true
+  _held+=("$fd" "$lock")
+}
+
+_holder_of() { # <lock file> <descriptor>: who has it, in words; for use in $(...), which has the descriptor too and is not meant
+  local said pid processes fd=$2
+  exec {fd}>&-
+  said=$(cat "$1" 2>/dev/null) || said=
+  pid=${said#*pid } pid=${pid%% *}
+  if [[ $said == *" on $(uname -n), since "* ]] && ! kill -0 "$pid" 2>/dev/null; then
+    processes=$(find /proc/[0-9]*/fd -lname "$(readlink -f "$1")" 2>/dev/null | cut -d/ -f3 | sort -nu | grep -vx "$$" | tr '\n' ' ') || true
+    echo "what a run that was killed (${said%% on *}) has started is still at work there (pid ${processes:-unknown })" | sed 's/ )$/)/'
+  else
+    echo "another run is at work there (${said:-which one is not known})"
+  fi
+}
+
+_let_go() {
+  local i fd
+  for ((i = 0; i < ${#_held[@]}; i += 2)); do
+    : 2>/dev/null >"${_held[i + 1]}" || true
+    fd=${_held[i]}
+    exec {fd}>&-
+  done
+  _held=()
 }
 
 _say_failed_stage() {

@@ -25,7 +25,7 @@ from steps.scoring.group_output import (
 from steps.scoring.groups import AttackGroup, DurationGroup
 from steps.scoring.speakers import SpeakerFigures
 from steps.scoring.table_output import pooled_lines, rows_of, table_lines
-from utils.cli import UserError
+from utils.cli import UserError, system_error_text
 from utils.files import write_aside, write_json, write_lines
 
 
@@ -207,7 +207,7 @@ def write_results(out: Path, results: Results, plot: bool) -> list[str]:
         write_table(out / "per_duration.tsv", None if durations is None else duration_lines(durations, label))
         write_json(out / "metrics.json", metrics(results))
     except OSError as error:
-        raise UserError(f"{out}: cannot write the results there: {error}") from None
+        raise UserError(f"{out}: cannot write the results there: {system_error_text(error) or error}") from None
     there = {
         "metrics.json": True,
         "per_attack.tsv": True,

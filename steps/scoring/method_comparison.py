@@ -235,7 +235,6 @@ def comparison(
         one = table.any_result
         return [f"### {table.set_name}, {table.corpus}: {one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials", ""]
 
-    for table in tables:
     for title, experiments in groups:
         lines += [f"## {title}", ""]
         for table in tables:

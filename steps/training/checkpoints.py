@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import random
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +15,66 @@ import numpy as np
 import torch
 
 from utils.cli import UserError, warn
-from utils.files import aside, write_aside
+from utils.files import aside, clear_left, write_aside
 
 _KEEP_LATEST = 2  # one more than needed, should the newest be damaged
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
+    # torch.save tells of a full disk in words of its own; so it writes to memory.
+    content = io.BytesIO()
+    torch.save(state, content)
     with write_aside(path, "wb") as handle:
-        torch.save(state, handle)
+        handle.write(content.getbuffer())
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Raises UserError if the file is missing, damaged, or no dict. Loads tensors and plain values only, never code."""
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+class Damaged(UserError):
+    """A checkpoint that is not as it was written."""
+
+
+_TRAIN_AGAIN = "remove it and train again (--stage 2): what is whole beside it is kept"
+
+
+def check(path: str | Path, mend: str = _TRAIN_AGAIN) -> None:
+    """Raises UserError, with the `mend`, if a checkpoint is missing, and Damaged if a byte of it is wrong or lacks.
+
+    torch.save makes a zip, with a CRC-32 of each tensor; torch.load never looks at them, so it is done here. The
+    attributes, which are no part of a CRC, are 0 as torch.save writes them: a folder's would hide a tensor.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; has its training ended?")
     try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+            if bad is None and any(info.external_attr for info in archive.infolist()):
+                bad = "attributes"
+    except PermissionError:
+        raise
+    except Exception as error:  # zipfile raises many kinds for a damaged file
+        raise Damaged(f"{path}: damaged or cut off ({_first_line(error)}); {mend}") from None
+    if bad is not None:
+        raise Damaged(f"{path}: damaged (the checksum of {bad} is wrong); {mend}")
+
+
+def load(path: str | Path, device: torch.device | str = "cpu", mend: str = _TRAIN_AGAIN) -> dict[str, Any]:
+    """Raises UserError, with the `mend`, if the file is missing or damaged. Loads tensors and plain values only, never code."""
+    check(path, mend)
+    try:
         state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError:  # torch's message tells how to load it all the same: not this one's business
-        raise UserError(
+        raise Damaged(
             f"{path}: not a readable checkpoint: damaged, or it holds more than tensors and plain values, which could run "
-            "code and is never loaded"
+            f"code and is never loaded; {mend}"
         ) from None
-    except Exception as error:  # torch raises many kinds for a damaged file
-        why = next(iter(str(error).splitlines()), "")
-        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {why})") from None
+    except Exception as error:  # torch raises many kinds for a file that is no checkpoint
+        raise Damaged(f"{path}: not a readable checkpoint ({_first_line(error)}); {mend}") from None
     if not isinstance(state, dict):
-        raise UserError(f"{path}: not a checkpoint: it holds a {type(state).__name__}, not named values")
+        raise Damaged(f"{path}: not a checkpoint: it holds a {type(state).__name__}, not named values; {mend}")
     return state
 
 
@@ -89,30 +124,57 @@ class CheckpointFolder:
     def settle(self, epoch: int, best_epoch: int) -> None:
         """What follows the writing of an epoch's checkpoint; done again after a kill in between."""
         if best_epoch == epoch:
-            link = aside(self.best)
-            link.unlink(missing_ok=True)
-            os.link(self.path(epoch), link)
-            link.replace(self.best)
+            self._link_best(epoch)
         for old in self.epochs():
             if old <= epoch - self.keep:
                 self.path(old).unlink()
 
+    def _link_best(self, epoch: int) -> None:
+        link = aside(self.best)
+        link.unlink(missing_ok=True)
+        os.link(self.path(epoch), link)
+        link.replace(self.best)
+        link.unlink(missing_ok=True)  # a rename does nothing where both are the same file already
+
     def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read; a damaged one is named and the one before it used.
+        """The newest whole checkpoint; a damaged one is named, and the one before it used.
 
         On the CPU, from where load_state_dict takes all to its place. An optimizer's step counters belong there: on a GPU
-        it would wait for the device once for each parameter in each step.
+        it would wait for the device once for each parameter in each step. Raises Damaged where the best epoch's weights,
+        which a run from there would need, are lost.
         """
+        clear_left(self.folder)
+        best_comes_again = False
         for epoch in reversed(self.epochs()):
+            path = self.path(epoch)
             try:
-                state = load(self.path(epoch))
-            except UserError as error:
-                warn(f"{error}; going back to the checkpoint before it")
-                self.path(epoch).unlink()
+                state = load(path, mend="going back to the checkpoint before it, or to the begin")
+            except Damaged as error:
+                warn(str(error))
+                # The epoch that is now repeated was the best one, and will be again.
+                best_comes_again |= self.best.exists() and self.best.samefile(path)
                 continue
             self.settle(epoch, state["best_epoch"])
+            if state["best_epoch"] != epoch and not best_comes_again:
+                self._check_best(state["best_epoch"])
             return state
         return None
+
+    def _check_best(self, best_epoch: int) -> None:
+        """Find out at the begin of a run, not at its end, that the best epoch's weights are damaged or gone."""
+        mend = f"the weights of epoch {best_epoch}, the best so far, are lost; remove {self.folder} and train again"
+        kept = self.path(best_epoch)
+        if self.best.exists():
+            try:
+                check(self.best, mend)
+                return
+            except Damaged:
+                if not kept.exists():
+                    raise
+        elif not kept.exists():
+            raise Damaged(f"{self.best}: no such file; {mend}")
+        check(kept, mend)
+        self._link_best(best_epoch)
 
     def remove_epochs(self) -> None:
         """All but best.pt."""

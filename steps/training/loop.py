@@ -23,7 +23,7 @@ from steps.training.curves import plot_curves
 from steps.training.data import FeatureSet, scoring_plan, training_plan
 from steps.training.losses import MixedLabels
 from utils.cli import ProgressLog, UserError
-from utils.files import write_lines
+from utils.files import naming, write_lines
 
 # On a GPU a look at each batch's loss would make the host wait for the device each time.
 _LOSS_CHECK_EVERY = {"cpu": 1, "cuda": 20}
@@ -241,6 +241,7 @@ class Trainer:
         per_epoch = len(self.train_set)
         progress = ProgressLog(conf.epochs * per_epoch, "utt", done=self.epoch * per_epoch)
         with (
+            naming(self.folder / "tensorboard"),  # all else that is written here names itself
             contextlib.closing(progress),
             SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1) as events,
         ):
@@ -253,13 +254,14 @@ class Trainer:
                 self.history.append({**row, "dev_loss": dev_loss, "dev_eer": dev_eer})
                 self.epoch = epoch
                 self.best_epoch = min(self.history, key=self._rank)["epoch"]
-                self.checkpoints.save(epoch, self._state())
                 self._log(events, progress, speed)
                 if time.monotonic() - drawn_at > 30 or epoch == conf.epochs:
                     plot_curves(
                         self.history, self.best_epoch, self._chosen_by(), self.title, self.folder / "curves.png"
                     )
                     drawn_at = time.monotonic()
+                # Last: an epoch that has its checkpoint is not repeated, so that all that tells of it has to be there.
+                self.checkpoints.save(epoch, self._state())
         return Trained(self._chosen_state(), self.best_epoch, self.history)
 
     def _rank(self, row: dict[str, Any]) -> tuple[float, float]:
@@ -283,6 +285,7 @@ class Trainer:
         for name in ("lr", "dev_loss", "dev_eer"):
             events.add_scalar(name, row[name], row["epoch"])
         events.add_scalar("train/utterances_per_second", speed, row["epoch"])
+        events.flush()
         names = list(row["train"])
         write_lines(
             self.folder / "epochs.tsv",

@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(root, made_up_set
     newest = max((out / "checkpoints").glob("epoch*.pt"), key=lambda p: int(p.stem[5:]))
     newest.write_bytes(newest.read_bytes()[:1000])
     done = run(cmd)
-    assert f"WARNING: {newest}: not a readable checkpoint" in done.stderr
+    assert f"WARNING: {newest}: damaged or cut off" in done.stderr
     assert_same_weights(out, undisturbed)
 
 

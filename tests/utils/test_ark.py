@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.ark import ArkWriter, ScpReader
+from utils.ark import ArkWriter, ScpReader, is_whole, read_matrix, write_matrix
 from utils.cli import UserError
 from utils.files import read_map
 
@@ -30,7 +30,11 @@ def write(prefix, items, compress="none"):
 def test_round_trip(tmp_path, compress, tolerance):
     items = matrices()
     write(tmp_path / "deep/feats.1", items, compress)
-    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["feats.1.ark", "feats.1.scp"]
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == [
+        "feats.1.ark",
+        "feats.1.ark.crc32",
+        "feats.1.scp",
+    ]
     reader = ScpReader(tmp_path / "deep/feats.1.scp")
     by_kaldiio = kaldiio.load_scp(str(tmp_path / "deep/feats.1.scp"))
     assert list(reader.places) == list(items) and "utt3" in reader and "utt9" not in reader
@@ -104,6 +108,66 @@ def test_damaged_ark_is_named(tmp_path):
     ark.unlink()
     with pytest.raises(UserError, match="utt0"):
         ScpReader(tmp_path / "f.scp").read("utt0")
+
+
+def test_any_byte_that_changed_is_noticed(tmp_path):
+    items = {utt: matrix[:3, :2] for utt, matrix in matrices(3).items()}
+    for compress in ("none", "8bit"):
+        write(tmp_path / "f", items, compress)
+        ark, content = tmp_path / "f.ark", (tmp_path / "f.ark").read_bytes()
+        whole = {utt: ScpReader(tmp_path / "f.scp").read(utt) for utt in items}
+        unnoticed = 0
+        for place in range(len(content)):
+            ark.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+            reader, errors = ScpReader(tmp_path / "f.scp"), []
+            for utt, matrix in whole.items():
+                try:
+                    np.testing.assert_array_equal(reader.read(utt), matrix)
+                except UserError as error:
+                    errors.append(str(error))
+            assert len(errors) <= 1 and all(f"{ark}: the features of utt" in text for text in errors)
+            unnoticed += not errors
+        assert unnoticed == sum(len(f"{utt} ") for utt in items)  # the keys between the matrices, which nobody reads
+
+
+def test_an_ark_without_checksums_is_read_and_bad_checksums_are_named(tmp_path):
+    items = matrices(2)
+    write(tmp_path / "f", items)
+    checksums = tmp_path / "f.ark.crc32"
+    assert [line.split()[0] for line in checksums.read_text().splitlines()] == list(items)
+    checksums.write_text(checksums.read_text().replace("utt1", "utt1 x"))
+    with pytest.raises(UserError, match="f.ark.crc32: line 2"):
+        ScpReader(tmp_path / "f.scp").read("utt0")
+    checksums.write_text("utt0 1 2 garbage\n")
+    with pytest.raises(UserError, match="f.ark.crc32: line 1: not UTT OFFSET LENGTH CRC32"):
+        ScpReader(tmp_path / "f.scp").read("utt0")
+    assert not is_whole(tmp_path / "f.ark")
+    checksums.unlink()
+    assert is_whole(tmp_path / "f.ark")
+    np.testing.assert_array_equal(ScpReader(tmp_path / "f.scp").read("utt1"), items["utt1"])
+
+
+def test_whether_an_ark_is_whole_is_told_by_its_size(tmp_path):
+    write(tmp_path / "f", matrices(40, bins=3))
+    ark = tmp_path / "f.ark"
+    assert is_whole(ark)
+    content = ark.read_bytes()
+    for wrong in (content[:-1], content + b"x", b""):
+        ark.write_bytes(wrong)
+        assert not is_whole(ark)
+    ark.unlink()
+    assert not is_whole(ark)
+
+
+def test_a_damaged_matrix_is_noticed(tmp_path):
+    write_matrix(tmp_path / "global_cmvn", np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(read_matrix(tmp_path / "global_cmvn"), np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(kaldiio.load_mat(str(tmp_path / "global_cmvn")), np.arange(6.0).reshape(2, 3))
+    content = (tmp_path / "global_cmvn").read_bytes()
+    for place in range(len(content)):
+        (tmp_path / "global_cmvn").write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        with pytest.raises(UserError, match=r"global_cmvn: no Kaldi matrix \(damaged"):
+            read_matrix(tmp_path / "global_cmvn")
 
 
 def test_missing_utterance_and_bad_scp(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
+import subprocess
+import sys
 
 import pytest
 
+from tests.in_process import call
 from utils import files
 from utils.cli import UserError
 
@@ -108,3 +112,61 @@ def test_tables_that_are_not_there(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * 3_000_000)
     assert files.sha256_of(tmp_path / "a") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+
+
+def test_left_overs_of_processes_that_are_no_more_are_removed(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    mine = files.aside(tmp_path / "a.ark")
+    theirs = [tmp_path / mine.name.replace(str(os.getpid()), str(ended.pid)), tmp_path / f".b.tmp{ended.pid}.elsewhere"]
+    other_name = tmp_path / mine.name.replace("a.ark", "b.ark").replace(str(os.getpid()), str(ended.pid))
+    for path in (mine, *theirs, other_name):
+        path.write_text("x")
+    files.clear_left(tmp_path, "a.ark")
+    assert mine.exists() and not theirs[0].exists() and theirs[1].exists() and other_name.exists()
+    files.clear_left(tmp_path)
+    assert mine.exists() and theirs[1].exists() and not other_name.exists()
+
+
+def test_a_folder_is_one_process_s_at_a_time(tmp_path, root):
+    hold = f"import sys; sys.path.insert(0, {str(root)!r}); from utils.files import only_here\n"
+    hold += f"with only_here({str(tmp_path / 'exp')!r}): print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UserError, match=f"exp: -c, pid {other.pid} on .*, since 2.* is at work there"),
+            files.only_here(tmp_path / "exp"),
+        ):
+            pass
+        other.kill()
+    with files.only_here(tmp_path / "exp"):  # the system let go
+        assert str(os.getpid()) in (tmp_path / "exp/.busy").read_text()
+    assert (tmp_path / "exp/.busy").read_text() == ""
+
+
+def test_an_error_of_the_system_bears_the_file_s_name(tmp_path):
+    with pytest.raises(OSError) as full, files.write_aside(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(tmp_path / "a") and not list(tmp_path.iterdir())
+    with pytest.raises(OSError) as other, files.write_aside(tmp_path / "a"):
+        raise FileNotFoundError(errno.ENOENT, "No such file", "b")
+    assert other.value.filename == "b"
+
+
+def test_a_system_error_is_one_message_with_a_mend(tmp_path):
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "feats.1.ark")
+
+    done = call(full, "compute_feats.py")
+    assert done.returncode == 1 and done.stderr == (
+        "compute_feats.py: error: feats.1.ark: No space left on device; the disk is full: free some space, then start "
+        "again: what is whole is kept\n"
+    )
+
+    def wrong() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "b")
+
+    with pytest.raises(FileNotFoundError):  # may be the program's own fault
+        call(wrong, "compute_feats.py")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -44,3 +46,43 @@ def test_what_is_no_count_is_refused(given):
 
 def test_least_and_most_are_numeric():
     assert in_recipe("least 10 9; most 10 9") == ["9", "10"]
+
+
+HELD = "begin_stage 0 try > /dev/null; hold {lock} {folder} 0; "
+
+
+def test_two_runs_do_not_work_in_one_folder(tmp_path):
+    folder = tmp_path / "data"
+    hold = HELD.format(lock=folder / ".lock", folder=folder)
+    prelude = f"stage=0 stop_stage=5 caller_dir=$PWD; set -euo pipefail; . {ROOT}/utils/stages.sh; "
+    first = subprocess.Popen(
+        ["bash", "-c", prelude + hold + "echo held; read -r _; end_stage x > /dev/null", "first.sh"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout.readline() == "held\n"
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        in_recipe(hold + "echo went on")
+    assert refused.value.returncode == 1 and "went on" not in refused.value.stdout
+    assert f"{folder}: another run is at work there (first.sh, pid {first.pid} on " in refused.value.stderr
+    first.communicate("\n")
+    assert first.returncode == 0 and (folder / ".lock").read_text() == ""
+    assert in_recipe(hold + "echo went on") == ["went", "on"]
+
+
+def test_what_a_killed_run_has_started_is_waited_for(tmp_path):
+    hold = HELD.format(lock=tmp_path / ".lock", folder=tmp_path)
+    prelude = f"stage=0 stop_stage=5 caller_dir=$PWD; set -euo pipefail; . {ROOT}/utils/stages.sh; "
+    first = subprocess.Popen(
+        ["bash", "-c", prelude + hold + "sleep 60 & echo $!; wait", "first.sh"], stdout=subprocess.PIPE, text=True
+    )
+    job = int(first.stdout.readline())
+    first.kill()
+    first.wait()
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        in_recipe(hold)
+    assert f"what a run that was killed (first.sh, pid {first.pid}) has started" in refused.value.stderr
+    assert f"still at work there (pid {job})" in refused.value.stderr
+    os.kill(job, signal.SIGKILL)
+    assert in_recipe(hold.replace(" 0; ", " 20; ") + "echo went on") == ["went", "on"]

@@ -69,6 +69,7 @@ require_plain_values --set "${set_list[@]}"
 settings=(); for setting in "${set_list[@]}"; do settings+=(--set "$setting"); done
 
 if begin_stage 0 "corpus and data lists"; then
+  hold "$data_dir/.lock" "$data_dir" 60
   if [ -n "$corpus_dir" ]; then
     corpus=$(input_path "$corpus_dir")
   else
@@ -103,6 +104,7 @@ distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}
 . steps/trainings.sh
 
 if ! $online && begin_stage 1 "features by $(name_of "$frontend")"; then
+  hold "$feats/.lock" "$feats" 60
   steps/check_feats_space.py --nj "$nj" --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
   for name in $sets; do
     steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
@@ -126,6 +128,7 @@ if begin_stage 4 "score"; then
   find_trainings
   for experiment in "${experiments[@]}"; do
     for range in $(seeds_to_do "$experiment" is_scored); do
+      hold_seeds "$experiment" "$range"
       threads_of "$range"
       head_options_of "$experiment/seed${range%:*}"
       log "scoring by $experiment, seeds $range"
@@ -141,6 +144,7 @@ if begin_stage 5 "evaluate"; then
   find_trainings
   for experiment in "${experiments[@]}"; do
     for range in $(seeds_to_do "$experiment" is_evaluated); do
+      hold_seeds "$experiment" "$range"
       $train_cmd --max-jobs-run "$nj" JOB="$range" "$experiment/log/evaluate.JOB.log" \
         evaluate_experiment.py --data-dir "$data_dir" "$experiment/seedJOB" $test_sets
     done
