@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -13,12 +17,14 @@ import pytest
 import torch
 import torch.multiprocessing
 
-from steps import augment, nnet, training
+from steps import augment, distribute, nnet, training
+from steps import train as train_program
 from steps.frontend import load_conf, make_frontend
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.training import distributed, loop
 from steps.training.data import FeatureSet
 from steps.training.sources import DumpedFeatures
+from tests.in_process import call
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -187,3 +193,83 @@ def test_the_first_process_decides_and_a_batch_has_to_reach_all(together):
         assert told[0] == 0
         assert "batch_size: 2 is the whole batch, too small for 3 processes" in told[1]
     assert not (together[1] / "small").exists()
+
+
+# -- the launcher ------------------------------------------------------------------------------------------------------
+
+
+def command(sets: dict, out: Path, *options: str) -> list[str]:
+    """train.py for a few short epochs of plain descent."""
+    settings = ["train.epochs=3", *(f"train.{s}" for s in PLAIN), *FRAMES]
+    folders = [*sets["train"], *sets["dev"], out]
+    return [str(ROOT / "steps/train.py"), "--model", str(ROOT / "conf/model/ecanet9_narrow.yaml"), "--num-threads", "1",
+            *(f"--set={s}" for s in settings), *options, *map(str, folders)]  # fmt: skip
+
+
+def start(options: list[str], train_command: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "steps/distribute.py"), *options, *train_command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def process_of(launcher: int, rank: int) -> int | None:
+    """The process of that rank that the launcher has started, if it runs."""
+    for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if f"\0RANK={rank}\0" in Path(f"/proc/{pid}/environ").read_text():
+                return int(pid)
+    return None
+
+
+@pytest.fixture(scope="module")
+def more_sets(set_maker, sets, tmp_path_factory):
+    return {"train": set_maker(tmp_path_factory.mktemp("more"), "train", 120, ROOT, 1), "dev": sets["dev"]}
+
+
+def test_a_killed_process_is_replaced_and_the_weights_are_those_of_one(more_sets, tmp_path):
+    one = call(train_program.main, *command(more_sets, tmp_path / "one"))
+    assert one.returncode == 0, one.stderr
+    out = tmp_path / "two"
+    job = start(["--nproc", "2", "--max-restarts", "2"], command(more_sets, out))
+    while not (out / "checkpoints/epoch1.pt").exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.02)
+    time.sleep(0.3)  # amid the second epoch's fifteen steps
+    os.kill(process_of(job.pid, 1), signal.SIGKILL)
+    said, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    assert "WARNING: a process ended before its time; restart 1 of 2" in errors
+    assert "going on after epoch 1 of 3" in said
+    assert said.count("final.pt: epoch") == 1 and "Traceback" not in errors
+    a, b = (torch.load(folder / "final.pt", weights_only=True) for folder in (tmp_path / "one", out))
+    assert_close(a.pop("state"), b.pop("state"), rtol=1e-4, atol=2e-5)
+    assert a == b
+    assert len((out / "epochs.tsv").read_text().splitlines()) == 4
+
+
+def test_an_error_of_one_process_ends_all_with_one_message(set_maker, sets, tmp_path):
+    """Only the process whose share holds a damaged utterance sees it; nothing is tried again."""
+    data, feats = set_maker(tmp_path, "train", 18, ROOT, 1)
+    scp = feats / "feats.scp"
+    scp.write_text(scp.read_text().replace("feats.ark", "gone.ark", 1))
+    damaged = {"train": (data, feats), "dev": sets["dev"]}
+    job = start(["--nproc", "2", "--max-restarts", "1"], command(damaged, tmp_path / "seed1"))
+    said, errors = job.communicate(timeout=300)
+    lines = [line for line in errors.splitlines() if not line.startswith(("progress", "WARNING: a process ended"))]
+    assert job.returncode == 1 and len(lines) == 1, errors
+    assert lines[0].startswith("train.py: error: ") and "gone.ark" in lines[0]
+
+
+def test_what_the_launcher_refuses(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    done = call(distribute.main, "distribute.py", "--nnodes", 2, "train.py")
+    assert done.returncode == 1 and "start the same command on each machine with --rdzv HOST:PORT" in done.stderr
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "1")
+    done = call(distribute.main, "distribute.py", "--nnodes", 2, "train.py")
+    assert done.returncode == 1 and "this Slurm job has 1 machine(s)" in done.stderr
+    done = call(distribute.main, "distribute.py", "--nproc", 0, "train.py")
+    assert done.returncode == 2 and "--nproc takes a whole number of 1 or more" in done.stderr
+    done = call(distribute.main, "distribute.py", "no_such_program.py")
+    assert done.returncode == 1 and "no_such_program.py: no such program" in done.stderr
