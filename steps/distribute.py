@@ -122,6 +122,8 @@ def main() -> int:
     logging.getLogger("torch").setLevel(logging.CRITICAL)  # what torch says of failures is said here, and shorter
     processes = args.ngpu or args.nproc
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    # Else the processes of a restart meet in the store in which the dead ones' addresses stand, and may call those.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     several = args.nnodes > 1
     with tempfile.TemporaryDirectory(prefix="fsd_distribute_") as folder:
         errors = Path(folder, "errors")
