@@ -24,6 +24,7 @@ from steps import experiment
 from steps.frontend import FrontEndBase, make_frontend
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.nnet.base import score_of
+from steps.scoring.score_parts import parse_part, part_file
 from steps.training.data import FeatureSet, scoring_plan
 from utils.cli import ProgressLog, UserError, make_parser, run_program
 from utils.files import read_map, write_lines
@@ -33,16 +34,31 @@ _CACHE_MIB = 1024
 
 
 class Trials:
-    """The trials of a set, their features, and what their score lines say beside the score."""
+    """The trials of a set, their features, and what their score lines say beside the score.
+
+    `plan`: the batches of part `part` of `parts`, whole ones of `batch_size`, so that a trial is always scored among the same.
+    """
 
     def __init__(
-        self, data: Path, feats: Path, frontend: FrontEndBase, exp_dir: Path, online: bool, allow_pipes: bool = False
+        self,
+        data: Path,
+        feats: Path,
+        frontend: FrontEndBase,
+        exp_dir: Path,
+        online: bool,
+        batch_size: int,
+        part: int,
+        parts: int,
+        allow_pipes: bool = False,
     ):
         source = experiment.source_of(data, feats, frontend, online, str(exp_dir), allow_pipes)
         self.utt2label, self.utt2attack = read_map(data / "utt2label"), read_map(data / "utt2attack")
         # A set that fits is read at once: processes that read ahead take longer to start than a small set to read.
         # Computing takes longer than reading: there processes that work ahead pay at once, and nothing is kept.
-        self.features = FeatureSet(data, source, frontend, cache_mib=0 if online else _CACHE_MIB)
+        self.features = FeatureSet(data, source, frontend, cache_mib=0 if online or parts > 1 else _CACHE_MIB)
+        self.part, self.parts = part, parts
+        plan = scoring_plan(len(self.features), batch_size)
+        self.plan = plan[len(plan) * (part - 1) // parts : len(plan) * part // parts]
         left_out = [utt for utt in self.utt2label if utt not in source]
         if left_out:
             raise UserError(
@@ -54,32 +70,41 @@ class Trials:
                 raise UserError(f"{data / 'utt2attack'}: no line of {utt}")
 
     def write(self, out: Path, scores: np.ndarray) -> None:
-        for utt, score in zip(self.features.utts, scores.tolist()):
+        """`scores`: of the plan's trials. Of several parts each is a file of its own."""
+        if self.parts > 1:
+            out = part_file(out, self.part, self.parts)
+        utts = [self.features.utts[i] for indices in self.plan for i in indices]
+        for utt, score in zip(utts, scores.tolist()):
             if not np.isfinite(score):
                 raise UserError(f"{out}: the score of {utt} would be {score}; look at its features")
         write_lines(
             out,
-            (
-                f"{utt} {self.utt2attack[utt]} {self.utt2label[utt]} {score!r}"
-                for utt, score in zip(self.features.utts, scores.tolist())
-            ),
+            (f"{utt} {self.utt2attack[utt]} {self.utt2label[utt]} {s!r}" for utt, s in zip(utts, scores.tolist())),
         )
         print(f"score.py: {len(scores)} trials in {out}")
 
 
 def compute(
-    trials: Trials, logits_of: Callable[[Tensor], list[Tensor]], device: torch.device, batch_size: int, num_workers: int
+    trials: Trials, logits_of: Callable[[Tensor], list[Tensor]], heads: int, device: torch.device, num_workers: int
 ) -> np.ndarray:
-    """(heads, trials) float64: what each head that `logits_of` yields says of each trial."""
-    features = trials.features
-    columns: list[np.ndarray] = []
-    progress = ProgressLog(len(features), "utt")
+    """(heads, trials) float64: what each head that `logits_of` yields says of each trial of the plan."""
+    columns = [np.zeros((heads, 0))]
+    progress = ProgressLog(sum(map(len, trials.plan)), "utt")
     with torch.inference_mode():
-        for x, _, indices in features.batches(scoring_plan(len(features), batch_size), device, num_workers):
+        for x, _, indices in trials.features.batches(trials.plan, device, num_workers):
             columns.append(torch.stack([score_of(f) for f in logits_of(x)]).double().cpu().numpy())
             progress.update(len(indices))
     progress.close()
     return np.concatenate(columns, axis=1)
+
+
+def is_whole(part: tuple[int, int], outputs: list[Path], inputs: list[Path]) -> bool:
+    """Has a run that was broken off made this part already, of inputs that are no newer?"""
+    made = [part_file(out, *part) for out in outputs]
+    if part[1] == 1 or not all(path.exists() for path in made):
+        return False
+    newest = max(path.stat().st_mtime_ns for path in inputs if path.exists())
+    return min(path.stat().st_mtime_ns for path in made) >= newest
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -93,6 +118,7 @@ def main() -> int:
         __doc__,
         "steps/score.py --data-dir data --feats-dir feats/f0_subband \\\n"
         "  exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval\n"
+        "steps/score.py --part 1/4 --feats-dir feats/f0_subband exp/NAME/seed1 eval   # one of 4; then merge_scores.py\n"
         "steps/score.py --head 1 --head 2 --feats-dir feats/f0_subband exp/NAME/seed1 eval   # eval_head1.txt, ...",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
@@ -110,12 +136,16 @@ def main() -> int:
     parser.add_argument("--num-threads", type=int, default=None, help="CPU threads; torch's own choice if not given")
     parser.add_argument("--batch-size", type=int, default=128, help="utterances scored at once")
     parser.add_argument("--num-workers", type=int, default=2, help="processes that read features; 0: none")
+    parser.add_argument(
+        "--part", default="1/1", metavar="K/N", help="score the K-th of N parts; merge_scores.py follows"
+    )
     parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training, with final.pt")
     parser.add_argument("sets", nargs="+", metavar="SET", help="sets to score, such as dev eval")
     args = parser.parse_args()
 
     if not args.online and args.feats_dir is None:
         parser.error("--feats-dir is needed, or --online")
+    part = parse_part(args.part)
     device = experiment.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
@@ -134,19 +164,29 @@ def main() -> int:
                 )
     # The deepest head is the detector itself, unless the detector's weights were averaged over epochs.
     same = bool(blocks) and same_weights(detector, method.detector)
+    scores_of = args.exp_dir / "scores"
     for name in args.sets:
-        feats = (args.feats_dir or Path()) / name
-        trials = Trials(args.data_dir / name, feats, frontend, args.exp_dir, args.online, args.allow_pipes)
-        reading = (device, args.batch_size, args.num_workers)
+        data, feats = args.data_dir / name, (args.feats_dir or Path()) / name
+        heads = {block: scores_of / f"{name}_head{block}.txt" for block in blocks}
+        outputs = [*heads.values(), *([scores_of / f"{name}.txt"] if FINAL in wanted else [])]
+        inputs = [
+            *(args.exp_dir / path for path in ("final.pt", "checkpoints/best.pt")),
+            *(data / path for path in ("utt2label", "utt2attack", "wav.scp")),
+            *([] if args.online else [feats / "feats.scp"]),
+        ]
+        if is_whole(part, outputs, inputs):
+            print(f"score.py: part {args.part} of {name} is scored already")
+            continue
+        trials = Trials(data, feats, frontend, args.exp_dir, args.online, args.batch_size, *part, args.allow_pipes)
         if FINAL in wanted and not same:
-            scores = compute(trials, lambda x: [detector(x)], *reading)
-            trials.write(args.exp_dir / "scores" / f"{name}.txt", scores[0])
+            scores = compute(trials, lambda x: [detector(x)], 1, device, args.num_workers)
+            trials.write(scores_of / f"{name}.txt", scores[0])
         if blocks:
-            scores = compute(trials, method.head_logits, *reading)
+            scores = compute(trials, method.head_logits, len(trained), device, args.num_workers)
             if FINAL in wanted and same:
-                trials.write(args.exp_dir / "scores" / f"{name}.txt", scores[-1])
-            for block in blocks:
-                trials.write(args.exp_dir / "scores" / f"{name}_head{block}.txt", scores[trained.index(block)])
+                trials.write(scores_of / f"{name}.txt", scores[-1])
+            for block, out in heads.items():
+                trials.write(out, scores[trained.index(block)])
     return 0
 
 

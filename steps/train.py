@@ -24,7 +24,7 @@ from steps.frontend.processing.columns import mean_and_scale
 from steps.nnet.cost import detector_cost
 from steps.scoring.labels import corpus_label
 from steps.scoring.metrics import det_curve, equal_error_rate
-from steps.training import checkpoints
+from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
 from steps.training.data import FeatureSet
 from steps.training.loop import Trainer
@@ -58,8 +58,10 @@ def parse_arguments() -> argparse.Namespace:
     add_allow_pipes(parser)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--seed", type=int, default=1, help="of initial weights, order and crops")
-    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU")
-    parser.add_argument("--num-threads", type=int, default=None, help="CPU threads; torch's own choice if not given")
+    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU; several: start by distribute.py")
+    parser.add_argument(
+        "--num-threads", type=int, default=None, help="CPU threads of each process; torch's own choice if not given"
+    )
     for name in ("train_data", "train_feats", "dev_data", "dev_feats", "exp_dir"):
         parser.add_argument(name, type=Path)
     return parser.parse_args()
@@ -100,6 +102,8 @@ def identity(
     }
     if args.online:
         conf["features"] = "computed"
+    if not train_conf.sync_batch_norm and distributed.world() > 1:
+        conf["processes"] = distributed.world()
     if chain is not None:
         conf |= {"augment_name": Path(args.augment).stem, "augment": conf_files.to_dict(chain.conf)}
         if chain.tables_of_recordings:
@@ -135,7 +139,8 @@ def set_normalisation(
 ) -> None:
     """Give the detector the mean and scale of the training set's features."""
     if args.online:
-        stats, place = train_set.cmvn_stats(num_workers), train_set.source.place
+        part = train_set.cmvn_stats(num_workers, distributed.share(len(train_set)))
+        stats, place = distributed.add_up(torch.from_numpy(part)).numpy(), train_set.source.place
     else:
         place = args.train_feats / frontends.GLOBAL_CMVN
         stats = read_matrix(place)
@@ -168,7 +173,7 @@ def train(args: argparse.Namespace) -> int:
     frontend_conf = frontends.load_conf(args.frontend, args.set)
     model_conf = nnet.load_conf(args.model, args.set)
     train_conf = training.load_conf(args.train_conf, args.set)
-    device = experiment.pick_device(args.ngpu)
+    device = distributed.join(args.ngpu) if distributed.launched() else experiment.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
     frontend = frontends.make_frontend(frontend_conf)
@@ -182,15 +187,17 @@ def train(args: argparse.Namespace) -> int:
     method = training.make_method(train_conf, detector)
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"
-    unfinished = begin_or_go_on(args.exp_dir, conf)
-    write_lines(args.exp_dir / "heads", [" ".join(map(str, method.trained_heads))])  # the recipes read it
+    unfinished = distributed.from_first(lambda: begin_or_go_on(args.exp_dir, conf))
+    if distributed.is_first():
+        write_lines(args.exp_dir / "heads", [" ".join(map(str, method.trained_heads))])  # the recipes read it
     if not unfinished:
         CheckpointFolder(args.exp_dir / "checkpoints", 0).remove_epochs()  # a kill may have come before
         print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
         return 0
 
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
-    write_json(args.exp_dir / "detector.json", cost)
+    if distributed.is_first():
+        write_json(args.exp_dir / "detector.json", cost)
     title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}; {corpus_label(conf['corpus'])}"
     train_set, dev_set = (
         FeatureSet(
@@ -201,12 +208,13 @@ def train(args: argparse.Namespace) -> int:
     for name, chosen in ((args.train_data, train_set), (args.dev_data, dev_set)):
         if len(set(chosen.labels.tolist())) < 2:
             raise UserError(f"{name / 'utt2label'}: both bona fide and spoof utterances are needed")
+    where = f"{device}" if distributed.world() == 1 else f"{distributed.world()} processes ({device.type})"
     features = "in memory" if train_set.cached else "computed when needed" if args.online else "from disk"
     if chain is not None:
         features += f", augmented by {Path(args.augment).stem}"
     print(
         f"{title}: {cost['parameters']:,} parameters, {cost['multiply_adds']:,} multiply-adds; {len(train_set)} utterances "
-        f"to train on, {len(dev_set)} to choose by; on {device}, features {features}"
+        f"to train on, {len(dev_set)} to choose by; on {where}, features {features}"
     )
     trainer = Trainer(train_conf, method, train_set, dev_set, args.exp_dir, args.seed, device, eer, title)
     if trainer.resume():  # with the normalisation that the first epoch began with
@@ -214,6 +222,10 @@ def train(args: argparse.Namespace) -> int:
     elif detector.normalisation is not None:
         set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()
+    first = distributed.is_first()
+    distributed.leave()
+    if not first:
+        return 0
     keep_choices(args.exp_dir / "choices.json", method.choices())
     experiment.save_detector(final, trained.state, conf, trained.best_epoch, train_conf.hard_loss.head)
     trainer.checkpoints.remove_epochs()
@@ -225,4 +237,4 @@ def train(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(distributed.supervised(main))

@@ -7,26 +7,36 @@
 : "${data_dir:?}" "${feats:?}" "${exp_dir:?}" "${frontend:?}" "${model:?}" "${seeds:?}" "${baseline_conf:?}" "${distill_conf:?}"
 settings=("${settings[@]}") # of --set; may be empty
 : "${test_sets:?}" "${ngpu:?}" "${heads:?}" "${cuda_cmd:?}" "${train_cmd:?}" "${nj:?}" "${tag?}" "${train_jobs?}" "${online:?}" "${augment?}"
+: "${nproc:?}" "${nnodes:?}" "${elastic:?}" "${score_jobs?}"
 
 variant_of_training=${augment:+_$(name_of "$augment")}${tag:+_$tag}
 online_option=(); ! $online || online_option=(--online)
 pipes_option=(); ! "${allow_pipes:-false}" || pipes_option=(--allow-pipes)
 online_option+=("${pipes_option[@]}")
 augment_option=(); [ -z "$augment" ] || augment_option=(--augment "$augment")
+[ "$ngpu" -eq 0 ] || nproc=$ngpu # a process for each GPU
+launcher=() machines=()
+if [ $((nproc * nnodes + elastic)) -gt 1 ]; then
+  launcher=(distribute.py --ngpu "$ngpu" --nproc "$nproc" --nnodes "$nnodes" --max-restarts "$elastic")
+fi
+[ "$nnodes" -eq 1 ] || machines=(--nnodes "$nnodes")
+score_jobs=${score_jobs:-$([ "$ngpu" -eq 0 ] && echo 1 || echo "$ngpu")}
 
 experiment_of() { # model conf, training conf
   echo "$exp_dir/train_$(name_of "$frontend")_$(name_of "$1")_$(name_of "$2")$variant_of_training"
 }
 
-threads_of() { # <first:last>: sets `limit` and `threads`, how many jobs of that array run at once and the threads of each
-  local jobs=$train_jobs count=$((${1#*:} - ${1%:*} + 1)) cores
-  cores=$(nproc)
-  limit=() threads=()
+threads_of() { # <first:last> <processes of a job>: sets `limit`, how many jobs of that array run at once, `threads`, those of
+  # each process, and `job_threads`, those of each job
+  local jobs=$train_jobs count=$((${1#*:} - ${1%:*} + 1)) cores own
+  cores=$(most 1 $(($(nproc) / $2)))
+  limit=() threads=() job_threads=()
   if [ "$ngpu" -eq 0 ]; then
     # A thread each: two jobs on a core each get further than one job on two. Those that would be left over for a last
     # round, with cores idle beside them, share the cores with the first ones.
     [ -n "$jobs" ] || jobs=$(least "$count" $((cores + count % cores)))
-    threads=(--num-threads "$(most 1 $((cores / jobs)))")
+    own=$(most 1 $((cores / jobs)))
+    threads=(--num-threads "$own") job_threads=(--num-threads $((own * $2)))
   fi
   [ -z "$jobs" ] || limit=(--max-jobs-run "$jobs")
 }
@@ -37,21 +47,43 @@ hold_seeds() { # <experiment> <first:last>: keep other runs from these trainings
 }
 
 train_all() { # training conf: every network's seeds, several at once
-  local network experiment range seed logs limit threads
+  local network experiment range seed logs limit threads job_threads
   for network in $model; do
     experiment=$(experiment_of "$network" "$1")
     for range in $(ranges_of $seeds); do
       hold_seeds "$experiment" "$range"
-      threads_of "$range"
+      threads_of "$range" "$nproc"
       logs=(); for seed in $(seq "${range%:*}" "${range#*:}"); do logs+=("$experiment/log/train.$seed.log"); done
       log "training $experiment, seeds $range (logs: log/train.SEED.log)"
-      with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" \
-        "$experiment/log/train.JOB.log" \
-        train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" "${online_option[@]}" \
+      with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${machines[@]}" "${limit[@]}" "${job_threads[@]}" \
+        JOB="$range" "$experiment/log/train.JOB.log" \
+        "${launcher[@]}" train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" "${online_option[@]}" \
         "${augment_option[@]}" --seed JOB \
         --ngpu "$ngpu" "${threads[@]}" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
       grep -h '^train.py:' "${logs[@]}" || true
     done
+  done
+}
+
+score_all() { # <experiment> <first:last>: scores the test sets by its trainings of those seeds
+  local gpu seed files limit threads job_threads head_options options
+  gpu=$(least 1 "$ngpu")
+  head_options_of "$1/seed${2%:*}"
+  options=("${head_options[@]}" "${online_option[@]}" --ngpu "$gpu" --data-dir "$data_dir" --feats-dir "$feats")
+  hold_seeds "$1" "$2"
+  log "scoring by $1, seeds $2"
+  if [ "$score_jobs" -eq 1 ]; then
+    threads_of "$2" 1
+    $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB="$2" "$1/log/score.JOB.log" \
+      score.py "${threads[@]}" "${options[@]}" "$1/seedJOB" $test_sets
+    return
+  fi
+  for seed in $(seq "${2%:*}" "${2#*:}"); do
+    threads_of "1:$score_jobs" 1
+    $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB=1:"$score_jobs" "$1/log/score.$seed.JOB.log" \
+      score.py --part "JOB/$score_jobs" "${threads[@]}" "${options[@]}" "$1/seed$seed" $test_sets
+    files=$(results_of "$1/seed$seed" scores .txt)
+    merge_scores.py --nj "$score_jobs" --data-dir "$data_dir" $files
   done
 }
 

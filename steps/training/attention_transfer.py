@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from steps.nnet.base import pool_to
+from steps.training import distributed
 
 
 @dataclass(frozen=True)
@@ -45,4 +46,5 @@ def attention_loss(student: Tensor, teacher: Tensor, power: float) -> Tensor:
     with torch.autocast(student.device.type, enabled=False):
         frames, bins = teacher.shape[2:]
         apart = attention_map(student, power, frames, bins) - attention_map(teacher, power, frames, bins)
-        return apart.pow(2).sum(1).mean()
+        distances = apart.pow(2).sum(1)
+        return distributed.batch_mean(lambda reduction: getattr(distances, reduction)(), lambda: len(distances))

@@ -71,6 +71,7 @@ class TrainConf:
     diverged_above: float
     num_workers: int
     cache_mib: int
+    sync_batch_norm: bool = True  # missing in older confs
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size"):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from steps.augment import utterance_rng
 from steps.nnet import Detector
-from steps.training import self_distill
+from steps.training import distributed, self_distill
 from steps.training.losses import MixedLabels
 
 
@@ -81,7 +81,8 @@ class Method(self_distill.Method):
         conf = self.conf.consistency
         batch, _, frames, bins = x.shape
         rng = utterance_rng(self.mask_seed, step, "batch", "masks")
-        draws = torch.from_numpy(rng.random((batch, conf.time_masks + conf.frequency_masks, 2))).to(x.device)
+        total, mine = distributed.place_in_batch(batch)
+        draws = torch.from_numpy(rng.random((total, conf.time_masks + conf.frequency_masks, 2))[mine]).to(x.device)
         in_time = in_a_mask(draws[:, : conf.time_masks], frames, conf.max_frames)
         in_frequency = in_a_mask(draws[:, conf.time_masks :], bins, conf.max_bins)
         masks = (in_time[:, :, None] | in_frequency[:, None, :])[:, None]

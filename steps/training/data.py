@@ -137,9 +137,9 @@ class FeatureSet(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         return self._read(index), int(self.labels[index]), index
 
-    def cmvn_stats(self, num_workers: int) -> np.ndarray:
-        """float64 (2, columns + 1): CmvnStats over every utterance at its natural length, as they are."""
-        loader = DataLoader(_Matrices(self), batch_size=None, num_workers=num_workers)
+    def cmvn_stats(self, num_workers: int, part: slice = slice(None)) -> np.ndarray:
+        """float64 (2, columns + 1): CmvnStats over the utterances of `part` at their natural length, as they are."""
+        loader = DataLoader(_Matrices(self), batch_size=None, sampler=range(len(self))[part], num_workers=num_workers)
         stats = CmvnStats(self.frontend.n_columns)
         for features in loader:
             stats.add(features.numpy())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from steps.augment import utterance_rng
 from steps.nnet.base import score_of
+from steps.training import distributed
 from steps.training.base import MethodBase, OptimizerConf, TrainConf
+from steps.training.batch_norm import share_batch_norms
 from steps.training.checkpoints import CheckpointFolder, load, random_states, set_random_states
 from steps.training.curves import plot_curves
 from steps.training.data import FeatureSet, scoring_plan, training_plan
@@ -76,6 +78,8 @@ def autocast(amp: str, device: torch.device) -> contextlib.AbstractContextManage
 class Trainer:
     """Trains `method` on `train_set`, choosing by `dev_set`; everything it needs to resume is in `folder`.
 
+    Several processes (distributed.py) each train on their shares of the very batches that one process would take.
+
     eer: function of bona fide and spoof scores that gives the EER as a fraction.
     """
 
@@ -97,7 +101,13 @@ class Trainer:
         if device.type == "cuda":
             torch.backends.cudnn.deterministic = conf.deterministic
             torch.backends.cudnn.benchmark = not conf.deterministic
+        if distributed.world() > conf.batch_size:
+            raise UserError(
+                f"train.batch_size: {conf.batch_size} is the whole batch, too small for {distributed.world()} processes"
+            )
         self.method = method.to(device, memory_format=torch.channels_last)
+        if conf.sync_batch_norm:
+            share_batch_norms(method, device)
         method.hard_loss.count_classes(train_set.labels)
         # Every epoch has as many steps.
         self.total_steps = conf.epochs * len(training_plan(len(train_set), conf.batch_size, seed, 1))
@@ -132,10 +142,13 @@ class Trainer:
         }
 
     def resume(self) -> bool:
-        """Go on from the newest checkpoint, if there is one."""
-        state = self.checkpoints.latest()
-        if state is None:
+        """Go on from the newest checkpoint, if there is one, of however many processes it is."""
+        state = self.checkpoints.latest() if distributed.is_first() else None
+        epoch = distributed.from_first(lambda: None if state is None else state["epoch"])
+        if epoch is None:
             return False
+        if state is None:
+            state = load(self.checkpoints.path(epoch))
         self.epoch, self.step, self.best_epoch = state["epoch"], state["step"], state["best_epoch"]
         self.history = state["history"]
         self.method.load_state_dict(state["method"])
@@ -166,10 +179,20 @@ class Trainer:
         chain = self.train_set.chain
         if chain is None or chain.mixup is None:
             return x, labels
-        order, weight = chain.mixup_draw(utterance_rng(self.seed, self.step, "batch", "mixup"), len(x))
-        order = torch.from_numpy(order).to(x.device)
-        mixed = torch.lerp(x[order], x, weight).contiguous(memory_format=torch.channels_last)
-        return mixed, MixedLabels(labels, labels[order], weight)
+        total, mine = distributed.place_in_batch(len(x))
+        order, weight = chain.mixup_draw(utterance_rng(self.seed, self.step, "batch", "mixup"), total)
+        order = torch.from_numpy(order[mine]).to(x.device)
+        mixed = torch.lerp(distributed.whole_batch(x)[order], x, weight).contiguous(memory_format=torch.channels_last)
+        return mixed, MixedLabels(labels, distributed.whole_batch(labels)[order], weight)
+
+    def _batches(self, features: FeatureSet, plan: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+        """Features and labels of this process's share of each batch of `plan`, and the indices of the whole batch."""
+        shares = [indices[distributed.share(len(indices))] for indices in plan]
+        read = [own if len(own) else indices[:1] for own, indices in zip(shares, plan)]  # a loader reads no empty batch
+        reading = features.batches(read, self.device, self.conf.num_workers)
+        for (x, labels, _), own, indices in zip(reading, shares, plan):
+            distributed.begin_batch(len(indices))
+            yield x[: len(own)], labels[: len(own)], indices
 
     def _train_epoch(self, epoch: int, progress: ProgressLog) -> tuple[dict[str, float], float]:
         conf = self.conf
@@ -180,7 +203,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         pending: list[tuple[int, np.ndarray, Tensor]] = []
         began = time.monotonic()
-        for x, labels, indices in self.train_set.batches(plan, self.device, conf.num_workers):
+        for x, labels, indices in self._batches(self.train_set, plan):
             self.step += 1
             x, labels = self._mixed(x, labels)
             for group in self.optimizer.param_groups:
@@ -192,6 +215,7 @@ class Trainer:
             if len(pending) >= _LOSS_CHECK_EVERY[self.device.type]:
                 self._check(pending)
             self.scaler.scale(total).backward()
+            distributed.average_gradients(self.method.parameters())  # still scaled: all find the same infinities
             if conf.max_grad_norm is not None:
                 self.scaler.unscale_(self.optimizer)
                 clip_grad_norm_(self.method.parameters(), conf.max_grad_norm)
@@ -205,6 +229,8 @@ class Trainer:
         count = sum(map(len, plan))
         means = {name: float(value) / count for name, value in sums.items()}
         self.method.end_epoch(means)
+        if not conf.sync_batch_norm:  # the running statistics of the first process's shares are kept
+            distributed.spread(self.method.buffers())
         return means, count / (time.monotonic() - began)
 
     @torch.inference_mode()
@@ -212,17 +238,19 @@ class Trainer:
         """Hard loss of the detector's own head on the dev set (comparable between methods), and dev EER in percent."""
         self.method.eval()
         detector = self.method.detector
-        loss_sum, weight_sum, scores = 0.0, 0, []
-        plan = scoring_plan(len(self.dev_set), _SCORING_BATCH)
-        for x, labels, _ in self.dev_set.batches(plan, self.device, self.conf.num_workers):
+        loss_sum, weight_sum = 0.0, 0.0
+        scores = torch.zeros(len(self.dev_set))
+        plan = scoring_plan(len(self.dev_set), _SCORING_BATCH * distributed.world())
+        for x, labels, indices in self._batches(self.dev_set, plan):
             with autocast(self.conf.amp, self.device):
                 embedding = detector.embed(x)
                 logits = detector.head(embedding)
             weight = self.method.hard_loss.total_weight(labels)
+            weight = float(distributed.add_up(torch.tensor(weight, dtype=torch.float64)))
             loss_sum += float(self.method.hard_loss(logits, embedding, labels, self.step)) * weight
             weight_sum += weight
-            scores.append(score_of(logits).cpu().numpy())
-        all_scores = np.concatenate(scores)
+            scores[indices[distributed.share(len(indices))]] = score_of(logits).cpu()
+        all_scores = distributed.add_up(scores).numpy()
         bonafide = self.dev_set.labels == 1
         dev_loss = loss_sum / weight_sum
         if not math.isfinite(dev_loss):
@@ -232,18 +260,19 @@ class Trainer:
     # -- all epochs ----------------------------------------------------------------------------------------------
 
     def run(self) -> Trained:
-        """Train to the conf's last epoch and choose the weights. Raises UserError when the loss diverges."""
-        from torch.utils.tensorboard import SummaryWriter
+        """Train to the conf's last epoch and choose the weights, which the first process alone has then.
 
+        Raises UserError when the loss diverges.
+        """
         conf = self.conf
-        self.folder.mkdir(parents=True, exist_ok=True)
+        distributed.spread([*self.method.parameters(), *self.method.buffers()])
         drawn_at = 0.0
         per_epoch = len(self.train_set)
         progress = ProgressLog(conf.epochs * per_epoch, "utt", done=self.epoch * per_epoch)
         with (
             naming(self.folder / "tensorboard"),  # all else that is written here names itself
             contextlib.closing(progress),
-            SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1) as events,
+            self._event_writer() as events,
         ):
             while self.epoch < conf.epochs:
                 epoch = self.epoch + 1
@@ -254,6 +283,8 @@ class Trainer:
                 self.history.append({**row, "dev_loss": dev_loss, "dev_eer": dev_eer})
                 self.epoch = epoch
                 self.best_epoch = min(self.history, key=self._rank)["epoch"]
+                if not distributed.is_first():
+                    continue
                 self._log(events, progress, speed)
                 if time.monotonic() - drawn_at > 30 or epoch == conf.epochs:
                     plot_curves(
@@ -262,7 +293,15 @@ class Trainer:
                     drawn_at = time.monotonic()
                 # Last: an epoch that has its checkpoint is not repeated, so that all that tells of it has to be there.
                 self.checkpoints.save(epoch, self._state())
-        return Trained(self._chosen_state(), self.best_epoch, self.history)
+        return Trained(self._chosen_state() if distributed.is_first() else {}, self.best_epoch, self.history)
+
+    def _event_writer(self) -> contextlib.AbstractContextManager:
+        if not distributed.is_first():
+            return contextlib.nullcontext()
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.epoch + 1)
 
     def _rank(self, row: dict[str, Any]) -> tuple[float, float]:
         """What the best epoch has least of; a small dev set often gives several epochs the same EER."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from steps.nnet.base import BONAFIDE, SPOOF, HeadConf
+from steps.training import distributed
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,11 @@ class HardLoss:
                 logits = a_softmax_logits(logits, embedding, labels, self.conf.margin, self.conf.lambda_at(step))
             elif self.conf.logit_margin:
                 logits = logits - self.conf.logit_margin * F.one_hot(labels, logits.shape[1])
-            return F.cross_entropy(logits, labels, self._weights_on(logits.device))
+            weights = self._weights_on(logits.device)
+            return distributed.batch_mean(
+                lambda reduction: F.cross_entropy(logits, labels, weights, reduction=reduction),
+                lambda: len(labels) if weights is None else weights[labels].sum(),
+            )
 
 
 def total(parts: Sequence[Tensor]) -> Tensor:
@@ -211,8 +216,14 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float, scale_by_t2:
     with torch.autocast(student.device.type, enabled=False):
         log_student = F.log_softmax(student.float() / temperature, dim=-1)
         log_teacher = F.log_softmax(teacher.float() / temperature, dim=-1)
-        divergence = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
-        return divergence * ((temperature**2 if scale_by_t2 else 1.0) / student.shape[-2])
+        batch = student.shape[-2]
+
+        def divergence(reduction: str) -> Tensor:
+            summed = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+            return summed / batch if reduction == "mean" else summed
+
+        mean = distributed.batch_mean(divergence, lambda: batch)
+        return mean * temperature**2 if scale_by_t2 else mean
 
 
 @dataclass(frozen=True)
@@ -253,4 +264,7 @@ def feature_loss(student: Tensor, teacher: Tensor, reduction: Literal["mean", "s
     (batch, channels, frames, bins) of one size, over whose places the mean or sum is taken too.
     """
     with torch.autocast(student.device.type, enabled=False):
-        return F.mse_loss(student.float(), teacher.float(), reduction=reduction)
+        student, teacher = student.float(), teacher.float()
+        if reduction == "sum":
+            return distributed.add_up(F.mse_loss(student, teacher, reduction="sum"))
+        return distributed.batch_mean(lambda how: F.mse_loss(student, teacher, reduction=how), student.numel)

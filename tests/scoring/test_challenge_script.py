@@ -107,6 +107,7 @@ def test_our_score_files_give_the_challenge_s_numbers(tmp_path, monkeypatch, see
     trials.features = SimpleNamespace(utts=utterances)
     trials.utt2attack = dict(zip(utterances, attacks))
     trials.utt2label = {utt: "bonafide" if attack == "-" else "spoof" for utt, attack in zip(utterances, attacks)}
+    trials.plan, trials.parts = [np.arange(len(utterances))], 1
     trials.write(tmp_path / "cm.txt", scores)
     write_asv(tmp_path / "asv.txt", draw, counts, decimals)
 

@@ -13,7 +13,7 @@ def run(tmp_path: Path, commands: str, heads: str = "false", test_sets: str = "e
     script = (
         f"stage=0 stop_stage=5 caller_dir=$PWD data_dir={tmp_path}/data feats={tmp_path}/feats exp_dir={tmp_path}/exp "
         f"frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml test_sets={test_sets} ngpu=0 "
-        f"heads={heads} cuda_cmd=x train_cmd=x nj=1 tag= train_jobs= online=false augment= settings=(); set -euo pipefail; "
+        f"heads={heads} cuda_cmd=x train_cmd=x nj=1 nproc=1 nnodes=1 elastic=0 score_jobs= tag= train_jobs= online=false augment= settings=(); set -euo pipefail; "
         f". {ROOT}/utils/stages.sh; . {ROOT}/steps/trainings.sh; "
         f"{commands}"
     )

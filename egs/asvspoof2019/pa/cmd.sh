@@ -5,4 +5,4 @@
 #   cuda_cmd="utils/slurm.sh --mem 8G --time 12:00:00 --max-retries 2"
 # Kaldi's own run.pl, queue.pl and slurm.pl work in their place too, such as train_cmd="queue.pl --mem 4G".
 export train_cmd="utils/run.sh"   # jobs on a CPU: features, scores
-export cuda_cmd="utils/run.sh"    # training, on a GPU with --ngpu 1
+export cuda_cmd="utils/run.sh"    # training and scoring, on GPUs with --ngpu

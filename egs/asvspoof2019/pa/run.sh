@@ -31,7 +31,11 @@ set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3
 tag=                  # name of a variant, appended to the names of its trainings
 seeds="1 2 3"         # trainings of each network and method; neighbouring numbers can run at once
 nj=$(nproc)           # parallel jobs for features
-ngpu=0                # GPUs that a training uses: 0 or 1
+ngpu=0                # GPUs that a training uses on each machine, a process for each
+nproc=1               # processes that a training uses on each machine where it uses no GPU
+nnodes=1              # machines that a training uses (docs/cluster.md)
+elastic=0             # replace processes of a training that die so many times, going on from its last checkpoint
+score_jobs=           # jobs that share each training's scoring; empty: 1, or as many as --ngpu
 train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
 allow_pipes=false     # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
@@ -53,7 +57,10 @@ set -euo pipefail
 recipe=pa mini_words="real speech, replayed in simulated rooms"
 real_frontend=conf/frontend/lps.yaml mini_frontend=conf/frontend/lps_257.yaml
 train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
-require_integers stage stop_stage mini_seed bonafide_utterances nj ngpu
+require_integers stage stop_stage mini_seed bonafide_utterances nj ngpu elastic
+require_counts --nproc "$nproc"
+require_counts --nnodes "$nnodes"
+[ -z "$score_jobs" ] || require_counts --score-jobs "$score_jobs"
 require_counts --seeds $seeds
 [ -z "$train_jobs" ] || require_counts --train-jobs "$train_jobs"
 [ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || { echo "run.sh: error: --bonafide-dir adds to the mini corpus, not to --corpus-dir" >&2; exit 1; }
@@ -128,13 +135,7 @@ if begin_stage 4 "score"; then
   find_trainings
   for experiment in "${experiments[@]}"; do
     for range in $(seeds_to_do "$experiment" is_scored); do
-      hold_seeds "$experiment" "$range"
-      threads_of "$range"
-      head_options_of "$experiment/seed${range%:*}"
-      log "scoring by $experiment, seeds $range"
-      $cuda_cmd --gpu "$ngpu" "${limit[@]}" "${threads[@]}" JOB="$range" "$experiment/log/score.JOB.log" \
-        score.py --ngpu "$ngpu" "${threads[@]}" "${head_options[@]}" "${online_option[@]}" --data-dir "$data_dir" --feats-dir "$feats" \
-        "$experiment/seedJOB" $test_sets
+      score_all "$experiment" "$range"
     done
   done
   end_stage "$exp_dir/*/seed*/scores"

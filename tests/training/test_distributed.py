@@ -1,0 +1,275 @@
+"""Several processes end where one does: weights, losses, dev set, resumed either way; a killed one is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import torch
+import torch.multiprocessing
+
+from steps import augment, distribute, nnet, training
+from steps import train as train_program
+from steps.frontend import load_conf, make_frontend
+from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.training import distributed, loop
+from steps.training.data import FeatureSet
+from steps.training.sources import DumpedFeatures
+from tests.in_process import call
+from utils.cli import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+PROCESSES = 3
+FRAMES = ["frontend.network_input.frames=64"]
+UTTERANCES = 18  # the last of an epoch's three batches, 8, 8 and 2, leaves one process without an utterance
+# Adam divides by the gradients' own size, so that it makes much of rounding: plain descent shows what the gradients are.
+PLAIN = ["batch_size=8", "optimizer.name=sgd", "optimizer.momentum=0.9", "schedule.lr=0.005", "cache_mib=0", "num_workers=0"]  # fmt: skip
+BRANCHES = "[{network: ecanet9_narrow.yaml, channels: [0], bins: null}, {network: ecanet9_narrow.yaml, channels: [0], bins: 30}]"
+CASES = {
+    "weighted": ("baseline", ["epochs=2", "hard_loss.class_weights.mode=balanced", "cache_mib=100"], None),
+    "mixup": ("baseline_anneal", ["epochs=1", "max_grad_norm=0.5", "optimizer.name=adam", "optimizer.eps=1e-2"], "mixup"),
+    "uncertainty": ("self_distill_uncertainty", ["epochs=1", "distill.student_hard_loss=true", "distill.aligner=bottleneck"], None),
+    "dwa": ("self_distill_dwa", ["epochs=3", "distill.detach_teacher=false"], None),
+    "searched": ("self_distill_searched", ["epochs=1", "distill.feature_reduction=sum", "distill.beta=1e-4",
+                                           "distill.attention={weight: 1, power: 2}"], None),
+    "consistency": ("consistency", ["epochs=1", "consistency.hard_on=both"], None),
+    "ema": ("ema_teacher", ["epochs=1", "ema.keep=teacher"], None),
+    "branches": ("branch_distill", ["epochs=1"], None),
+    "not_shared": ("baseline", ["epochs=1", "sync_batch_norm=false"], None),
+}  # fmt: skip
+RESUMED = "dwa"  # by several processes, after its first two epochs were one's
+
+
+def eer(bonafide, spoof):
+    return equal_error_rate(det_curve(bonafide, spoof))[0]
+
+
+def train(case: str, sets: dict, folder: Path) -> dict:
+    """Train by that case in this process or these; what came of it."""
+    conf_name, settings, chain = CASES[case]
+    conf = training.load_conf(ROOT / f"conf/train/{conf_name}.yaml", [f"train.{s}" for s in (*PLAIN, *settings)])
+    frontend = make_frontend(load_conf(ROOT / "conf/frontend/f0_subband.yaml", FRAMES))
+    if chain is not None:
+        chain = augment.make_chain(augment.load_conf(ROOT / f"conf/augment/{chain}.yaml"), 16000)
+    torch.manual_seed(1)
+    if case == "branches":
+        model = nnet.load_conf(ROOT / "conf/model/two_branch_ecanet9.yaml", [f"model.branches={BRANCHES}"])
+    else:
+        model = nnet.load_conf(ROOT / "conf/model/ecanet9_narrow.yaml")
+    method = training.make_method(conf, nnet.make_detector(model))
+    train_set, dev_set = (
+        FeatureSet(data, DumpedFeatures(feats), frontend, conf.cache_mib, 1, own_chain)
+        for (data, feats), own_chain in ((sets["train"], chain), (sets["dev"], None))
+    )
+    trainer = loop.Trainer(conf, method, train_set, dev_set, folder, 1, torch.device("cpu"), eer, case)
+    resumed = trainer.resume()
+    with pytest.MonkeyPatch.context() as patch:  # pictures take longer than the training
+        patch.setattr(loop, "plot_curves", lambda *_: None)
+        patch.setattr(trainer, "_event_writer", lambda: contextlib.nullcontext(Mock()))
+        trained = trainer.run()
+    return {
+        "resumed": resumed,
+        "history": trained.history,
+        "method": {k: v for k, v in method.state_dict().items() if isinstance(v, torch.Tensor)},
+        "state": trained.state,
+    }
+
+
+def work(rank: int, port: int, sets: dict, folder: Path) -> None:
+    """One of the processes that train all cases together, each of which says what came of it in its view."""
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    distributed.join(0)
+    for case in CASES:
+        torch.save(train(case, sets, folder / case), folder / f"{case}.{rank}.pt")
+    told = []
+    for make in (lambda: distributed.from_first(lambda: rank), lambda: train_too_small(sets, folder)):
+        try:
+            told.append(make())
+        except UserError as error:
+            told.append(str(error))
+    torch.save(told, folder / f"told.{rank}.pt")
+    distributed.leave()
+
+
+def train_too_small(sets: dict, folder: Path) -> None:
+    CASES["small"] = ("baseline", ["batch_size=2"], None)
+    train("small", sets, folder / "small")
+
+
+@pytest.fixture(scope="module")
+def sets(set_maker, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("few")
+    return {name: set_maker(folder, name, n, ROOT, seed) for seed, (name, n) in enumerate((("train", UTTERANCES), ("dev", 10)))}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(sets, tmp_path_factory):
+    """What one process makes of each case, and the folder in which it did."""
+    folder, threads = tmp_path_factory.mktemp("alone"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    made = {case: train(case, sets, folder / case) for case in CASES}
+    torch.set_num_threads(threads)
+    return made, folder
+
+
+def without_the_last_epoch(folder: Path, out: Path) -> None:
+    """A training's folder as it was before its last epoch ended."""
+    shutil.copytree(folder, out)
+    max((out / "checkpoints").glob("epoch*.pt")).unlink()
+
+
+@pytest.fixture(scope="module")
+def together(sets, alone, tmp_path_factory):
+    """What several processes make of each case, in the view of each, and the folder in which they did."""
+    folder = tmp_path_factory.mktemp("together")
+    without_the_last_epoch(alone[1] / RESUMED, folder / RESUMED)
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        port = one.getsockname()[1]
+    torch.multiprocessing.spawn(work, (port, sets, folder), nprocs=PROCESSES)
+    views = {
+        name: [torch.load(folder / f"{name}.{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+        for name in (*CASES, "told")
+    }
+    return views, folder
+
+
+def assert_close(one: dict, other: dict, rtol: float, atol: float) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        torch.testing.assert_close(
+            one[name], other[name], rtol=rtol, atol=atol, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "not_shared"])
+def test_the_weights_of_one_process(alone, together, case):
+    one, (first, *others) = alone[0][case], together[0][case]
+    assert_close(first["method"], one["method"], rtol=1e-4, atol=2e-5)
+    assert_close(first["state"], one["state"], rtol=1e-4, atol=2e-5)
+    assert len(first["history"]) == len(one["history"])
+    for a, b in zip(first["history"], one["history"]):
+        assert a["train"] == pytest.approx(b["train"], rel=1e-4, abs=1e-6)
+        assert (a["epoch"], a["step"], a["lr"]) == (b["epoch"], b["step"], b["lr"])
+        assert a["dev_loss"] == pytest.approx(b["dev_loss"], rel=1e-4)
+        assert a["dev_eer"] == pytest.approx(b["dev_eer"], abs=1e-6)
+    for other in others:
+        assert all(torch.equal(value, other["method"][name]) for name, value in first["method"].items())
+        assert other["history"] == first["history"] and not other["state"]
+
+
+def test_resumed_either_way(sets, alone, together, tmp_path):
+    """By three what one began, above; here by one what three began."""
+    assert [view["resumed"] for view in together[0][RESUMED]] == [True] * PROCESSES
+    without_the_last_epoch(together[1] / "weighted", tmp_path / "weighted")
+    again = train("weighted", sets, tmp_path / "weighted")
+    assert again["resumed"]
+    assert_close(again["method"], alone[0]["weighted"]["method"], rtol=1e-4, atol=2e-5)
+
+
+def test_batch_statistics_of_each_share_lead_elsewhere_but_everywhere_alike(alone, together):
+    one, (first, *others) = alone[0]["not_shared"], together[0]["not_shared"]
+    apart = max((first["method"][k].float() - v.float()).abs().max() for k, v in one["method"].items())
+    assert apart > 1e-3
+    for other in others:
+        assert all(torch.equal(value, other["method"][name]) for name, value in first["method"].items())
+
+
+def test_the_first_process_decides_and_a_batch_has_to_reach_all(together):
+    for told in together[0]["told"]:
+        assert told[0] == 0
+        assert "batch_size: 2 is the whole batch, too small for 3 processes" in told[1]
+    assert not (together[1] / "small").exists()
+
+
+# -- the launcher ------------------------------------------------------------------------------------------------------
+
+
+def command(sets: dict, out: Path, *options: str) -> list[str]:
+    """train.py for a few short epochs of plain descent."""
+    settings = ["train.epochs=2", *(f"train.{s}" for s in PLAIN), *FRAMES]
+    folders = [*sets["train"], *sets["dev"], out]
+    return [str(ROOT / "steps/train.py"), "--model", str(ROOT / "conf/model/ecanet9_narrow.yaml"), "--num-threads", "1",
+            *(f"--set={s}" for s in settings), *options, *map(str, folders)]  # fmt: skip
+
+
+def start(options: list[str], train_command: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "steps/distribute.py"), *options, *train_command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def process_of(launcher: int, rank: int) -> int | None:
+    """The process of that rank that the launcher has started, if it runs."""
+    for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if f"\0RANK={rank}\0" in Path(f"/proc/{pid}/environ").read_text():
+                return int(pid)
+    return None
+
+
+@pytest.fixture(scope="module")
+def more_sets(set_maker, sets, tmp_path_factory):
+    return {"train": set_maker(tmp_path_factory.mktemp("more"), "train", 36, ROOT, 1), "dev": sets["dev"]}
+
+
+def test_a_killed_process_is_replaced_and_the_weights_are_those_of_one(more_sets, tmp_path):
+    one = call(train_program.main, *command(more_sets, tmp_path / "one"))
+    assert one.returncode == 0, one.stderr
+    out = tmp_path / "two"
+    job = start(["--nproc", "2", "--max-restarts", "2"], command(more_sets, out))
+    while not (out / "checkpoints/epoch1.pt").exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.02)
+    time.sleep(0.3)  # amid the second epoch: the first process draws the curves of the first, the other waits for it
+    os.kill(process_of(job.pid, 1), signal.SIGKILL)
+    said, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    assert "WARNING: a process ended before its time; restart 1 of 2" in errors
+    assert "going on after epoch 1 of 2" in said
+    assert said.count("final.pt: epoch") == 1 and "Traceback" not in errors
+    a, b = (torch.load(folder / "final.pt", weights_only=True) for folder in (tmp_path / "one", out))
+    assert_close(a.pop("state"), b.pop("state"), rtol=1e-4, atol=2e-5)
+    assert a == b
+    assert len((out / "epochs.tsv").read_text().splitlines()) == 3
+
+
+def test_an_error_of_one_process_ends_all_with_one_message(set_maker, sets, tmp_path):
+    """Only the process whose share holds a damaged utterance sees it; nothing is tried again."""
+    data, feats = set_maker(tmp_path, "train", 18, ROOT, 1)
+    scp = feats / "feats.scp"
+    scp.write_text(scp.read_text().replace("feats.ark", "gone.ark", 1))
+    damaged = {"train": (data, feats), "dev": sets["dev"]}
+    job = start(["--nproc", "2", "--max-restarts", "1"], command(damaged, tmp_path / "seed1"))
+    said, errors = job.communicate(timeout=300)
+    lines = [line for line in errors.splitlines() if not line.startswith(("progress", "WARNING: a process ended"))]
+    assert job.returncode == 1 and len(lines) == 1, errors
+    assert lines[0].startswith("train.py: error: ") and "gone.ark" in lines[0]
+
+
+def test_what_the_launcher_refuses(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    done = call(distribute.main, "distribute.py", "--nnodes", 2, "train.py")
+    assert done.returncode == 1 and "start the same command on each machine with --rdzv HOST:PORT" in done.stderr
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "1")
+    done = call(distribute.main, "distribute.py", "--nnodes", 2, "train.py")
+    assert done.returncode == 1 and "this Slurm job has 1 machine(s)" in done.stderr
+    done = call(distribute.main, "distribute.py", "--nproc", 0, "train.py")
+    assert done.returncode == 2 and "--nproc takes a whole number of 1 or more" in done.stderr
+    done = call(distribute.main, "distribute.py", "no_such_program.py")
+    assert done.returncode == 1 and "no_such_program.py: no such program" in done.stderr
