@@ -98,6 +98,13 @@ def open_recording(path: str | Path | Command, where: str | None = None) -> Iter
 
 
 @contextlib.contextmanager
+def refused(error: UserError) -> Iterator[Recording]:
+    """In the place of a recording that must not be opened."""
+    raise error
+    yield  # which makes it a context manager
+
+
+@contextlib.contextmanager
 def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterator[Recording]:
     """What arrives on a stream, in short blocks: samples s16le of one channel where a `rate` (Hz) is given, else a
     container that says itself what it is, by FFmpeg, or without PyAV one that libsndfile can read from a pipe (WAV, Ogg).

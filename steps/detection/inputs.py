@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from steps.detection.audio import looks_like_audio
-from steps.frontend.processing.audio import Command, read_wav_scp
+from steps.detection.audio import Recording, looks_like_audio, refused
+from steps.frontend.processing.audio import Command, wav_scp_entries
 from utils.cli import UserError
 
+Found = tuple[str, str | Command | contextlib.AbstractContextManager[Recording]]
 
-def find_recordings(arguments: Iterable[str], allow_pipes: bool = False) -> Iterator[tuple[str, str | Command]]:
-    """(name, path) of each recording; with `allow_pipes`, a wav.scp's commands too.
+
+def find_recordings(arguments: Iterable[str], allow_pipes: bool = False) -> Iterator[Found]:
+    """(name, path) of each recording; with `allow_pipes`, a wav.scp's commands too, else what refuses each when it is opened.
 
     A wav.scp (any name in .scp), or a data dir that has one: its utterances, by their ids. Another folder: what in it, or in
     folders within it, is audio by its ending or its first bytes, sorted by path; nothing that begins with a dot. Anything
     else is a recording by itself, whether it is there or not.
 
-    Raises UserError for a wav.scp that cannot be read or has commands that are not allowed, and for a folder without audio.
+    Raises UserError for a wav.scp that cannot be read, and for a folder without audio.
     """
     for argument in arguments:
         path = Path(argument)
         if path.suffix == ".scp" and path.is_file():
-            yield from read_wav_scp(path, allow_pipes).items()
+            yield from _entries(path, allow_pipes)
         elif (path / "wav.scp").is_file():
-            yield from read_wav_scp(path / "wav.scp", allow_pipes).items()
+            yield from _entries(path / "wav.scp", allow_pipes)
         elif path.is_dir():
             found = sorted(_audio_under(path))
             if not found:
@@ -33,6 +36,11 @@ def find_recordings(arguments: Iterable[str], allow_pipes: bool = False) -> Iter
             yield from ((str(one), str(one)) for one in found)
         else:
             yield argument, argument
+
+
+def _entries(wav_scp: Path, allow_pipes: bool) -> Iterator[Found]:
+    for utt, entry in wav_scp_entries(wav_scp, allow_pipes):
+        yield utt, refused(entry) if isinstance(entry, UserError) else entry
 
 
 def _audio_under(folder: Path) -> Iterator[Path]:

@@ -124,7 +124,11 @@ def test_wav_scp_and_data_dir(training, tmp_path, speech):
         done = run("--model", training, "--json", argument)
         first, second = [json.loads(line) for line in done.stdout.splitlines()[1:]]
         assert (first["file"], second["file"], done.returncode) == ("utt1", "utt2", 1)
-        assert "commands" in second["error"]
+        assert "wav.scp: line 2: utt2: a command" in second["error"] and "--allow-pipes" in second["error"]
+    (tmp_path / "wav.scp").write_text(f"utt1 {tmp_path}/a b.wav\nutt2 cat '{tmp_path}/a b.wav' |\n")
+    done = run("--model", training, "--json", "--allow-pipes", tmp_path)
+    first, second = [json.loads(line) for line in done.stdout.splitlines()[1:]]
+    assert done.returncode == 0 and second["file"] == "utt2" and second["score"] == first["score"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -21,7 +21,7 @@ from utils.files import quoted, read_map
 class Command:
     """An entry of a wav.scp that is a command whose output is audio, as Kaldi has it: `sph2pipe -f wav a.sph |`.
 
-    text: without the pipe sign. Only read_wav_scp makes one, and only where the user allowed it: a plain text is never run.
+    text: without the pipe sign. Only wav_scp_entries makes one, and only where the user allowed it: a plain text is never run.
     """
 
     text: str
@@ -50,22 +50,31 @@ def refuse_command(where: str, path: str | Path) -> None:
         raise UserError(f"{where}: wav.scp entries that are commands are not run here; write the audio to files first")
 
 
-def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> dict[str, str | Command]:
-    """The entries of a wav.scp by utterance, in its order: names of files and, with `allow_pipes`, commands.
-
-    Raises UserError, with file and line, for an entry that is a command without `allow_pipes`, and as read_map does.
-    """
-    entries: dict[str, str | Command] = {}
+def wav_scp_entries(path: str | Path, allow_pipes: bool = False) -> Iterator[tuple[str, str | Command | UserError]]:
+    """(utterance, entry) of a wav.scp, in its order: the name of a file or, with `allow_pipes`, a command. Without it the
+    UserError that refuses the command, naming file and line. Raises UserError as read_map does."""
     for number, (utt, entry) in enumerate(read_map(path).items(), 1):  # an entry a line
         if not _is_command(entry):
-            entries[utt] = entry
+            yield utt, entry
         elif allow_pipes:
-            entries[utt] = Command(entry.strip().removesuffix("|").strip())
+            yield utt, Command(entry.strip().removesuffix("|").strip())
         else:
-            raise UserError(
-                f"{path}: line {number}: {utt}: a command ({quoted(entry)}), which is run only with --allow-pipes: give it "
-                "if you trust this file as you trust a script (run.sh and make_feats.sh: --allow-pipes true)"
+            yield (
+                utt,
+                UserError(
+                    f"{path}: line {number}: {utt}: a command ({quoted(entry)}), which is run only with --allow-pipes: give it "
+                    "if you trust this file as you trust a script (run.sh and make_feats.sh: --allow-pipes true)"
+                ),
             )
+
+
+def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> dict[str, str | Command]:
+    """wav_scp_entries by utterance. Raises UserError for the first entry that is refused, and as read_map does."""
+    entries: dict[str, str | Command] = {}
+    for utt, entry in wav_scp_entries(path, allow_pipes):
+        if isinstance(entry, UserError):
+            raise entry
+        entries[utt] = entry
     return entries
 
 
