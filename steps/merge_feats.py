@@ -105,8 +105,9 @@ def merge(args) -> int:
         )
     write_lines(folder / "utt2num_frames", sorted(frames))
     write_lines(folder / "feats.scp", sorted(scp))  # last: a dump that has it is whole
-    for left in parts.glob(".*.tmp*"):  # by jobs that were killed, wherever they ran
-        left.unlink(missing_ok=True)
+    for place in (folder, parts):
+        for left in place.glob(".*.tmp*"):  # by jobs that were killed, wherever they ran
+            left.unlink(missing_ok=True)
     return 0
 
 

@@ -518,6 +518,14 @@ def share_of(folder: Path, kills: int, seed: int, worker: int, workers: int) -> 
     """One worker's share of all kills and faults, in a folder of its own."""
     bench = Bench(folder)
     draw = random.Random(f"{seed} {worker}")
+    failures: list[str] = []
+
+    def attempt(what: Callable, *arguments: object) -> None:
+        try:
+            what(*arguments)
+        except Failure as failure:
+            failures.append(f"{what.__name__}{arguments}: {failure}")
+
     at_calls = 0
     for stage, part in SHARES.items():
         each = math.ceil(kills * part / (2 * workers))  # half of the kills at moments, half at calls
@@ -525,18 +533,20 @@ def share_of(folder: Path, kills: int, seed: int, worker: int, workers: int) -> 
         random.Random(seed).shuffle(points)
         mine = points[worker::workers][:each]
         for number, after in mine:
-            bench.kill_at_a_call(stage, number, after)
+            attempt(bench.kill_at_a_call, stage, number, after)
         at_calls += len(mine)
         enough = bench.kills + 2 * each - len(mine)
-        while bench.kills < enough:
-            bench.kill_at_a_moment(stage, draw)
+        while bench.kills < enough and not failures:
+            attempt(bench.kill_at_a_moment, stage, draw)
     done, skipped = [], []
     for fault in FAULTS[worker::workers]:
         if fault is fault_full_disk and not can_mount(bench.work):
             skipped.append("full_disk: no tmpfs can be mounted here (it takes root)")
             continue
-        fault(bench)
+        attempt(fault, bench)
         done.append(fault.__name__.removeprefix("fault_"))
+    if failures:
+        raise Failure("\n\n".join(failures))
     calls = {stage: 2 * bench.calls[stage] for stage in STAGES}
     return {"kills": bench.kills, "at_calls": at_calls, "faults": done, "skipped": skipped, "points": calls}
 
