@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.exporting.runtime import onnx, save
+from steps.exporting.runtime import onnx, onnxruntime, save
 
 
 def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> None:
@@ -37,6 +37,7 @@ def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
+        onnxruntime.set_default_logger_severity(3)  # as in OnnxModel
         try:
             made = Path(folder) / "int8.onnx"
             quantize_static(
@@ -52,6 +53,7 @@ def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> 
             )
         finally:
             logging.disable(logging.NOTSET)
+            onnxruntime.set_default_logger_severity(2)
         quantised = onnx.load(made)
     onnx.helper.set_model_props(quantised, dict(kept))
     save(path, quantised)
