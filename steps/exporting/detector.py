@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from steps import frontend as frontends
 from steps.detection.calibration import Calibration, Decision
-from steps.detection.detector import FakeSpeechDetector
+from steps.detection.detector import Channels, FakeSpeechDetector, Pool
 from steps.exporting.graph import padded
 from steps.exporting.runtime import OnnxModel
 from utils.cli import UserError
@@ -41,15 +42,31 @@ def _kept(model: OnnxModel, key: str) -> Any:
         raise UserError(f"{model.path}: not an ONNX file of steps/export.py: its metadata have no {key}") from None
 
 
-def corpus_of(model: OnnxModel) -> dict[str, Any]:
-    return _kept(model, "corpus")
-
-
-def calibration_in(model: OnnxModel) -> tuple[Calibration | None, str]:
-    """The calibration that the file carries; or None, and why there is none."""
-    about = _kept(model, "about")
-    made = about["calibration"]
-    if made is None:
-        return None, f"{model.path} carries none, as there was none when it was exported"
-    path = Path(f"{model.path}, {made['path']}")
-    return Calibration(path, made["weight"], made["offset"], made["trained_on"], made["trained_on_eval"]), ""
+def load_onnx(
+    path: Path,
+    calibration: Calibration | None,
+    decide: Callable[[Calibration | None, str], Decision],
+    hop: float | None,
+    pool: Pool,
+    channels: Channels | None,
+    device: torch.device,
+    batch_size: int,
+    num_threads: int,
+) -> OnnxDetector:
+    """As FakeSpeechDetector.load. calibration: in the place of the one that the file carries; decide: makes the decision of a
+    calibration, or of why there is none."""
+    if device.type != "cpu":
+        raise UserError(f"{path}: an ONNX file runs on the CPU only here; leave --ngpu out")
+    model = OnnxModel(path, num_threads)
+    missing = ""
+    if calibration is None:
+        made = _kept(model, "about")["calibration"]
+        if made is None:
+            missing = f"{path} carries no calibration, as there was none when it was exported"
+        else:
+            said = Path(f"{path}, of {made['path']}")
+            calibration = Calibration(said, made["weight"], made["offset"], made["trained_on"], made["trained_on_eval"])
+    settings = hop, pool, channels, device, batch_size, num_threads
+    found = OnnxDetector(model, decide(calibration, missing), _kept(model, "corpus"), *settings)
+    found.model = f"{path}, of {_kept(model, 'about')['model']}"
+    return found
