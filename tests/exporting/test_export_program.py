@@ -144,7 +144,7 @@ def test_what_is_refused_leaves_what_was_there(exported, training, data_dir, tmp
 def test_other_onnx_files_are_no_detectors(tmp_path, data_dir, exported):
     for name, content, said in (
         ("a.onnx", b"text", "cannot be read as an ONNX model"),
-        ("b.onnx", None, "no frontend"),
+        ("b.onnx", None, "have no about"),
     ):
         if content is None:
             model = runtime.onnx.load(exported / export.ONNX)
