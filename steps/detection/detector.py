@@ -198,7 +198,8 @@ class FakeSpeechDetector:
     ) -> FakeSpeechDetector:
         """The detector of a training.
 
-        model: its folder, exp/NAME/seedN, or a final.pt. calibration: a file of steps/calibrate.py; else the folder's
+        model: its folder, exp/NAME/seedN, a final.pt, or an ONNX file of steps/export.py, which runs on the CPU only and carries
+        its calibration. calibration: a file of steps/calibrate.py; else the folder's
         calibration.json, without which there are scores but neither LLRs nor verdicts. prior, threshold: see
         calibration.decision. hop: seconds from one window to the next, half a window if not given. pool: see above.
         channels: of recordings with several: mix, each, or the number of one from 0; mix if not given, unless the front
@@ -208,6 +209,12 @@ class FakeSpeechDetector:
         Raises UserError for what cannot be read or does not fit.
         """
         path = Path(model)
+        if path.suffix == ".onnx":
+            from steps.exporting.detector import load_onnx  # here, because it wants an extra
+
+            given = None if calibration is None else read_calibration(Path(calibration))
+            make = lambda found, missing: decision(found, missing, prior, threshold)
+            return load_onnx(path, given, make, hop, pool, channels, torch.device(device), batch_size, num_threads)
         if path.is_dir() and not (path / "final.pt").is_file():
             seeds = sorted(found.parent.name for found in path.glob("seed*/final.pt"))
             hint = f"; give one of its seeds: {', '.join(seeds)}" if seeds else "; train it first"

@@ -1,0 +1,124 @@
+"""Whether an exported detector scores as the toolkit does, and what int8 costs and gains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from steps.detection.detector import FakeSpeechDetector
+from steps.exporting.graph import Scorer, padded
+from steps.exporting.runtime import OnnxModel
+from steps.frontend import FrontEndConf, read_utterance
+from steps.scoring.bootstrap import CmFigures, Interval, TrialDraw, bootstrap, percentile_interval
+from utils.cli import ProgressLog, UserError
+from utils.files import read_map
+
+TOLERANCE = 1e-4  # of a score, absolute
+_BATCH = 8
+_DRAWS = 1000
+
+
+def pick(utts: Sequence[str], count: int) -> list[str]:
+    """So many of them, evenly spread over the list; all where there are no more."""
+    if len(utts) <= count:
+        return list(utts)
+    return [utts[i] for i in np.linspace(0, len(utts) - 1, count).astype(int)]
+
+
+def read_waveforms(data_dir: Path, count: int, conf: FrontEndConf) -> dict[str, np.ndarray]:
+    """float32 (samples,) of utterances of a data dir. Raises UserError for audio that cannot be read."""
+    wavs = read_map(data_dir / "wav.scp")
+    return {utt: read_utterance(utt, wavs[utt], conf).astype(np.float32) for utt in pick(list(wavs), count)}
+
+
+def reference_scores(detector: FakeSpeechDetector, waveforms: Mapping[str, np.ndarray]) -> np.ndarray:
+    """float64 (utterances,): the toolkit's own. detector: loaded with pool `first`."""
+    return np.array([detector.score(w, detector.sample_rate, utt)[0].score for utt, w in waveforms.items()])
+
+
+@dataclass(frozen=True)
+class Parity:
+    """worst: the largest absolute difference of two scores, and of which utterance; lowest, highest: of the scores."""
+
+    worst: float
+    utterance: str
+    utterances: int
+    lowest: float
+    highest: float
+
+
+def check_parity(where: Path, scores: Scorer, waveforms: Mapping[str, np.ndarray], wanted: np.ndarray) -> Parity:
+    """Compare the scores of each utterance alone, and in batches of unequal lengths, with `wanted`, (utterances,).
+
+    Raises UserError, naming the utterance, where one differs by more than TOLERANCE.
+    """
+    utts = list(waveforms)
+    alone = [scores(*padded([waveforms[utt]]))[0] for utt in utts]
+    batches = [scores(*padded([waveforms[utt] for utt in utts[i : i + _BATCH]])) for i in range(0, len(utts), _BATCH)]
+    differences = np.abs(np.stack([alone, np.concatenate(batches)]).astype(np.float64) - wanted)
+    of_each = np.where(np.isfinite(differences), differences, np.inf).max(axis=0)
+    at = int(of_each.argmax())
+    found = Parity(float(of_each[at]), utts[at], len(utts), float(wanted.min()), float(wanted.max()))
+    if found.worst > TOLERANCE:
+        raise UserError(
+            f"{where}: not kept: its score of {found.utterance} differs from the toolkit's, {wanted[at]:.6f}, by "
+            f"{found.worst:.2g}, more than {TOLERANCE:g}"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Int8Cost:
+    """eer, eer_int8: percent; interval: 95 % of their difference (int8 less float), percent, over draws of trials; moved:
+    mean absolute difference of scores; seconds: processor's median of one utterance, float and int8; ratio: how many times as
+    fast int8 is, the median over utterances, each scored by both one after the other."""
+
+    trials: int
+    eer: float
+    eer_int8: float
+    interval: Interval
+    moved: float
+    seconds: tuple[float, float]
+    ratio: float
+
+
+def measure_int8(exact: OnnxModel, int8: OnnxModel, data_dir: Path, conf: FrontEndConf) -> Int8Cost:
+    """Both models on all trials of a data dir with utt2label, one utterance at a time. Raises UserError for a set that has
+    not both classes."""
+    wavs, labels = read_map(data_dir / "wav.scp"), read_map(data_dir / "utt2label")
+    bonafide = np.array([label == "bonafide" for label in labels.values()])
+    if bonafide.all() or not bonafide.any():
+        raise UserError(f"{data_dir / 'utt2label'}: an EER wants bona fide and spoof trials")
+    lacking = [utt for utt in labels if utt not in wavs]
+    if lacking:
+        raise UserError(f"{data_dir / 'wav.scp'}: no line of {lacking[0]}")
+    scores = np.empty((2, len(labels)))
+    seconds = np.empty((2, len(labels)))
+    progress = ProgressLog(len(labels), "utt")
+    for i, utt in enumerate(labels):
+        waveform = read_utterance(utt, wavs[utt], conf).astype(np.float32)[None]
+        for which, model in enumerate((exact, int8)):
+            begin = time.process_time()
+            scores[which, i] = model.scores(waveform)[0]
+            seconds[which, i] = time.process_time() - begin
+        progress.update()
+    progress.close()
+    figures = [CmFigures(bonafide, row) for row in scores]
+    once = np.ones(len(labels), np.int32)
+    eers = [100 * of(once)[0] for of in figures]
+    draws = bootstrap(lambda counts: figures[1](counts)[0] - figures[0](counts)[0], TrialDraw(bonafide), _DRAWS)
+    low, high = percentile_interval(draws)
+    middle = np.median(seconds, axis=1)
+    return Int8Cost(
+        len(labels),
+        eers[0],
+        eers[1],
+        (100 * low, 100 * high),
+        float(np.abs(scores[1] - scores[0]).mean()),
+        (float(middle[0]), float(middle[1])),
+        float(np.median(seconds[0] / seconds[1])),
+    )

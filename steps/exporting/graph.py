@@ -1,0 +1,69 @@
+"""The detector as one module, waveform in and score out, and as a file of torch.export."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from steps.experiment import TrainedDetector
+from steps.exporting.frontend import FrontEnd
+from steps.frontend import make_frontend
+from steps.nnet.base import score_of
+from utils.files import write_aside
+
+Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # waveform (batch, samples), lengths (batch,) -> (batch,)
+ABOUT = "about.json"  # a file in the .pt2
+
+
+class WaveformDetector(nn.Module):
+    """waveform (batch, samples) float32, full scale 1; lengths (batch,) int64, samples of each that count -> score (batch,)
+    float32, higher = bona fide: what steps/score.py gives an utterance. Raises UserError as FrontEnd does."""
+
+    def __init__(self, trained: TrainedDetector):
+        super().__init__()
+        self.front_end = FrontEnd(make_frontend(trained.frontend_conf))
+        self.network = trained.detector
+        self.eval().requires_grad_(False)
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        return score_of(self.network(self.front_end(waveform, lengths)))
+
+
+def write_program(path: Path, module: WaveformDetector, about: dict[str, Any]) -> None:
+    """As torch.export saves it (.pt2), with `about` as JSON in it: torch.export.load reads it, without this toolkit."""
+    batch, samples = torch.export.Dim("batch", min=1), torch.export.Dim("samples", min=1)
+    example = torch.zeros(2, 4000), torch.full((2,), 4000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            module, example, dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}}
+        )
+        with write_aside(path, "wb") as handle:
+            torch.export.save(program, handle, extra_files={ABOUT: json.dumps(about)})
+
+
+def read_program(path: Path) -> Scorer:
+    """The scores of a .pt2."""
+    module = torch.export.load(str(path)).module()
+
+    def scores(waveform: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module(torch.from_numpy(waveform), torch.from_numpy(lengths)).numpy()
+
+    return scores
+
+
+def padded(waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(samples,) each -> float32 (batch, most samples), zeros after the end, and int64 (batch,), samples of each."""
+    lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
+    batch = np.zeros((len(waveforms), lengths.max()), np.float32)
+    for row, waveform in zip(batch, waveforms):
+        row[: len(waveform)] = waveform
+    return batch, lengths

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Exports each network with each front end and compares scores and time, on real utterances: ONNX, int8 and torch.export.
+
+The weights are random; the statistics of batch normalisation are those of the utterances, so that what flows through the
+network is of the size that training leaves. Prints a row of a Markdown table for each; the exit status is 1 where one differs
+from the toolkit by more than the exporter allows.
+"""
+
+from __future__ import annotations
+
+import os
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import torch
+from torch import nn
+
+from steps import experiment
+from steps import nnet as networks
+from steps.detection.calibration import decision
+from steps.detection.detector import FakeSpeechDetector
+from steps.exporting import checking, graph, quantise, runtime
+from steps.frontend import load_conf, make_frontend
+from steps.training.data import network_input
+from utils.cli import UserError, make_parser, run_program
+
+MODELS = [f"{kind}{depth}" for kind in ("senet", "ecanet") for depth in (9, 18, 34, 50)]
+FRONTENDS = ["f0_subband", "lps", "lfcc"]
+
+
+def untrained(model: str, frontend: str, data_dir: Path, utts: int) -> tuple[experiment.TrainedDetector, dict]:
+    """A detector with random weights and the statistics of some utterances, and these."""
+    torch.manual_seed(1)
+    conf = load_conf(ROOT / f"conf/frontend/{frontend}.yaml")
+    made = make_frontend(conf)
+    detector = experiment.detector_for(networks.load_conf(ROOT / f"conf/model/{model}.yaml"), made)
+    waveforms = checking.read_waveforms(data_dir, utts, conf)
+    features = np.stack([network_input(made.compute(w), made, utt) for utt, w in waveforms.items()])
+    x = torch.from_numpy(features.reshape(*features.shape[:2], made.channels, -1)).transpose(1, 2)
+    for module in detector.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean of all batches
+    with torch.no_grad():
+        detector.train()(x)
+    return experiment.TrainedDetector(detector.eval(), conf, {}), waveforms
+
+
+def milliseconds(score: Callable[[np.ndarray], object], waveforms: Sequence[np.ndarray]) -> float:
+    """Processor's, of one utterance: the median over them."""
+    taken = []
+    for waveform in waveforms:
+        begin = time.process_time()
+        score(waveform)
+        taken.append(time.process_time() - begin)
+    return 1000 * float(np.median(taken))
+
+
+def main() -> int:
+    parser = make_parser(__doc__, "tests/bench/export.py --data-dir egs/asvspoof2019/la/data/dev --models ecanet18")
+    parser.add_argument("--data-dir", type=Path, required=True, help="whose utterances are scored")
+    parser.add_argument("--utts", type=int, default=16)
+    parser.add_argument("--no-int8", action="store_true", help="leave int8 out")
+    parser.add_argument("--no-pt2", action="store_true", help="leave torch.export out, which takes most of the time")
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--frontends", nargs="+", default=FRONTENDS)
+    args = parser.parse_args()
+
+    runtime.require_onnx()
+    torch.set_num_threads(1)
+    print(
+        "| front end | network | ONNX, largest difference | torch.export, the same | scores from, to | ms toolkit | ms ONNX | ms int8 |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    failed = 0
+    for frontend in args.frontends:
+        for model in args.models:
+            trained, waveforms = untrained(model, frontend, args.data_dir, args.utts)
+            with tempfile.TemporaryDirectory() as folder:
+                exact, int8, program = (Path(folder) / name for name in ("e.onnx", "i.onnx", "p.pt2"))
+                toolkit = FakeSpeechDetector(
+                    trained.detector, trained.frontend_conf, decision(None, "random weights"), pool="first"
+                )
+                wanted = checking.reference_scores(toolkit, waveforms)
+                module = graph.WaveformDetector(trained)
+                runtime.write_onnx(exact, module, {})
+                in_floats = runtime.OnnxModel(exact)
+                each = list(waveforms.values())
+                times = [
+                    milliseconds(lambda w, of=toolkit: of.score(w, of.sample_rate), each),
+                    milliseconds(lambda w, of=in_floats: of.scores(w[None]), each),
+                ]
+                if not args.no_int8:
+                    quantise.write_int8(int8, exact, waveforms)
+                    in_ints = runtime.OnnxModel(int8)
+                    times.append(milliseconds(lambda w, of=in_ints: of.scores(w[None]), each))
+                try:
+                    found = checking.check_parity(exact, in_floats.scores, waveforms, wanted)
+                    of_program = "-"
+                    if not args.no_pt2:
+                        graph.write_program(program, module, {})
+                        again = checking.check_parity(program, graph.read_program(program), waveforms, wanted)
+                        of_program = f"{again.worst:.1e}"
+                except UserError as error:
+                    print(f"| {frontend} | {model} | {error} |")
+                    failed += 1
+                    continue
+            print(
+                f"| {frontend} | {model} | {found.worst:.1e} | {of_program} | {found.lowest:.2f}, "
+                f"{found.highest:.2f} | "
+                + " | ".join(f"{t:.1f}" for t in times)
+                + (" | - |" if args.no_int8 else " |"),
+                flush=True,
+            )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_program(main)

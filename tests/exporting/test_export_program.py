@@ -1,0 +1,188 @@
+"""steps/export.py: what it writes, what it says of it, and what it refuses; and an exported file in the place of a training."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from steps import detect, export
+from steps.exporting import card, checking, runtime
+from steps.scoring.fitted_scores import calibrate_training
+from tests import in_process
+from tests.conftest import ROOT
+from tests.detection.conftest import save_dev_scores
+from tests.exporting.conftest import make_trained, save_trained
+from utils.files import sha256_of
+
+NAMES = [export.CARD, export.INT8, export.ONNX, export.PROGRAM, export.FIGURES]
+
+
+def run(*arguments):
+    return in_process.call(export.main, "export.py", *arguments)
+
+
+def save_results(training, name, **more):
+    metrics = {
+        "corpus": {"name": "mini corpus", "version": "1", "size": "tiny"}, "eer": 12.5, "min_tdcf_2019": 0.25,
+        "min_tdcf_2021": 0.3, "asv_eer": 2.5, "n_bonafide": 20, "n_spoof": 40, "per_attack": {}, "warnings": [], **more,
+    }  # fmt: skip
+    folder = training / "results" / name
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    """Calibrated, and evaluated on dev."""
+    folder = tmp_path_factory.mktemp("exp")
+    made = save_trained(folder / "exp/net/seed1", make_trained("ecanet9", "f0_subband"))
+    save_dev_scores(made, folder / "data")
+    calibrate_training(made, "dev", folder / "data")
+    save_results(made, "dev", intervals={"by_trial": {"eer": [10.0, 15.0], "min_tdcf_2019": [0.2, 0.3]}})
+    save_results(made, "dev_head1", eer=99.0)
+    return made
+
+
+@pytest.fixture(scope="module")
+def exported(training, data_dir):
+    done = run("--data-dir", data_dir, "--int8", data_dir, training)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"int8: EER [\d.]+ % for [\d.]+ %, difference .* times as fast", done.stdout)
+    return training / "export"
+
+
+def test_files_and_card(exported, training):
+    assert sorted(path.name for path in exported.iterdir()) == sorted(NAMES)
+    text = (exported / export.CARD).read_text()
+    assert "> **Trained on the mini corpus" in text and "For a verdict on any recording" in text
+    assert "| dev | mini corpus 1 (tiny) | 20 | 40 | 12.50 (10.00 to 15.00) | 0.2500 (0.2000 to 0.3000) |" in text
+    assert "99.00" not in text and "Against replayed speech" in text and "digital silence" in text
+    figures = json.loads((exported / export.FIGURES).read_text())
+    for one in figures["files"]:
+        assert one["sha256"] == sha256_of(exported / one["name"]) and one["sha256"] in text
+        assert one["parity"] is None if one["name"] == export.INT8 else one["parity"]["worst"] <= checking.TOLERANCE
+    assert figures["int8"]["trials"] == 4 and figures["int8"]["ratio"] > 0
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert yaml.safe_load(blocks[0])["model"]["depth"] == 9 and yaml.safe_load(blocks[1])["name"] == "mini corpus"
+    for name in (export.ONNX, export.INT8):
+        metadata = runtime.OnnxModel(exported / name).metadata
+        assert metadata["mini_corpus"] == "true" and "no verdict here is evidence" in metadata["notice"]
+        calibration = json.loads(metadata["about"])["calibration"]
+        assert calibration["weight"] == json.loads((training / "calibration.json").read_text())["weights"][0]
+
+
+def test_torch_alone_runs_the_program(exported, waveforms):
+    extra = {"about.json": ""}
+    program = torch.export.load(str(exported / export.PROGRAM), extra_files=extra).module()
+    assert json.loads(extra["about.json"])["mini_corpus"] is True
+    model = runtime.OnnxModel(exported / export.ONNX)
+    for waveform in waveforms.values():
+        score = program(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))
+        assert float(score) == pytest.approx(float(model.scores(waveform[None])[0]), abs=1e-4)
+
+
+def test_the_pages_example_runs(exported, data_dir, tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(), re.DOTALL)
+    assert example.count("\n") <= 12
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export").symlink_to(exported)
+    (tmp_path / "talk.wav").symlink_to(data_dir / "b.wav")
+    exec(compile(example, "docs/export.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "no verdict here is evidence" in out and re.search(r"^score -?\d+\.\d+, LLR -?\d+\.\d+$", out, re.MULTILINE)
+
+
+def test_detect_takes_the_onnx_file(exported, training, data_dir):
+    outputs = []
+    for model in (training, exported / export.ONNX):
+        done = in_process.call(detect.main, "detect.py", "--num-threads", 1, "--model", model, "--json", data_dir)
+        assert done.returncode == 0, done.stderr
+        outputs.append([json.loads(line) for line in done.stdout.splitlines()])
+    (about, *wanted), (about_onnx, *found) = outputs
+    assert about_onnx["about"]["mini_corpus"] is True and "no verdict" not in about_onnx["about"]["corpus"]
+    for key in ("corpus", "window_seconds", "hop_seconds", "threshold", "threshold_rule", "frontend"):
+        assert about_onnx["about"][key] == about["about"][key]
+    assert about_onnx["about"]["calibration"]["weight"] == about["about"]["calibration"]["weight"]
+    assert [row["file"] for row in found] == [row["file"] for row in wanted]
+    for row, row_wanted in zip(found, wanted):
+        assert row["score"] == pytest.approx(row_wanted["score"], abs=1e-4)
+        assert row["llr"] == pytest.approx(row_wanted["llr"], abs=1e-4) and row["verdict"] == row_wanted["verdict"]
+    table = in_process.call(detect.main, "detect.py", "--model", exported / export.ONNX, data_dir / "a.wav").stdout
+    assert "# the mini corpus is small and for trying the toolkit: no verdict here is evidence" in table
+
+
+def test_what_is_refused_leaves_what_was_there(exported, training, data_dir, tmp_path, monkeypatch):
+    before = {name: sha256_of(exported / name) for name in NAMES}
+
+    def said(*arguments):
+        done = run(*arguments)
+        assert done.returncode != 0 and "Traceback" not in done.stderr
+        assert {path.name: sha256_of(path) for path in exported.iterdir()} == before
+        return done.stderr
+
+    (tmp_path / "one_class").mkdir()
+    (tmp_path / "one_class/wav.scp").write_text((data_dir / "wav.scp").read_text())
+    (tmp_path / "one_class/utt2label").write_text("a spoof\nb spoof\n")
+    only_onnx = ["--formats", "onnx", "--data-dir", data_dir]
+    assert "an EER wants bona fide and spoof" in said(*only_onnx, "--int8", tmp_path / "one_class", training)
+    assert "--int8 is made of the ONNX file" in said("--formats", "pt2", "--int8", data_dir, training)
+    assert "wav.scp: no such file" in said("--data-dir", tmp_path / "none", training)
+    assert "no final.pt" in said("--data-dir", data_dir, tmp_path)
+    reference = checking.reference_scores
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "reference_scores", lambda *given: reference(*given) + 1e-3)
+        assert re.search(r"detector.onnx: not kept: its score of \w differs", said(*only_onnx, training))
+    monkeypatch.setattr(runtime, "onnx", None)
+    assert "pip install -c constraints.txt -r requirements-export.txt" in said(*only_onnx, training)
+    detecting = in_process.call(detect.main, "detect.py", "--model", exported / export.ONNX, data_dir)
+    assert detecting.returncode == 1 and "requirements-export.txt" in detecting.stderr
+
+
+def test_other_onnx_files_are_no_detectors(tmp_path, data_dir, exported):
+    for name, content, said in (
+        ("a.onnx", b"text", "cannot be read as an ONNX model"),
+        ("b.onnx", None, "have no about"),
+    ):
+        if content is None:
+            model = runtime.onnx.load(exported / export.ONNX)
+            runtime.mark(model, {})
+            content = model.SerializeToString()
+        (tmp_path / name).write_bytes(content)
+        done = in_process.call(detect.main, "detect.py", "--model", tmp_path / name, data_dir)
+        assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1
+    missing = in_process.call(detect.main, "detect.py", "--model", tmp_path / "c.onnx", data_dir)
+    assert missing.returncode == 1 and "c.onnx: no such file" in missing.stderr
+
+
+def test_intervals_are_drawn_where_the_evaluation_has_none(tmp_path):
+    save_dev_scores(tmp_path, tmp_path / "data")
+    from steps.scoring.metrics import det_curve, equal_error_rate
+
+    rows = [line.split() for line in (tmp_path / "scores/dev.txt").read_text().splitlines()]
+    scores = {key: [float(row[3]) for row in rows if row[2] == key] for key in ("bonafide", "spoof")}
+    eer = 100 * equal_error_rate(det_curve(scores["bonafide"], scores["spoof"]))[0]
+    rates = {"miss_rate": 0.02, "false_alarm_rate": 0.02, "spoof_miss_rate": 0.2}
+    save_results(tmp_path, "dev", eer=eer, asv=rates)
+    (one,) = card.figures_of(tmp_path)
+    assert one.eer_interval[0] < eer < one.eer_interval[1] and one.eer_interval[1] - one.eer_interval[0] > 1
+    assert 0 <= one.min_tdcf_interval[0] < one.min_tdcf_interval[1] <= 1
+    (tmp_path / "results/dev/metrics.json").unlink()
+    (tmp_path / "results/dev").rmdir()
+    save_results(tmp_path, "dev", eer=eer + 1)
+    with pytest.raises(card.UserError, match="evaluate again"):
+        card.figures_of(tmp_path)
+
+
+def test_a_card_without_the_mini_corpus_and_without_evaluation():
+    about = {
+        "model": "m", "corpus": "c", "mini_corpus": False, "frontend": "cepstrum", "sample_rate": 16000, "window_seconds": 5.0,
+        "hop_seconds": 2.5, "pool": "first", "calibration": None, "no_calibration": "none", "threshold": None,
+    }  # fmt: skip
+    confs = {"frontend": {"type": "cepstrum", "network_input": {"frames": 330}}}
+    text = card.model_card(about, {"name": "ASVspoof 2019 PA"}, confs, [], [], None, "", "", "by")
+    assert "mini corpus" not in text and "digital silence" not in text
+    assert "not evaluated" in text and "Against synthetic or converted speech that is not replayed" in text
+    assert np.all([word in text for word in ("## Contract", "only ground", "ASVspoof 2019 PA")])
