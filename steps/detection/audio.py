@@ -36,12 +36,14 @@ _WAV_CUT = re.compile(r"^data : (\d+) \(should be \d+\)", re.MULTILINE)
 @dataclass(frozen=True)
 class Recording:
     """where: how messages name it; rate: Hz; channels; blocks: float (n, channels), full scale 1, to be read once, raising
-    UserError where it is truncated, damaged, or has NaN or infinite samples."""
+    UserError where it is truncated, damaged, or has NaN or infinite samples; told_seconds: its length by its header, None
+    where that does not tell."""
 
     where: str
     rate: int
     channels: int
     blocks: Iterator[np.ndarray]
+    told_seconds: float | None = None
 
 
 def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
@@ -121,6 +123,11 @@ def _how_to_install() -> str:
     return f"{sys.executable} -m pip install -r requirements-codecs.txt"
 
 
+def has_ffmpeg() -> bool:
+    """Whether what libsndfile does not know can be read all the same."""
+    return _pyav() is not None
+
+
 def _pyav() -> Any:
     """The module of PyAV, or None."""
     try:
@@ -185,7 +192,8 @@ def _of_sound(sound: soundfile.SoundFile, where: str, block_seconds: float, of_k
         if of_known_length and done < sound.frames - allowed:
             raise UserError(f"{where}: truncated: {done / rate:.2f} of {sound.frames / rate:.2f} s can be decoded")
 
-    return Recording(where, rate, sound.channels, _checked(blocks(), where, rate))
+    told = sound.frames / rate if of_known_length else None
+    return Recording(where, rate, sound.channels, _checked(blocks(), where, rate), told)
 
 
 @contextlib.contextmanager
@@ -233,7 +241,7 @@ def _by_ffmpeg(source: Any, where: str, why: str, block_seconds: float) -> Itera
                 raise UserError(f"{where}: truncated: {done / rate:.2f} of {told:.2f} s can be decoded")
 
         size = max(1, int(block_seconds * rate))
-        yield Recording(where, rate, channels, _checked(_gathered(decoded(), size), where, rate))
+        yield Recording(where, rate, channels, _checked(_gathered(decoded(), size), where, rate), told)
 
 
 def _gathered(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
