@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.fft
 
+from steps.detection.clock import clock
 from utils.files import write_aside
 
 if TYPE_CHECKING:
@@ -112,18 +113,6 @@ def _merged(columns: np.ndarray, count: int) -> np.ndarray:
         return columns
     groups = columns.reshape(-1, count, columns.shape[1])
     return np.column_stack([groups[:, :, 0].min(axis=1), groups[:, :, 1].max(axis=1), groups[:, :, 2:].mean(axis=1)])
-
-
-def clock(seconds: float, of: float) -> str:
-    """Seconds as a time, with minutes and hours where a recording of `of` seconds has them: 7.5, 1:07.5, 1:01:07.5."""
-    tenths = round(seconds * 10)
-    if of < 60:
-        return f"{tenths / 10:.1f}"
-    minutes, tenths = divmod(tenths, 600)
-    tail = f"{tenths / 10:04.1f}"
-    if of < 3600:
-        return f"{minutes}:{tail}"
-    return f"{minutes // 60}:{minutes % 60:02d}:{tail}"
 
 
 def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> None:
