@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--max-mib", type=float, default=64, help="size of an upload")
     parser.add_argument("--max-seconds", type=float, default=1800, help="length of a recording")
     parser.add_argument(
-        "--timeout", type=float, default=60, help="seconds for an upload to arrive, and for it to be scored"
+        "--timeout", type=float, default=120, help="seconds for an upload to arrive, and for it to be scored"
     )
     parser.add_argument(
         "--max-waiting", type=int, default=64, help="uploads at once, the others are told to come again"

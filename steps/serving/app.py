@@ -77,7 +77,13 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
 
     # the pages of FastAPI load scripts from elsewhere: ours stands at /api
     app = FastAPI(
-        title="Fake speech detection", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+        title="Fake speech detection",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+        telemetry=dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False),
     )
     app.add_middleware(Guard, names=names, refuse=problem)
     templates = Environment(

@@ -20,7 +20,7 @@ class Limits:
 
     max_mib: float = 64.0
     max_seconds: float = 1800.0
-    timeout: float = 60.0
+    timeout: float = 120.0
     max_waiting: int = 64
 
     @property

@@ -19,6 +19,9 @@ class Refused(Exception):
 
 
 def time_words(seconds: float) -> str:
-    """12.5 s, 1:07.5 min, 2:01:07.5 h"""
+    """12.5 s, 30 min, 1:07.5 min, 3 h, 2:01:07.5 h"""
     unit = "s" if seconds < 60 else "min" if seconds < 3600 else "h"
+    for whole, name in ((3600, "h"), (60, "min")):
+        if seconds >= whole and seconds % whole == 0:
+            return f"{seconds // whole:g} {name}"
     return f"{clock(seconds, seconds).removesuffix('.0')} {unit}"

@@ -84,6 +84,9 @@ class Worker:
         with self._lock:
             if self._closed:
                 raise Refused(503, "The server is being stopped.")
+            if not self._process.is_alive():
+                warn("the process that scores had ended; it is begun anew")
+                self._again()
             try:
                 self._ready()
             except UserError as error:

@@ -5,6 +5,7 @@ import { clock, number, span } from "./words.js";
 const by = (id) => document.getElementById(id);
 const give = by("give").dataset;
 const maxBytes = Number(give.maxBytes), maxSeconds = Number(give.maxSeconds);
+const standing = by("standing-caution");
 const audio = by("audio"), from = by("from"), to = by("to"), slider = by("window");
 
 function element(name, attributes = {}, ...content) {
@@ -16,10 +17,11 @@ function element(name, attributes = {}, ...content) {
 
 // What goes on
 
-function say(text, busy = false) {
+// quiet: for screen readers alone, where the page shows it already
+function say(text, { busy = false, quiet = false } = {}) {
   by("status").textContent = text;
-  by("status").classList.toggle("busy", busy);
-  by("cancel").hidden = !busy;
+  by("status").classList.toggle("quiet", quiet);
+  by("spinner").hidden = by("cancel").hidden = !busy;
 }
 
 function complain(title, detail) {
@@ -34,13 +36,14 @@ async function judge(blob, name) {
   const mine = (asking = new AbortController());
   by("error").replaceChildren();
   by("result").hidden = true;
+  if (standing) standing.hidden = false;
   audio.pause();
   if (blob.size > maxBytes) {
     const size = (blob.size / 2 ** 20).toFixed(1);
     complain("Too large", `It has ${size} MiB; up to ${give.maxMib} MiB are taken. Cut out the part in question.`);
     return;
   }
-  say(`Scoring ${name} …`, true);
+  say(`Scoring ${name} …`, { busy: true });
   let answer;
   try {
     const headers = { "Content-Type": "application/octet-stream" };
@@ -66,8 +69,8 @@ by("cancel").addEventListener("click", () => asking?.abort());
 by("file").addEventListener("change", (event) => {
   const [file] = event.target.files;
   if (file) judge(file, file.name);
-  event.target.value = ""; // so that the same file may be chosen again
 });
+by("file").addEventListener("click", () => { by("file").value = ""; }); // so that the same file may be chosen again
 
 // dropped anywhere; beside the box the browser would leave the page for the file
 addEventListener("dragover", (event) => {
@@ -171,6 +174,7 @@ const valueWords = (one) => {
 function show(given, blob, name) {
   answer = given;
   by("result").hidden = false;
+  if (standing) standing.hidden = true; // it is said with the verdict
   const kind = answer.verdict ?? "";
   const value = answer.llr === null ? `score ${number(answer.score, 3)}` : `LLR ${number(answer.llr)}`;
   const headline = element("span", kind ? { class: kind } : {}, answer.headline);
@@ -203,7 +207,7 @@ function show(given, blob, name) {
   from.max = to.max = answer.seconds.toFixed(2);
   const first = answer.windows.length > 1 && answer.lowest.length ? answer.lowest[0] : answer.windows[0];
   choose(first.begin, first.end);
-  say(`${answer.headline}, ${value}. ${answer.explanation}`);
+  say(`${answer.headline}, ${value}. ${answer.explanation}`, { quiet: true });
   by("verdict").focus();
 }
 
@@ -222,7 +226,7 @@ function showPictures() {
   const several = answer.windows.filter((one) => one.counts).length > 1;
   by("pictures").replaceChildren(...answer.looked_at.map(({ stretch, picture }) => {
     const rank = answer.lowest.findIndex((one) => one.begin === stretch.begin);
-    const name = !several ? "" : rank < 0 ? "highest: " : rank === 0 ? "lowest: " : `lowest but ${rank}: `;
+    const name = !several ? "" : rank < 0 ? "highest: " : `lowest ${rank + 1}: `;
     const image = element("img", { src: `data:image/png;base64,${picture.png}`, alt: picture.says });
     const hz = picture.low_hz === null ? "upwards: the network’s bins" : `upwards: ${Math.round(picture.low_hz)} to ${Math.round(picture.high_hz)} Hz`;
     const ends = [clock(stretch.begin, answer.seconds), hz, clock(stretch.end, answer.seconds)];

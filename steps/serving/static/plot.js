@@ -109,7 +109,7 @@ export class Plot {
     }
     const unit = seconds < 60 ? "s" : seconds < 3600 ? "min:s" : "h:min:s";
     this.svg.append(
-      make("text", { x: LEFT - 6, y: SCORES_END + 17, "text-anchor": "end" }, unit),
+      make("text", { x: LEFT - 18, y: SCORES_END + 17, "text-anchor": "end" }, unit),
       make("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: SCORES_END, y2: SCORES_END }),
     );
   }
