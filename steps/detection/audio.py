@@ -33,6 +33,10 @@ _UNKNOWN_LENGTH = 0x7FFF0000  # writers to pipes put this or more into a WAV's h
 _WAV_CUT = re.compile(r"^data : (\d+) \(should be \d+\)", re.MULTILINE)
 
 
+class NotSound(UserError):
+    """What no decoder here takes for sound."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """where: how messages name it; rate: Hz; channels; blocks: float (n, channels), full scale 1, to be read once, raising
@@ -201,7 +205,7 @@ def _by_ffmpeg(source: Any, where: str, why: str, block_seconds: float) -> Itera
     """By PyAV. why: what libsndfile said; empty: it was not asked."""
     av = _pyav()
     if av is None:
-        raise UserError(
+        raise NotSound(
             f"{where}: cannot be read as audio by libsndfile ({why}); m4a, webm, amr and video take PyAV: {_how_to_install()}"
         )
     refusal = f"{where}: no audio that FFmpeg{f' or libsndfile ({why})' if why else ''} can read"
@@ -212,14 +216,14 @@ def _by_ffmpeg(source: Any, where: str, why: str, block_seconds: float) -> Itera
     try:
         container = av.open(source, options=options, buffer_size=4096 if live else 32768)
     except (av.FFmpegError, ValueError):
-        raise UserError(refusal) from None
+        raise NotSound(refusal) from None
     with container:
         if not container.streams.audio:
-            raise UserError(f"{where}: {container.format.name}: it has no sound in it")
+            raise NotSound(f"{where}: {container.format.name}: it has no sound in it")
         stream = container.streams.audio[0]
         rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
         if not rate or not channels:
-            raise UserError(refusal)  # a text that is named as if it were audio gets so far
+            raise NotSound(refusal)  # a text that is named as if it were audio gets so far
         told = None if stream.duration is None else float(stream.duration * stream.time_base)
         if told is None and container.duration:
             told = container.duration / av.time_base

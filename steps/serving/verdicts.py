@@ -105,8 +105,10 @@ def _opened(path: str, max_seconds: float) -> Iterator[audio.Recording]:
     with contextlib.ExitStack() as stack:
         try:
             recording = stack.enter_context(audio.open_recording(path, NAME))
-        except UserError:
+        except audio.NotSound:
             raise Refused(415, f"This is no sound that can be read here. What can: {readable_formats()}.") from None
+        except UserError as error:
+            raise Refused(422, _sentence(error)) from None
         if not _LEAST_RATE <= recording.rate <= _MOST_RATE:
             raise Refused(422, f"Its sampling rate is {recording.rate} Hz; {_LEAST_RATE} to {_MOST_RATE} Hz are taken.")
         if recording.told_seconds is not None and recording.told_seconds > max_seconds:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,12 +37,32 @@ class Settings:
     num_threads: int = 1
 
 
+Judge = Callable[[bytes, bool], dict[str, Any]]
+
+
+def load_detector(settings: Settings) -> tuple[dict[str, Any], Judge]:
+    """What is told of the model, and what gives verdicts. Raises UserError."""
+    from utils.memory import keep_freed_memory
+
+    keep_freed_memory()  # before torch is loaded
+    import torch
+
+    from steps.detection.detector import FakeSpeechDetector
+    from steps.serving.verdicts import judge, model_of
+
+    torch.set_num_threads(settings.num_threads)
+    detector = FakeSpeechDetector.load(**settings.detector)
+    return model_of(detector), lambda data, pictures: judge(detector, data, settings.max_seconds, pictures)
+
+
 class Worker:
     """The process, from the outside. `judge` may be called from any thread, and answers one call after the other."""
 
-    def __init__(self, settings: Settings):
-        """Begins loading; `model` waits for its end."""
+    def __init__(self, settings: Settings, prepare: Callable[[Settings], tuple[dict[str, Any], Judge]] = load_detector):
+        """Begins loading; `model` waits for its end. prepare: called in the process; a module's own function."""
+        self._prepare = prepare
         self._settings = settings
+        self.timeout = settings.timeout
         self._lock = threading.Lock()
         self._closed = False
         self._begin()
@@ -49,7 +70,9 @@ class Worker:
     def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_run, args=(theirs, self._settings), name="scoring", daemon=True)
+        self._process = context.Process(
+            target=_run, args=(theirs, self._settings, self._prepare), name="scoring", daemon=True
+        )
         self._process.start()
         theirs.close()
         self._told: dict[str, Any] | None = None
@@ -93,13 +116,13 @@ class Worker:
                 warn(str(error))
                 self._again()
                 raise Refused(500, "The model could not be loaded again; the server's messages say why.") from None
-            deadline = time.monotonic() + self._settings.timeout
+            deadline = time.monotonic() + self.timeout
             try:
                 self._pipe.send(pictures)
                 self._pipe.send_bytes(data)
                 if not self._pipe.poll(max(0.0, deadline - time.monotonic())):
                     self._again()
-                    raise Refused(504, f"It could not be scored within {self._settings.timeout:g} s, the time limit.")
+                    raise Refused(504, f"It could not be scored within {self.timeout:g} s, the time limit.")
                 answer = self._pipe.recv()
             except (EOFError, ConnectionError):
                 self._again()
@@ -121,24 +144,15 @@ class Worker:
         self._process.join()
 
 
-def _run(pipe: Connection, settings: Settings) -> None:
+def _run(pipe: Connection, settings: Settings, prepare: Callable[[Settings], tuple[dict[str, Any], Judge]]) -> None:
     """The process, from the inside."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
-    from utils.memory import keep_freed_memory
-
-    keep_freed_memory()
-    import torch
-
-    from steps.detection.detector import FakeSpeechDetector
-    from steps.serving.verdicts import judge, model_of
-
-    torch.set_num_threads(settings.num_threads)
     try:
-        detector = FakeSpeechDetector.load(**settings.detector)
+        told, judge = prepare(settings)
     except UserError as error:
         pipe.send((False, str(error)))
         return
-    pipe.send((True, model_of(detector)))
+    pipe.send((True, told))
     _limit_memory()
     while True:
         try:
@@ -146,7 +160,7 @@ def _run(pipe: Connection, settings: Settings) -> None:
         except EOFError:  # the server is no more
             return
         try:
-            answer: Any = judge(detector, data, settings.max_seconds, pictures)
+            answer: Any = judge(data, pictures)
         except Refused as refused:
             answer = refused
         except MemoryError:
