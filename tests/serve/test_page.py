@@ -94,6 +94,7 @@ def test_upload_verdict_plot_and_play(show, files, server):
     assert pictures.count() == len(said["looked_at"])
     assert all(pictures.evaluate_all("all => all.map(one => one.complete && one.naturalWidth === 64)"))
     # by pointer: a drag is a stretch, a click a window; and the stretch plays to its end
+    plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     across = lambda share: box["x"] + 52 + share * (box["width"] - 64)
     page.mouse.move(across(0.25), box["y"] + 80)
@@ -148,7 +149,7 @@ def test_by_keyboard_and_ear(show, files):
     assert order == ["file", "record"]
     page.locator("#file").focus()
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(files / "talk.wav")
     page.wait_for_selector("#result:not([hidden])", timeout=60_000)
     assert page.evaluate("document.activeElement.id") == "verdict"
