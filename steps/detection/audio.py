@@ -34,15 +34,21 @@ _UNKNOWN_LENGTH = 0x7FFF0000  # writers to pipes put this or more into a WAV's h
 _WAV_CUT = re.compile(r"^data : (\d+) \(should be \d+\)", re.MULTILINE)
 
 
+class NotSound(UserError):
+    """What no decoder here takes for sound."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """where: how messages name it; rate: Hz; channels; blocks: float (n, channels), full scale 1, to be read once, raising
-    UserError where it is truncated, damaged, or has NaN or infinite samples."""
+    UserError where it is truncated, damaged, or has NaN or infinite samples; told_seconds: its length by its header, None
+    where that does not tell."""
 
     where: str
     rate: int
     channels: int
     blocks: Iterator[np.ndarray]
+    told_seconds: float | None = None
 
 
 def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
@@ -137,6 +143,11 @@ def _how_to_install() -> str:
     return f"{sys.executable} -m pip install -r requirements-codecs.txt"
 
 
+def has_ffmpeg() -> bool:
+    """Whether what libsndfile does not know can be read all the same."""
+    return _pyav() is not None
+
+
 def _pyav() -> Any:
     """The module of PyAV, or None."""
     try:
@@ -201,7 +212,8 @@ def _of_sound(sound: soundfile.SoundFile, where: str, block_seconds: float, of_k
         if of_known_length and done < sound.frames - allowed:
             raise UserError(f"{where}: truncated: {done / rate:.2f} of {sound.frames / rate:.2f} s can be decoded")
 
-    return Recording(where, rate, sound.channels, _checked(blocks(), where, rate))
+    told = sound.frames / rate if of_known_length else None
+    return Recording(where, rate, sound.channels, _checked(blocks(), where, rate), told)
 
 
 @contextlib.contextmanager
@@ -209,7 +221,7 @@ def _by_ffmpeg(source: Any, where: str, why: str, block_seconds: float) -> Itera
     """By PyAV. why: what libsndfile said; empty: it was not asked."""
     av = _pyav()
     if av is None:
-        raise UserError(
+        raise NotSound(
             f"{where}: cannot be read as audio by libsndfile ({why}); m4a, webm, amr and video take PyAV: {_how_to_install()}"
         )
     refusal = f"{where}: no audio that FFmpeg{f' or libsndfile ({why})' if why else ''} can read"
@@ -220,14 +232,14 @@ def _by_ffmpeg(source: Any, where: str, why: str, block_seconds: float) -> Itera
     try:
         container = av.open(source, options=options, buffer_size=4096 if live else 32768)
     except (av.FFmpegError, ValueError):
-        raise UserError(refusal) from None
+        raise NotSound(refusal) from None
     with container:
         if not container.streams.audio:
-            raise UserError(f"{where}: {container.format.name}: it has no sound in it")
+            raise NotSound(f"{where}: {container.format.name}: it has no sound in it")
         stream = container.streams.audio[0]
         rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
         if not rate or not channels:
-            raise UserError(refusal)  # a text that is named as if it were audio gets so far
+            raise NotSound(refusal)  # a text that is named as if it were audio gets so far
         told = None if stream.duration is None else float(stream.duration * stream.time_base)
         if told is None and container.duration:
             told = container.duration / av.time_base
@@ -249,7 +261,7 @@ def _by_ffmpeg(source: Any, where: str, why: str, block_seconds: float) -> Itera
                 raise UserError(f"{where}: truncated: {done / rate:.2f} of {told:.2f} s can be decoded")
 
         size = max(1, int(block_seconds * rate))
-        yield Recording(where, rate, channels, _checked(_gathered(decoded(), size), where, rate))
+        yield Recording(where, rate, channels, _checked(_gathered(decoded(), size), where, rate), told)
 
 
 def _gathered(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

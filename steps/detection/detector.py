@@ -44,7 +44,7 @@ from steps.detection.calibration import Decision, calibration_of, decision, read
 from steps.detection.picture import Overview
 from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
 from steps.frontend.processing.audio import Command
-from steps.nnet import Detector
+from steps.nnet import Detector, grad_cam
 from steps.nnet.base import score_of
 from steps.scoring.labels import corpus_label
 from steps.training.data import network_input
@@ -111,6 +111,19 @@ class Heard:
     score: float | None
     llr: float | None
     verdict_so_far: str | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the places of a window speak for. features: (frames, bins), what the network saw of its first channel; places: the
+    same shape, what each adds to the score, above 0 for bona fide, of a map of `cells` (frames, bins) drawn up to it.
+    Where a short recording was continued, only its own frames. bin_hz: (bins,), None where bins are no frequencies."""
+
+    window: Window
+    features: np.ndarray
+    places: np.ndarray
+    cells: tuple[int, int]
+    bin_hz: np.ndarray | None
 
 
 @dataclass
@@ -337,6 +350,30 @@ class FakeSpeechDetector:
         if silent:
             raise _only_silence(recording.where)
 
+    def evidence(
+        self, recording: audio.Recording, wanted: Sequence[Window], stage: int = 4, channel: str | None = None
+    ) -> list[Evidence]:
+        """What the network looked at in windows of a recording that was scored (steps/nnet/grad_cam.py), in the order of time.
+
+        recording: opened anew; wanted: of its Result's windows; stage: of the backbone's, from 1; channel: its Result's.
+        """
+        picked, blocks = self._prepared(recording)
+        of_begin = {round(window.begin * self.sample_rate): window for window in wanted}
+        found: list[Evidence] = []
+        for begin, waveform in windows.cut(blocks, self._window, self._hop) if wanted else ():
+            if begin not in of_begin:
+                continue
+            x, own = self._features_and_length(waveform[:, picked.index(channel)], recording.where)
+            x = np.ascontiguousarray(x)
+            _, (places,) = grad_cam.evidence(self._network, torch.from_numpy(x)[None].to(self._device), [stage])
+            drawn, hz = grad_cam.drawn_up(places, *x.shape[1:]), self._frontend_conf.bin_hz
+            if hz is not None and len(hz) != x.shape[2]:
+                hz = None
+            found.append(Evidence(of_begin[begin], x[0][:own], drawn[:own], tuple(places.shape), hz))
+            if len(found) == len(of_begin):
+                break
+        return found
+
     # From here on: how it is done.
 
     @contextlib.contextmanager
@@ -353,6 +390,10 @@ class FakeSpeechDetector:
 
     def _features(self, waveform: np.ndarray, where: str) -> np.ndarray:
         """(samples,) at sample_rate -> float32 (channels, frames, bins), the network's input. Raises UserError."""
+        return self._features_and_length(waveform, where)[0]
+
+    def _features_and_length(self, waveform: np.ndarray, where: str) -> tuple[np.ndarray, int]:
+        """As _features, and how many frames the waveform itself makes."""
         with self._frontend() as frontend:
             features = frontend.compute(waveform)
             if len(features) == 0:
@@ -360,7 +401,7 @@ class FakeSpeechDetector:
             if not np.isfinite(features).all():
                 raise UserError(f"{where}: its features are not finite")
             fixed = network_input(features, frontend, where)
-            return np.moveaxis(fixed.reshape(len(fixed), frontend.channels, -1), 1, 0)
+            return np.moveaxis(fixed.reshape(len(fixed), frontend.channels, -1), 1, 0), len(features)
 
     def _network_scores(self, features: Sequence[np.ndarray]) -> np.ndarray:
         """float64 (batch,), of (channels, frames, bins) each."""

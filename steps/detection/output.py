@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from steps.detection.calibration import BONAFIDE
+from steps.detection.clock import clock
 from steps.detection.detector import Heard, Result, Window
-from steps.detection.picture import clock
 
 _NAME_WIDTH = 48
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.fft
 
+from steps.detection.clock import clock
 from utils.files import write_aside
 
 if TYPE_CHECKING:
@@ -99,6 +100,12 @@ class Overview:
         table = np.concatenate(rows)
         return table[:, 0], table[:, 1], table[:, 2:]
 
+    def spectrogram(self) -> np.ndarray:
+        """(columns, bins): the spectrum's level, 1 for its loudest places, 0 for those _RANGE_DB or more below."""
+        decibel = 10 * np.log10(self.columns()[2] + 1e-12)
+        top = float(np.percentile(decibel, 99.8))
+        return np.clip((decibel - top) / _RANGE_DB + 1, 0, 1)
+
 
 def _merged(columns: np.ndarray, count: int) -> np.ndarray:
     """(n x count, 2 + bins) -> (n, 2 + bins): lowest of low, highest of high, mean power."""
@@ -108,25 +115,13 @@ def _merged(columns: np.ndarray, count: int) -> np.ndarray:
     return np.column_stack([groups[:, :, 0].min(axis=1), groups[:, :, 1].max(axis=1), groups[:, :, 2:].mean(axis=1)])
 
 
-def clock(seconds: float, of: float) -> str:
-    """Seconds as a time, with minutes and hours where a recording of `of` seconds has them: 7.5, 1:07.5, 1:01:07.5."""
-    tenths = round(seconds * 10)
-    if of < 60:
-        return f"{tenths / 10:.1f}"
-    minutes, tenths = divmod(tenths, 600)
-    tail = f"{tenths / 10:04.1f}"
-    if of < 3600:
-        return f"{minutes}:{tail}"
-    return f"{minutes // 60}:{minutes % 60:02d}:{tail}"
-
-
 def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> None:
     """Write a PNG of a Result that has an overview. about: of FakeSpeechDetector.about; lowest: stretches that are marked."""
     from matplotlib import rc_context  # here, because it takes a while to load
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    low, high, power = result.overview.columns()
+    low, high, _ = result.overview.columns()
     seconds, step = result.seconds, result.overview.column_seconds
     calibrated = result.llr is not None
     with rc_context(_STYLE), warnings.catch_warnings():
@@ -140,17 +135,15 @@ def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> 
         peak = max(0.02, float(np.abs([low.min(), high.max()]).max()))
         wave.set(ylim=(-1.05 * peak, 1.05 * peak), ylabel="waveform")
 
-        decibel = 10 * np.log10(power.T + 1e-12)
-        top = float(np.percentile(decibel, 99.8))
         khz = result.overview.rate / 2000
         spectrogram.imshow(
-            decibel,
+            result.overview.spectrogram().T,
             origin="lower",
             aspect="auto",
             extent=(0, len(low) * step, 0, khz),
             cmap="magma",
-            vmin=top - _RANGE_DB,
-            vmax=top,
+            vmin=0,
+            vmax=1,
             interpolation="antialiased",
         )
         spectrogram.set_ylabel("kHz")

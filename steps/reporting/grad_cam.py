@@ -1,8 +1,4 @@
-"""Which places of its input speak for which class: Grad-CAM on time and frequency, of single trials to listen to.
-
-[Selvaraju 2017] R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
-localization", ICCV 2017.
-"""
+"""Which places of its input speak for which class, by Grad-CAM: of single trials to listen to."""
 
 from __future__ import annotations
 
@@ -12,16 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
-from torch import Tensor
-from torch.nn import functional as F
 
 from steps.frontend import FrontEndBase, read_utterance
 from steps.frontend.processing.audio import read_wav_scp
-from steps.nnet import Detector
-from steps.nnet.base import pool, score_of
+from steps.nnet.grad_cam import blend, drawn_up, evidence
 from steps.reporting.blocks import Audio, Block, Figures, Heading, Section, Text
 from steps.reporting.detectors import Detectors, Loaded, computed_otherwise, note_of_others
 from steps.reporting.figures import INK, picture
@@ -37,29 +29,7 @@ CASES = (  # what is decided, whether bona fide, whether accepted
     ("Miss: bona fide rejected", True, False),
     ("False alarm: spoof accepted", False, True),
 )
-FOR_BONAFIDE, FOR_SPOOF = (0, 114, 178), (213, 94, 0)  # of 255; Okabe and Ito's blue and vermilion
 MOST_AUDIO_S = 10
-
-
-def evidence(detector: Detector, x: Tensor, stages: Sequence[int]) -> tuple[float, list[Tensor]]:
-    """The score of one trial, and for each stage (from 1) a map (frames_i, bins_i) of what its places add to it, above 0
-    for bona fide.
-
-    x: (1, channels, frames, bins). Grad-CAM of the score, without the ReLU that would keep one class only: each channel
-    of the stage's feature map, weighted by the mean of the score's gradient over it [Selvaraju 2017, equations 1, 2], here
-    times the number of places. At the deepest stage, which averages and a linear head without a bias follow, the map's
-    mean is the score itself.
-    """
-    with torch.enable_grad():
-        maps = detector.stage_maps(x)
-        score = score_of(detector.head(pool(maps[-1])))[0]
-        chosen = [maps[stage - 1] for stage in stages]
-        gradients = torch.autograd.grad(score, chosen)
-    found = []
-    for feature_map, gradient in zip(chosen, gradients):
-        weight = gradient.mean(dim=(2, 3), keepdim=True) * gradient.shape[2] * gradient.shape[3]
-        found.append((weight * feature_map).sum(dim=1)[0].detach())
-    return score.item(), found
 
 
 @dataclass(frozen=True)
@@ -169,16 +139,6 @@ class _Words:
         return f"data:audio/flac;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def blend(features: np.ndarray, evidence_map: np.ndarray) -> np.ndarray:
-    """(frames, bins) each -> uint8 (bins, frames, 3): the features in grey, the evidence over it, relative to its largest."""
-    low, high = np.percentile(features, [2, 99.5])
-    grey = np.clip((features - low) / ((high - low) or 1.0), 0, 1)[..., None] * np.full(3, 255.0)
-    strength = evidence_map / (np.abs(evidence_map).max() or 1.0)
-    colour = np.where(strength[..., None] > 0, np.array(FOR_BONAFIDE), np.array(FOR_SPOOF))
-    weight = 0.8 * np.abs(strength[..., None])
-    return ((1 - weight) * grey + weight * colour).round().astype(np.uint8).transpose(1, 0, 2)
-
-
 @dataclass(frozen=True)
 class Decider:
     """A detector, its scores of the set, and the threshold by which it decides."""
@@ -210,8 +170,7 @@ class View:
         features = x[0, 0].numpy()
         images = []
         for stage_map in maps:
-            drawn_up = F.interpolate(stage_map[None, None], size=features.shape, mode="bilinear", align_corners=False)
-            images.append(blend(features, drawn_up[0, 0].numpy()))
+            images.append(blend(features, drawn_up(stage_map, *features.shape)))
         scores = decider.scores
         written = scores.score[[scores.utterance.index(utt)]]
         is_off = computed_otherwise(np.array([score]), written, scores.score)

@@ -7,9 +7,10 @@ import torch
 from steps import frontend, nnet
 from steps.frontend import filter_bank
 from steps.nnet.base import score_of
+from steps.nnet.grad_cam import blend, evidence
 from steps.reporting.det import section as det_section
 from steps.reporting.embedding import BONAFIDE, choose_trials, class_styles, place_by_tsne
-from steps.reporting.grad_cam import CASES, blend, choose_cases, evidence
+from steps.reporting.grad_cam import CASES, choose_cases
 from steps.reporting.systems import compare, median_seed
 from steps.scoring.comparison import interval_of_mean
 from steps.scoring.experiments import read_experiments

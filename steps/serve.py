@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Serves a page, and an API, to try a trained detector on recordings: record or drop a file, see and hear what it says of it.
+
+Listens on this machine only unless told otherwise, and keeps nothing. docs/serve.md tells more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import ipaddress
+import math
+import socket
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.cli import UserError, make_parser, run_program, warn
+
+_NEEDS = ("fastapi", "uvicorn")
+
+
+def _threshold(text: str) -> float | str:
+    return text if text == "eer" else float(text)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = make_parser(
+        __doc__,
+        "steps/serve.py --model exp/train_f0_subband_senet34_self_distill/seed1\n"
+        "curl --data-binary @a.wav http://127.0.0.1:8765/api/verdict?pictures=false",
+    )
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="EXP", help="folder of one training, or a final.pt"
+    )
+    parser.add_argument("--calibration", type=Path, help="of calibrate.py; EXP/calibration.json if not given")
+    parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, for the Bayes threshold of the LLR")
+    parser.add_argument(
+        "--threshold", type=_threshold, metavar="LLR", help="in the place of --prior's; eer: that of the EER on dev"
+    )
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows; half a window if not given")
+    parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on")
+    parser.add_argument("--port", type=int, default=8765, help="0: any that is free")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name that browsers reach the server by; may be given several times"
+    )  # fmt: skip
+    parser.add_argument("--max-mib", type=float, default=64, help="size of an upload")
+    parser.add_argument("--max-seconds", type=float, default=1800, help="length of a recording")
+    parser.add_argument(
+        "--timeout", type=float, default=120, help="seconds for an upload to arrive, and for it to be scored"
+    )
+    parser.add_argument(
+        "--max-waiting", type=int, default=64, help="uploads at once, the others are told to come again"
+    )
+    parser.add_argument("--num-threads", type=int, default=1, help="CPU threads")
+    args = parser.parse_args()
+    for name in ("max_mib", "max_seconds", "timeout"):
+        if not 0 < getattr(args, name) < math.inf:
+            parser.error(f"--{name.replace('_', '-')}: above 0")
+    for name in ("max_waiting", "num_threads"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')}: at least 1")
+    if not 0 <= args.port <= 65535:
+        parser.error("--port: 0 to 65535")
+    return args
+
+
+def require_server() -> None:
+    """Raises UserError, which says how to get it, where there is no FastAPI or no uvicorn."""
+    missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"the server needs {' and '.join(missing)}, which is not installed here; in the toolkit's folder give\n"
+            "  python3 -m pip install -c constraints.txt -r requirements-serve.txt"
+        )
+
+
+def listen(host: str, port: int) -> tuple[socket.socket, bool]:
+    """A socket, and whether only this machine reaches it. Raises UserError where there can be none."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        opened = socket.create_server(address[:2], family=family, backlog=256)
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--host {host} --port {port}: cannot listen there: {getattr(error, 'strerror', None) or error}; "
+            "--port 0 takes any port that is free"
+        ) from None
+    return opened, ipaddress.ip_address(address[0]).is_loopback
+
+
+def main() -> None:
+    args = parse_arguments()
+    require_server()
+    import uvicorn
+
+    from steps.serving.app import make_app
+    from steps.serving.intake import Limits
+    from steps.serving.worker import Settings, Worker
+
+    limits = Limits(args.max_mib, args.max_seconds, args.timeout, args.max_waiting)
+    detector = {name: getattr(args, name) for name in ("model", "calibration", "prior", "threshold", "hop")}
+    sock, loopback = listen(args.host, args.port)
+    with sock:
+        worker = Worker(Settings(detector, limits.max_seconds, limits.timeout, args.num_threads))
+        try:
+            app = make_app(worker, limits, [args.host, *args.allow_host], loopback)
+            if not loopback:
+                warn(
+                    f"--host {args.host}: whoever reaches this machine over the network may use the server, unencrypted; "
+                    "browsers let pages record only over https or on the machine itself"
+                )
+            host = f"[{args.host}]" if ":" in args.host else args.host
+            print(f"serve.py: http://{host}:{sock.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
+            config = uvicorn.Config(
+                app, log_level="warning", access_log=False, server_header=False, proxy_headers=False, ws="none",
+                timeout_graceful_shutdown=2,
+            )  # fmt: skip
+            uvicorn.Server(config).run(sockets=[sock])
+        finally:
+            worker.close()
+
+
+if __name__ == "__main__":
+    run_program(main)

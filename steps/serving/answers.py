@@ -1,0 +1,81 @@
+"""What the API answers, as its OpenAPI document has it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Stretch(BaseModel):
+    """A window of the recording."""
+
+    begin: float = Field(description="seconds from the recording's begin")
+    end: float = Field(description="seconds")
+    score: float | None = Field(description="higher = bona fide; null where the window is silent")
+    llr: float | None = Field(description="log-likelihood ratio, natural logarithm; null without a calibration")
+    counts: bool = Field(description="whether the recording's score is made of it, too")
+
+
+class Picture(BaseModel):
+    png: str = Field(description="a PNG, base64")
+    low_hz: float | None = Field(description="frequency at its lower edge; null where its rows are no frequencies")
+    high_hz: float | None = Field(description="frequency at its upper edge")
+    says: str = Field(description="what it shows, in words")
+
+
+class LookedAt(BaseModel):
+    """What the places of a window add to its score: Grad-CAM."""
+
+    stretch: Stretch
+    picture: Picture = Field(description="the network's input in grey; blue speaks for bona fide, orange for spoof")
+
+
+class Verdict(BaseModel):
+    verdict: Literal["bonafide", "spoof"] | None = Field(
+        description="null without a calibration, and where the LLR is far beyond all scores of dev"
+    )
+    headline: str = Field(description="the verdict in words")
+    explanation: str
+    caution: str | None = Field(description="said with each verdict of a model that was trained on the mini corpus")
+    score: float = Field(description="the mean of the windows' scores; higher = bona fide")
+    llr: float | None = Field(description="log-likelihood ratio, natural logarithm; null without a calibration")
+    threshold: float | None = Field(description="of the LLR: above it the verdict is bonafide")
+    seconds: float = Field(description="the recording's length")
+    notes: list[str] = Field(description="what was done to the audio")
+    lowest: list[Stretch] = Field(description="the lowest-scoring stretches, lowest first, none overlapping another")
+    windows: list[Stretch] = Field(description="all windows, in the order of time")
+    spectrogram: Picture | None = Field(description="of the whole recording; null with pictures=false")
+    looked_at: list[LookedAt] = Field(
+        description="of the lowest-scoring stretches and the highest-scoring one, in the order of time; empty with "
+        "pictures=false"
+    )
+
+
+class Limits(BaseModel):
+    max_mib: float = Field(description="size of an upload, MiB")
+    max_seconds: float = Field(description="length of a recording")
+    timeout_seconds: float = Field(description="for the upload to arrive, and again for its decoding and scoring")
+    max_waiting: int = Field(description="uploads that may be on their way or wait for their turn at once")
+
+
+class Model(BaseModel):
+    model: str
+    corpus: str = Field(description="what it was trained on")
+    caution: str | None = Field(description="as in a verdict")
+    frontend: str
+    sample_rate: int = Field(description="Hz; recordings are resampled to it")
+    window_seconds: float
+    hop_seconds: float = Field(description="from one window to the next")
+    threshold: float | None = Field(description="of the LLR")
+    rests_on: list[str] = Field(description="training, windows, calibration and threshold, in words")
+    limits: Limits
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = Field(description="what is wrong, and the limit or the mend")

@@ -1,0 +1,19 @@
+"""What tests let the server's process do in the place of a detector, light to load."""
+
+
+def prepare(settings):
+    if settings.detector["model"] == "none":
+        raise SystemExit(3)
+    from utils.cli import UserError
+
+    if settings.detector["model"] == "lost":
+        raise UserError("no final.pt in it")
+
+    def judge(data, pictures):
+        if data == b"fails":
+            raise ZeroDivisionError("on purpose")
+        if data == b"grows":
+            bytearray(16 << 30)
+        return {"length": len(data), "pictures": pictures}
+
+    return {"model": "light"}, judge

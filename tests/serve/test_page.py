@@ -1,0 +1,248 @@
+"""steps/serve.py as users have it: its page in a real headless Chromium, and many uploads at once."""
+
+import os
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from tests.conftest import speech_like
+from tests.report.test_report import BROWSERS
+from tests.serve.test_api import RATE, sound_of, three_hours
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """Recordings and others, by name."""
+    folder = tmp_path_factory.mktemp("files")
+    contents = {
+        "talk.wav": sound_of(speech_like(4 * RATE, 1)),
+        "hm.flac": sound_of(speech_like(RATE // 4, 2), form="FLAC"),
+        "notes.txt": b"no sound " * 50,
+        "hours.flac": three_hours(),
+        "huge.wav": bytes(5 << 20),
+        "tape.aiff": sound_of(speech_like(RATE, 3), form="AIFF"),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("there is no Chromium here; install it (Debian: apt-get install chromium)")
+    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a microphone that beeps
+    if os.geteuid() == 0:
+        options.append("--no-sandbox")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=options)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def show(browser, server):
+    """Open the page; it may complain of nothing but refused uploads, and ask nobody but the server."""
+    told, asked, pages = [], [], []
+
+    def open_page(width=1000, scheme="light"):
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(server.url)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert [text for text in told if "status of 4" not in text] == []
+    assert {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))} == {
+        urlsplit(server.url).netloc
+    }
+
+
+def give(page, path, wait="#result:not([hidden])"):
+    page.set_input_files("#file", path)
+    page.wait_for_selector(wait, timeout=60_000)
+
+
+def test_upload_verdict_plot_and_play(show, files, server):
+    page = show()
+    assert page.locator("#standing-caution").is_visible() and not page.locator("#result").is_visible()
+    give(page, files / "talk.wav")
+    said = httpx2.post(f"{server.url}/api/verdict", content=(files / "talk.wav").read_bytes(), timeout=60).json()
+    heading = page.locator("#verdict").inner_text()
+    assert said["headline"] in heading and f"{abs(said['llr']):.2f}" in heading
+    assert page.locator("#explanation").inner_text() == said["explanation"]
+    assert "no verdict of it is evidence" in page.locator("#caution").inner_text()
+    # the plot, one picture of each window of interest, the table
+    plot = page.locator("#plot svg")
+    assert plot.bounding_box()["width"] > 900
+    image = "one => { const box = one.getBBox(); return [box.width, box.height] }"
+    assert min(plot.locator("image").evaluate(image)) > 100
+    windows = len(said["windows"])
+    assert plot.locator("circle.above, rect.below").count() == windows == page.locator("#rows tr").count() > 8
+    pictures = page.locator("#pictures img")
+    assert pictures.count() == len(said["looked_at"])
+    assert all(pictures.evaluate_all("all => all.map(one => one.complete && one.naturalWidth === 64)"))
+    # by pointer: a drag is a stretch, a click a window; and the stretch plays to its end
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    across = lambda share: box["x"] + 52 + share * (box["width"] - 64)
+    page.mouse.move(across(0.25), box["y"] + 80)
+    page.mouse.down()
+    page.mouse.move(across(0.4), box["y"] + 80, steps=3)
+    page.mouse.up()
+    begin, end = float(page.input_value("#from")), float(page.input_value("#to"))
+    assert begin == pytest.approx(1.0, abs=0.02) and end == pytest.approx(1.6, abs=0.02)
+    page.mouse.click(across(0.99), box["y"] + 250)
+    assert f"Window {windows} of {windows}" in page.locator("#chosen").inner_text()
+    page.fill("#from", "1")
+    page.fill("#to", "1.5")
+    page.locator("#play").click()
+    page.wait_for_function(
+        "() => document.getElementById('audio').paused && document.getElementById('audio').currentTime > 1"
+    )
+    assert 1.45 < page.evaluate("document.getElementById('audio').currentTime") < 2.5
+    assert page.locator("#play").inner_text() == "Play stretch"
+    page.fill("#to", "0.5")
+    page.locator("#to").blur()
+    assert page.locator("#play").is_disabled() and "begins before it ends" in page.locator("#chosen").inner_text()
+
+
+def test_errors_are_told_and_the_next_file_is_scored(show, files):
+    page = show()
+    for name, words in (
+        ("notes.txt", "no sound that can be read here"),
+        ("hours.flac", "3 h long; recordings of up to 30 min"),
+        ("huge.wav", "5.0 MiB; up to 4 MiB are taken"),
+    ):
+        give(page, files / name, f"#error p:has-text('{words}')")
+        assert not page.locator("#result").is_visible() and not page.locator("#cancel").is_visible()
+    assert page.locator("#error").get_attribute("role") == "alert"
+    give(page, files / "tape.aiff")
+    assert page.locator("#error").inner_text() == ""
+    page.wait_for_selector("#unplayable:not([hidden])")  # Chromium does not know the format
+    assert page.locator("#play").is_disabled()
+    give(page, files / "hm.flac")
+    assert not page.locator("#unplayable").is_visible() and page.locator("#play").is_enabled()
+    assert not page.locator("#step").is_visible()  # there is one window
+
+
+def test_by_keyboard_and_ear(show, files):
+    page = show()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    order = []
+    for _ in range(2):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert order == ["file", "record"]
+    page.locator("#file").focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(files / "talk.wav")
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    assert page.evaluate("document.activeElement.id") == "verdict"
+    heard = page.locator("[role=status]").inner_text()
+    assert page.locator("#explanation").inner_text() in heard and "LLR" in heard
+    order = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id"))
+    assert order == ["window", "from", "to", "play"]
+    page.locator("#window").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert "Window 2 of" in page.locator("#chosen").inner_text()
+    assert "LLR" in page.locator("#window").get_attribute("aria-valuetext")
+    page.locator("#play").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.getElementById('audio').currentTime > 0.1")
+    # names of everything, as a screen reader has them
+    tree = page.locator("body").aria_snapshot()
+    for line in (
+        'button "Record"',
+        'slider "Window"',
+        'spinbutton "From, s"',
+        'img "Spectrogram of 4 s',
+        'heading "Give a recording" [level=2]',
+    ):
+        assert line in tree, tree
+    assert re.search(r'button "Choose a file|button "A file, which may also be dropped here', tree)
+    assert page.eval_on_selector_all("img", "all => all.filter(one => !one.alt).length") == 0
+    ids = page.eval_on_selector_all("[id]", "all => all.map(one => one.id)")
+    assert len(ids) == len(set(ids))
+
+
+CONTRAST = """all => all.map(one => {
+  const part = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(v => {
+    v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 });
+  const light = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  let under = one;
+  while (getComputedStyle(under).backgroundColor === "rgba(0, 0, 0, 0)") under = under.parentElement;
+  const own = getComputedStyle(one), of = one instanceof SVGElement ? own.fill : own.color;
+  const [a, b] = [light(part(of)), light(part(getComputedStyle(under).backgroundColor))].sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05) })"""
+
+
+def test_light_dark_and_narrow(show, files):
+    shots = {}
+    for scheme, width in (("light", 1000), ("dark", 360)):
+        page = show(width, scheme)
+        give(page, files / "talk.wav")
+        page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        texts = page.locator(
+            "p:visible, h1, h2:visible, h3, dt, dd, label:visible, button:visible, #verdict span, td, th, #plot text, figcaption span, .ends span"
+        )
+        assert texts.count() > 40 and min(texts.evaluate_all(CONTRAST)) > 4.5
+        shots[scheme] = page.evaluate(
+            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('#plot text')).fill]"
+        )
+        page.goto(page.url + "api")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert all(light != dark for light, dark in zip(shots["light"], shots["dark"]))
+
+
+def test_recording(show):
+    page = show()
+    page.locator("#record").click()
+    page.wait_for_selector("#recording:not([hidden])")
+    assert page.locator("#record").inner_text() == "Stop and score"
+    page.wait_for_function("() => parseInt(document.getElementById('elapsed').textContent) >= 1")
+    page.locator("#record").click()
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    assert "your recording" in page.locator("#of").inner_text()
+    page.wait_for_function("() => document.getElementById('audio').duration > 0.9")
+    page.locator("#record").click()
+    page.locator("#discard").click()
+    assert page.locator("#status").inner_text() == "Discarded." and not page.locator("#recording").is_visible()
+
+
+def test_fifty_uploads_at_once_are_all_answered(server, files):
+    sounds = [sound_of(speech_like(RATE // 2, i)) for i in range(5)]
+    with httpx2.Client(timeout=300, limits=httpx2.Limits(max_connections=60)) as client, ThreadPoolExecutor(50) as pool:
+        alone = [client.post(f"{server.url}/api/verdict?pictures=false", content=sound).json() for sound in sounds]
+        ask = lambda i: client.post(f"{server.url}/api/verdict?pictures=false", content=sounds[i % 5])
+        answers = list(pool.map(ask, range(50)))
+    assert [answer.status_code for answer in answers] == [200] * 50
+    assert [answer.json() for answer in answers] == [alone[i % 5] for i in range(50)]  # each got its own
+    assert len({one["score"] for one in alone}) == 5
+
+
+def test_a_huge_upload_is_answered_and_nothing_is_kept(server):
+    answer = httpx2.post(f"{server.url}/api/verdict", content=(bytes(1 << 20) for _ in range(40)), timeout=60)
+    assert answer.status_code == 413 and "4 MiB" in answer.json()["detail"]
+    assert httpx2.get(f"{server.url}/api/model", timeout=60).json()["limits"]["max_mib"] == 4.0
+    assert list(server.temporary.iterdir()) == []  # where it runs, and where temporary files would lie
+    assert server.said.read_text() == ""
