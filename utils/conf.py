@@ -106,7 +106,8 @@ def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tupl
         whose = f", the base: of {_seen[-1]}" if _seen else ""
         raise UserError(f"{path}: no such conf file{whose}{hint}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a NUL in the name
-        raise UserError(f"{str(path)!r}: not a readable YAML file: {error}") from None
+        whose = f", the base: of {_seen[-1]}" if _seen else ""
+        raise UserError(f"{str(path)!r}{whose}: not a readable YAML file: {error}") from None
     except RuntimeError:  # of links, and of brackets (RecursionError is one)
         raise UserError(f"{path}: not a readable YAML file: a loop of links, or nested too deeply") from None
     if not isinstance(node, yaml.MappingNode):

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from local.mini_corpus.attack import die_with_parent
 from utils.cli import ProgressLog, UserError, warn
-from utils.files import aside, make_dir_aside, read_json, sha256_of, write_json
+from utils.files import make_dir_aside, read_json, sha256_of, write_json
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class _DownloadProgress:
 
 def remove_stale(path: Path) -> None:
     """Remove what a killed process left of making the folder `path` aside; only for who holds the downloads' lock."""
-    for stale in path.parent.glob(aside(path).name.removesuffix(str(os.getpid())) + "*"):
+    for stale in path.parent.glob(f".{path.name}.tmp*"):
         shutil.rmtree(stale, ignore_errors=True)
 
 

@@ -124,11 +124,10 @@ class AngleLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(classes, in_features))
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, embedding: Tensor) -> Tensor:
-        return self.logits(embedding, F.normalize(self.weight.float(), dim=1))
-
-    def logits(self, embedding: Tensor, unit_weight: Tensor) -> Tensor:
-        """`forward` by the class weights at unit norm, (classes, in_features)."""
+    def forward(self, embedding: Tensor, unit_weight: Tensor | None = None) -> Tensor:
+        """unit_weight: the weights at unit norm, (classes, in_features), where they have been computed already."""
+        if unit_weight is None:
+            unit_weight = F.normalize(self.weight.float(), dim=1)
         with torch.autocast(embedding.device.type, enabled=False):
             products = F.linear(embedding.float(), unit_weight)
             if self.conf.logits == "inner_product":
@@ -147,7 +146,7 @@ def logits_of(heads: Sequence[AngleLinear], embeddings: Sequence[Tensor]) -> lis
         return [head(embedding) for head, embedding in zip(heads, embeddings)]
     unit = F.normalize(torch.cat([head.weight for head in heads]).float(), dim=1)
     parts = unit.split([len(head.weight) for head in heads])
-    return [head.logits(embedding, part) for head, embedding, part in zip(heads, embeddings, parts)]
+    return [head(embedding, part) for head, embedding, part in zip(heads, embeddings, parts)]
 
 
 class InputNormalisation(nn.Module):

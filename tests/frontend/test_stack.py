@@ -175,7 +175,7 @@ def test_channels_reach_the_network_and_the_kept_detector(root, confs, make_stac
         assert x[2, :, :45].any() and not x[2, :, 45:].any()
     model = nnet.load_conf(root / "conf/model/ecanet9.yaml")
     detector = nnet.make_detector(model, frontend.channels).eval()
-    kept = {"frontend": conf_files.to_dict(conf), "model": conf_files.to_dict(model), "corpus": "made up"}
+    kept = {"frontend": conf_files.to_dict(conf), "model": conf_files.to_dict(model), "corpus": {"name": "made up"}}
     save_detector(tmp_path / "final.pt", detector.state_dict(), kept, 1)
     shutil.rmtree(confs)
     again, again_conf = load_detector(tmp_path / "final.pt", torch.device("cpu"))

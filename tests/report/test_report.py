@@ -1,7 +1,6 @@
 """The page that steps/report.py writes, in a real headless Chromium."""
 
 import importlib.util
-import os
 import re
 import shutil
 from types import SimpleNamespace
@@ -11,7 +10,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.in_process import call
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SECTIONS = ("summary", "det", "attacks", "histograms", "curves", "heads", "embedding", "grad_cam", "again")
 
 
@@ -40,19 +38,6 @@ def pa_page(pa):
     done = make(pa, out)
     assert done.returncode == 0, done.stderr
     return SimpleNamespace(path=out, stderr=done.stderr)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip("there is no Chromium here; install it (Debian: apt-get install chromium)")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=sandbox)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

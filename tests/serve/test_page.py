@@ -1,8 +1,6 @@
 """steps/serve.py as users have it: its page in a real headless Chromium, and many uploads at once."""
 
-import os
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -10,7 +8,6 @@ import httpx2
 import pytest
 
 from tests.conftest import speech_like
-from tests.report.test_report import BROWSERS
 from tests.serve.test_api import RATE, sound_of, three_hours
 
 
@@ -29,21 +26,6 @@ def files(tmp_path_factory):
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     return folder
-
-
-@pytest.fixture(scope="session")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip("there is no Chromium here; install it (Debian: apt-get install chromium)")
-    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a microphone that beeps
-    if os.geteuid() == 0:
-        options.append("--no-sandbox")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=options)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

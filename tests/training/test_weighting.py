@@ -162,7 +162,7 @@ class Stopped(Exception):
 @pytest.mark.parametrize("rule, more", [
     ("uncertainty", []),
     ("dwa", []),
-    ("ramp", ["ramp_length=3"]),
+    ("ramp", ["ramp_length=0.75"]),
 ])  # fmt: skip
 def test_stopped_and_going_on_ends_in_the_same_weights(root, made_up_sets, tmp_path, monkeypatch, rule, more):
     """Stopped within epoch 4, when the checkpoint of epoch 3 is the newest; four epochs, so that dwa's rule acts."""
