@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -15,13 +15,14 @@ from steps.frontend import load_conf, make_frontend, read_utterance
 from steps.frontend.processing.columns import CmvnStats
 from utils.ark import ArkWriter, write_matrix
 from utils.cli import ProgressLog, UserError, make_parser, run_program
-from utils.files import read_map, write_lines
+from utils.files import write_lines
+from utils.tables import read_big_map
 
 GPU_BATCH = 32  # utterances that a GPU computes together
 GPU_SAMPLES = 2**25  # of them, each counted as long as the longest: 256 MiB as float64, a minute each at 16 kHz
 
 
-def part_of(utts: list[str], part: str) -> list[str]:
+def part_of(utts: Sequence[str], part: str) -> list[str]:
     """The utterances of part `K/N`: N contiguous parts whose sizes differ by one at most."""
     try:
         k, n = map(int, part.split("/"))
@@ -79,8 +80,8 @@ def main() -> int:
         from steps.experiment import pick_device  # here, because it loads torch, which jobs without a GPU do without
 
         device = str(pick_device(args.ngpu))
-    wavs = read_map(args.wav_scp)
-    utts = part_of(list(wavs), args.part)
+    wavs = read_big_map(args.wav_scp)
+    utts = part_of(wavs.key_column, args.part)
     num_frames: list[str] = []
     bad: list[str] = []
     stats = CmvnStats(frontend.n_columns)

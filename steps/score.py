@@ -21,7 +21,8 @@ from steps.frontend import FrontEndBase, make_frontend
 from steps.nnet.base import score_of
 from steps.training.data import FeatureSet, scoring_plan
 from utils.cli import ProgressLog, UserError, make_parser, run_program
-from utils.files import read_map, write_lines
+from utils.files import write_lines
+from utils.tables import read_big_map
 
 FINAL = "final"
 _CACHE_MIB = 1024
@@ -32,7 +33,7 @@ class Trials:
 
     def __init__(self, data: Path, feats: Path, frontend: FrontEndBase, exp_dir: Path, online: bool):
         source = experiment.source_of(data, feats, frontend, online, str(exp_dir))
-        self.utt2label, self.utt2attack = read_map(data / "utt2label"), read_map(data / "utt2attack")
+        self.utt2label, self.utt2attack = read_big_map(data / "utt2label"), read_big_map(data / "utt2attack")
         # A set that fits is read at once: processes that read ahead take longer to start than a small set to read.
         # Computing takes longer than reading: there processes that work ahead pay at once, and nothing is kept.
         self.features = FeatureSet(data, source, frontend, cache_mib=0 if online else _CACHE_MIB)
@@ -47,14 +48,13 @@ class Trials:
                 raise UserError(f"{data / 'utt2attack'}: no line of {utt}")
 
     def write(self, out: Path, scores: np.ndarray) -> None:
-        for utt, score in zip(self.features.utts, scores.tolist()):
-            if not np.isfinite(score):
-                raise UserError(f"{out}: the score of {utt} would be {score}; look at its features")
+        for i in np.flatnonzero(~np.isfinite(scores))[:1]:
+            raise UserError(f"{out}: the score of {self.features.utts[i]} would be {scores[i]}; look at its features")
         write_lines(
             out,
             (
                 f"{utt} {self.utt2attack[utt]} {self.utt2label[utt]} {score!r}"
-                for utt, score in zip(self.features.utts, scores.tolist())
+                for utt, score in zip(self.features.utts, map(float, scores))
             ),
         )
         print(f"score.py: {len(scores)} trials in {out}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+from array import array
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +14,8 @@ import numpy as np
 from kaldiio.matio import load_mat, read_kaldi, write_array
 
 from utils.cli import UserError
-from utils.files import aside, write_aside, write_lines
+from utils.files import aside, read_table, write_aside, write_lines
+from utils.tables import Coded, Strings, Table, refuse_repeated
 
 # Kaldi's CompressionMethod numbers (compressed-matrix.h)
 COMPRESSION = {"none": None, "8bit": 2, "16bit": 3}
@@ -51,18 +54,43 @@ class ArkWriter:
         write_lines(self.scp, self.lines)
 
 
+class Places(Sequence[str]):
+    """Places FILE:OFFSET in arks. Of a text that is none the whole is its ark, and its offset -1."""
+
+    def __init__(self) -> None:
+        self.arks, self.offsets = Coded(), array("q")
+
+    def append(self, place: str) -> None:
+        ark, colon, offset = place.rpartition(":")
+        is_place = bool(colon) and offset.isdecimal()
+        self.arks.append(ark if is_place else place)
+        self.offsets.append(int(offset) if is_place else -1)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> str:
+        ark, offset = self.arks[index], self.offsets[index]
+        return ark if offset < 0 else f"{ark}:{offset}"
+
+
 class ScpReader:
     """Random access to the matrices of a feats.scp, with a few arks held open.
 
-    `utts` are the utterances in the file's order. Raises UserError naming the utterance and ark that cannot be read.
+    `places` are the utterances, in the file's order, and where each one's matrix is. `buffering`: bytes that are read
+    at once; many serve a reader that goes through an ark as its matrices lie there. Raises UserError naming the
+    utterance and ark that cannot be read.
     """
 
-    def __init__(self, scp: str | Path, max_open: int = 32):
-        from utils.files import read_map
-
+    def __init__(self, scp: str | Path, max_open: int = 32, buffering: int = io.DEFAULT_BUFFER_SIZE):
         self.scp = Path(scp)
-        self.places: dict[str, str] = read_map(scp)
-        self.max_open = max_open
+        utts, self._places = Strings(), Places()
+        for _, (utt, place) in read_table(scp):
+            utts.append(utt)
+            self._places.append(place)
+        self.places = Table(utts, self._places)
+        refuse_repeated(scp, self.places)
+        self.max_open, self.buffering = max_open, buffering
         self._open: OrderedDict[str, io.BufferedReader] = OrderedDict()
         self._owner = os.getpid()
 
@@ -72,28 +100,38 @@ class ScpReader:
     def __contains__(self, utt: str) -> bool:
         return utt in self.places
 
+    def storage(self, utts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """int32 and int64 (n,): the number of each utterance's ark, and where in it the utterance begins. Raises
+        UserError, as read() does, for an utterance that is not in the scp or whose place is not FILE:OFFSET."""
+        lines = np.fromiter((self._line(utt) for utt in utts), np.int64)
+        return np.asarray(self._places.arks.codes, np.int32)[lines], np.asarray(self._places.offsets, np.int64)[lines]
+
+    def _line(self, utt: str) -> int:
+        line = self.places.place(utt)
+        if line < 0:
+            raise UserError(f"{self.scp}: no features of {utt}; run the feature stage again (--stage 1)")
+        if self._places.offsets[line] < 0:
+            raise UserError(f"{self.scp}: {utt}: {self._places.arks[line]!r} is not FILE:OFFSET")
+        return line
+
     def _handle(self, ark: str) -> io.BufferedReader:
         if self._owner != os.getpid():  # a forked process shares its parent's place in each file: open anew
             self._open, self._owner = OrderedDict(), os.getpid()
         if ark in self._open:
             self._open.move_to_end(ark)
             return self._open[ark]
-        self._open[ark] = Path(ark).open("rb")  # noqa: SIM115 (closed when it leaves the cache)
+        self._open[ark] = Path(ark).open("rb", self.buffering)  # noqa: SIM115 (closed when it leaves the cache)
         if len(self._open) > self.max_open:
             self._open.popitem(last=False)[1].close()
         return self._open[ark]
 
     def read(self, utt: str) -> np.ndarray:
         """The float32 matrix of `utt`, frames x bins."""
-        place = self.places.get(utt)
-        if place is None:
-            raise UserError(f"{self.scp}: no features of {utt}; run the feature stage again (--stage 1)")
-        ark, colon, offset = place.rpartition(":")
-        if not colon or not offset.isdigit():
-            raise UserError(f"{self.scp}: {utt}: {place!r} is not FILE:OFFSET")
+        line = self._line(utt)
+        ark, offset = self._places.arks[line], self._places.offsets[line]
         try:
             handle = self._handle(ark)
-            handle.seek(int(offset))
+            handle.seek(offset)
             matrix = read_kaldi(handle)
         except Exception as error:  # kaldiio raises many kinds for a damaged ark
             raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from steps.augment import Chain, utterance_rng
 from steps.frontend import FrontEndBase
 from steps.frontend.processing.columns import CmvnStats
 from steps.nnet.base import BONAFIDE, SPOOF
+from steps.training.reading import Reading, ShardPlan, make_shards
 from steps.training.sources import FeatureSource
 from utils.cli import UserError
-from utils.files import read_map
+from utils.tables import Strings, read_big_map
 
 LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
+_READ_AT_ONCE = 2**20  # bytes, by shards
 
 
 def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> np.ndarray:
@@ -55,12 +58,13 @@ def network_input(
 class FeatureSet(Dataset):
     """Utterances of a data dir with their features: item i is ((channels, frames, bins) float32, label, i).
 
-    Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for.
+    Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for, and
+    for training by shards if it does not fit. `reading` may say otherwise.
     `crop: random` and `chain` draw by (seed, epoch, utterance); set_epoch() turns both on, otherwise the first frames
     are taken, and as they are.
 
     Raises UserError naming the utterance for a trial without features, and for features of other width than
-    `frontend` makes.
+    `frontend` makes; and where they cannot be read as `reading` says.
     """
 
     def __init__(
@@ -72,15 +76,16 @@ class FeatureSet(Dataset):
         seed: int = 0,
         chain: Chain | None = None,
         num_workers: int = 0,
+        reading: Reading | None = None,
     ):
         data_dir = Path(data_dir)
-        utt2label = read_map(data_dir / "utt2label")
+        utt2label = read_big_map(data_dir / "utt2label")
         self.frontend = frontend
         self.source, self.chain = source, chain
         self.seed, self.epoch = seed, 0
-        self.utts: list[str] = []
-        labels = []
-        for utt, label in utt2label.items():
+        self.utts = Strings()
+        labels = bytearray()
+        for utt, label in utt2label.pairs():
             if utt in source.left_out:
                 continue
             if utt not in source:
@@ -91,14 +96,28 @@ class FeatureSet(Dataset):
             labels.append(LABELS[label])
         if not self.utts:
             raise UserError(f"{data_dir / 'utt2label'}: no utterances")
-        self.labels = np.array(labels, np.int64)
+        self.labels = np.frombuffer(labels, np.uint8)
         conf = frontend.conf.network_input
         mib = len(self.utts) * conf.frames * frontend.n_columns * 4 / 2**20
         same_each_epoch = conf.crop == "first" and not (
             chain is not None and (chain.has_waveform_steps or chain.has_feature_steps)
         )
+        self.reading = reading or Reading()
+        self.how = self.reading.how
+        if self.how == "auto":
+            if mib <= cache_mib:
+                self.how = "memory" if same_each_epoch else "random"
+            else:
+                self.how = "random" if source.storage is None else "shards"
+        elif self.how == "memory" and not same_each_epoch:
+            raise UserError(
+                "train.reading: memory: random crops and augmentation make other features in each epoch; use shards or "
+                "random, or auto"
+            )
+        elif self.how == "shards" and source.storage is None:
+            raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
         self._cache: Tensor | None = None
-        if mib <= cache_mib and same_each_epoch:
+        if self.how == "memory":
             cache = torch.empty(len(self.utts), frontend.channels, conf.frames, frontend.n_bins)
             if num_workers:
                 plan = scoring_plan(len(self.utts), 16)
@@ -108,6 +127,10 @@ class FeatureSet(Dataset):
                 for i in range(len(self.utts)):
                     cache[i] = self._read(i)
             self._cache = cache
+        elif self.how == "shards":
+            assert source.storage is not None
+            source.read_at_once(_READ_AT_ONCE)
+            self._shards = make_shards(*source.storage(self.utts), self.reading.shard_mib * 2**20)
 
     def __len__(self) -> int:
         return len(self.utts)
@@ -119,6 +142,15 @@ class FeatureSet(Dataset):
     def set_epoch(self, epoch: int) -> None:
         """Which epoch (from 1) crops and augmentation are drawn for; 0 takes the first frames, as they are."""
         self.epoch = epoch
+
+    def epoch_plan(self, batch_size: int, seed: int, epoch: int) -> Sequence[np.ndarray] | ShardPlan:
+        """The shuffled batches of an epoch, for batches(): a function of seed and epoch alone, so that a resumed run
+        repeats it."""
+        if self.how != "shards":
+            return training_plan(len(self), batch_size, seed, epoch)
+        conf = self.frontend.conf.network_input
+        buffer = self.reading.buffer_mib * 2**20 // (conf.frames * self.frontend.n_columns * 4)
+        return self._shards.plan(batch_size, buffer, (seed, epoch))
 
     def _read(self, index: int) -> Tensor:
         """(channels, frames, bins) of utterance `index`."""
@@ -146,7 +178,7 @@ class FeatureSet(Dataset):
         return stats.matrix
 
     def batches(
-        self, plan: Sequence[np.ndarray], device: torch.device, num_workers: int
+        self, plan: Sequence[np.ndarray] | ShardPlan, device: torch.device, num_workers: int
     ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
         """For each index array of `plan`: features (batch, channels, frames, bins) and labels on `device`, and the indices."""
         pin = device.type == "cuda"
@@ -157,22 +189,88 @@ class FeatureSet(Dataset):
             return x, labels.to(device, non_blocking=True)
 
         if self._cache is not None:
-            for indices in plan:
-                x, labels = self._cache[indices], torch.from_numpy(self.labels[indices])
+            in_memory = ((self._cache[indices], indices) for indices in plan)
+        elif isinstance(plan, ShardPlan):
+            in_memory = self._by_shards(plan, num_workers)
+        else:
+            in_memory = None
+        if in_memory is not None:
+            for x, indices in in_memory:
+                labels = torch.from_numpy(self.labels[indices].astype(np.int64))
                 yield *move(*((x.pin_memory(), labels.pin_memory()) if pin else (x, labels))), indices
             return
         loader = DataLoader(
             self,
-            batch_sampler=[list(map(int, indices)) for indices in plan],
+            batch_sampler=_Lists(plan),
             num_workers=num_workers,
             pin_memory=pin,
             prefetch_factor=4 if num_workers else None,
         )
-        try:
+        with _one_message():
             for x, labels, indices in loader:
                 yield *move(x, labels), indices.numpy()
-        except UserError as error:  # a worker's error comes with the worker's traceback before it
-            raise UserError(str(error).strip().rsplit("UserError: ", 1)[-1]) from None
+
+    def _by_shards(self, plan: ShardPlan, num_workers: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Inputs and indices of each batch of `plan`: shards are read whole, one after the other, into a buffer."""
+        stretches = _Stretches(self, list(plan.stretches()))
+        loader = DataLoader(
+            stretches, batch_size=None, num_workers=num_workers, prefetch_factor=2 if num_workers else None
+        )
+        conf = self.frontend.conf.network_input
+        buffer = torch.empty(plan.held, self.frontend.channels, conf.frames, self.frontend.n_bins)
+        stretch, begin = buffer[:0], 0
+        with _one_message():
+            shards = iter(loader)
+
+            def fill(places: np.ndarray) -> None:
+                nonlocal stretch, begin
+                done = 0
+                while done < len(places):
+                    if begin == len(stretch):
+                        stretch, begin = next(shards), 0
+                    count = min(len(places) - done, len(stretch) - begin)
+                    buffer[torch.from_numpy(places[done : done + count])] = stretch[begin : begin + count]
+                    done, begin = done + count, begin + count
+
+            fill(np.arange(plan.held))
+            for indices, (taken, refilled) in zip(plan, plan.draws()):
+                yield buffer[torch.from_numpy(taken)], indices
+                fill(refilled)
+
+
+@contextlib.contextmanager
+def _one_message() -> Iterator[None]:
+    """A reading process's UserError comes with that process's traceback before it: only its message is kept."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).strip().rsplit("UserError: ", 1)[-1]) from None
+
+
+class _Lists:
+    """A plan's batches as the lists that a DataLoader takes, each made when it is needed."""
+
+    def __init__(self, plan: Sequence[np.ndarray]):
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (indices.tolist() for indices in self._plan)
+
+
+class _Stretches(Dataset):
+    """Inputs of runs of utterances, (utterances, channels, frames, bins) each."""
+
+    def __init__(self, features: FeatureSet, runs: list[np.ndarray]):
+        self._features, self._runs = features, runs
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.stack([self._features._read(i) for i in self._runs[index].tolist()])
 
 
 class _Matrices(Dataset):

@@ -20,7 +20,7 @@ from steps.nnet.base import score_of
 from steps.training.base import MethodBase, OptimizerConf, TrainConf
 from steps.training.checkpoints import CheckpointFolder, load, random_states, set_random_states
 from steps.training.curves import plot_curves
-from steps.training.data import FeatureSet, scoring_plan, training_plan
+from steps.training.data import FeatureSet, scoring_plan
 from steps.training.losses import MixedLabels
 from utils.cli import ProgressLog, UserError
 from utils.files import write_lines
@@ -100,7 +100,7 @@ class Trainer:
         self.method = method.to(device, memory_format=torch.channels_last)
         method.hard_loss.count_classes(train_set.labels)
         # Every epoch has as many steps.
-        self.total_steps = conf.epochs * len(training_plan(len(train_set), conf.batch_size, seed, 1))
+        self.total_steps = conf.epochs * len(train_set.epoch_plan(conf.batch_size, seed, 1))
         if conf.schedule.name == "cosine" and conf.schedule.warmup_steps >= self.total_steps:
             raise UserError(
                 f"train.schedule.warmup_steps: {conf.schedule.warmup_steps} is not below the {self.total_steps} steps of "
@@ -176,7 +176,7 @@ class Trainer:
         self.method.train()
         self.method.begin_epoch(epoch, conf.epochs)
         self.train_set.set_epoch(epoch)
-        plan = training_plan(len(self.train_set), conf.batch_size, self.seed, epoch)
+        plan = self.train_set.epoch_plan(conf.batch_size, self.seed, epoch)
         sums: dict[str, Tensor] = {}
         pending: list[tuple[int, np.ndarray, Tensor]] = []
         began = time.monotonic()

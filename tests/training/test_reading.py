@@ -1,0 +1,219 @@
+"""Training features read by shards: few seeks, a good shuffle, and the same batches however they are read."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from steps import train
+from steps.frontend import load_conf, make_frontend
+from steps.training.data import FeatureSet, training_plan
+from steps.training.loop import Trainer
+from steps.training.reading import Reading, Shards, make_shards
+from steps.training.sources import DumpedFeatures
+from tests.in_process import call
+from utils.ark import ArkWriter
+from utils.cli import UserError
+
+
+def shards_of(n, per_shard, arks=1, seed=0):
+    """Shards of n utterances of 100 bytes, stored in a random order in some arks."""
+    stored = np.random.default_rng(seed).permutation(n)
+    ark, offset = np.empty(n, np.int32), np.empty(n, np.int64)
+    ark[stored] = np.arange(n) * arks // n
+    offset[stored] = np.arange(n) * 100
+    return make_shards(ark, offset, 100 * per_shard), stored
+
+
+def test_shards_are_stretches_of_one_ark_as_they_lie_there():
+    shards, stored = shards_of(1000, 30, arks=3)
+    np.testing.assert_array_equal(shards.stored, stored)
+    lengths = np.diff(shards.begins)
+    assert lengths.sum() == 1000 and lengths.max() == 30 and len(shards) in range(34, 38)
+    place = {utt: i for i, utt in enumerate(stored.tolist())}
+    arks = [{place[utt] * 3 // 1000 for utt in run.tolist()} for run in np.split(shards.stored, shards.begins[1:-1])]
+    assert all(len(one) == 1 for one in arks)
+
+
+@pytest.mark.parametrize(("n", "batch_size", "buffer"), [(1000, 64, 200), (65, 64, 8), (10, 64, 10**9), (1001, 8, 1)])
+def test_an_epoch_has_each_utterance_once_by_seed_and_epoch(n, batch_size, buffer):
+    shards, _ = shards_of(n, 30)
+    plan = shards.plan(batch_size, buffer, (1, 2))
+    batches = list(plan)
+    sizes = [len(batch) for batch in training_plan(n, batch_size, 1, 2)]
+    assert [len(batch) for batch in batches] == sizes and len(plan) == len(sizes)
+    drawn = np.concatenate(batches)
+    assert len(set(drawn.tolist())) == sum(sizes) >= n - 1 and set(drawn.tolist()) <= set(range(n))
+    np.testing.assert_array_equal(np.concatenate(list(shards.plan(batch_size, buffer, (1, 2)))), drawn)
+    assert not np.array_equal(np.concatenate(list(shards.plan(batch_size, buffer, (1, 3)))), drawn)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_that_train_together_share_each_batch(world):
+    shards, _ = shards_of(1003, 30)
+    whole = shards.plan(64, 200, (1, 1))
+    shares = [shards.plan(64, 200, (1, 1), rank, world) for rank in range(world)]
+    batches = [list(share) for share in shares]
+    assert [sum(map(len, parts)) for parts in zip(*batches, strict=True)] == [len(batch) for batch in whole]
+    drawn = np.concatenate([batch for parts in batches for batch in parts])
+    assert sorted(drawn.tolist()) == list(range(1003))
+    # each reads its own shards: those at a seam are read by two
+    assert sum(len(share.ends) for share in shares) <= len(shards) + world - 1
+    for share in shares:
+        assert [len(run) for run in share.stretches()] == np.diff(share.ends, prepend=0).tolist()
+
+
+def test_the_shuffle_is_good():
+    """100,000 utterances in 360 shards, a buffer of a tenth: against all of them shuffled."""
+    n, batch_size, buffer = 100_000, 64, 10_000
+    shards = Shards(np.arange(n), np.append(np.arange(0, n, 280), n))
+    place = np.empty(n)
+    plans = {
+        "shards": list(shards.plan(batch_size, buffer, (1, 1))),
+        "random": training_plan(n, batch_size, 1, 1),
+    }
+    spread, batch_sd, kinds = {}, {}, {}
+    spoof = np.arange(n) >= n // 10  # the worst case: all bona fide utterances lie together
+    for name, batches in plans.items():
+        order = np.concatenate(batches)
+        place[order] = np.arange(n)
+        spread[name] = np.median(np.abs(np.diff(place)))
+        batch_sd[name] = np.std([spoof[batch].mean() for batch in batches[:-1]])
+        kinds[name] = np.mean([len(np.unique(batch // 280)) for batch in batches[:-1]])
+        # where an utterance lies says next to nothing of when it is drawn: of 360 shards, within 4 standard deviations
+        assert abs(np.corrcoef(place, np.arange(n))[0, 1]) < 4 / math.sqrt(360)
+    assert spread["random"] == pytest.approx(n * (1 - math.sqrt(0.5)), rel=0.03)
+    # two that lie side by side leave the buffer at moments of their own: about buffer * ln 2 utterances apart
+    assert spread["shards"] == pytest.approx(buffer * math.log(2), rel=0.15)
+    assert kinds["shards"] > 0.5 * kinds["random"]
+    assert batch_sd["shards"] < 2 * batch_sd["random"]
+
+
+class Disk:
+    """Counts what the files that are read through it ask of a disk: reads, and those that begin where none ended."""
+
+    def __init__(self):
+        self.reads = self.seeks = 0
+        self.head = None
+
+    def file(self, path, buffering):
+        disk = self
+
+        class Raw(io.FileIO):
+            def readinto(self, buffer):
+                begin = (path, self.tell())
+                count = super().readinto(buffer)
+                disk.reads += 1
+                disk.seeks += begin != disk.head
+                disk.head = (path, self.tell())
+                return count
+
+        return io.BufferedReader(Raw(path), buffering)
+
+
+@pytest.fixture(scope="module")
+def stored_set(root, tmp_path_factory):
+    """3000 utterances of 4 kB in three arks, in an order of their own: data dir, feats dir, front end."""
+    folder = tmp_path_factory.mktemp("stored")
+    settings = ["frontend.network_input.frames=20"]
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml", settings))
+    rng, lines = np.random.default_rng(0), []
+    for ark in range(3):
+        with ArkWriter(folder / f"feats/feats.{ark}") as writer:
+            for i in rng.permutation(1000):
+                writer.write(f"U{1000 * ark + i:04d}", rng.standard_normal((int(rng.integers(15, 30)), 45)))
+        lines += writer.lines
+    (folder / "feats/feats.scp").write_text("".join(f"{line}\n" for line in sorted(lines)))
+    (folder / "utt2label").write_text("".join(f"U{i:04d} {'spoof' if i % 5 else 'bonafide'}\n" for i in range(3000)))
+    return folder, folder / "feats", frontend
+
+
+def feature_set(stored_set, how, cache_mib=0):
+    data, feats, frontend = stored_set
+    return FeatureSet(data, DumpedFeatures(feats), frontend, cache_mib, reading=Reading(how, 1, 1))
+
+
+def test_shards_make_a_hundredth_of_the_seeks(stored_set, monkeypatch):
+    counts = {}
+    really = Path.open
+
+    def opened(path, mode="r", buffering=-1, **rest):
+        if path.suffix != ".ark":
+            return really(path, mode, buffering, **rest)
+        return disk.file(path, io.DEFAULT_BUFFER_SIZE if buffering < 0 else buffering)
+
+    monkeypatch.setattr(Path, "open", opened)
+    for how in ("random", "shards"):
+        disk, features = Disk(), feature_set(stored_set, how)
+        seen = [
+            i
+            for _, _, indices in features.batches(features.epoch_plan(64, 1, 1), torch.device("cpu"), 0)
+            for i in indices
+        ]
+        assert len(set(seen)) == 3000
+        counts[how] = disk
+    assert counts["random"].seeks > 2900
+    assert counts["shards"].seeks * 100 <= counts["random"].seeks
+    assert counts["shards"].reads * 100 <= counts["random"].reads
+
+
+def test_the_same_batches_however_many_processes_read(stored_set):
+    features = feature_set(stored_set, "shards")
+    plan = features.epoch_plan(64, 1, 1)
+    assert plan.held < 300  # a tenth of the set
+    runs = []
+    for workers in (0, 1, 3):
+        runs.append([(x.clone(), y, i) for x, y, i in features.batches(plan, torch.device("cpu"), workers)])
+    for (x, labels, indices), batch in zip(runs[0], plan, strict=True):
+        np.testing.assert_array_equal(indices, batch)
+        assert labels.dtype == torch.int64 and labels.tolist() == features.labels[indices].tolist()
+        assert all(torch.equal(row, features[int(i)][0]) for row, i in zip(x, indices))
+    for other in runs[1:]:
+        assert all(torch.equal(one[0], two[0]) for one, two in zip(runs[0], other, strict=True))
+
+
+def test_which_way_is_taken(stored_set, root):
+    data, feats, frontend = stored_set
+    assert [feature_set(stored_set, "auto", mib).how for mib in (100, 0)] == ["memory", "shards"]
+    assert feature_set(stored_set, "memory").cached and not feature_set(stored_set, "random", 100).cached
+    crops = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml", ["frontend.network_input.crop=random"]))
+    assert feature_set((data, feats, crops), "auto", 10**6).how == "random"
+    with pytest.raises(UserError, match=r"train.reading: memory: random crops"):
+        feature_set((data, feats, crops), "memory")
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_training_by_shards_goes_on_bit_for_bit(root, made_up_sets, tmp_path, monkeypatch):
+    (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
+
+    def run(out, *options):
+        return call(
+            train.main, "train.py", "--model", root / "conf/model/ecanet9.yaml", "--num-threads", 1,
+            "--train-conf", root / "conf/train/baseline.yaml", "--set=train.epochs=3", "--set=train.batch_size=16",
+            "--set=frontend.network_input.frames=32", "--set=train.reading=shards", *options,
+            train_data, train_feats, dev_data, dev_feats, out,
+        )  # fmt: skip
+
+    done = run(tmp_path / "whole", "--set=train.num_workers=0")
+    assert done.returncode == 0 and "from disk, by shards" in done.stdout, done.stderr
+    log = Trainer._log
+
+    def stop_after_the_first(self, *args):
+        log(self, *args)
+        raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "_log", stop_after_the_first)
+        run(tmp_path / "broken", "--set=train.num_workers=0")
+    done = run(tmp_path / "broken", "--set=train.num_workers=0")
+    assert done.returncode == 0 and "going on after epoch 1" in done.stdout, done.stderr
+    whole, broken = (
+        torch.load(tmp_path / name / "final.pt", weights_only=True)["state"] for name in ("whole", "broken")
+    )
+    assert all(torch.equal(whole[key], broken[key]) for key in whole)
