@@ -15,7 +15,7 @@ from kaldiio.matio import load_mat, read_kaldi, write_array
 
 from utils.cli import UserError
 from utils.files import aside, read_table, write_aside, write_lines
-from utils.tables import Coded, Strings, Table, refuse_repeated
+from utils.tables import Coded, Strings, Table, blocks, refuse_repeated
 
 # Kaldi's CompressionMethod numbers (compressed-matrix.h)
 COMPRESSION = {"none": None, "8bit": 2, "16bit": 3}
@@ -60,11 +60,11 @@ class Places(Sequence[str]):
     def __init__(self) -> None:
         self.arks, self.offsets = Coded(), array("q")
 
-    def append(self, place: str) -> None:
-        ark, colon, offset = place.rpartition(":")
-        is_place = bool(colon) and offset.isdecimal()
-        self.arks.append(ark if is_place else place)
-        self.offsets.append(int(offset) if is_place else -1)
+    def extend(self, places: Sequence[str]) -> None:
+        parts = [place.rpartition(":") for place in places]
+        good = [bool(colon) and offset.isdecimal() for _, colon, offset in parts]
+        self.arks.extend([ark if is_good else place for place, (ark, _, _), is_good in zip(places, parts, good)])
+        self.offsets.extend([int(offset) if is_good else -1 for (_, _, offset), is_good in zip(parts, good)])
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -85,9 +85,10 @@ class ScpReader:
     def __init__(self, scp: str | Path, max_open: int = 32, buffering: int = io.DEFAULT_BUFFER_SIZE):
         self.scp = Path(scp)
         utts, self._places = Strings(), Places()
-        for _, (utt, place) in read_table(scp):
-            utts.append(utt)
-            self._places.append(place)
+        for block in blocks(fields for _, fields in read_table(scp)):
+            some_utts, places = zip(*block)
+            utts.extend(some_utts)
+            self._places.extend(places)
         self.places = Table(utts, self._places)
         refuse_repeated(scp, self.places)
         self.max_open, self.buffering = max_open, buffering

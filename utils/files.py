@@ -85,10 +85,13 @@ def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             for data in gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file:
-                text = data.decode("utf-8" if whole_lines else "utf-8-sig")
+                text = data.decode() if whole_lines else data.decode("utf-8-sig")
                 whole_lines += 1
-                # line ends of Windows and of old Macs
-                for line in io.StringIO(text, newline=None) if "\r" in text else (text,):
+                if "\r" not in text:
+                    number += 1
+                    yield number, text
+                    continue
+                for line in io.StringIO(text, newline=None):  # line ends of Windows and of old Macs
                     number += 1
                     yield number, line
     except FileNotFoundError:

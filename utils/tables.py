@@ -7,16 +7,27 @@ objects would be copied page by page as their reference counts change.
 
 from __future__ import annotations
 
+import itertools
 import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from utils.cli import UserError
 from utils.files import read_table
 
-_BLOCK = 4096  # texts that are decoded together
+_BLOCK = 4096  # texts that are taken together
+
+T = TypeVar("T")
+
+
+def blocks(items: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of some thousand items each."""
+    items = iter(items)
+    while block := list(itertools.islice(items, _BLOCK)):
+        yield block
 
 
 class _Texts(Sequence[str]):
@@ -34,12 +45,16 @@ class Strings(_Texts):
     def __init__(self, texts: Iterable[str] = ()):
         self._bytes = bytearray()
         self._ends = array("q", [0])
-        for text in texts:
-            self.append(text)
+        for block in blocks(texts):
+            self.extend(block)
 
     def append(self, text: str) -> None:
-        self._bytes += text.encode()
-        self._ends.append(len(self._bytes))
+        self.extend((text,))
+
+    def extend(self, texts: Sequence[str]) -> None:
+        encoded = [text.encode() for text in texts]
+        self._ends.extend(itertools.islice(itertools.accumulate(map(len, encoded), initial=self._ends[-1]), 1, None))
+        self._bytes += b"".join(encoded)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -70,15 +85,19 @@ class Coded(_Texts):
         self.names: list[str] = []
         self.codes = array("i")
         self._code_of: dict[str, int] = {}
-        for text in texts:
-            self.append(text)
+        for block in blocks(texts):
+            self.extend(block)
 
     def append(self, text: str) -> None:
-        code = self._code_of.get(text)
-        if code is None:
-            code = self._code_of[text] = len(self.names)
-            self.names.append(text)
-        self.codes.append(code)
+        self.extend((text,))
+
+    def extend(self, texts: Sequence[str]) -> None:
+        code_of = self._code_of
+        for text in texts:
+            if text not in code_of:
+                code_of[text] = len(self.names)
+                self.names.append(text)
+        self.codes.extend(map(code_of.__getitem__, texts))
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -97,13 +116,16 @@ class Coded(_Texts):
 
 
 class Column:
-    """Takes a column's texts one by one; `texts` is then Coded if they repeat, else Strings."""
+    """Takes a column's texts; `texts` is then Coded if they repeat, else Strings."""
 
     def __init__(self) -> None:
         self.texts: Coded | Strings = Coded()
 
     def append(self, text: str) -> None:
-        self.texts.append(text)
+        self.extend((text,))
+
+    def extend(self, texts: Sequence[str]) -> None:
+        self.texts.extend(texts)
         if isinstance(self.texts, Coded) and len(self.texts.names) > max(1000, len(self.texts) // 4):
             self.texts = Strings(self.texts)
 
@@ -133,11 +155,14 @@ class Keys:
 
     def __init__(self, texts: Coded | Strings):
         self.texts = texts
-        self.order = order_of(texts)
+        self._each_once = all(one < other for one, other in pairwise(texts))
+        self.order = range(len(texts)) if self._each_once else order_of(texts)
         self._next = 0
 
     def first_repeated(self) -> int:
         """The first place whose key stands at a place before it too; -1 if there is none."""
+        if self._each_once:
+            return -1
         places = iter(self.order)
         next(places, None)
         repeated = (place for place, (one, other) in zip(places, pairwise(self.in_order())) if one == other)
@@ -205,9 +230,10 @@ class Table(Mapping[str, str]):
 def table_of(pairs: Iterable[Sequence[str]]) -> Table:
     """The table of pairs (key, value)."""
     keys, values = Strings(), Column()
-    for key, value in pairs:
-        keys.append(key)
-        values.append(value)
+    for block in blocks(pairs):
+        some_keys, some_values = zip(*block)
+        keys.extend(some_keys)
+        values.extend(some_values)
     return Table(keys, values.texts)
 
 

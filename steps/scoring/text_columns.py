@@ -10,6 +10,7 @@ from utils.cli import UserError
 from utils.files import read_lines
 from utils.tables import Coded, Column, Keys, Strings
 
+_BLOCK = 4096  # lines that are taken together
 ASVSPOOF5_HEADINGS = (["filename", "cm-score"], ["filename", "cm-label"])
 
 
@@ -34,6 +35,13 @@ def read_columns(path: str | os.PathLike, forms: dict[int, str], example: str) -
     as read_lines does.
     """
     columns: list[Column] = []
+    waiting: list[list[str]] = []
+
+    def take() -> None:
+        for column, fields in zip(columns, zip(*waiting)):
+            column.extend(fields)
+        waiting.clear()
+
     first_line, empty_line = 1, 0
     for number, line in read_lines(path):
         fields = line.split()
@@ -53,8 +61,10 @@ def read_columns(path: str | os.PathLike, forms: dict[int, str], example: str) -
                 f"{path}: line {number}: {len(fields)} columns where {len(columns)} stand before it "
                 f"({forms[len(columns)]}): {_quoted(fields)}; give each line the same columns"
             )
-        for column, field in zip(columns, fields):
-            column.append(field)
+        waiting.append(fields)
+        if len(waiting) == _BLOCK:
+            take()
+    take()
     if not columns:
         raise UserError(f"{path}: the file is empty; make it again")
     return Columns([column.texts for column in columns], first_line)
