@@ -49,7 +49,8 @@ class Strings(_Texts):
             self.extend(block)
 
     def append(self, text: str) -> None:
-        self.extend((text,))
+        self._bytes += text.encode()
+        self._ends.append(len(self._bytes))
 
     def extend(self, texts: Sequence[str]) -> None:
         encoded = [text.encode() for text in texts]
@@ -74,7 +75,9 @@ class Strings(_Texts):
                 yield block[start - first : end - first].decode()
 
     def equals_at(self, index: int, text: str) -> bool:
-        return self._bytes[self._ends[index] : self._ends[index + 1]] == text.encode()
+        """Whether this text is the one at an index, which may be past the end."""
+        ends = self._ends
+        return index + 1 < len(ends) and self._bytes[ends[index] : ends[index + 1]] == text.encode()
 
 
 class Coded(_Texts):
@@ -89,7 +92,11 @@ class Coded(_Texts):
             self.extend(block)
 
     def append(self, text: str) -> None:
-        self.extend((text,))
+        code = self._code_of.get(text)
+        if code is None:
+            self.extend((text,))
+        else:
+            self.codes.append(code)
 
     def extend(self, texts: Sequence[str]) -> None:
         code_of = self._code_of
@@ -109,7 +116,7 @@ class Coded(_Texts):
         return self.names[self.codes[index]]
 
     def equals_at(self, index: int, text: str) -> bool:
-        return self.names[self.codes[index]] == text
+        return index < len(self.codes) and self.names[self.codes[index]] == text
 
     def __iter__(self) -> Iterator[str]:
         return map(self.names.__getitem__, self.codes)
@@ -175,7 +182,7 @@ class Keys:
     def place(self, key: str) -> int:
         """-1 if there is no such key."""
         place, texts = self._next, self.texts
-        if not (place < len(texts) and texts.equals_at(place, key)):
+        if not texts.equals_at(place, key):
             rank = bisect_left(self.order, key, key=texts.__getitem__)
             if rank == len(texts):
                 return -1
@@ -206,8 +213,8 @@ class Table(Mapping[str, str]):
             raise KeyError(key)
         return self.column[place]
 
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._keys.place(key) >= 0
+    def __contains__(self, key: str) -> bool:  # type: ignore[override]
+        return self._keys.place(key) >= 0
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.key_column)

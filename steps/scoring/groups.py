@@ -15,7 +15,7 @@ from steps.scoring.breakdown import AsvOperatingPoint, DetectionFigures, figures
 from steps.scoring.score_files import AsvScores, CmScores
 from steps.scoring.tandem import AsvRates, asv_rates
 from utils.cli import UserError
-from utils.tables import Column, read_big_map
+from utils.tables import read_big_map, table_of
 
 DURATION_GROUPS = 4
 
@@ -85,13 +85,11 @@ def rates_of_attacks(
 def values_of_trials(path: str | os.PathLike, cm: CmScores) -> Sequence[str]:
     """The value of each trial in the table `path`, lines `UTT VALUE`; utterances without a score may stand there too.
     Raises UserError, naming the utterance, where one has no line, and as read_map does."""
-    value_of, values = read_big_map(path), Column()
+    value_of = read_big_map(path)
     missing = [utt for utt in cm.utterance if utt not in value_of]
     if missing:
         raise UserError(f"{path}: it has no line of {missing[0]} ({len(missing)} trials lack one)")
-    for utt in cm.utterance:
-        values.append(value_of[utt])
-    return values.texts
+    return table_of((utt, value_of[utt]) for utt in cm.utterance).column
 
 
 def read_known_attacks(path: str | os.PathLike) -> frozenset[str]:

@@ -83,7 +83,7 @@ class FeatureSet(Dataset):
         self.frontend = frontend
         self.source, self.chain = source, chain
         self.seed, self.epoch = seed, 0
-        self.utts = Strings()
+        self.utts = Strings() if source.left_out else utt2label.key_column
         labels = bytearray()
         for utt, label in utt2label.pairs():
             if utt in source.left_out:
@@ -92,9 +92,10 @@ class FeatureSet(Dataset):
                 raise UserError(f"{source.place}: no line of {utt}; run the stages before again (--stage 0)")
             if label not in LABELS:
                 raise UserError(f"{data_dir / 'utt2label'}: {utt}: {label!r} is neither bonafide nor spoof")
-            self.utts.append(utt)
+            if source.left_out:
+                self.utts.append(utt)
             labels.append(LABELS[label])
-        if not self.utts:
+        if not labels:
             raise UserError(f"{data_dir / 'utt2label'}: no utterances")
         self.labels = np.frombuffer(labels, np.uint8)
         conf = frontend.conf.network_input

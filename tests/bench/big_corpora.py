@@ -289,18 +289,23 @@ def main() -> int:
     parser.add_argument("--utterances", type=int, nargs="+", default=[10_000, 100_000], metavar="N", help="sizes")
     parser.add_argument("--work", nargs="+", choices=list(WORK), default=list(WORK), help="what to measure")
     parser.add_argument("--plot", type=Path, help="write the curves to this file")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="keep the figures in this file, and go on from those in it")
     parser.add_argument("--work-dir", type=Path, default=Path(tempfile.gettempdir()), help="where to make the lists")
     parser.add_argument("--limit", type=float, default=1.25, help="status 1 if a slope of time is above this")
     args: argparse.Namespace = parser.parse_args()
     found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in args.work}
+    if args.json and args.json.exists():
+        for name, by_size in json.loads(args.json.read_text()).items():
+            found[name] = {int(n): one for n, one in by_size.items()}
     sizes = sorted(args.utterances)
     with tempfile.TemporaryDirectory(dir=args.work_dir) as made:
         make_all(Path(made) / "small", 200)
         for n in sizes:
+            wanted = [name for name in args.work if n not in found[name]]
             folder = Path(made) / str(n)
-            make_all(folder, n)
-            for name in args.work:
+            if wanted:
+                make_all(folder, n)
+            for name in wanted:
                 for data in (Path(made) / "small", folder):
                     for target in (data / "subset", data / "both", data / "data/split16utt"):
                         shutil.rmtree(target, ignore_errors=True)
@@ -316,10 +321,10 @@ def main() -> int:
                     f"{n} utterances, {name}: {one['seconds']:.2f} s, {one['peak']:.1f} MiB, of which {one['kept']:.1f} stay",
                     flush=True,
                 )
-            shutil.rmtree(folder)
+                if args.json:
+                    args.json.write_text(json.dumps(found, indent=1) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
     print(*table(found, sizes), sep="\n")
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
     if args.plot:
         plot(found, args.plot)
     slopes = {name: slope(sizes, [by_size[n]["seconds"] for n in sizes]) for name, by_size in found.items()}

@@ -1,6 +1,5 @@
 """Training features read by shards: few seeks, a good shuffle, and the same batches however they are read."""
 
-import io
 import math
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from steps.training.data import FeatureSet, training_plan
 from steps.training.loop import Trainer
 from steps.training.reading import Reading, Shards, make_shards
 from steps.training.sources import DumpedFeatures
+from tests.bench.shard_reading import Disk
 from tests.in_process import call
 from utils.ark import ArkWriter
 from utils.cli import UserError
@@ -92,28 +92,6 @@ def test_the_shuffle_is_good():
     assert batch_sd["shards"] < 2 * batch_sd["random"]
 
 
-class Disk:
-    """Counts what the files that are read through it ask of a disk: reads, and those that begin where none ended."""
-
-    def __init__(self):
-        self.reads = self.seeks = 0
-        self.head = None
-
-    def file(self, path, buffering):
-        disk = self
-
-        class Raw(io.FileIO):
-            def readinto(self, buffer):
-                begin = (path, self.tell())
-                count = super().readinto(buffer)
-                disk.reads += 1
-                disk.seeks += begin != disk.head
-                disk.head = (path, self.tell())
-                return count
-
-        return io.BufferedReader(Raw(path), buffering)
-
-
 @pytest.fixture(scope="module")
 def stored_set(root, tmp_path_factory):
     """3000 utterances of 4 kB in three arks, in an order of their own: data dir, feats dir, front end."""
@@ -138,21 +116,16 @@ def feature_set(stored_set, how, cache_mib=0):
 
 def test_shards_make_a_hundredth_of_the_seeks(stored_set, monkeypatch):
     counts = {}
-    really = Path.open
-
-    def opened(path, mode="r", buffering=-1, **rest):
-        if path.suffix != ".ark":
-            return really(path, mode, buffering, **rest)
-        return disk.file(path, io.DEFAULT_BUFFER_SIZE if buffering < 0 else buffering)
-
-    monkeypatch.setattr(Path, "open", opened)
     for how in ("random", "shards"):
-        disk, features = Disk(), feature_set(stored_set, how)
+        features = feature_set(stored_set, how)
+        disk = Disk()
+        monkeypatch.setattr(Path, "open", disk.opener())
         seen = [
             i
             for _, _, indices in features.batches(features.epoch_plan(64, 1, 1), torch.device("cpu"), 0)
             for i in indices
         ]
+        monkeypatch.undo()
         assert len(set(seen)) == 3000
         counts[how] = disk
     assert counts["random"].seeks > 2900
