@@ -15,7 +15,7 @@ from steps.augment import Chain, utterance_rng
 from steps.frontend import FrontEndBase
 from steps.frontend.processing.columns import CmvnStats
 from steps.nnet.base import BONAFIDE, SPOOF
-from steps.training.reading import Reading, ShardPlan, SharedPlan, make_shards
+from steps.training.reading import Reading, ShardPlan, Shards, SharedPlan, make_shards
 from steps.training.sources import FeatureSource
 from utils.cli import UserError
 from utils.tables import Strings, read_big_map
@@ -118,6 +118,7 @@ class FeatureSet(Dataset):
         elif self.how == "shards" and source.storage is None:
             raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
         self._cache: Tensor | None = None
+        self._shards: Shards | None = None
         if self.how == "memory":
             cache = torch.empty(len(self.utts), frontend.channels, conf.frames, frontend.n_bins)
             if num_workers:
@@ -128,10 +129,6 @@ class FeatureSet(Dataset):
                 for i in range(len(self.utts)):
                     cache[i] = self._read(i)
             self._cache = cache
-        elif self.how == "shards":
-            assert source.storage is not None
-            source.read_at_once(_READ_AT_ONCE)
-            self._shards = make_shards(*source.storage(self.utts), self.reading.shard_mib * 2**20)
 
     def __len__(self) -> int:
         return len(self.utts)
@@ -149,6 +146,10 @@ class FeatureSet(Dataset):
         repeats it."""
         if self.how != "shards":
             return training_plan(len(self), batch_size, seed, epoch)
+        if self._shards is None:
+            assert self.source.storage is not None
+            self.source.read_at_once(_READ_AT_ONCE)
+            self._shards = make_shards(*self.source.storage(self.utts), self.reading.shard_mib * 2**20)
         conf = self.frontend.conf.network_input
         buffer = self.reading.buffer_mib * 2**20 // (conf.frames * self.frontend.n_columns * 4)
         return self._shards.plan(batch_size, buffer, (seed, epoch))

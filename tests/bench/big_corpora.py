@@ -157,14 +157,11 @@ def start_training(folder: Path) -> Callable[[], object]:
 
 def start_shards(folder: Path) -> Callable[[], object]:
     """The same where features are read by shards: the epoch's order too."""
-    from steps.training.reading import make_shards
-
     begin = start_training(folder)
 
     def run() -> object:
         features = begin()
-        shards = make_shards(*features.source.storage(features.utts), 16 << 20)
-        return features, shards.plan(64, 8192, (1, 1))
+        return features, features.epoch_plan(64, 1, 1)
 
     return run
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pickle
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steps.frontend.processing.audio import read_wav_scp
 from tests.bench.big_corpora import make_lists
-from utils.ark import ScpReader
+from utils.ark import CHECKSUMS, Checksums, ScpReader
 from utils.cli import UserError
 from utils.data_dir import BySpeaker, DataDir, Parts, validate, write_parts
 from utils.files import read_map
@@ -83,6 +85,13 @@ def lists(tmp_path_factory):
     return {n: folder / str(n) for n in (4000, 8000)}
 
 
+def with_checksums(folder):
+    """An ark of so many utterances that has its checksums alone."""
+    n = int(folder.name)
+    Path(f"{folder / 'made_up.ark'}{CHECKSUMS}").write_text("".join(f"U{i} {1000 * i} 990 {i:08x}\n" for i in range(n)))
+    return folder / "made_up.ark"
+
+
 def split_into_three(folder):
     data = DataDir(folder)
     parts = Parts(data.table("utt2spk").key_column)
@@ -96,11 +105,13 @@ def split_into_three(folder):
         (lambda folder: ScpReader(folder / "feats.scp"), 60),  # key, ark, offset; a dict of texts: 330
         (lambda folder: read_big_map(folder / "wav.scp"), 90),
         (lambda folder: read_big_map(folder / "utt2attack"), 50),
+        (lambda folder: read_wav_scp(folder / "wav.scp"), 90),
+        (lambda folder: Checksums(with_checksums(folder)), 40),  # 20 and what arrays have to spare
         (lambda folder: list(map(len, BySpeaker(DataDir(folder).table("utt2spk")))), 60),
         (lambda folder: validate(DataDir(folder), text=False), 60),
         (split_into_three, 90),
     ],
-    ids=["feats.scp", "wav.scp", "utt2attack", "speakers", "validate", "split"],
+    ids=["feats.scp", "wav.scp", "utt2attack", "audio", "checksums", "speakers", "validate", "split"],
 )
 def test_bytes_per_utterance(lists, monkeypatch, work, limit):
     """What each utterance more adds to the memory held at the peak."""
