@@ -17,7 +17,7 @@ import numpy as np
 
 from steps.frontend import FrontEndBase, load_conf, make_frontend
 from utils.cli import UserError, make_parser, run_program
-from utils.files import read_map
+from utils.files import read_table
 
 _BYTES = {"none": 4, "16bit": 2, "8bit": 1}
 _POINTS = 8  # durations at which frames are counted; in between, their number is taken to be linear
@@ -34,7 +34,7 @@ def frames_of(frontend: FrontEndBase, seconds: np.ndarray) -> np.ndarray:
 
 def feats_bytes(frontend: FrontEndBase, data: Path) -> int:
     """About how many bytes a data dir's features take in ark files. Raises UserError if it has no utt2dur."""
-    seconds = np.array([float(text) for text in read_map(data / "utt2dur").values()])
+    seconds = np.fromiter((float(text) for _, (_, text) in read_table(data / "utt2dur")), np.float64)
     if not len(seconds):
         raise UserError(f"{data / 'utt2dur'}: no utterances")
     return int(frames_of(frontend, seconds).sum() * frontend.n_columns * _BYTES[frontend.conf.compress])

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -22,7 +22,7 @@ GPU_BATCH = 32  # utterances that a GPU computes together
 GPU_SAMPLES = 2**25  # of them, each counted as long as the longest: 256 MiB as float64, a minute each at 16 kHz
 
 
-def part_of(utts: list[str], part: str) -> list[str]:
+def part_of(utts: Sequence[str], part: str) -> list[str]:
     """The utterances of part `K/N`: N contiguous parts whose sizes differ by one at most."""
     try:
         k, n = map(int, part.split("/"))
@@ -82,7 +82,7 @@ def main() -> int:
 
         device = str(pick_device(args.ngpu))
     wavs = read_wav_scp(args.wav_scp, args.allow_pipes)
-    utts = part_of(list(wavs), args.part)
+    utts = part_of(wavs.utts, args.part)
     num_frames: list[str] = []
     bad: list[str] = []
     stats = CmvnStats(frontend.n_columns)

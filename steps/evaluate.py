@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, r
 from steps.scoring.speakers import per_speaker
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_json
+from utils.tables import Table
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: 
 
 
 def draw_intervals(
-    cm: CmScores, result: Evaluation, speaker_of: list[str] | None, draws: int
+    cm: CmScores, result: Evaluation, speaker_of: Sequence[str] | None, draws: int
 ) -> dict[str, dict[str, Interval]]:
     """Intervals of the pooled figures by drawing trials and, where it is known whose they are, speakers; none for 0
     draws. By speaker only where there are two."""
@@ -134,7 +136,7 @@ def evaluate_files(
         asv_scores,
         result,
         draw_intervals(cm, result, speaker_of, draws),
-        None if speaker_of is None else per_speaker(cm, dict(zip(cm.utterance, speaker_of)), result.pooled.threshold),
+        None if speaker_of is None else per_speaker(cm, Table(cm.utterance, speaker_of), result.pooled.threshold),
         None if by.environments is None else environment_figures(cm, cm_scores, by.environments, asv, result),
         None if by.durations is None else evaluate_durations(cm, read_durations(by.durations, cm), result.asv),
         None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -14,6 +15,7 @@ from utils import conf as conf_files
 from utils.ark import is_whole, read_matrix, write_matrix
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_map, sha256_of, write_lines
+from utils.tables import Keys, Strings, order_of, read_big_map
 
 ALREADY_WHOLE = 10
 
@@ -62,24 +64,29 @@ def _set_aside_spoiled(folder: Path) -> bool:
     return bool(spoiled) or (normalised and not (folder / GLOBAL_CMVN).exists())
 
 
+def _in_order(lines: Strings) -> Iterator[str]:
+    return (lines[place] for place in order_of(lines))
+
+
 def merge(args) -> int:
     folder, parts = Path(args.feats_dir), Path(args.feats_dir) / "parts" / str(args.nj)
-    scp: list[str] = []
-    frames: list[str] = []
+    made, scp, frames = Strings(), Strings(), Strings()
     bad: dict[str, str] = {}
     spoiled: list[int] = []
     for job in range(1, args.nj + 1):
         prefix = parts / f"feats.{job}"
-        scp += [f"{utt} {place}" for utt, place in read_map(f"{prefix}.scp").items()]
-        frames += [f"{utt} {n}" for utt, n in read_map(f"{prefix}.utt2num_frames").items()]
+        for utt, place in read_big_map(f"{prefix}.scp").pairs():
+            made.append(utt)
+            scp.append(f"{utt} {place}")
+        for utt, n in read_big_map(f"{prefix}.utt2num_frames").pairs():
+            frames.append(f"{utt} {n}")
         bad_here = read_map(f"{prefix}.bad")
         bad |= bad_here
         if bad_here:
             spoiled.append(job)
-    wanted = read_map(args.wav_scp)
-    made = {line.split(" ", 1)[0] for line in scp}
-    lost = [utt for utt in wanted if utt not in made and utt not in bad]
-    if lost or len(scp) != len(made) or len(frames) != len(scp):
+    wanted, keys = read_big_map(args.wav_scp), Keys(made)
+    lost = [utt for utt in wanted if keys.place(utt) < 0 and utt not in bad]
+    if lost or keys.first_repeated() >= 0 or len(frames) != len(scp):
         raise UserError(
             f"{parts}: {len(made)} of {len(wanted)} utterances are there (first lost: {lost[:1]}); remove it and run again"
         )
@@ -96,15 +103,15 @@ def merge(args) -> int:
         warn(
             f"--skip-bad: {len(bad)} of {len(wanted)} utterances are left out, listed in {folder / 'skipped'}:\n{shown}{more}"
         )
-        if not made:
+        if not len(made):
             raise UserError(f"{args.wav_scp}: no utterance can be used")
         write_lines(folder / "skipped", bad.values())
     if make_frontend(load_conf(args.frontend, args.set)).normalised_globally:
         write_matrix(
             folder / GLOBAL_CMVN, sum(read_matrix(parts / f"feats.{job}.cmvn") for job in range(1, args.nj + 1))
         )
-    write_lines(folder / "utt2num_frames", sorted(frames))
-    write_lines(folder / "feats.scp", sorted(scp))  # last: a dump that has it is whole
+    write_lines(folder / "utt2num_frames", _in_order(frames))
+    write_lines(folder / "feats.scp", _in_order(scp))  # last: a dump that has it is whole
     for place in (folder, parts):
         for left in place.glob(".*.tmp*"):  # by jobs that were killed, wherever they ran
             left.unlink(missing_ok=True)

@@ -27,7 +27,8 @@ from steps.nnet.base import score_of
 from steps.scoring.score_parts import parse_part, part_file
 from steps.training.data import FeatureSet, scoring_plan
 from utils.cli import ProgressLog, UserError, make_parser, run_program
-from utils.files import read_map, write_lines
+from utils.files import write_lines
+from utils.tables import read_big_map
 
 FINAL = "final"
 _CACHE_MIB = 1024
@@ -52,7 +53,7 @@ class Trials:
         allow_pipes: bool = False,
     ):
         source = experiment.source_of(data, feats, frontend, online, str(exp_dir), allow_pipes)
-        self.utt2label, self.utt2attack = read_map(data / "utt2label"), read_map(data / "utt2attack")
+        self.utt2label, self.utt2attack = read_big_map(data / "utt2label"), read_big_map(data / "utt2attack")
         # A set that fits is read at once: processes that read ahead take longer to start than a small set to read.
         # Computing takes longer than reading: there processes that work ahead pay at once, and nothing is kept.
         self.features = FeatureSet(data, source, frontend, cache_mib=0 if online or parts > 1 else _CACHE_MIB)
@@ -73,13 +74,14 @@ class Trials:
         """`scores`: of the plan's trials. Of several parts each is a file of its own."""
         if self.parts > 1:
             out = part_file(out, self.part, self.parts)
-        utts = [self.features.utts[i] for indices in self.plan for i in indices]
-        for utt, score in zip(utts, scores.tolist()):
-            if not np.isfinite(score):
-                raise UserError(f"{out}: the score of {utt} would be {score}; look at its features")
+        trials = np.concatenate([np.zeros(0, int), *self.plan])
+        for i in np.flatnonzero(~np.isfinite(scores))[:1]:
+            utt = self.features.utts[trials[i]]
+            raise UserError(f"{out}: the score of {utt} would be {scores[i]}; look at its features")
+        utts = (self.features.utts[i] for i in trials)
         write_lines(
             out,
-            (f"{utt} {self.utt2attack[utt]} {self.utt2label[utt]} {s!r}" for utt, s in zip(utts, scores.tolist())),
+            (f"{utt} {self.utt2attack[utt]} {self.utt2label[utt]} {s!r}" for utt, s in zip(utts, map(float, scores))),
         )
         print(f"score.py: {len(scores)} trials in {out}")
 

@@ -28,6 +28,7 @@ from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
 from steps.training.data import FeatureSet
 from steps.training.loop import Trainer
+from steps.training.reading import Reading
 from utils import conf as conf_files
 from utils.ark import read_matrix
 from utils.cli import UserError, make_parser, run_program
@@ -201,15 +202,26 @@ def train(args: argparse.Namespace) -> int:
     title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}; {corpus_label(conf['corpus'])}"
     train_set, dev_set = (
         FeatureSet(
-            data, source, frontend, train_conf.cache_mib, args.seed, own_chain, args.online * train_conf.num_workers
+            data,
+            source,
+            frontend,
+            train_conf.cache_mib,
+            args.seed,
+            own_chain,
+            args.online * train_conf.num_workers,
+            how,
         )
-        for data, source, own_chain in ((args.train_data, train_source, chain), (args.dev_data, dev_source, None))
+        for data, source, own_chain, how in (
+            (args.train_data, train_source, chain, train_conf.how_to_read()),
+            (args.dev_data, dev_source, None, Reading()),
+        )
     )
     for name, chosen in ((args.train_data, train_set), (args.dev_data, dev_set)):
         if len(set(chosen.labels.tolist())) < 2:
             raise UserError(f"{name / 'utt2label'}: both bona fide and spoof utterances are needed")
     where = f"{device}" if distributed.world() == 1 else f"{distributed.world()} processes ({device.type})"
-    features = "in memory" if train_set.cached else "computed when needed" if args.online else "from disk"
+    how = {"memory": "in memory", "random": "from disk", "shards": "from disk, by shards"}[train_set.how]
+    features = "computed when needed" if args.online and not train_set.cached else how
     if chain is not None:
         features += f", augmented by {Path(args.augment).stem}"
     print(

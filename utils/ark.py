@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import os
 import zlib
+from array import array
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -20,11 +22,11 @@ from kaldiio.matio import read_kaldi, write_array
 
 from utils.cli import UserError
 from utils.files import aside, clear_left, naming, read_table, write_aside, write_lines
-
-# Kaldi's CompressionMethod numbers (compressed-matrix.h)
+from utils.tables import Coded, Strings, Table, blocks, refuse_repeated
 
 CHECKSUMS = ".crc32"  # what the name of a file's checksums adds to its own
 
+# Kaldi's CompressionMethod numbers (compressed-matrix.h)
 COMPRESSION = {"none": None, "8bit": 2, "16bit": 3}
 
 
@@ -40,24 +42,31 @@ class Checksums:
 
     def __init__(self, path: str | Path):
         self.path = Path(f"{path}{CHECKSUMS}")
-        rows = []
+        offsets, lengths, crcs = array("Q"), array("Q"), array("I")
         if self.path.exists():
             for number, fields in read_table(self.path, 4):
                 try:
-                    rows.append((int(fields[1]), int(fields[2]), int(fields[3], 16)))
-                except ValueError:
+                    offsets.append(int(fields[1]))
+                    lengths.append(int(fields[2]))
+                    crcs.append(int(fields[3], 16))
+                except (ValueError, OverflowError):
                     raise UserError(
                         f"{self.path}: line {number}: not UTT OFFSET LENGTH CRC32; remove {path} and run the feature stage "
                         "again (--stage 1)"
                     ) from None
-        self._table = np.array(sorted(rows), np.dtype([("offset", "<u8"), ("length", "<u8"), ("crc32", "<u4")]))
+        self._offsets, self._lengths, self._crcs = (np.asarray(column) for column in (offsets, lengths, crcs))
+        if (self._offsets[1:] < self._offsets[:-1]).any():  # not as ArkWriter writes them
+            order = np.argsort(self._offsets, kind="stable")
+            self._offsets, self._lengths, self._crcs = (
+                column[order] for column in (self._offsets, self._lengths, self._crcs)
+            )
 
     def at(self, offset: int) -> tuple[int, int] | None:
         """Length and CRC-32 of what begins at `offset`; None where nothing is known of it."""
-        row = int(np.searchsorted(self._table["offset"], offset))
-        if row == len(self._table) or self._table["offset"][row] != offset:
+        row = int(np.searchsorted(self._offsets, np.uint64(offset)))
+        if row == len(self._offsets) or self._offsets[row] != offset:
             return None
-        return int(self._table["length"][row]), int(self._table["crc32"][row])
+        return int(self._lengths[row]), int(self._crcs[row])
 
 
 def is_whole(ark: Path) -> bool:
@@ -133,18 +142,47 @@ def _read_matrix(handle: IO[bytes]) -> np.ndarray:
     return read_kaldi(handle)
 
 
+_MOST_DIGITS = 18  # of an offset, so that it fits into 64 bits
+
+
+class Places(Sequence[str]):
+    """Places FILE:OFFSET in arks. Of a text that is none the whole is its ark, and its offset -1."""
+
+    def __init__(self) -> None:
+        self.arks, self.offsets = Coded(), array("q")
+
+    def extend(self, places: Sequence[str]) -> None:
+        parts = [place.rpartition(":") for place in places]
+        good = [bool(colon) and offset.isdecimal() and len(offset) <= _MOST_DIGITS for _, colon, offset in parts]
+        self.arks.extend([ark if is_good else place for place, (ark, _, _), is_good in zip(places, parts, good)])
+        self.offsets.extend([int(offset) if is_good else -1 for (_, _, offset), is_good in zip(parts, good)])
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> str:
+        ark, offset = self.arks[index], self.offsets[index]
+        return ark if offset < 0 else f"{ark}:{offset}"
+
+
 class ScpReader:
     """Random access to the matrices of a feats.scp, with a few arks held open; damage is noticed, see Checksums.
 
-    `utts` are the utterances in the file's order. Raises UserError naming the utterance and ark that cannot be read.
+    `places` are the utterances, in the file's order, and where each one's matrix is. `buffering`: bytes that are read
+    at once; many serve a reader that goes through an ark as its matrices lie there. Raises UserError naming the
+    utterance and ark that cannot be read.
     """
 
-    def __init__(self, scp: str | Path, max_open: int = 32):
-        from utils.files import read_map
-
+    def __init__(self, scp: str | Path, max_open: int = 32, buffering: int = io.DEFAULT_BUFFER_SIZE):
         self.scp = Path(scp)
-        self.places: dict[str, str] = read_map(scp)
-        self.max_open = max_open
+        utts, self._places = Strings(), Places()
+        for block in blocks(fields for _, fields in read_table(scp)):
+            some_utts, places = zip(*block)
+            utts.extend(some_utts)
+            self._places.extend(places)
+        self.places = Table(utts, self._places)
+        refuse_repeated(scp, self.places)
+        self.max_open, self.buffering = max_open, buffering
         self._open: OrderedDict[str, io.BufferedReader] = OrderedDict()
         self._checksums: dict[str, Checksums] = {}
         self._owner = os.getpid()
@@ -155,29 +193,43 @@ class ScpReader:
     def __contains__(self, utt: str) -> bool:
         return utt in self.places
 
+    def storage(self, utts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """int32 and int64 (n,): the number of each utterance's ark, and where in it the utterance begins. Raises
+        UserError, as read() does, for an utterance that is not in the scp or whose place is not FILE:OFFSET.
+
+        Reads these arks' checksums too, so that processes that are forked later share them."""
+        lines = np.fromiter((self._line(utt) for utt in utts), np.int64)
+        for code in np.unique(np.asarray(self._places.arks.codes, np.int32)[lines]):
+            self._checksums_of(self._places.arks.names[code])
+        return np.asarray(self._places.arks.codes, np.int32)[lines], np.asarray(self._places.offsets, np.int64)[lines]
+
+    def _line(self, utt: str) -> int:
+        line = self.places.place(utt)
+        if line < 0:
+            raise UserError(f"{self.scp}: no features of {utt}; run the feature stage again (--stage 1)")
+        if self._places.offsets[line] < 0:
+            raise UserError(f"{self.scp}: {utt}: {self._places.arks[line]!r} is not FILE:OFFSET")
+        return line
+
     def _handle(self, ark: str) -> io.BufferedReader:
         if self._owner != os.getpid():  # a forked process shares its parent's place in each file: open anew
             self._open, self._owner = OrderedDict(), os.getpid()
         if ark in self._open:
             self._open.move_to_end(ark)
             return self._open[ark]
-        self._open[ark] = Path(ark).open("rb")  # noqa: SIM115 (closed when it leaves the cache)
+        self._open[ark] = Path(ark).open("rb", self.buffering)  # noqa: SIM115 (closed when it leaves the cache)
         if len(self._open) > self.max_open:
             self._open.popitem(last=False)[1].close()
         return self._open[ark]
 
     def read(self, utt: str) -> np.ndarray:
         """The float32 matrix of `utt`, frames x bins."""
-        place = self.places.get(utt)
-        if place is None:
-            raise UserError(f"{self.scp}: no features of {utt}; run the feature stage again (--stage 1)")
-        ark, colon, offset = place.rpartition(":")
-        if not colon or not offset.isdigit():
-            raise UserError(f"{self.scp}: {utt}: {place!r} is not FILE:OFFSET")
+        line = self._line(utt)
+        ark, offset = self._places.arks[line], self._places.offsets[line]
         try:
             handle = self._handle(ark)
-            handle.seek(int(offset))
-            known = self._checksums_of(ark).at(int(offset))
+            handle.seek(offset)
+            known = self._checksums_of(ark).at(offset)
             if known is not None:
                 handle = io.BytesIO(checked(handle.read(known[0]), *known))
             matrix = _read_matrix(handle)

@@ -6,7 +6,8 @@ feats.scp and so on), per speaker (spk2utt, spk2gender, cmvn.scp) or per recordi
 is a `segments`), each sorted by key in the C locale's order. Every table whose name begins with utt2, spk2 or reco2
 counts, so that one of your own is split and filtered along with the others.
 
-One table is held in memory at a time, and each is read once: time is linear in the number of lines.
+Time is linear in the number of lines. Tables are read and written line by line; what is held are the utterances' ids and
+speakers, a few arrays (utils/tables.py), and one table more while it is sorted, if it is not in order.
 """
 
 from __future__ import annotations
@@ -14,24 +15,31 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import heapq
+import itertools
 import json
 import os
 import random
 import re
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import make_dir_aside, read_json, write_json, write_lines
+from utils.tables import Keys, Strings, Table, order_of, table_of
 
 TABLE = re.compile(r"(utt2|spk2|reco2)[A-Za-z0-9_]+")
 MORE_UTT_TABLES = ("text", "feats.scp", "vad.scp", "segments")
 MORE_SPK_TABLES = ("cmvn.scp",)
 LABELS = ("bonafide", "spoof")
+_LINES_AT_ONCE = 100_000  # of a table that is split
+
+T = TypeVar("T")
 
 
 def rows(path: Path, blank_values: bool = False) -> Iterator[tuple[int, str, str]]:
@@ -103,15 +111,15 @@ class DataDir:
     def rows(self, name: str) -> Iterator[tuple[int, str, str]]:
         return rows(self[name], blank_values=name == "text")
 
-    def map(self, name: str) -> dict[str, str]:
+    def table(self, name: str) -> Table:
         """A table as {key: value}. Raises UserError naming a key that stands there twice."""
-        table: dict[str, str] = {}
-        for number, key, line in self.rows(name):
-            if key in table:
-                raise UserError(
-                    f"{self[name]}: line {number}: {key} stands there twice; utils/fix_data_dir.sh {self.path} mends it"
-                )
-            table[key] = value_of(line)
+        table = table_of((key, value_of(line)) for _, key, line in self.rows(name))
+        place = table.first_repeated()
+        if place >= 0:
+            raise UserError(
+                f"{self[name]}: line {place + 1}: {table.key_column[place]} stands there twice; "
+                f"utils/fix_data_dir.sh {self.path} mends it"
+            )
         return table
 
 
@@ -123,16 +131,24 @@ def corpus_of(data: DataDir) -> dict[str, Any]:
     return corpus
 
 
-def group_by_speaker(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
-    """{speaker: its utterances in their order}, speakers sorted."""
-    spk2utt: dict[str, list[str]] = {}
-    for utt, speaker in utt2spk.items():
-        spk2utt.setdefault(speaker, []).append(utt)
-    return dict(sorted(spk2utt.items()))
+class BySpeaker:
+    """The utterances of a utt2spk by speaker."""
 
+    def __init__(self, utt2spk: Table):
+        self.utts, self._speakers = utt2spk.key_column, utt2spk.column
+        self._order = order_of(self._speakers)
 
-def spk2utt_lines(utt2spk: Mapping[str, str]) -> Iterator[str]:
-    return (f"{speaker} {' '.join(utts)}" for speaker, utts in group_by_speaker(utt2spk).items())
+    def __iter__(self) -> Iterator[tuple[str, list[int]]]:
+        """Each speaker, sorted, and the places of its utterances."""
+        return ((name, list(places)) for name, places in itertools.groupby(self._order, self._speakers.__getitem__))
+
+    def speakers(self) -> Iterator[str]:
+        """The speakers, sorted."""
+        return (name for name, _ in itertools.groupby(self._order, self._speakers.__getitem__))
+
+    def lines(self) -> Iterator[str]:
+        """The lines of spk2utt."""
+        return (f"{speaker} {' '.join(self.utts[place] for place in places)}" for speaker, places in self)
 
 
 # --- validate ---------------------------------------------------------------------------------------------------------
@@ -168,14 +184,26 @@ CHECKS: dict[str, Callable[[str], str]] = {
 }
 
 
-def _check_table(data: DataDir, name: str, wanted: Sequence[str] | None, of: str, non_print: bool = True) -> list[str]:
-    """The keys of a table, checked: sorted, none twice, good values, and the same as `wanted` if that is given."""
+def _differing(keys: Iterable[str], wanted: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """Of two sorted runs of keys those that are in one of them only, and whether that is `wanted`."""
+    merged = heapq.merge(((key, False) for key in keys), ((key, True) for key in wanted))
+    for key, one in itertools.groupby(merged, lambda pair: pair[0]):
+        whose = [is_wanted for _, is_wanted in one]
+        if len(whose) == 1:
+            yield key, whose[0]
+
+
+def _check_table(
+    data: DataDir, name: str, wanted: Callable[[], Iterable[str]] | None, of: str, non_print: bool = True
+) -> None:
+    """Check a table: sorted, no key twice, good values, and the same keys as `wanted` if that is given, sorted too."""
     path, check = data[name], CHECKS.get(name)
     mend = f"utils/fix_data_dir.sh {data.path} mends it"
-    keys: list[str] = []
+    last, same = "", True
+    expected = iter(wanted()) if wanted else itertools.repeat(None)
     for number, key, line in data.rows(name):
-        if keys and key <= keys[-1]:
-            what = "stands there twice" if key == keys[-1] else f"stands after {keys[-1]}: not in the C locale's order"
+        if number > 1 and key <= last:
+            what = "stands there twice" if key == last else f"stands after {last}: not in the C locale's order"
             raise UserError(f"{path}: line {number}: {key} {what}; {mend}")
         if check and (wrong := check(value_of(line))):
             raise UserError(f"{path}: line {number}: {key}: {value_of(line)!r} {wrong}; correct the line")
@@ -183,19 +211,23 @@ def _check_table(data: DataDir, name: str, wanted: Sequence[str] | None, of: str
             raise UserError(
                 f"{path}: line {number}: {key}: a character that cannot be printed; say --non-print to allow it"
             )
-        keys.append(key)
-    if not keys:
+        last = key
+        same = same and next(expected, "") in (key, None)
+    if not last:
         raise UserError(f"{path}: is empty; make the data directory again")
     with path.open("rb") as handle:
         handle.seek(-1, os.SEEK_END)
         if handle.read(1) != b"\n":
             raise UserError(f"{path}: its last line has no newline, so that the file may be cut off; make it again")
-    if wanted is not None and keys != list(wanted):
-        lacking, extra = sorted(set(wanted) - set(keys)), sorted(set(keys) - set(wanted))
-        found = [f"{len(lacking)} of {of} are not in it (first: {lacking[0]})"] if lacking else []
-        found += [f"{len(extra)} in it are not in {of} (first: {extra[0]})"] if extra else []
+    if wanted is not None and not (same and next(expected, None) is None):
+        first: dict[bool, str] = {}
+        count = {True: 0, False: 0}
+        for key, is_wanted in _differing((key for _, key, _ in data.rows(name)), wanted()):
+            first.setdefault(is_wanted, key)
+            count[is_wanted] += 1
+        found = [f"{count[True]} of {of} are not in it (first: {first[True]})"] if count[True] else []
+        found += [f"{count[False]} in it are not in {of} (first: {first[False]})"] if count[False] else []
         raise UserError(f"{path}: {', '.join(found)}; {mend}")
-    return keys
 
 
 def validate(
@@ -216,38 +248,38 @@ def validate(
             raise UserError(f"{data[name]}: no such file (if that is meant so, say {option})")
     if "spk2utt" not in data:
         raise UserError(f"{data['spk2utt']}: no such file; utils/fix_data_dir.sh {data.path} makes it")
-    utts = _check_table(data, "utt2spk", None, "")
-    utt2spk = data.map("utt2spk")
+    _check_table(data, "utt2spk", None, "")
+    utt2spk = data.table("utt2spk")
     if spk_sort:
         last = ""
-        for utt, speaker in utt2spk.items():
+        for utt, speaker in utt2spk.pairs():
             if speaker < last:
                 raise UserError(
                     f"{data['utt2spk']}: {utt} of {speaker} stands after an utterance of {last}: the utterances are not in "
                     "order of their speakers; say --no-spk-sort if the speaker is no prefix of the utterance's id"
                 )
             last = speaker
-    expected = group_by_speaker(utt2spk)
-    speakers = _check_table(data, "spk2utt", list(expected), "the speakers of utt2spk")
-    for number, speaker, line in data.rows("spk2utt"):
-        if value_of(line).split() != expected[speaker]:
+    by_speaker = BySpeaker(utt2spk)
+    _check_table(data, "spk2utt", by_speaker.speakers, "the speakers of utt2spk")
+    for (number, speaker, line), (_, places) in zip(data.rows("spk2utt"), by_speaker):
+        if value_of(line).split() != [utt2spk.key_column[place] for place in places]:
             raise UserError(
                 f"{data['spk2utt']}: line {number}: {speaker}: not the utterances that utt2spk gives this speaker; "
                 f"utils/fix_data_dir.sh {data.path} makes it anew"
             )
-    if len(speakers) == 1:
+    if len(speakers := list(itertools.islice(by_speaker.speakers(), 2))) == 1:
         warn(f"{data['spk2utt']}: there is one speaker only, {speakers[0]}")
     if data.has_segments and "wav.scp" not in data:
         raise UserError(f"{data['wav.scp']}: no such file, though there are segments; make the data directory again")
     for name in data.utt_tables()[1:]:
-        _check_table(data, name, utts, "the utterances of utt2spk", non_print or name != "text")
+        _check_table(data, name, lambda: utt2spk, "the utterances of utt2spk", non_print or name != "text")
     for name in data.spk_tables():
-        _check_table(data, name, speakers, "the speakers of spk2utt")
-    recordings = utts
+        _check_table(data, name, by_speaker.speakers, "the speakers of spk2utt")
+    recordings: Iterable[str] = utt2spk
     if data.has_segments:
         recordings = sorted({value_of(line).split()[0] for _, _, line in data.rows("segments")})
     for name in data.reco_tables():
-        _check_table(data, name, recordings, "the recordings" + (" of segments" if data.has_segments else ""))
+        _check_table(data, name, lambda: recordings, "the recordings" + (" of segments" if data.has_segments else ""))
     if "utt2label" in data and "utt2attack" in data:
         for (number, utt, label), (_, _, attack) in zip(data.rows("utt2label"), data.rows("utt2attack")):
             if (value_of(label) == "bonafide") != (value_of(attack) == "-"):
@@ -281,33 +313,50 @@ def main_validate() -> None:
 # --- fix --------------------------------------------------------------------------------------------------------------
 
 
-def _sorted_unique(data: DataDir, name: str) -> dict[str, str]:
-    """{key: line} in the C locale's order; of lines with one key the first one is kept."""
-    table: dict[str, str] = {}
-    twice = []
-    for number, key, line in data.rows(name):
-        if table.setdefault(key, line) != line:
-            twice.append((number, key))
+Pairs = Callable[[], Iterator[tuple[str, str]]]  # (key, line), anew at each call
+
+
+def _keyed(data: DataDir, name: str) -> Iterator[tuple[str, str]]:
+    return ((key, line) for _, key, line in data.rows(name))
+
+
+def _in_order(lines: Pairs) -> Iterator[tuple[str, str]]:
+    """Sorted by key, those of one key as they stand; held only if they are not in order."""
+    if all(one[0] <= other[0] for one, other in itertools.pairwise(lines())):
+        return lines()
+    return table_of(lines()).pairs_in_order()
+
+
+def _sorted_unique(data: DataDir, name: str) -> Pairs:
+    """A table in the C locale's order; of lines with one key the first one is kept."""
+    keys = (key for _, key, _ in data.rows(name))
+    if all(one < other for one, other in itertools.pairwise(keys)):
+        return lambda: _keyed(data, name)
+    table = table_of(_keyed(data, name))
+    firsts, twice = array("q"), []
+    for _, own in itertools.groupby(table.places_in_order(), table.key_column.__getitem__):
+        places = list(own)
+        firsts.append(places[0])
+        twice += [place for place in places[1:] if table.column[place] != table.column[places[0]]]
     if twice:
-        number, key = twice[0]
         warn(
             f"{data[name]}: {len(twice)} line(s) give a key another value than a line above; the first is kept "
-            f"(line {number}: {key})"
+            f"(line {min(twice) + 1}: {table.key_column[min(twice)]})"
         )
-    return dict(sorted(table.items()))
+    return lambda: ((table.key_column[place], table.column[place]) for place in firsts)
 
 
-def _rewrite(data: DataDir, name: str, lines: Iterable[str]) -> bool:
+def _rewrite(data: DataDir, name: str, lines: Callable[[], Iterator[str]]) -> bool:
     """Give a table these lines, the old ones kept in .backup; False if they are what it has already."""
-    new = "".join(line + "\n" for line in lines)
     path = data[name]
     if path.is_file():
-        if path.read_bytes() == new.encode():
-            return False
+        with path.open("rb") as old:
+            if all(line.encode() + b"\n" == old.readline() for line in lines()) and not old.read(1):
+                return False
         backup = data.path / ".backup"
         backup.mkdir(exist_ok=True)
         shutil.copy2(path, backup / name)
-    write_lines(path, new.splitlines())
+    write_lines(path, lines())
     return True
 
 
@@ -321,8 +370,9 @@ def fix(
     """
     shown = shown or data.path
     names = data.utt_tables(utt_extra)
-    all_utts = set(_sorted_unique(data, "utt2spk"))
-    utts = set(all_utts)
+    all_utts = Keys(Strings(key for key, _ in _sorted_unique(data, "utt2spk")()))
+    total = len(all_utts.texts)
+    kept = bytearray(b"\1") * total
     notes = []
     recordings: set[str] | None = None
     if data.has_segments:
@@ -333,45 +383,57 @@ def fix(
         there = {key for _, key, _ in data.rows("wav.scp")}
         recordings = {value_of(line).split()[0] for _, _, line in data.rows("segments")} & there
     for name in names[1:]:
-        has = {
-            key
-            for _, key, line in data.rows(name)
-            if name != "segments" or recordings is None or value_of(line).split()[0] in recordings
-        }
-        lacking = all_utts - has
-        if lacking:
-            notes.append(f"{name} lacks {len(lacking)} (such as {min(lacking)})")
-        utts &= has
-    if not utts:
+        has = bytearray(total + 1)  # the last one is that of keys that utt2spk has not
+        for _, key, line in data.rows(name):
+            if name != "segments" or recordings is None or value_of(line).split()[0] in recordings:
+                has[all_utts.place(key)] = 1
+        del has[total]
+        if lacking := has.count(0):
+            notes.append(f"{name} lacks {lacking} (such as {all_utts.texts[has.find(0)]})")
+            kept = bytearray(map(min, kept, has))
+    after = kept.count(1)
+    if not after:
         raise UserError(
             f"{shown}: no utterance is in all of {' '.join(names)} ({'; '.join(notes)}); nothing was changed. "
             "Remove the table that does not belong here, or make it again"
         )
     changed = []
-    used: set[str] = set()
+
+    def keep(name: str, inside: Callable[[str], bool]) -> None:
+        pairs, counts = _sorted_unique(data, name), [0, 0]
+
+        def lines() -> Iterator[str]:
+            counts[:] = 0, 0
+            for key, line in pairs():
+                counts[0] += 1
+                if inside(key):
+                    counts[1] += 1
+                    yield line
+
+        if _rewrite(data, name, lines):
+            changed.append(f"{name} ({counts[0]} -> {counts[1]})")
+
+    def utt_is_kept(utt: str) -> bool:
+        place = all_utts.place(utt)
+        return place >= 0 and kept[place] == 1
+
     for name in names:
-        table = _sorted_unique(data, name)
-        lines = [line for key, line in table.items() if key in utts]
-        if name == "segments":
-            used = {value_of(line).split()[0] for line in lines}
-        if _rewrite(data, name, lines):
-            changed.append(f"{name} ({len(table)} -> {len(lines)})")
-    utt2spk = data.map("utt2spk")
-    if _rewrite(data, "spk2utt", spk2utt_lines(utt2spk)):
+        keep(name, utt_is_kept)
+    used = {value_of(line).split()[0] for _, _, line in data.rows("segments")} if data.has_segments else set()
+    by_speaker = BySpeaker(data.table("utt2spk"))
+    if _rewrite(data, "spk2utt", by_speaker.lines):
         changed.append("spk2utt")
-    speakers = set(utt2spk.values())
-    for name, keys in [(name, speakers) for name in data.spk_tables(spk_extra)] + [
-        (name, used if data.has_segments else utts) for name in data.reco_tables()
-    ]:
-        table = _sorted_unique(data, name)
-        lines = [line for key, line in table.items() if key in keys]
-        if _rewrite(data, name, lines):
-            changed.append(f"{name} ({len(table)} -> {len(lines)})")
+    spk_tables = data.spk_tables(spk_extra)
+    speakers = Keys(Strings(by_speaker.speakers() if spk_tables else ()))
+    for name in spk_tables:
+        keep(name, lambda speaker: speakers.place(speaker) >= 0)
+    for name in data.reco_tables():
+        keep(name, used.__contains__ if data.has_segments else utt_is_kept)
     for note in notes:
-        warn(f"{shown}: {note} of the {len(all_utts)} utterances of utt2spk: they were left out everywhere")
+        warn(f"{shown}: {note} of the {total} utterances of utt2spk: they were left out everywhere")
     if changed:
         print(f"{shown}: sorted and filtered: {', '.join(changed)}; the old files are in {shown}/.backup")
-    return len(all_utts), len(utts)
+    return total, after
 
 
 def main_fix() -> None:
@@ -391,45 +453,68 @@ def main_fix() -> None:
 # --- split and subset -------------------------------------------------------------------------------------------------
 
 
-def write_parts(data: DataDir, folders: Sequence[Path], part_of: Mapping[str, int]) -> None:
-    """Write a data directory per folder: utterance `utt` goes to `folders[part_of[utt]]`, or nowhere if it is not in it.
+class Parts:
+    """Which part each utterance of a data directory goes to, from 0; -1: to none."""
+
+    def __init__(self, utts: Strings):
+        self._keys, self._part = Keys(utts), array("i", [-1]) * len(utts)
+
+    def put(self, places: Iterable[int], part: int) -> None:
+        """Let the utterances at these places of utt2spk go to a part."""
+        for place in places:
+            self._part[place] = part
+
+    def of(self, utt: str) -> tuple[int, ...]:
+        place = self._keys.place(utt)
+        return () if place < 0 or self._part[place] < 0 else (self._part[place],)
+
+    def count(self, part: int) -> int:
+        return self._part.count(part)
+
+
+def write_parts(data: DataDir, folders: Sequence[Path], parts: Parts) -> None:
+    """Write a data directory per folder, with the utterances of its part.
 
     Speakers and recordings go wherever an utterance of theirs goes. Each table is read once.
     """
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
 
-    def distribute(name: str, parts: Callable[[str], Iterable[int]]) -> list[list[str]]:
-        lines: list[list[str]] = [[] for _ in folders]
-        for _, key, line in data.rows(name):
-            for part in parts(key):
-                lines[part].append(line)
-        for folder, own in zip(folders, lines):
-            write_lines(folder / name, own)
-        return lines
+    def distribute(name: str, parts_of: Callable[[str], Iterable[int]]) -> None:
+        waiting: list[list[str]] = [[] for _ in folders]
 
-    def of_utt(utt: str) -> tuple[int, ...]:
-        return (part_of[utt],) if utt in part_of else ()
+        def write() -> None:  # not all files are open at once: there may be more than a process may open
+            for folder, own in zip(folders, waiting):
+                with (folder / name).open("a", encoding="utf-8", newline="\n") as handle:
+                    handle.writelines(own)
+                own.clear()
+
+        for number, key, line in data.rows(name):
+            for part in parts_of(key):
+                waiting[part].append(line + "\n")
+            if number % _LINES_AT_ONCE == 0:
+                write()
+        write()
 
     spk_parts: dict[str, set[int]] = {}
     reco_parts: dict[str, set[int]] = {}
+    spk_tables = data.spk_tables()
     for name in data.utt_tables():
-        lines = distribute(name, of_utt)
-        if name == "utt2spk":
-            for part, own in enumerate(lines):
-                utt2spk = dict(line.split(None, 1) for line in own)
-                for speaker in utt2spk.values():
+        distribute(name, parts.of)
+        for part, folder in enumerate(folders):
+            if name == "utt2spk":
+                by_speaker = BySpeaker(DataDir(folder).table("utt2spk"))
+                write_lines(folder / "spk2utt", by_speaker.lines())
+                for speaker in by_speaker.speakers() if spk_tables else ():
                     spk_parts.setdefault(speaker, set()).add(part)
-                write_lines(folders[part] / "spk2utt", spk2utt_lines(utt2spk))
-        elif name == "segments":
-            for part, own in enumerate(lines):
-                for line in own:
+            elif name == "segments":
+                for _, _, line in rows(folder / "segments"):
                     reco_parts.setdefault(line.split()[1], set()).add(part)
-    for name in data.spk_tables():
+    for name in spk_tables:
         distribute(name, lambda speaker: spk_parts.get(speaker, ()))
     for name in data.reco_tables():
-        distribute(name, (lambda reco: reco_parts.get(reco, ())) if data.has_segments else of_utt)
-    done = {"spk2utt", *data.utt_tables(), *data.spk_tables(), *data.reco_tables()}
+        distribute(name, (lambda reco: reco_parts.get(reco, ())) if data.has_segments else parts.of)
+    done = {"spk2utt", *data.utt_tables(), *spk_tables, *data.reco_tables()}
     for name in data.names:  # what is said of the whole, such as corpus.json or frame_shift
         if name not in done:
             for folder in folders:
@@ -454,25 +539,31 @@ def _cuts(sizes: Sequence[int], parts: int) -> list[int]:
     return cuts
 
 
-def assign(data: DataDir, parts: int, per_utt: bool) -> dict[str, int]:
-    """{utterance: part from 0}: runs of utterances, or (not `per_utt`) of whole speakers, of about equal size."""
-    utt2spk = data.map("utt2spk")
-    groups = [[utt] for utt in utt2spk] if per_utt else list(group_by_speaker(utt2spk).values())
-    if len(groups) < parts:
+def assign(data: DataDir, parts: int, per_utt: bool) -> Parts:
+    """Runs of utterances, or (not `per_utt`) of whole speakers, of about equal size."""
+    utt2spk = data.table("utt2spk")
+    total = len(utt2spk)
+    sizes = None if per_utt else [len(places) for _, places in BySpeaker(utt2spk)]
+    groups = total if sizes is None else len(sizes)
+    if groups < parts:
         what = "utterances" if per_utt else "speakers"
-        mend = "" if per_utt or len(utt2spk) < parts else ", or say --per-utt"
+        mend = "" if per_utt or total < parts else ", or say --per-utt"
         raise UserError(
-            f"{data.path}: {len(groups)} {what} cannot be split into {parts} parts; ask for {len(groups)} at most{mend}"
+            f"{data.path}: {groups} {what} cannot be split into {parts} parts; ask for {groups} at most{mend}"
         )
-    if per_utt:  # the first parts get the odd ones, as in Kaldi
-        size, odd = divmod(len(groups), parts)
-        cuts = [part * size + min(part, odd) for part in range(parts)]
+    part_of = Parts(utt2spk.key_column)
+    if sizes is None:  # the first parts get the odd ones, as in Kaldi
+        size, odd = divmod(total, parts)
+        cuts = [part * size + min(part, odd) for part in range(parts + 1)]
+        for part, (begin, end) in enumerate(itertools.pairwise(cuts)):
+            part_of.put(range(begin, end), part)
     else:
-        cuts = _cuts([len(group) for group in groups], parts)
-    ends = [*cuts[1:], len(groups)]
-    return {
-        utt: part for part, (begin, end) in enumerate(zip(cuts, ends)) for group in groups[begin:end] for utt in group
-    }
+        part, ends = 0, [*_cuts(sizes, parts)[1:], groups]
+        for number, (_, places) in enumerate(BySpeaker(utt2spk)):
+            if number == ends[part]:
+                part += 1
+            part_of.put(places, part)
+    return part_of
 
 
 @contextlib.contextmanager
@@ -500,9 +591,9 @@ def split(data: DataDir, parts: int, per_utt: bool) -> bool:
             with contextlib.suppress(UserError):
                 if read_json(stamp_file) == stamps:
                     return False
-        part_of = assign(data, parts, per_utt)
+        parts_of_utts = assign(data, parts, per_utt)
         with make_dir_aside(target) as temporary:
-            write_parts(data, [temporary / str(part + 1) for part in range(parts)], part_of)
+            write_parts(data, [temporary / str(part + 1) for part in range(parts)], parts_of_utts)
             write_json(temporary / ".made_from.json", stamps)
             shutil.rmtree(target, ignore_errors=True)
     return True
@@ -523,61 +614,83 @@ def main_split() -> None:
     split(DataDir(args.data_dir), args.parts, args.per_utt)
 
 
-def spread(items: Sequence[str], n: int) -> list[str]:
+def spread(items: Sequence[T], n: int) -> list[T]:
     """`n` of the items, evenly spaced over the whole."""
     return [items[i * len(items) // n] for i in range(n)]
 
 
-def _listed(path: str, known: Collection[str], what: str, data: DataDir) -> set[str]:
-    wanted = {key for _, key, _ in rows(Path(path), blank_values=True)}
-    kept = wanted & set(known)
+def _listed(path: str, known: Callable[[str], bool], what: str, data: DataDir) -> Keys:
+    """The keys of a list, of which some must be known."""
+    wanted = Keys(Strings(key for _, key, _ in rows(Path(path), blank_values=True)))
+    count = kept = 0
+    for key, _ in itertools.groupby(wanted.in_order()):
+        count += 1
+        kept += known(key)
     if not kept:
-        raise UserError(f"{path}: none of its {len(wanted)} {what} is in {data.path}; give the list that goes with it")
-    if len(kept) < len(wanted):
-        warn(f"{path}: {len(wanted) - len(kept)} of its {len(wanted)} {what} are not in {data.path}")
-    return kept
+        raise UserError(f"{path}: none of its {count} {what} is in {data.path}; give the list that goes with it")
+    if kept < count:
+        warn(f"{path}: {count - kept} of its {count} {what} are not in {data.path}")
+    return wanted
 
 
-def select(data: DataDir, args: argparse.Namespace, n: int) -> set[str]:
-    """The utterances that subset_data_dir.sh's options choose; `n` is 0 where a list is given."""
-    utt2spk = data.map("utt2spk")
-    utts = list(utt2spk)
+def select(data: DataDir, args: argparse.Namespace, n: int) -> Parts:
+    """The utterances that subset_data_dir.sh's options choose, as part 0; `n` is 0 where a list is given."""
+    utt2spk = data.table("utt2spk")
+    utts, chosen = utt2spk.key_column, Parts(utt2spk.key_column)
     if args.utt_list:
-        return _listed(args.utt_list, utts, "utterances", data)
+        wanted = _listed(args.utt_list, lambda utt: utt2spk.place(utt) >= 0, "utterances", data)
+        chosen.put((place for place, utt in enumerate(utts) if wanted.place(utt) >= 0), 0)
+        return chosen
+    by_speaker = BySpeaker(utt2spk)
     if args.spk_list:
-        speakers = _listed(args.spk_list, set(utt2spk.values()), "speakers", data)
-        return {utt for utt, speaker in utt2spk.items() if speaker in speakers}
-    spk2utt = group_by_speaker(utt2spk)
+        speakers = Keys(Strings(by_speaker.speakers()))
+        wanted = _listed(args.spk_list, lambda speaker: speakers.place(speaker) >= 0, "speakers", data)
+        for speaker, places in by_speaker:
+            chosen.put(places if wanted.place(speaker) >= 0 else (), 0)
+        return chosen
     if args.per_spk:
-        return {utt for own in spk2utt.values() for utt in spread(own, min(n, len(own)))}
+        for _, places in by_speaker:
+            chosen.put(spread(places, min(n, len(places))), 0)
+        return chosen
     if n > len(utts):
         raise UserError(f"{data.path}: {n} utterances asked for, and it has {len(utts)}; ask for fewer")
     if args.speakers:
-        chosen: set[str] = set()
-        order = list(spk2utt)
+        counts = [len(places) for _, places in by_speaker]
+        order = list(range(len(counts)))
         random.Random(0).shuffle(order)  # the same choice each time
-        for speaker in order:
-            if len(chosen) >= n:
+        some, count = set(), 0
+        for number in order:
+            if count >= n:
                 break
-            chosen.update(spk2utt[speaker])
+            some.add(number)
+            count += counts[number]
+        for number, (_, places) in enumerate(by_speaker):
+            chosen.put(places if number in some else (), 0)
         return chosen
     if args.shortest:
         name = next((name for name in ("utt2num_frames", "utt2dur") if name in data), None)
         if name is None:
             raise UserError(f"{data.path}: --shortest needs utt2num_frames or utt2dur, and neither is there")
-        lengths = data.map(name)
-        lacking = [utt for utt in utts if utt not in lengths]
-        if lacking:
-            raise UserError(f"{data[name]}: has no line for {lacking[0]}; utils/fix_data_dir.sh {data.path} mends it")
+        table = data.table(name)
+        lengths = array("d")
         for utt in utts:
-            if not _positive(lengths[utt], float):
-                raise UserError(f"{data[name]}: {utt}: {lengths[utt]!r} is not a number above 0; correct the line")
-        return set(sorted(utts, key=lambda utt: (float(lengths[utt]), utt))[:n])
+            place = table.place(utt)
+            if place < 0:
+                raise UserError(f"{data[name]}: has no line for {utt}; utils/fix_data_dir.sh {data.path} mends it")
+            length = table.column[place]
+            if not _positive(length, float):
+                raise UserError(f"{data[name]}: {utt}: {length!r} is not a number above 0; correct the line")
+            lengths.append(float(length))
+        chosen.put(sorted(order_of(utts), key=lengths.__getitem__)[:n], 0)
+        return chosen
+    everything = range(len(utts))
     if args.first:
-        return set(utts[:n])
-    if args.last:
-        return set(utts[len(utts) - n :])
-    return set(spread(utts, n))
+        chosen.put(everything[:n], 0)
+    elif args.last:
+        chosen.put(everything[len(utts) - n :], 0)
+    else:
+        chosen.put(spread(everything, n), 0)
+    return chosen
 
 
 def replace_dir(target: Path, sources: Iterable[DataDir], write: Callable[[Path], None]) -> None:
@@ -623,32 +736,37 @@ def main_subset() -> None:
     chosen = select(data, args, n)
 
     def write(folder: Path) -> None:
-        write_parts(data, [folder], dict.fromkeys(chosen, 0))
-        if "corpus.json" in data and len(chosen) < sum(1 for _ in data.rows("utt2spk")):
+        write_parts(data, [folder], chosen)
+        if "corpus.json" in data and chosen.count(0) < sum(1 for _ in data.rows("utt2spk")):
             write_json(folder / "corpus.json", {**corpus_of(data), "subset": True})
 
     replace_dir(target, [data], write)
     print(
-        f"{parser.prog}: {target} has {len(chosen)} of the {sum(1 for _ in data.rows('utt2spk'))} utterances of {data.path}"
+        f"{parser.prog}: {target} has {chosen.count(0)} of the {sum(1 for _ in data.rows('utt2spk'))} utterances of {data.path}"
     )
 
 
 # --- combine ----------------------------------------------------------------------------------------------------------
 
 
-def _merge(sources: Sequence[DataDir], name: str, line_of: Callable[[DataDir], Iterable[tuple[str, str]]]) -> list[str]:
+def _merge(
+    sources: Sequence[DataDir], name: str, lines_of: Callable[[DataDir], Iterator[tuple[str, str]]]
+) -> Iterator[str]:
     """The lines of a table of all sources, sorted by key. Raises UserError for a key to which two give other values."""
-    table: dict[str, str] = {}
-    origin: dict[str, DataDir] = {}
-    for data in sources:
-        for key, line in line_of(data):
-            if table.setdefault(key, line) != line:
+
+    def numbered(number: int, data: DataDir) -> Iterator[tuple[str, int, str]]:
+        return ((key, number, line) for key, line in _in_order(lambda: lines_of(data)))
+
+    merged = heapq.merge(*(numbered(number, data) for number, data in enumerate(sources)), key=lambda one: one[0])
+    for key, own in itertools.groupby(merged, lambda one: one[0]):
+        (_, origin, line), *others = own
+        for _, number, other in others:
+            if other != line:
                 raise UserError(
-                    f"{data[name]}: {key} is {value_of(line)!r} here and {value_of(table[key])!r} in {origin[key][name]}; "
-                    "rename one of them, or leave it out"
+                    f"{sources[number][name]}: {key} is {value_of(other)!r} here and {value_of(line)!r} in "
+                    f"{sources[origin][name]}; rename one of them, or leave it out"
                 )
-            origin.setdefault(key, data)
-    return [table[key] for key in sorted(table)]
+        yield line
 
 
 def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = ()) -> None:
@@ -672,10 +790,10 @@ def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = (
         else:
 
             def lines(data: DataDir, name: str = name) -> Iterator[tuple[str, str]]:
-                return ((key, line) for _, key, line in data.rows(name))
+                return _keyed(data, name)
 
             write_lines(folder / name, _merge(sources, name, lines))
-    write_lines(folder / "spk2utt", spk2utt_lines(DataDir(folder).map("utt2spk")))
+    write_lines(folder / "spk2utt", BySpeaker(DataDir(folder).table("utt2spk")).lines())
     corpora = [corpus_of(data) if "corpus.json" in data else None for data in sources]
     if all(corpus == corpora[0] for corpus in corpora):
         if corpora[0] is not None:

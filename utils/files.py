@@ -169,25 +169,32 @@ def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     where there is one, for a file that cannot be read, is damaged, or is not UTF-8.
     """
     path = Path(path)
+    number = whole_lines = 0
+    data = b""
     try:
-        data = path.read_bytes()
-        if data.startswith(b"\x1f\x8b"):
-            data = gzip.decompress(data)
-        text = data.decode("utf-8-sig")
+        with path.open("rb") as file:
+            for data in gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file:
+                text = data.decode() if whole_lines else data.decode("utf-8-sig")
+                whole_lines += 1
+                if "\r" not in text:
+                    number += 1
+                    yield number, text
+                    continue
+                for line in io.StringIO(text, newline=None):  # line ends of Windows and of old Macs
+                    number += 1
+                    yield number, line
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    except UnicodeDecodeError:
+        if not whole_lines and data.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise UserError(f"{path}: not UTF-8 text but UTF-16, as Windows writes it; save it as UTF-8") from None
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}: line {line}: not UTF-8 text") from None
+        raise UserError(f"{path}: line {whole_lines + 1}: not UTF-8 text") from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise UserError(f"{path}: the gzipped file is damaged or cut off; make or fetch it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
         raise UserError(f"{str(path)!r}: {error}") from None
-    yield from enumerate(io.StringIO(text, newline=None), 1)
 
 
 def quoted(line: str, most: int = 120) -> str:

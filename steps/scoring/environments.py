@@ -20,7 +20,7 @@ from steps.scoring.groups import GroupFigures, group_figures, rates_of_attacks
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.scoring.score_files import AsvScores, CmScores
 from utils.cli import UserError
-from utils.files import read_map
+from utils.tables import read_big_map
 
 FEWEST_TRIALS = 10  # of each class, for an EER in a cell of the grids
 
@@ -82,7 +82,7 @@ def read_environments(path: str | os.PathLike, cm: CmScores) -> NDArray[np.int64
     Raises UserError, naming file and utterance, for a trial that has no line and for an environment that is not three
     letters a-c, and as read_map does.
     """
-    environment_of = read_map(path)
+    environment_of = read_big_map(path)
     index = {name: i for i, name in enumerate(ENVIRONMENTS)}
     found = (index.get(environment_of.get(utt, ""), -1) for utt in cm.utterance)
     code = np.fromiter(found, dtype=np.int64, count=len(cm.utterance))

@@ -15,7 +15,7 @@ from steps.scoring.breakdown import AsvOperatingPoint, DetectionFigures, figures
 from steps.scoring.score_files import AsvScores, CmScores
 from steps.scoring.tandem import AsvRates, asv_rates
 from utils.cli import UserError
-from utils.files import read_map
+from utils.tables import read_big_map, table_of
 
 DURATION_GROUPS = 4
 
@@ -82,20 +82,20 @@ def rates_of_attacks(
     return "attack", asv_rates(asv.target, asv.nontarget, own, point.threshold)
 
 
-def values_of_trials(path: str | os.PathLike, cm: CmScores) -> list[str]:
+def values_of_trials(path: str | os.PathLike, cm: CmScores) -> Sequence[str]:
     """The value of each trial in the table `path`, lines `UTT VALUE`; utterances without a score may stand there too.
     Raises UserError, naming the utterance, where one has no line, and as read_map does."""
-    value_of = read_map(path)
+    value_of = read_big_map(path)
     missing = [utt for utt in cm.utterance if utt not in value_of]
     if missing:
         raise UserError(f"{path}: it has no line of {missing[0]} ({len(missing)} trials lack one)")
-    return [value_of[utt] for utt in cm.utterance]
+    return table_of((utt, value_of[utt]) for utt in cm.utterance).column
 
 
 def read_known_attacks(path: str | os.PathLike) -> frozenset[str]:
     """The attacks in a training set's utt2attack, lines `UTT ATTACK`, - for bona fide. Raises UserError where there is
     none, and as read_map does."""
-    attacks = frozenset(read_map(path).values()) - {"-"}
+    attacks = frozenset(read_big_map(path).column) - {"-"}
     if not attacks:
         raise UserError(f"{path}: it has no attack, so that none is known; give the utt2attack of the training set")
     return attacks

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from steps.scoring.text_columns import Columns, read_columns, refuse_duplicates
 from utils.cli import UserError
+from utils.tables import Coded, Table, table_of
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 NO_ATTACK = "-"
@@ -58,7 +59,7 @@ class Protocol:
     """
 
     path: Path
-    attack: dict[str, str]
+    attack: Table
     names_attacks: bool
     other_phases: frozenset[str]
 
@@ -80,7 +81,7 @@ def read_protocol(path: str | os.PathLike, phase: str | None = None) -> Protocol
     utterance, key = table.columns[layout.utterance], table.columns[layout.key]
     _check_keys(path, table, utterance, key)
     refuse_duplicates(path, table, utterance, "each trial has one line: remove the other")
-    attack = dict(zip(utterance, _attacks(path, table, layout, utterance, key)))
+    attack = Table(utterance, Coded(_attacks(path, table, layout, utterance, key)))
     if layout.phase is None:
         if phase is not None:
             raise UserError(f"--phase {phase}: {path} has no phases ({layout.columns}); leave --phase out")
@@ -90,7 +91,9 @@ def read_protocol(path: str | os.PathLike, phase: str | None = None) -> Protocol
     if wanted not in phases:
         raise UserError(f"{path}: it has no trials of the phase {wanted}, only of {', '.join(sorted(set(phases)))}")
     others = frozenset(utt for utt, name in zip(utterance, phases) if name != wanted)
-    return Protocol(path, {utt: name for utt, name in attack.items() if utt not in others}, bool(layout.attack), others)
+    return Protocol(
+        path, table_of((utt, name) for utt, name in attack.pairs() if utt not in others), bool(layout.attack), others
+    )
 
 
 def _check_keys(path: Path, table: Columns, utterance: Sequence[str], key: Sequence[str]) -> None:
@@ -129,14 +132,15 @@ def _read_data_dir(path: Path, phase: str | None) -> Protocol:
     table = read_columns(path / "utt2attack", {2: "UTT ATTACK"}, "UTT ATTACK, ATTACK - for bona fide")
     utterance, attack = table.columns
     refuse_duplicates(path / "utt2attack", table, utterance, "each trial has one line: remove the other")
-    attack_of = dict(zip(utterance, attack))
+    attack_of, of_trials = Table(utterance, attack), Coded()
     for utt, label in labels.attack.items():
         name = attack_of.get(utt)
         if name is None or (name == NO_ATTACK) != (label == NO_ATTACK):
             key = BONAFIDE if label == NO_ATTACK else SPOOF
             says = "it has no line of" if name is None else f"the attack {name!r} does not go with"
             raise UserError(f"{path / 'utt2attack'}: {says} {utt}, {key} in {path / 'utt2label'}; mend the data dir")
-    return Protocol(path, {utt: attack_of[utt] for utt in labels.attack}, True, frozenset())
+        of_trials.append(name)
+    return Protocol(path, Table(labels.attack.key_column, of_trials), True, frozenset())
 
 
 def add_protocol_option(parser: ArgumentParser) -> None:

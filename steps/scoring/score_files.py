@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from steps.scoring.protocols import BONAFIDE, NO_ATTACK, SPOOF, UNKNOWN_ATTACK, Protocol
 from steps.scoring.text_columns import Columns, first_names, read_columns, refuse_duplicates
 from utils.cli import UserError
+from utils.tables import Coded, Strings
 
 CM_LAYOUTS = {4: "UTT ATTACK KEY SCORE", 2: "UTT SCORE"}
 CM_FORM = (
@@ -26,11 +28,11 @@ ASV_FORM = "ATTACK KEY SCORE, KEY target, nontarget or spoof"
 class CmScores:
     """Trials of one CM score file, in the file's order.
 
-    utterance: list of N ids, each once; bonafide: N booleans; score: N finite float64, higher = more bona fide;
+    utterance: N ids, each once; bonafide: N booleans; score: N finite float64, higher = more bona fide;
     attack_names: the attacks of the spoof trials, sorted; attack: N indices into them, -1 for bona fide.
     """
 
-    utterance: list[str]
+    utterance: Sequence[str]
     bonafide: NDArray[np.bool_]
     score: NDArray[np.float64]
     attack_names: list[str]
@@ -55,7 +57,7 @@ def _numbers(
 ) -> NDArray[np.float64]:
     """`texts` as float64; `names` tells for each line whose score it is, for the messages."""
     try:
-        values = np.array([_number(text) for text in texts])
+        values = np.fromiter(map(_number, texts), np.float64, len(texts))
     except ValueError:
         row = next(i for i, text in enumerate(texts) if not _is_number(text))
         hint = ", write decimals with a point" if _is_number(texts[row].replace(",", ".", 1)) else ""
@@ -113,15 +115,17 @@ def read_cm_scores(path: str | os.PathLike, protocol: Protocol | None = None) ->
         )
     score = _numbers(path, table, text, utterance)
     refuse_duplicates(path, table, utterance, "each trial has one score: remove the other")
-    rows = np.arange(score.size) if protocol is None else _rows_of_trials(path, table, protocol)
+    rows = None if protocol is None else _rows_of_trials(path, table, protocol)
+    if rows is not None and rows.size < score.size:
+        utterance, score = Strings(utterance[row] for row in rows), score[rows]
     if len(table.columns) == 4:
-        attack = [table.columns[1][row] for row in rows]
+        attack = Coded(map(table.columns[1].__getitem__, range(len(text)) if rows is None else rows))
     else:
         assert protocol is not None
-        attack = [protocol.attack[utterance[row]] for row in rows]
-    names = sorted(set(attack) - {NO_ATTACK})
+        attack = Coded(map(protocol.attack.__getitem__, utterance))
+    names = sorted(set(attack.names) - {NO_ATTACK})
     attack_code = _codes(attack, {name: i for i, name in enumerate(names)})
-    score, bonafide = score[rows], attack_code == -1
+    bonafide = attack_code == -1
     if bonafide.all() or not bonafide.any():
         have, lack = ("bona fide", "spoof") if bonafide.any() else ("spoof", "bona fide")
         raise UserError(
@@ -134,7 +138,7 @@ def read_cm_scores(path: str | os.PathLike, protocol: Protocol | None = None) ->
             "where at least 3 are needed; these look like decisions or a detector that says the same of everything: "
             "write its scores at full precision"
         )
-    return CmScores([utterance[row] for row in rows], bonafide, score, names, attack_code)
+    return CmScores(utterance, bonafide, score, names, attack_code)
 
 
 def read_cm_scores_by(path: str | os.PathLike, protocols: Sequence[Protocol]) -> CmScores:
@@ -190,13 +194,13 @@ def _rows_of_trials(path: str | os.PathLike, table: Columns, protocol: Protocol)
             f"{path}: {len(unknown)} of its {len(utterance)} utterances are no trials of {protocol.path} "
             f"({first_names(unknown)}); {mend}"
         )
-    missing = sorted(protocol.attack.keys() - set(utterance))
-    if missing:
+    rows = array("q", (row for row, utt in enumerate(utterance) if utt in protocol.attack))
+    if len(rows) < len(protocol.attack):
+        missing = sorted(set(protocol.attack) - set(utterance))
         raise UserError(
             f"{path}: it lacks {len(missing)} of the {len(protocol.attack)} trials of {protocol.path} "
             f"({first_names(missing)}); score them too"
         )
-    rows = [row for row, utt in enumerate(utterance) if utt in protocol.attack]
     if len(table.columns) == 4:
         for row in rows:
             _check_against(path, table, row, protocol)

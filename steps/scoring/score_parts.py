@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from utils.cli import UserError
-from utils.files import read_map, read_table, write_lines
+from utils.files import read_table, write_lines
+from utils.tables import Strings, read_big_map
 
 
 def parts_folder(scores: Path, parts: int) -> Path:
@@ -32,17 +33,19 @@ def merge_parts(out: Path, parts: int, data_dir: Path) -> int:
 
     Raises UserError for a part that is missing, and for parts that are not together the trials of data_dir/SET.
     """
-    lines = []
+    utts, lines = Strings(), Strings()
     for part in range(1, parts + 1):
         place = part_file(out, part, parts)
         if not place.exists():
             raise UserError(f"{place}: no such file; score this part first (score.py --part {part}/{parts})")
-        lines += [fields for _, fields in read_table(place, 4)]
-    wanted = list(read_map(data_dir / re.sub(r"_head\d$", "", out.stem) / "utt2label"))
-    if [fields[0] for fields in lines] != wanted:
+        for _, fields in read_table(place, 4):
+            utts.append(fields[0])
+            lines.append(" ".join(fields))
+    wanted = read_big_map(data_dir / re.sub(r"_head\d$", "", out.stem) / "utt2label").key_column
+    if utts != wanted:
         raise UserError(
             f"{out}: its parts in {parts_folder(out.parent, parts)} are not the {len(wanted)} trials of {data_dir}; were they "
             "scored by another --batch-size, or before the set changed? Remove that folder and score again"
         )
-    write_lines(out, (" ".join(fields) for fields in lines))
+    write_lines(out, lines)
     return len(lines)

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from utils.cli import UserError
 from utils.files import read_lines
+from utils.tables import Coded, Column, Keys, Strings
 
+_BLOCK = 4096  # lines that are taken together
 ASVSPOOF5_HEADINGS = (["filename", "cm-score"], ["filename", "cm-label"])
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a text file, one tuple each, all of N lines. first_line: the number of the line they begin on."""
+    """The columns of a text file, all of N lines. first_line: the number of the line they begin on."""
 
-    columns: list[tuple[str, ...]]
+    columns: list[Coded | Strings]
     first_line: int
 
     def place(self, row: int) -> str:
@@ -32,7 +34,14 @@ def read_columns(path: str | os.PathLike, forms: dict[int, str], example: str) -
     empty line before the end, a number of columns that is not known or not that of the first line, an empty file, and
     as read_lines does.
     """
-    rows: list[list[str]] = []
+    columns: list[Column] = []
+    waiting: list[list[str]] = []
+
+    def take() -> None:
+        for column, fields in zip(columns, zip(*waiting)):
+            column.extend(fields)
+        waiting.clear()
+
     first_line, empty_line = 1, 0
     for number, line in read_lines(path):
         fields = line.split()
@@ -44,17 +53,21 @@ def read_columns(path: str | os.PathLike, forms: dict[int, str], example: str) -
         if number == 1 and fields in ASVSPOOF5_HEADINGS and len(fields) in forms:
             first_line = 2
             continue
-        if not rows and len(fields) not in forms:
+        if not columns and len(fields) not in forms:
             raise UserError(f"{path}: line {number}: {_unknown_columns(fields, line, forms)}; write {example}")
-        if rows and len(fields) != len(rows[0]):
+        columns = columns or [Column() for _ in fields]
+        if len(fields) != len(columns):
             raise UserError(
-                f"{path}: line {number}: {len(fields)} columns where {len(rows[0])} stand before it "
-                f"({forms[len(rows[0])]}): {_quoted(fields)}; give each line the same columns"
+                f"{path}: line {number}: {len(fields)} columns where {len(columns)} stand before it "
+                f"({forms[len(columns)]}): {_quoted(fields)}; give each line the same columns"
             )
-        rows.append(fields)
-    if not rows:
+        waiting.append(fields)
+        if len(waiting) == _BLOCK:
+            take()
+    take()
+    if not columns:
         raise UserError(f"{path}: the file is empty; make it again")
-    return Columns(list(zip(*rows)), first_line)
+    return Columns([column.texts for column in columns], first_line)
 
 
 def _quoted(fields: Sequence[str]) -> str:
@@ -73,14 +86,12 @@ def first_names(names: Sequence[str]) -> str:
     return f"the first: {', '.join(names[:3])}" if len(names) > 1 else names[0]
 
 
-def refuse_duplicates(path: str | os.PathLike, columns: Columns, utterance: Sequence[str], mend: str) -> None:
+def refuse_duplicates(path: str | os.PathLike, columns: Columns, utterance: Coded | Strings, mend: str) -> None:
     """Raise UserError, with both lines, for an utterance that stands there twice."""
-    if len(set(utterance)) == len(utterance):
-        return
-    first: dict[str, int] = {}
-    for row, utt in enumerate(utterance):
-        if utt in first:
-            raise UserError(
-                f"{path}: {columns.place(row)}: {utt} stands there twice (first on {columns.place(first[utt])}); {mend}"
-            )
-        first[utt] = row
+    row = Keys(utterance).first_repeated()
+    if row >= 0:
+        utt = utterance[row]
+        raise UserError(
+            f"{path}: {columns.place(row)}: {utt} stands there twice (first on {columns.place(utterance.index(utt))}); "
+            f"{mend}"
+        )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from steps.nnet import Detector
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
+from steps.training.reading import How, Reading
 from steps.training.weighting import LossWeighting
 
 
@@ -72,6 +73,9 @@ class TrainConf:
     num_workers: int
     cache_mib: int
     sync_batch_norm: bool = True  # missing in older confs
+    reading: How = "auto"
+    shard_mib: int = 16
+    buffer_mib: int = 1024
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size"):
@@ -84,6 +88,11 @@ class TrainConf:
         for key in ("num_workers", "cache_mib"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key}: {getattr(self, key)} is negative")
+        self.how_to_read()
+
+    def how_to_read(self) -> Reading:
+        """Raises ValueError for sizes that are not positive."""
+        return Reading(self.reading, self.shard_mib, self.buffer_mib)
 
 
 class MethodBase(nn.Module, ABC):

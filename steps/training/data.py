@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from steps.augment import Chain, utterance_rng
 from steps.frontend import FrontEndBase
 from steps.frontend.processing.columns import CmvnStats
 from steps.nnet.base import BONAFIDE, SPOOF
+from steps.training.reading import Reading, ShardPlan, Shards, SharedPlan, make_shards
 from steps.training.sources import FeatureSource
 from utils.cli import UserError
-from utils.files import read_map
+from utils.tables import Strings, read_big_map
 
 LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
+_READ_AT_ONCE = 2**20  # bytes, by shards
 
 
 def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> np.ndarray:
@@ -55,12 +58,13 @@ def network_input(
 class FeatureSet(Dataset):
     """Utterances of a data dir with their features: item i is ((channels, frames, bins) float32, label, i).
 
-    Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for.
+    Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for, and
+    for training by shards if it does not fit. `reading` may say otherwise.
     `crop: random` and `chain` draw by (seed, epoch, utterance); set_epoch() turns both on, otherwise the first frames
     are taken, and as they are.
 
     Raises UserError naming the utterance for a trial without features, and for features of other width than
-    `frontend` makes.
+    `frontend` makes; and where they cannot be read as `reading` says.
     """
 
     def __init__(
@@ -72,33 +76,50 @@ class FeatureSet(Dataset):
         seed: int = 0,
         chain: Chain | None = None,
         num_workers: int = 0,
+        reading: Reading | None = None,
     ):
         data_dir = Path(data_dir)
-        utt2label = read_map(data_dir / "utt2label")
+        utt2label = read_big_map(data_dir / "utt2label")
         self.frontend = frontend
         self.source, self.chain = source, chain
         self.seed, self.epoch = seed, 0
-        self.utts: list[str] = []
-        labels = []
-        for utt, label in utt2label.items():
+        self.utts = Strings() if source.left_out else utt2label.key_column
+        labels = bytearray()
+        for utt, label in utt2label.pairs():
             if utt in source.left_out:
                 continue
             if utt not in source:
                 raise UserError(f"{source.place}: no line of {utt}; run the stages before again (--stage 0)")
             if label not in LABELS:
                 raise UserError(f"{data_dir / 'utt2label'}: {utt}: {label!r} is neither bonafide nor spoof")
-            self.utts.append(utt)
+            if source.left_out:
+                self.utts.append(utt)
             labels.append(LABELS[label])
-        if not self.utts:
+        if not labels:
             raise UserError(f"{data_dir / 'utt2label'}: no utterances")
-        self.labels = np.array(labels, np.int64)
+        self.labels = np.frombuffer(labels, np.uint8)
         conf = frontend.conf.network_input
         mib = len(self.utts) * conf.frames * frontend.n_columns * 4 / 2**20
         same_each_epoch = conf.crop == "first" and not (
             chain is not None and (chain.has_waveform_steps or chain.has_feature_steps)
         )
+        self.reading = reading or Reading()
+        self.how = self.reading.how
+        if self.how == "auto":
+            if mib <= cache_mib:
+                self.how = "memory" if same_each_epoch else "random"
+            else:
+                self.how = "random" if source.storage is None else "shards"
+        elif self.how == "memory" and not same_each_epoch:
+            raise UserError(
+                "train.reading: memory: random crops and augmentation make other features in each epoch; use shards or "
+                "random, or auto"
+            )
+        elif self.how == "shards" and source.storage is None:
+            raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
         self._cache: Tensor | None = None
-        if mib <= cache_mib and same_each_epoch:
+        self._shards: Shards | None = None
+        if self.how == "memory":
             cache = torch.empty(len(self.utts), frontend.channels, conf.frames, frontend.n_bins)
             if num_workers:
                 plan = scoring_plan(len(self.utts), 16)
@@ -119,6 +140,19 @@ class FeatureSet(Dataset):
     def set_epoch(self, epoch: int) -> None:
         """Which epoch (from 1) crops and augmentation are drawn for; 0 takes the first frames, as they are."""
         self.epoch = epoch
+
+    def epoch_plan(self, batch_size: int, seed: int, epoch: int) -> Sequence[np.ndarray] | ShardPlan:
+        """The shuffled batches of an epoch, for batches(): a function of seed and epoch alone, so that a resumed run
+        repeats it."""
+        if self.how != "shards":
+            return training_plan(len(self), batch_size, seed, epoch)
+        if self._shards is None:
+            assert self.source.storage is not None
+            self.source.read_at_once(_READ_AT_ONCE)
+            self._shards = make_shards(*self.source.storage(self.utts), self.reading.shard_mib * 2**20)
+        conf = self.frontend.conf.network_input
+        buffer = self.reading.buffer_mib * 2**20 // (conf.frames * self.frontend.n_columns * 4)
+        return self._shards.plan(batch_size, buffer, (seed, epoch))
 
     def _read(self, index: int) -> Tensor:
         """(channels, frames, bins) of utterance `index`."""
@@ -146,10 +180,20 @@ class FeatureSet(Dataset):
         return stats.matrix
 
     def batches(
-        self, plan: Sequence[np.ndarray], device: torch.device, num_workers: int
+        self,
+        plan: Sequence[np.ndarray] | ShardPlan,
+        device: torch.device,
+        num_workers: int,
+        share: Callable[[int], slice] = slice,
     ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-        """For each index array of `plan`: features (batch, channels, frames, bins) and labels on `device`, and the indices."""
+        """For each index array of `plan`: features (batch, channels, frames, bins) and labels on `device`, and the indices.
+
+        share: which of a batch of n utterances are read, all if not given; the indices are those of the whole batch.
+        """
         pin = device.type == "cuda"
+
+        def own(indices: np.ndarray) -> np.ndarray:
+            return indices[share(len(indices))]
 
         def move(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             # A network of convolutions is fastest with channels innermost, on CPU and GPU alike.
@@ -157,22 +201,90 @@ class FeatureSet(Dataset):
             return x, labels.to(device, non_blocking=True)
 
         if self._cache is not None:
-            for indices in plan:
-                x, labels = self._cache[indices], torch.from_numpy(self.labels[indices])
-                yield *move(*((x.pin_memory(), labels.pin_memory()) if pin else (x, labels))), indices
+            in_memory = (self._cache[own(indices)] for indices in plan)
+        elif isinstance(plan, ShardPlan):
+            in_memory = self._by_shards(SharedPlan(plan, share), num_workers)
+        else:
+            in_memory = None
+        if in_memory is not None:
+            for x, indices in zip(in_memory, plan):
+                labels = torch.from_numpy(self.labels[own(indices)].astype(np.int64))
+                yield *move(*((x.pin_memory(), labels.pin_memory()) if pin and len(x) else (x, labels))), indices
             return
         loader = DataLoader(
             self,
-            batch_sampler=[list(map(int, indices)) for indices in plan],
+            batch_sampler=_Lists(plan, own),
             num_workers=num_workers,
             pin_memory=pin,
             prefetch_factor=4 if num_workers else None,
         )
-        try:
-            for x, labels, indices in loader:
-                yield *move(x, labels), indices.numpy()
-        except UserError as error:  # a worker's error comes with the worker's traceback before it
-            raise UserError(str(error).strip().rsplit("UserError: ", 1)[-1]) from None
+        with _one_message():
+            for (x, labels, _), indices in zip(loader, plan):
+                count = len(own(indices))
+                yield *move(x[:count], labels[:count]), indices
+
+    def _by_shards(self, plan: SharedPlan, num_workers: int) -> Iterator[Tensor]:
+        """The inputs of each batch's share: shards are read one after the other, as they lie, into a buffer."""
+        stretches = _Stretches(self, plan.stretches())
+        loader = DataLoader(
+            stretches, batch_size=None, num_workers=num_workers, prefetch_factor=2 if num_workers else None
+        )
+        conf = self.frontend.conf.network_input
+        buffer = torch.empty(plan.held, self.frontend.channels, conf.frames, self.frontend.n_bins)
+        stretch, begin = buffer[:0], 0
+        with _one_message():
+            shards = iter(loader)
+
+            def fill(places: np.ndarray) -> None:
+                nonlocal stretch, begin
+                done = 0
+                while done < len(places):
+                    if begin == len(stretch):
+                        stretch, begin = next(shards), 0
+                    count = min(len(places) - done, len(stretch) - begin)
+                    buffer[torch.from_numpy(places[done : done + count])] = stretch[begin : begin + count]
+                    done, begin = done + count, begin + count
+
+            for filled, taken in plan.draws():
+                fill(filled)
+                yield buffer[torch.from_numpy(taken)]
+
+
+@contextlib.contextmanager
+def _one_message() -> Iterator[None]:
+    """A reading process's UserError comes with that process's traceback before it: only its message is kept."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).strip().rsplit("UserError: ", 1)[-1]) from None
+
+
+class _Lists:
+    """Shares of a plan's batches as the lists that a DataLoader takes, each made when it is needed; none is empty."""
+
+    def __init__(self, plan: Sequence[np.ndarray] | ShardPlan, own: Callable[[np.ndarray], np.ndarray]):
+        self._plan, self._own = plan, own
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for indices in self._plan:
+            own = self._own(indices)
+            yield (own if len(own) else indices[:1]).tolist()  # a DataLoader reads no empty batch
+
+
+class _Stretches(Dataset):
+    """Inputs of runs of utterances, (utterances, channels, frames, bins) each."""
+
+    def __init__(self, features: FeatureSet, runs: list[np.ndarray]):
+        self._features, self._runs = features, runs
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.stack([self._features._read(i) for i in self._runs[index].tolist()])
 
 
 class _Matrices(Dataset):

@@ -22,8 +22,9 @@ from steps.training.base import MethodBase, OptimizerConf, TrainConf
 from steps.training.batch_norm import share_batch_norms
 from steps.training.checkpoints import CheckpointFolder, load, random_states, set_random_states
 from steps.training.curves import plot_curves
-from steps.training.data import FeatureSet, scoring_plan, training_plan
+from steps.training.data import FeatureSet, scoring_plan
 from steps.training.losses import MixedLabels
+from steps.training.reading import ShardPlan
 from utils.cli import ProgressLog, UserError
 from utils.files import naming, write_lines
 
@@ -110,7 +111,7 @@ class Trainer:
             share_batch_norms(method, device)
         method.hard_loss.count_classes(train_set.labels)
         # Every epoch has as many steps.
-        self.total_steps = conf.epochs * len(training_plan(len(train_set), conf.batch_size, seed, 1))
+        self.total_steps = conf.epochs * len(train_set.epoch_plan(conf.batch_size, seed, 1))
         if conf.schedule.name == "cosine" and conf.schedule.warmup_steps >= self.total_steps:
             raise UserError(
                 f"train.schedule.warmup_steps: {conf.schedule.warmup_steps} is not below the {self.total_steps} steps of "
@@ -185,21 +186,20 @@ class Trainer:
         mixed = torch.lerp(distributed.whole_batch(x)[order], x, weight).contiguous(memory_format=torch.channels_last)
         return mixed, MixedLabels(labels, distributed.whole_batch(labels)[order], weight)
 
-    def _batches(self, features: FeatureSet, plan: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+    def _batches(
+        self, features: FeatureSet, plan: Sequence[np.ndarray] | ShardPlan
+    ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
         """Features and labels of this process's share of each batch of `plan`, and the indices of the whole batch."""
-        shares = [indices[distributed.share(len(indices))] for indices in plan]
-        read = [own if len(own) else indices[:1] for own, indices in zip(shares, plan)]  # a loader reads no empty batch
-        reading = features.batches(read, self.device, self.conf.num_workers)
-        for (x, labels, _), own, indices in zip(reading, shares, plan):
+        for x, labels, indices in features.batches(plan, self.device, self.conf.num_workers, distributed.share):
             distributed.begin_batch(len(indices))
-            yield x[: len(own)], labels[: len(own)], indices
+            yield x, labels, indices
 
     def _train_epoch(self, epoch: int, progress: ProgressLog) -> tuple[dict[str, float], float]:
         conf = self.conf
         self.method.train()
         self.method.begin_epoch(epoch, conf.epochs)
         self.train_set.set_epoch(epoch)
-        plan = training_plan(len(self.train_set), conf.batch_size, self.seed, epoch)
+        plan = self.train_set.epoch_plan(conf.batch_size, self.seed, epoch)
         sums: dict[str, Tensor] = {}
         pending: list[tuple[int, np.ndarray, Tensor]] = []
         began = time.monotonic()

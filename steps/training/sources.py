@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,15 +18,20 @@ WaveformChange = Callable[[np.ndarray], np.ndarray]
 
 
 class FeatureSource(Protocol):
-    """Features by utterance. `place` is the file to name in messages, `left_out` what the user chose to do without."""
+    """Features by utterance. `place` is the file to name in messages, `left_out` what the user chose to do without.
+    `storage`: where utterances lie, as ScpReader.storage tells; None where they do not lie in arks."""
 
     place: Path
     left_out: frozenset[str]
+    storage: Callable[[Iterable[str]], tuple[np.ndarray, np.ndarray]] | None
 
     def __contains__(self, utt: str) -> bool: ...
 
     def read(self, utt: str, change: WaveformChange | None = None) -> np.ndarray:
         """float32 (frames, columns) of `utt`, `change` applied to its waveform. Raises UserError naming `utt`."""
+
+    def read_at_once(self, count: int) -> None:
+        """Get so many bytes of a file at once from now on, for utterances that are read as they lie there."""
 
 
 class DumpedFeatures:
@@ -36,6 +41,7 @@ class DumpedFeatures:
         feats_dir = Path(feats_dir)
         self.place = feats_dir / "feats.scp"
         self._reader = ScpReader(self.place)
+        self.storage = self._reader.storage
         skipped = feats_dir / "skipped"
         self.left_out = frozenset(read_map(skipped)) if skipped.exists() else frozenset()
 
@@ -47,11 +53,15 @@ class DumpedFeatures:
             raise ValueError("dumped features have no waveform to change")
         return self._reader.read(utt)
 
+    def read_at_once(self, count: int) -> None:
+        self._reader.buffering = count
+
 
 class ComputedFeatures:
     """Features computed from the audio of a data dir: the same numbers as uncompressed dumped ones."""
 
     left_out: frozenset[str] = frozenset()
+    storage = None
 
     def __init__(self, data_dir: str | Path, frontend: FrontEndBase, allow_pipes: bool = False):
         if frontend.conf.compress != "none":
@@ -72,3 +82,6 @@ class ComputedFeatures:
         if not np.isfinite(features).all():
             raise UserError(f"{utt} ({self._wavs[utt]}): its features are not finite")
         return features
+
+    def read_at_once(self, count: int) -> None:
+        """An audio file is read whole anyway."""

@@ -123,9 +123,10 @@ def test_a_pickle_in_a_checkpoint_is_refused(here):
 
     torch.save({"format": 2, "state": Malicious()}, "final.pt")
     Path("plain.pt").write_bytes(pickle.dumps(Malicious()))
-    for name, told in (("final.pt", "not a readable checkpoint.*never loaded"), ("plain.pt", "damaged or cut off")):
-        with pytest.raises(UserError, match=f"{name}: {told}"):
-            checkpoints.load(name)
+    with pytest.raises(UserError, match=r"final\.pt: not a readable checkpoint.*never loaded"):
+        checkpoints.load("final.pt")
+    with pytest.raises(UserError, match=r"plain\.pt: damaged or cut off \(BadZipFile"):
+        checkpoints.load("plain.pt")
     with pytest.raises(UserError, match=r"final\.pt"):
         experiment.load_trained(Path("final.pt"), torch.device("cpu"))
     torch.save([1, 2], "list.pt")
@@ -151,10 +152,11 @@ def test_a_pickle_in_an_ark_is_refused(here):
         writer.write("utt1", np.ones((2, 3)))
     evil = b"PKL" + pickle.dumps(Malicious())
     Path("feats.ark").write_bytes(b"utt1 " + evil)
-    for told in ("checksum", "begins with"):  # Kaldi's arks have no checksums
-        with pytest.raises(UserError, match=rf"feats\.ark: the features of utt1 cannot be read.*{told}"):
-            ScpReader("feats.scp").read("utt1")
-        Path("feats.ark.crc32").unlink(missing_ok=True)
+    with pytest.raises(UserError, match=r"feats\.ark: the features of utt1 cannot be read.*checksum"):
+        ScpReader("feats.scp").read("utt1")
+    Path("feats.ark.crc32").unlink()  # as of an ark that Kaldi wrote
+    with pytest.raises(UserError, match=r"feats\.ark: the features of utt1 cannot be read.*begins with"):
+        ScpReader("feats.scp").read("utt1")
     Path("matrix").write_bytes(evil)
     with pytest.raises(UserError, match="no Kaldi matrix"):
         read_matrix("matrix")

@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = 3
 FRAMES = ["frontend.network_input.frames=64"]
 UTTERANCES = 18  # the last of an epoch's three batches, 8, 8 and 2, leaves one process without an utterance
+# What is not in memory (cache_mib) is read by shards, if no case says otherwise.
 # Adam divides by the gradients' own size, so that it makes much of rounding: plain descent shows what the gradients are.
 PLAIN = ["batch_size=8", "optimizer.name=sgd", "optimizer.momentum=0.9", "schedule.lr=0.005", "cache_mib=0", "num_workers=0"]  # fmt: skip
 BRANCHES = "[{network: ecanet9_narrow.yaml, channels: [0], bins: null}, {network: ecanet9_narrow.yaml, channels: [0], bins: 30}]"
@@ -41,7 +42,7 @@ CASES = {
     "dwa": ("self_distill_dwa", ["epochs=3", "distill.detach_teacher=false"], None),
     "searched": ("self_distill_searched", ["epochs=1", "distill.feature_reduction=sum", "distill.beta=1e-4",
                                            "distill.attention={weight: 1, power: 2}"], None),
-    "consistency": ("consistency", ["epochs=1", "consistency.hard_on=both"], None),
+    "consistency": ("consistency", ["epochs=1", "reading=random", "consistency.hard_on=both"], None),
     "ema": ("ema_teacher", ["epochs=1", "ema.keep=teacher"], None),
     "branches": ("branch_distill", ["epochs=1"], None),
     "not_shared": ("baseline", ["epochs=1", "sync_batch_norm=false"], None),
@@ -67,7 +68,7 @@ def train(case: str, sets: dict, folder: Path) -> dict:
         model = nnet.load_conf(ROOT / "conf/model/ecanet9_narrow.yaml")
     method = training.make_method(conf, nnet.make_detector(model))
     train_set, dev_set = (
-        FeatureSet(data, DumpedFeatures(feats), frontend, conf.cache_mib, 1, own_chain)
+        FeatureSet(data, DumpedFeatures(feats), frontend, conf.cache_mib, 1, own_chain, reading=conf.how_to_read())
         for (data, feats), own_chain in ((sets["train"], chain), (sets["dev"], None))
     )
     trainer = loop.Trainer(conf, method, train_set, dev_set, folder, 1, torch.device("cpu"), eer, case)

@@ -130,7 +130,8 @@ def test_seeds_differ_and_threads_of_reading_do_not(root, made_up_sets, undistur
     a, b = weights(tmp_path / "a"), weights(undisturbed)
     assert any(not torch.equal(a[k], b[k]) for k in a)
     # features read by worker processes instead of from memory
-    run(command(root, made_up_sets, tmp_path / "b", *options, "--set=train.cache_mib=0", "--set=train.num_workers=2"))
+    run(command(root, made_up_sets, tmp_path / "b", *options, "--set=train.cache_mib=0", "--set=train.reading=random",
+                "--set=train.num_workers=2"))  # fmt: skip
     assert_same_weights(tmp_path / "b", undisturbed)
 
 

@@ -142,9 +142,26 @@ def test_an_ark_without_checksums_is_read_and_bad_checksums_are_named(tmp_path):
     with pytest.raises(UserError, match="f.ark.crc32: line 1: not UTT OFFSET LENGTH CRC32"):
         ScpReader(tmp_path / "f.scp").read("utt0")
     assert not is_whole(tmp_path / "f.ark")
+    for number in (-1, 2**64):
+        checksums.write_text(f"utt0 {number} 2 0\n")
+        with pytest.raises(UserError, match="f.ark.crc32: line 1: not UTT OFFSET LENGTH CRC32"):
+            ScpReader(tmp_path / "f.scp").read("utt0")
     checksums.unlink()
     assert is_whole(tmp_path / "f.ark")
     np.testing.assert_array_equal(ScpReader(tmp_path / "f.scp").read("utt1"), items["utt1"])
+
+
+def test_checksums_in_any_order_are_found(tmp_path):
+    items = matrices(5)
+    write(tmp_path / "f", items)
+    checksums = tmp_path / "f.ark.crc32"
+    checksums.write_text("".join(sorted(checksums.read_text().splitlines(keepends=True), reverse=True)))
+    reader = ScpReader(tmp_path / "f.scp")
+    assert all(np.array_equal(reader.read(utt), matrix) for utt, matrix in items.items())
+    ark = tmp_path / "f.ark"
+    ark.write_bytes(ark.read_bytes()[:-1])
+    with pytest.raises(UserError, match="the features of utt4 cannot be read .cut off"):
+        ScpReader(ark.with_suffix(".scp")).read("utt4")
 
 
 def test_whether_an_ark_is_whole_is_told_by_its_size(tmp_path):
@@ -176,6 +193,9 @@ def test_missing_utterance_and_bad_scp(tmp_path):
         ScpReader(tmp_path / "f.scp").read("other")
     (tmp_path / "f.scp").write_text("utt0 /nowhere/f.ark\n")
     with pytest.raises(UserError, match="utt0: '/nowhere/f.ark' is not FILE:OFFSET"):
+        ScpReader(tmp_path / "f.scp").read("utt0")
+    (tmp_path / "f.scp").write_text(f"utt0 /nowhere/f.ark:{10**20}\n")
+    with pytest.raises(UserError, match="utt0: '/nowhere/f.ark:1(0+)' is not FILE:OFFSET"):
         ScpReader(tmp_path / "f.scp").read("utt0")
     with pytest.raises(UserError, match="no such file"):
         ScpReader(tmp_path / "none.scp")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy as np
 import soundfile
 
 from utils.cli import UserError
-from utils.files import quoted, read_map
+from utils.files import quoted
+from utils.tables import Table, read_big_map
 
 
 @dataclass(frozen=True)
@@ -50,32 +51,53 @@ def refuse_command(where: str, path: str | Path) -> None:
         raise UserError(f"{where}: wav.scp entries that are commands are not run here; write the audio to files first")
 
 
+def _allowed(entry: str) -> str | Command:
+    """An entry of a wav.scp whose commands the user allowed."""
+    return Command(entry.strip().removesuffix("|").strip()) if _is_command(entry) else entry
+
+
+def _refusal(path: str | Path, number: int, utt: str, entry: str) -> UserError:
+    return UserError(
+        f"{path}: line {number}: {utt}: a command ({quoted(entry)}), which is run only with --allow-pipes: give it "
+        "if you trust this file as you trust a script (run.sh and make_feats.sh: --allow-pipes true)"
+    )
+
+
 def wav_scp_entries(path: str | Path, allow_pipes: bool = False) -> Iterator[tuple[str, str | Command | UserError]]:
     """(utterance, entry) of a wav.scp, in its order: the name of a file or, with `allow_pipes`, a command. Without it the
-    UserError that refuses the command, naming file and line. Raises UserError as read_map does."""
-    for number, (utt, entry) in enumerate(read_map(path).items(), 1):  # an entry a line
-        if not _is_command(entry):
-            yield utt, entry
-        elif allow_pipes:
-            yield utt, Command(entry.strip().removesuffix("|").strip())
-        else:
-            yield (
-                utt,
-                UserError(
-                    f"{path}: line {number}: {utt}: a command ({quoted(entry)}), which is run only with --allow-pipes: give it "
-                    "if you trust this file as you trust a script (run.sh and make_feats.sh: --allow-pipes true)"
-                ),
-            )
+    UserError that refuses the command, naming file and line. Raises UserError as read_big_map does."""
+    for number, (utt, entry) in enumerate(read_big_map(path).pairs(), 1):  # an entry a line
+        refused = _is_command(entry) and not allow_pipes
+        yield utt, _refusal(path, number, utt, entry) if refused else _allowed(entry)
 
 
-def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> dict[str, str | Command]:
-    """wav_scp_entries by utterance. Raises UserError for the first entry that is refused, and as read_map does."""
-    entries: dict[str, str | Command] = {}
-    for utt, entry in wav_scp_entries(path, allow_pipes):
-        if isinstance(entry, UserError):
-            raise entry
-        entries[utt] = entry
-    return entries
+class WavScp(Mapping[str, str | Command]):
+    """The entries of a wav.scp none of which is refused, by utterance; `utts` in its order. A table's memory."""
+
+    def __init__(self, entries: Table):
+        self._entries, self.utts = entries, entries.key_column
+
+    def __getitem__(self, utt: str) -> str | Command:
+        return _allowed(self._entries[utt])
+
+    def __contains__(self, utt: str) -> bool:  # type: ignore[override]
+        return utt in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.utts)
+
+    def __len__(self) -> int:
+        return len(self.utts)
+
+
+def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> WavScp:
+    """wav_scp_entries by utterance. Raises UserError for the first entry that is refused, and as read_big_map does."""
+    entries = read_big_map(path)
+    if not allow_pipes:
+        for number, (utt, entry) in enumerate(entries.pairs(), 1):
+            if _is_command(entry):
+                raise _refusal(path, number, utt, entry)
+    return WavScp(entries)
 
 
 def add_allow_pipes(parser: ArgumentParser) -> None:

@@ -1,0 +1,127 @@
+"""utils/tables.py: tables as arrays behave as dicts and lists of texts do, and take a few bytes a line."""
+
+from __future__ import annotations
+
+import pickle
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steps.frontend.processing.audio import read_wav_scp
+from tests.bench.big_corpora import make_lists
+from utils.ark import CHECKSUMS, Checksums, ScpReader
+from utils.cli import UserError
+from utils.data_dir import BySpeaker, DataDir, Parts, validate, write_parts
+from utils.files import read_map
+from utils.tables import Coded, Column, Keys, Strings, Table, order_of, read_big_map
+
+TEXTS = st.lists(st.text("abcä€ ", max_size=4), max_size=30)
+
+
+@pytest.mark.parametrize("kind", [Strings, Coded])
+@given(texts=TEXTS)
+def test_as_a_list(kind, texts):
+    own = kind(texts)
+    assert list(own) == texts and len(own) == len(texts) and own == texts and own == pickle.loads(pickle.dumps(own))
+    assert [own[i] for i in range(-len(texts), len(texts))] == texts + texts and own[1:4] == texts[1:4]
+    with pytest.raises(IndexError):
+        own[len(texts)]
+    assert list(order_of(own)) == sorted(range(len(texts)), key=texts.__getitem__)
+    assert (own == [*texts, ""]) is False
+
+
+@given(texts=TEXTS)
+def test_places_of_keys(texts):
+    keys = Keys(Strings(texts))
+    assert list(keys.in_order()) == sorted(texts)
+    for text in [*texts, *reversed(texts), "zz", "", "€€€€€"]:
+        place = keys.place(text)
+        assert texts[place] == text if text in texts else place == -1
+    repeated = [i for i, text in enumerate(texts) if text in texts[:i]]
+    assert keys.first_repeated() == (repeated[0] if repeated else -1)
+
+
+@given(texts=st.lists(st.text("abcä€", min_size=1, max_size=4), unique=True, max_size=30))
+def test_as_a_dict(texts):
+    wanted = {text: text[::-1] for text in texts}
+    table = Table(Strings(texts), Coded(text[::-1] for text in texts))
+    assert dict(table) == wanted and list(table.pairs()) == list(wanted.items()) and "zz" not in table
+    assert list(table.pairs_in_order()) == sorted(wanted.items())
+    with pytest.raises(KeyError):
+        table["zz"]
+
+
+def test_a_column_of_many_texts_is_not_coded():
+    few, many = Column(), Column()
+    for i in range(20_000):
+        few.append(f"A{i % 19:02d}")
+        many.append(f"/corpus/{i}.flac")
+    assert isinstance(few.texts, Coded) and isinstance(many.texts, Strings)
+    assert few.texts[19:21] == ["A00", "A01"] and list(many.texts) == [f"/corpus/{i}.flac" for i in range(20_000)]
+
+
+def test_read_as_read_map_does(tmp_path):
+    path = tmp_path / "t"
+    path.write_text("c 1\na two words\nb 1\n")
+    assert dict(read_big_map(path)) == read_map(path) and list(read_big_map(path)) == ["c", "a", "b"]
+    for text in ("a 1\na 1\n", "c 1\nb 2\nb 3\nc 4\n", "c 1\n\n", "c\n"):
+        path.write_text(text)
+        with pytest.raises(UserError) as one:
+            read_map(path)
+        with pytest.raises(UserError) as other:
+            read_big_map(path)
+        assert str(one.value) == str(other.value)
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    """Data dirs of 4,000 and 8,000 utterances."""
+    folder = tmp_path_factory.mktemp("lists")
+    for n in (4000, 8000):
+        make_lists(folder / str(n), n)
+    return {n: folder / str(n) for n in (4000, 8000)}
+
+
+def with_checksums(folder):
+    """An ark of so many utterances that has its checksums alone."""
+    n = int(folder.name)
+    Path(f"{folder / 'made_up.ark'}{CHECKSUMS}").write_text("".join(f"U{i} {1000 * i} 990 {i:08x}\n" for i in range(n)))
+    return folder / "made_up.ark"
+
+
+def split_into_three(folder):
+    data = DataDir(folder)
+    parts = Parts(data.table("utt2spk").key_column)
+    parts.put(range(0, 3000, 2), 1)
+    write_parts(data, [folder / "parts" / str(part) for part in range(3)], parts)
+
+
+@pytest.mark.parametrize(
+    ("work", "limit"),
+    [
+        (lambda folder: ScpReader(folder / "feats.scp"), 60),  # key, ark, offset; a dict of texts: 330
+        (lambda folder: read_big_map(folder / "wav.scp"), 90),
+        (lambda folder: read_big_map(folder / "utt2attack"), 50),
+        (lambda folder: read_wav_scp(folder / "wav.scp"), 90),
+        (lambda folder: Checksums(with_checksums(folder)), 40),  # 20 and what arrays have to spare
+        (lambda folder: list(map(len, BySpeaker(DataDir(folder).table("utt2spk")))), 60),
+        (lambda folder: validate(DataDir(folder), text=False), 60),
+        (split_into_three, 90),
+    ],
+    ids=["feats.scp", "wav.scp", "utt2attack", "audio", "checksums", "speakers", "validate", "split"],
+)
+def test_bytes_per_utterance(lists, monkeypatch, work, limit):
+    """What each utterance more adds to the memory held at the peak."""
+    monkeypatch.setattr("utils.data_dir._LINES_AT_ONCE", 1000)
+    monkeypatch.setattr("utils.tables._BLOCK", 512)
+    peaks = []
+    for folder in lists.values():
+        tracemalloc.start()
+        kept = work(folder)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        del kept
+    assert (peaks[1] - peaks[0]) / 4000 < limit
