@@ -56,7 +56,7 @@ else
 fi
 
 if [ -n "$runner" ]; then
-  recipe --stage 1 --stop-stage 4 --feats-dir feats-here --exp-dir exp-here --seeds 1 --train-jobs 2 --cmd utils/run.sh
+  recipe --stage 1 --stop-stage 4 --feats-dir feats-here --exp-dir exp-here --seeds 1 --train-jobs 2 --score-jobs 2 --cmd utils/run.sh
   compared=0
   for file in "$work"/exp-here/*/seed1/scores/*.txt; do
     cmp "$file" "$exp${file#"$work/exp-here"}" || die "$runner and utils/run.sh lead to different scores"

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import pytest
 import torch
 import yaml
 
+from steps import merge_scores, train
 from steps import score as scoring
-from steps import train
 from steps.training import checkpoints
 from steps.training.data import FeatureSet, fix_length, training_plan
 from steps.training.sources import DumpedFeatures
@@ -223,6 +224,39 @@ def test_scores(root, made_up_sets, undisturbed):
     score(root, undisturbed, made_up_sets, "--batch-size=5", "--num-workers=0")
     again = [float(line.split()[3]) for line in (undisturbed / "scores/dev.txt").read_text().splitlines()]
     np.testing.assert_allclose(again, [float(line[3]) for line in lines], rtol=1e-4, atol=1e-5)
+
+
+def test_scores_in_parts_are_those_made_at_once(root, made_up_sets, undisturbed, tmp_path):
+    """Bit for bit: each trial stays in its batch. A part that is whole is not scored again, unless its inputs are newer."""
+    out = tmp_path / "seed1"
+    shutil.copytree(undisturbed, out)
+    options = ("--head=final", "--head=1", "--batch-size=5", "--num-workers=0")
+    score(root, out, made_up_sets, *options)
+    files = [out / "scores" / name for name in ("dev.txt", "dev_head1.txt")]
+    at_once = [path.read_bytes() for path in files]
+    shutil.rmtree(out / "scores")
+    for part in ("2/3", "1/3"):
+        score(root, out, made_up_sets, *options, f"--part={part}")
+    assert "part 1/3 of dev is scored already" in score(root, out, made_up_sets, *options, "--part=1/3").stdout
+    data = made_up_sets["dev"][0].parent
+    merge = ("merge_scores.py", "--nj", 3, "--data-dir", data, *files)
+    done = call(merge_scores.main, *merge)
+    assert done.returncode == 1 and "parts/3/3/dev.txt: no such file; score this part first" in done.stderr
+    score(root, out, made_up_sets, *options, "--part=3/3")
+    done = call(merge_scores.main, *merge)
+    assert done.returncode == 0, done.stderr
+    assert [path.read_bytes() for path in files] == at_once
+    assert sorted(path.name for path in (out / "scores").iterdir()) == ["dev.txt", "dev_head1.txt"]
+
+    for part, size in (("1/2", 5), ("2/2", 11)):  # of other batches: not the trials once each
+        score(root, out, made_up_sets, "--num-workers=0", f"--batch-size={size}", f"--part={part}")
+    done = call(merge_scores.main, "merge_scores.py", "--nj", 2, "--data-dir", data, files[0])
+    assert done.returncode == 1 and "are not the 21 trials" in done.stderr
+    later = time.time() + 10
+    os.utime(out / "final.pt", (later, later))
+    assert "scored already" not in score(root, out, made_up_sets, "--num-workers=0", "--part=1/2").stdout
+    done = score(root, out, made_up_sets, "--part=3/2", check=False)
+    assert done.returncode == 1 and "--part 3/2: K/N is expected, with K in 1..N" in done.stderr
 
 
 def test_what_does_not_fit_is_refused(root, made_up_sets, undisturbed, tmp_path):

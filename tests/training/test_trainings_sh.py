@@ -79,3 +79,29 @@ def test_results_are_made_again_when_lists_change_or_a_heat_map_is_missing(tmp_p
     assert not is_evaluated(tmp_path)
     write(seed / "results/eval/attack_by_environment.png", 2000)
     assert is_evaluated(tmp_path)
+
+
+def test_processes_machines_and_parts_reach_the_jobs(tmp_path):
+    """What the runner is told, word by word, of a training by 2 processes on 2 machines and a scoring in 3 parts."""
+    stubs = 'with_progress() { shift 2; "$@"; }; cuda_cmd=\'echo RUN\'; nproc() { echo 8; }; merge_scores.py() { echo MERGE "$@"; }; '
+    many = "nproc=2 nnodes=2 elastic=1 score_jobs=3; . " + f"{ROOT}/steps/trainings.sh; "
+    said = run(tmp_path, stubs + many + f"train_all baseline.yaml; score_all {tmp_path}/exp/x 1:1")
+    train, *score = [line for line in said.splitlines() if line.startswith(("RUN", "MERGE"))]
+    assert (
+        "--gpu 0 --nnodes 2 --max-jobs-run 1 --num-threads 8 JOB=1:1" in train
+    )  # of 8 cores: 2 processes of 4 threads
+    assert "distribute.py --ngpu 0 --nproc 2 --nnodes 2 --max-restarts 1 train.py" in train
+    assert "--num-threads 4" in train
+    assert (
+        "--max-jobs-run 3 --num-threads 2 JOB=1:3" in score[0] and "score.py --part JOB/3 --num-threads 2" in score[0]
+    )
+    assert score[1] == f"MERGE --nj 3 --data-dir {tmp_path}/data {tmp_path}/exp/x/seed1/scores/eval.txt"
+    plain = run(tmp_path, stubs + f"train_all baseline.yaml; score_all {tmp_path}/exp/x 1:1")
+    assert "distribute.py" not in plain and "--nnodes" not in plain and "--part" not in plain
+    gpus = run(
+        tmp_path,
+        stubs
+        + f"ngpu=4 score_jobs=; . {ROOT}/steps/trainings.sh; train_all baseline.yaml; score_all {tmp_path}/exp/x 1:1",
+    )
+    assert "--gpu 4" in gpus and "distribute.py --ngpu 4 --nproc 4 --nnodes 1" in gpus
+    assert "--gpu 1 JOB=1:4" in gpus and "--ngpu 1" in gpus
