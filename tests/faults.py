@@ -46,6 +46,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SETS = {"train": (24, 8), "dev": (12, 4), "eval": (12, 4)}  # trials, bona fide among them
 SETTINGS = "frontend.network_input.frames=60 model.widths=[8,8,8,8] train.epochs=3 train.batch_size=8"
 METHOD = "self_distill_debug"
+ENVIRONMENT = {**os.environ, "FSD_PYTHON": sys.executable}  # of run.sh
 CALLS = ("replace", "rename", "link", "unlink", "fsync")  # of the os module, which pathlib uses too
 
 
@@ -575,7 +576,7 @@ class Recipe:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                env={**os.environ, "FSD_PYTHON": sys.executable},
+                env=ENVIRONMENT,
             )
 
     def said(self) -> str:
@@ -637,7 +638,8 @@ def kill_recipes(folder: Path, kills: int, seed: int) -> dict[str, object]:
     for pid in trainings:
         os.kill(pid, signal.SIGSTOP)
     with (folder / "second").open("w") as out:
-        second = subprocess.run([*undisturbed.command, "--stage", "2"], stdout=out, stderr=out, check=False)
+        command = [*undisturbed.command, "--stage", "2"]
+        second = subprocess.run(command, stdout=out, stderr=out, env=ENVIRONMENT, check=False)
     for pid in (*trainings, first.pid):
         os.kill(pid, signal.SIGCONT)
     said = (folder / "second").read_text()
