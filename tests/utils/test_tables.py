@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import tracemalloc
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -78,18 +77,13 @@ def test_read_as_read_map_does(tmp_path):
 
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory):
-    """Data dirs of 4,000 and 8,000 utterances."""
+    """Data dirs of 4,000 and 8,000 utterances, and the checksums of an ark of so many."""
     folder = tmp_path_factory.mktemp("lists")
     for n in (4000, 8000):
         make_lists(folder / str(n), n)
+        lines = (f"U{i} {1000 * i} 990 {i:08x}\n" for i in range(n))
+        (folder / str(n) / f"made_up.ark{CHECKSUMS}").write_text("".join(lines))
     return {n: folder / str(n) for n in (4000, 8000)}
-
-
-def with_checksums(folder):
-    """An ark of so many utterances that has its checksums alone."""
-    n = int(folder.name)
-    Path(f"{folder / 'made_up.ark'}{CHECKSUMS}").write_text("".join(f"U{i} {1000 * i} 990 {i:08x}\n" for i in range(n)))
-    return folder / "made_up.ark"
 
 
 def split_into_three(folder):
@@ -106,7 +100,7 @@ def split_into_three(folder):
         (lambda folder: read_big_map(folder / "wav.scp"), 90),
         (lambda folder: read_big_map(folder / "utt2attack"), 50),
         (lambda folder: read_wav_scp(folder / "wav.scp"), 90),
-        (lambda folder: Checksums(with_checksums(folder)), 40),  # 20 and what arrays have to spare
+        (lambda folder: Checksums(folder / "made_up.ark"), 40),  # 20 and what arrays have to spare
         (lambda folder: list(map(len, BySpeaker(DataDir(folder).table("utt2spk")))), 60),
         (lambda folder: validate(DataDir(folder), text=False), 60),
         (split_into_three, 90),
