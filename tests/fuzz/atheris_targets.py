@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import atheris
 
-with atheris.instrument_imports(include=["local", "steps", "utils", "yaml", "kaldiio"]):
+INSTRUMENTED = ["local", "steps", "utils", "yaml", "kaldiio"]
+
+with atheris.instrument_imports(include=INSTRUMENTED):
     from tests.fuzz.targets import targets
     from tests.fuzz.test_fuzz import lay, run_case
 
@@ -43,7 +45,8 @@ def main() -> None:
             run_case(target, folder, names[data[0] % len(names) if data else 0], data[1:])
 
     lay(target, folder, names[0], target.files()[names[0]])
-    target.run()  # loads what it needs
+    with atheris.instrument_imports(include=INSTRUMENTED):
+        target.run()  # loads what it needs
     atheris.Setup([sys.argv[0], *options, *corpora, str(seeds)], one)
     atheris.Fuzz()
 
