@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.scoring.metrics import equal_error_rate_of_few
 from steps.scoring.score_files import CmScores
 
 FEWEST_TRIALS = 10  # of a class, for an EER of one speaker
@@ -48,7 +48,7 @@ def per_speaker(cm: CmScores, speaker_of: Mapping[str, str], threshold: float) -
     def eer(bonafide: np.ndarray, spoof: np.ndarray) -> float | None:
         if min(bonafide.size, spoof.size) < FEWEST_TRIALS:
             return None
-        return equal_error_rate(det_curve(bonafide, spoof))[0]
+        return equal_error_rate_of_few(bonafide, spoof)
 
     return {
         name: SpeakerFigures(

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.scoring.metrics import det_curve, equal_error_rate, equal_error_rate_of_few
 from steps.scoring.score_files import CmScores
 from steps.scoring.speakers import FEWEST_TRIALS, per_speaker
 
@@ -53,3 +55,12 @@ def test_as_the_set_s_own_error_rate():
         own = cm.score[of_speaker & ~cm.bonafide]
         assert figures.own_eer == equal_error_rate(det_curve(bonafide, own))[0]
         assert figures.miss == np.mean(bonafide <= 0.5)
+
+
+SCORES = st.lists(st.integers(-6, 6) | st.floats(-6, 6), min_size=1, max_size=40)
+
+
+@given(SCORES, SCORES)
+def test_the_quick_error_rate_is_that_of_the_whole_curve(positive, negative):
+    one, other = (np.sort(np.array(scores, np.float64)) for scores in (positive, negative))
+    assert equal_error_rate_of_few(one, other) == equal_error_rate(det_curve(one, other))[0]

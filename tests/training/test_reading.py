@@ -152,7 +152,7 @@ def test_the_same_batches_however_many_processes_read(stored_set):
     plan = features.epoch_plan(64, 1, 1)
     assert plan.held < 300  # a tenth of the set
     runs = []
-    for workers in (0, 1, 3):
+    for workers in (0, 1, 2):
         runs.append([(x.clone(), y, i) for x, y, i in features.batches(plan, torch.device("cpu"), workers)])
     for (x, labels, indices), batch in zip(runs[0], plan, strict=True):
         np.testing.assert_array_equal(indices, batch)
