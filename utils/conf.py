@@ -132,25 +132,26 @@ def parse_overrides(settings: Iterable[str], section: str, sections: Iterable[st
     nested: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
+        shown = setting if len(setting) <= 200 else f"{setting[:200]}..."
         head, _, rest = key.strip().partition(".")
         if not equals or not rest:
-            raise UserError(f"--set {setting}: write it as section.key=value, such as train.epochs=3")
+            raise UserError(f"--set {shown}: write it as section.key=value, such as train.epochs=3")
         if head not in sections:
             near = difflib.get_close_matches(head, sections, 1, 0.0)
-            raise UserError(f"--set {setting}: no section {head!r}; did you mean {near[0]!r}? ({', '.join(sections)})")
+            raise UserError(f"--set {shown}: no section {head!r}; did you mean {near[0]!r}? ({', '.join(sections)})")
         if head != section:
             continue
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except (yaml.YAMLError, RecursionError):
-            raise UserError(f"--set {setting}: {text!r} is not a YAML value") from None
-        value = None if node is None else _construct(node, f"--set {setting}", "", {})
+            raise UserError(f"--set {shown}: it is not a YAML value") from None
+        value = None if node is None else _construct(node, f"--set {shown}", "", {})
         here = nested
         *parents, last = rest.split(".")
         for parent in parents:
             here = here.setdefault(parent, {})
             if not isinstance(here, dict):
-                raise UserError(f"--set {setting}: another --set gives {parent} a value, so that it has no keys")
+                raise UserError(f"--set {shown}: another --set gives {parent} a value, so that it has no keys")
         here[last] = value
     return nested
 
