@@ -65,7 +65,7 @@ if [ -n "$runner" ]; then
   [ "$compared" -ge 12 ] || die "only $compared score files to compare $runner by"
 fi
 
-checksums() { (cd "$work" && find data-tiny feats-tiny exp-tiny -type f ! -name '*.log' ! -name '*.json.*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
+checksums() { (cd "$work" && find data-tiny feats-tiny exp-tiny -type f ! -name '*.log' ! -name '.*.lock' ! -name '*.json.*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
 checksums > "$work/before.sums"
 began=$SECONDS
 recipe ${runner:+--cmd "$runner"} | tee "$work/second.out"
