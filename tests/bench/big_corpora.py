@@ -251,12 +251,13 @@ def plot(found: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     for axis, key, label in zip(axes, ("seconds", "peak"), ("processor time, s", "memory at its peak, MiB")):
         for number, (name, by_size) in enumerate(found.items()):
-            values = [max(one[key], 1e-2) for one in by_size.values()]
-            axis.loglog(list(by_size), values, marker="osv^Dx"[number % 6], markersize=4, linewidth=1, label=name)
+            sizes = sorted(by_size)
+            values = [max(by_size[n][key], 1e-2) for n in sizes]
+            axis.loglog(sizes, values, marker="osv^Dx"[number % 6], markersize=4, linewidth=1, label=name)
         axis.set(xlabel="utterances", ylabel=label)
         axis.grid(alpha=0.3)
     axes[1].legend(fontsize=6, loc="upper left")
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=80)
 
 
 def table(found: dict[str, dict[int, dict[str, float]]], sizes: list[int]) -> list[str]:
