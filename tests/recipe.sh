@@ -56,7 +56,7 @@ else
 fi
 
 if [ -n "$runner" ]; then
-  recipe --stage 1 --stop-stage 4 --feats-dir feats-here --exp-dir exp-here --seeds 1 --train-jobs 2 --score-jobs 2 --cmd utils/run.sh
+  recipe --stage 2 --stop-stage 4 --exp-dir exp-here --seeds 1 --train-jobs 2 --score-jobs 2 --cmd utils/run.sh
   compared=0
   for file in "$work"/exp-here/*/seed1/scores/*.txt; do
     cmp "$file" "$exp${file#"$work/exp-here"}" || die "$runner and utils/run.sh lead to different scores"
@@ -97,11 +97,11 @@ RUNNER
   [ -s "$exp/train_${features}_ecanet9_self_distill_debug_t4/seed1/results/eval/metrics.json" ] || die "no results of the variant"
 
   # Features computed on the way, augmented; no stage 1, and a name of its own.
-  recipe --stage 1 --online true --augment conf/augment/rawboost.yaml --feats-dir feats-none --heads false --report false --seeds 1
-  [ -s "$exp/train_${features}_ecanet9_baseline_debug_rawboost/seed1/results/eval/metrics.json" ] || die "no results of the augmented training"
+  recipe --stage 1 --stop-stage 2 --online true --augment conf/augment/rawboost.yaml --feats-dir feats-none --seeds 1
+  [ -s "$exp/train_${features}_ecanet9_baseline_debug_rawboost/seed1/final.pt" ] || die "no augmented training"
   [ ! -e "$work/feats-none" ] || die "--online true left features on disk"
 }
-[ "$part" = pa ] || check_variants
+[ "$part" = la ] || check_variants # once; the LA recipe has its job runners to compare
 
 # Another front end leaves the first one's features and models untouched.
 recipe --stage 1 --stop-stage 1 --frontend conf/frontend/lps_low.yaml

@@ -76,7 +76,7 @@ if $recipes; then
   pa=$!
   status=0
   if tests/slurm.sh true; then
-    log "the LA recipe goes through Slurm, its variants here"
+    log "the LA recipe goes through Slurm"
     tests/slurm.sh tests/recipe.sh la "$work/la" utils/slurm.sh || status=$?
   else
     log "the LA recipe goes without Slurm"
