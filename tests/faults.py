@@ -184,7 +184,10 @@ class Child:
         """The exit status; after so many seconds it is killed, with all it started, and that is -9."""
         if kill_after is not None:
             time.sleep(kill_after)
-            os.killpg(self.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not come to its setsid yet, and so has started nothing
+                os.kill(self.pid, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def said(self) -> str:
