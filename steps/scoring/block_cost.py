@@ -10,7 +10,8 @@ def block_multiply_adds(e: Experiment) -> dict[int, int] | None:
     """Multiply-adds of one trial's score by each block: the network up to it and the block's own classifier. By block
     from 1; the deepest is the detector's.
 
-    Measured on the network and the method that the experiment's conf describes. None where that is not known: no
+    Measured on the network and the method that the experiment's conf describes; where aligners were searched, with all
+    candidates, since each seed may have settled on another. None where that is not known: no
     detector.json, or a conf that this version of the toolkit does not take.
     """
     if e.input_shape is None:

@@ -244,7 +244,7 @@ class MutualConf:
 def mutual_losses(logits: Sequence[Tensor], conf: MutualConf) -> list[Tensor]:
     """What each of several learns from the others: the mean over these of KL(other || own), without gradient into them.
 
-    Zhang, Xiang, Hospedales and Lu, "Deep mutual learning", CVPR 2018, equations 8, 9 and 11. logits: (batch, classes) each.
+    Zhang, Xiang, Hospedales and Lu, "Deep mutual learning", CVPR 2018: the losses of two peers and of K. logits: (batch, classes) each.
     """
     return [
         sum(
