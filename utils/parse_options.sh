@@ -62,6 +62,9 @@ _set_option() { # name, value
   printf -v "$_option" '%s' "$_value"
 }
 
+GIVEN_OPTIONS= # as they were typed, to write a command down
+# shellcheck disable=SC2034
+[ $# -eq 0 ] || GIVEN_OPTIONS=$(printf ' %q' "$@")
 while [ $# -gt 0 ]; do
   case $1 in
     --help|-h) _print_help; exit 0 ;;

@@ -43,8 +43,8 @@ heads=true            # score and evaluate the heads of blocks 1 to 4 too, where
 report=true           # stage 5 also makes report.html, a page that compares the systems and looks into them
 cmd=                  # job runner in the place of those in cmd.sh
 
-command_line="egs/asvspoof2019/la/run.sh$(printf ' %q' "$@" | sed "s/ ''\$//")"
 . "$(dirname "${BASH_SOURCE[0]}")/utils/parse_options.sh"
+command_line="egs/asvspoof2019/la/run.sh$GIVEN_OPTIONS"
 caller_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 . ./path.sh || exit 1

@@ -27,8 +27,8 @@ ngpu=0                # GPUs that a training uses: 0 or 1
 train_jobs=           # trainings at once, of one network's seeds; empty: as many as there are cores, or GPUs
 run_options=          # further options of run.sh, with their values: "--mini-size tiny --data-dir data-tiny"
 
-command_line="egs/asvspoof2019/la/local_experiments/run_comparison.sh$(printf ' %q' "$@" | sed "s/ ''\$//")"
 . "$(dirname "${BASH_SOURCE[0]}")/../utils/parse_options.sh"
+command_line="egs/asvspoof2019/la/local_experiments/run_comparison.sh$GIVEN_OPTIONS"
 caller_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 . ./path.sh || exit 1
