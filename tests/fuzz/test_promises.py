@@ -417,7 +417,18 @@ def test_options_are_values_and_never_run(here):
 
 REFUSED = {
     "--tag": ["../x", "a/b", "a b", "$(touch${IFS}canary)", "a;touch${IFS}canary"],
-    "--data-dir": ["a b", "a;touch canary", "$(touch canary)", "`touch canary`", "a'b", "a\nb", "x|y", "*", "~root"],
+    "--data-dir": [
+        "a b",
+        "a;touch canary",
+        "$(touch canary)",
+        "`touch canary`",
+        "a'b",
+        "a\nb",
+        "x|y",
+        "*",
+        "~root",
+        "a/JOB_7",
+    ],
     "--set": ["train.x=$(touch${IFS}canary)", "train.x=1;touch canary", "train.x='a'", "train.{a,b}=1"],
 }
 
