@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import pickle
@@ -60,6 +61,7 @@ def name_of(node: ast.expr) -> str:
     return f"{name_of(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
+@functools.cache
 def calls() -> list[tuple[str, str, dict[str, ast.expr]]]:
     """(place, name, keywords) of every call in the toolkit."""
     found = []
