@@ -222,7 +222,7 @@ def test_a_training_by_shards_goes_on_bit_for_bit(root, made_up_sets, tmp_path, 
     def run(out, *options):
         return call(
             train.main, "train.py", "--model", root / "conf/model/ecanet9.yaml", "--num-threads", 1,
-            "--train-conf", root / "conf/train/baseline.yaml", "--set=train.epochs=3", "--set=train.batch_size=16",
+            "--train-conf", root / "conf/train/baseline.yaml", "--set=train.epochs=2", "--set=train.batch_size=16",
             "--set=frontend.network_input.frames=32", "--set=train.reading=shards", *options,
             train_data, train_feats, dev_data, dev_feats, out,
         )  # fmt: skip
