@@ -93,6 +93,12 @@ def test_bad_utterances_are_all_named_and_mended_or_skipped(root, data, tmp_path
     assert done.returncode == 0, done.stderr
     assert (feats / "skipped").read_text().split()[0] == "utt5"
     assert len((feats / "feats.scp").read_text().splitlines()) == 7
+    (tmp_path / "utt5.flac").write_bytes(good)
+    for ark in feats.glob("parts/3/*.ark"):
+        ark.unlink()
+    done = make_feats(root, data, feats, "--skip-bad", "true")
+    assert done.returncode == 0, done.stderr
+    assert len((feats / "feats.scp").read_text().splitlines()) == 8 and not (feats / "skipped").exists()
 
 
 def test_parts_that_are_whole_are_kept(root, data, tmp_path):
