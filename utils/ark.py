@@ -214,9 +214,12 @@ class ScpReader:
     def _line(self, utt: str) -> int:
         line = self.places.place(utt)
         if line < 0:
-            raise UserError(f"{self.scp}: no features of {utt}; run the feature stage again (--stage 1)")
+            raise UserError(f"{self.scp}: no features of {utt}; remove it and run the feature stage again (--stage 1)")
         if self._places.offsets[line] < 0:
-            raise UserError(f"{self.scp}: {utt}: {self._places.arks[line]!r} is not FILE:OFFSET")
+            raise UserError(
+                f"{self.scp}: {utt}: {self._places.arks[line]!r} is not FILE:OFFSET; remove it and run the feature stage again "
+                "(--stage 1)"
+            )
         return line
 
     def _handle(self, ark: str) -> io.BufferedReader:
