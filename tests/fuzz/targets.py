@@ -34,7 +34,8 @@ Spoil = Callable[[bytes, Draws], Content]  # of a right file
 class Target:
     """name: of the test; files: right ones, by their names within the working folder; run: reads them; cases: in CI;
     vary: which of the files are spoilt, one a case, all if empty; how: they are, by the ending of their names if None;
-    writes: whether `run` may write within the folder."""
+    writes: whether `run` may write within the folder; names_file: whether a UserError has to name the spoilt file or its folder,
+    and not what does not fit it."""
 
     name: str
     files: Callable[[], dict[str, bytes]]
@@ -43,9 +44,7 @@ class Target:
     vary: tuple[str, ...] = ()
     how: Spoil | None = None
     writes: bool = False
-    names_file: bool = (
-        True  # a UserError has to name the spoilt file or its folder; else it may name what does not fit it
-    )
+    names_file: bool = True
 
 
 def text(*lines: str) -> bytes:
