@@ -30,10 +30,14 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in known:
         sys.exit("\n".join(["usage: tests/fuzz/atheris_targets.py NAME [-max_total_time=600] [CORPUS-DIR]", *known]))
     target = known[sys.argv[1]]
-    names = varied(target)
     corpora = [os.path.abspath(arg) for arg in sys.argv[2:] if not arg.startswith("-")]  # noqa: PTH100 (may not exist)
     options = [arg for arg in sys.argv[2:] if arg.startswith("-")]
     folder = Path(tempfile.mkdtemp(prefix="atheris.")) / "case"
+    with atheris.instrument_imports(include=INSTRUMENTED):  # what making and reading the files loads
+        lay(target, folder)
+        target.run()
+    lay(target, folder)
+    names = varied(target)
     seeds = folder.parent / "right"  # libFuzzer begins with the right files
     seeds.mkdir()
     for index, name in enumerate(names):
@@ -44,10 +48,6 @@ def main() -> None:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             run_case(target, folder, names[data[0] % len(names) if data else 0], data[1:])
 
-    lay(target, folder)
-    with atheris.instrument_imports(include=INSTRUMENTED):
-        target.run()  # loads what it needs
-    lay(target, folder)
     atheris.Setup([sys.argv[0], *options, *corpora, str(seeds)], one)
     atheris.Fuzz()
 
