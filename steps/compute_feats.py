@@ -100,6 +100,8 @@ def main() -> int:
                 continue
             yield utt, waveform
 
+    mark = Path(f"{args.prefix}.utt2num_frames")  # written last: a part that has it is whole
+    mark.unlink(missing_ok=True)
     with ArkWriter(args.prefix, frontend.conf.compress) as writer:
         for waveforms in batches_of(readable(), GPU_BATCH if args.ngpu else 1, GPU_SAMPLES):
             if args.ngpu:
@@ -121,7 +123,7 @@ def main() -> int:
     if frontend.normalised_globally:
         write_matrix(f"{args.prefix}.cmvn", stats.matrix)
     write_lines(f"{args.prefix}.bad", bad)
-    write_lines(f"{args.prefix}.utt2num_frames", num_frames)  # last: a part that has it is whole
+    write_lines(mark, num_frames)
     return 0
 
 

@@ -138,7 +138,7 @@ class TrainedDetector:
 
 def load_trained(path: Path, device: torch.device) -> TrainedDetector:
     """Raises UserError if the file does not hold a detector."""
-    kept = checkpoints.load(path, device, FINAL_MEND)
+    kept = checkpoints.load(path, FINAL_MEND)
     if kept.get("format") not in _FORMATS:
         raise UserError(
             f"{path}: not a detector that this version reads (format {kept.get('format')!r}, expected "
@@ -168,5 +168,5 @@ def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     detector = detector_for(nnet.conf_from_dict(_group(conf, "model", source), str(source)), frontend)
     method = training.make_method(training.conf_from_dict(_group(conf, "train", source), str(source)), detector)
     mend = f"remove it and {folder / 'final.pt'}, and run again from --stage 2: they are trained anew, and come out the same"
-    _load_weights(method, _group(checkpoints.load(best, device, mend), "method", best), best)
+    _load_weights(method, _group(checkpoints.load(best, mend), "method", best), best)
     return method.to(device, memory_format=torch.channels_last).eval()

@@ -90,6 +90,7 @@ def merge(args) -> int:
         raise UserError(
             f"{parts}: {len(made)} of {len(wanted)} utterances are there (first lost: {lost[:1]}); remove it and run again"
         )
+    (folder / "skipped").unlink(missing_ok=True)  # of an earlier run: some may have been mended
     if bad:
         shown = "\n".join("  " + text for text in list(bad.values())[:20])
         more = f"\n  ... and {len(bad) - 20} more" if len(bad) > 20 else ""

@@ -39,6 +39,7 @@ import torch.utils.tensorboard
 
 from local import prepare_data
 from steps import compute_feats, evaluate_experiment, make_results, merge_feats, score, train
+from steps.training.checkpoints import CheckpointFolder
 from tests.corpus_lookalike import make_corpus
 from utils.cli import make_parser, run_program
 
@@ -155,6 +156,18 @@ def die_at(number: int, after: bool, count: Path | None = None) -> None:
 
     for name in CALLS:
         setattr(os, name, watched(getattr(os, name)))
+
+
+def die_after_epoch(number: int) -> None:
+    """Let this process be killed when it has written the checkpoint of an epoch."""
+    save = CheckpointFolder.save
+
+    def saved(folder: CheckpointFolder, epoch: int, state: dict[str, object]) -> None:
+        save(folder, epoch, state)
+        if epoch == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    CheckpointFolder.save = saved
 
 
 class Child:
@@ -354,6 +367,16 @@ def fault_ark_removed(bench: Bench) -> None:
     bench.must_be_whole("features", "feats")
 
 
+def fault_scp_cut_off(bench: Bench) -> None:
+    bench.after("features")
+    scp = bench.work / "feats/train/feats.scp"
+    scp.write_text("".join(scp.read_text().splitlines(keepends=True)[:9]))
+    bench.must_say("train", str(scp), "no line of", "remove it and run again from --stage 0")
+    scp.unlink()
+    bench.must_end_well("features")
+    bench.must_be_whole("features", "feats")
+
+
 def fault_byte_of_ark(bench: Bench) -> None:
     for line, further in ((0, 0), (5, 100), (-1, 500)):
         bench.after("features")
@@ -371,20 +394,14 @@ def fault_byte_of_checkpoint(bench: Bench) -> None:
     for damaged in (1, 2):
         bench.restore("train")
         folder = training(bench.work) / "checkpoints"
-        child = Child("train", bench.work, bench.log)
-        while (
-            len(list(folder.glob("epoch[23].pt"))) < 2
-            and os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        ):
-            time.sleep(0.01)
-        child.end(0)
+        bench.run("train", partial(die_after_epoch, 3))
         newest = sorted(folder.glob("epoch*.pt"))[-damaged:]
         for path in newest:
             data = bytearray(path.read_bytes())
             data[len(data) // 2] ^= 4
             path.write_bytes(data)  # best.pt may be the same file
         said = bench.must_end_well("train")
-        if newest and said.count("going back to the checkpoint before it") != len(newest):
+        if said.count("going back to the checkpoint before it") != damaged:
             raise Failure(f"a damaged checkpoint is not named: {said}")
         bench.must_be_whole("train")
 

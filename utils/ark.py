@@ -34,8 +34,12 @@ def checksum_line(key: str, offset: int, data: bytes | memoryview) -> str:
     return f"{key} {offset} {len(data)} {zlib.crc32(data):08x}"
 
 
+class Damaged(Exception):
+    """Not the bytes that were written."""
+
+
 class Checksums:
-    """Lengths and CRC-32 of what lies in a file, by offset; 20 bytes of memory each. Empty where the file has none.
+    """Lengths and CRC-32 of what lies in a file, by offset; 20 bytes of memory each. None are known where the file has none.
 
     Raises UserError for a file of checksums that is damaged.
     """
@@ -43,7 +47,8 @@ class Checksums:
     def __init__(self, path: str | Path):
         self.path = Path(f"{path}{CHECKSUMS}")
         offsets, lengths, crcs = array("Q"), array("Q"), array("I")
-        if self.path.exists():
+        self._known = self.path.exists()
+        if self._known:
             for number, fields in read_table(self.path, 4):
                 try:
                     offsets.append(int(fields[1]))
@@ -62,10 +67,13 @@ class Checksums:
             )
 
     def at(self, offset: int) -> tuple[int, int] | None:
-        """Length and CRC-32 of what begins at `offset`; None where nothing is known of it."""
+        """Length and CRC-32 of what begins at `offset`; None where the file has no checksums. Raises Damaged where it has
+        others only."""
+        if not self._known:
+            return None
         row = int(np.searchsorted(self._offsets, np.uint64(offset)))
         if row == len(self._offsets) or self._offsets[row] != offset:
-            return None
+            raise Damaged(f"{self.path} has no checksum of it")
         return int(self._lengths[row]), int(self._crcs[row])
 
 
@@ -77,7 +85,7 @@ def is_whole(ark: Path) -> bool:
         with Path(f"{ark}{CHECKSUMS}").open("rb") as handle:
             handle.seek(max(0, handle.seek(0, os.SEEK_END) - 4096))
             last = handle.read().splitlines()[-1:]
-        return not last or sum(map(int, last[0].split()[1:3])) == ark.stat().st_size
+        return sum(map(int, last[0].split()[1:3])) == ark.stat().st_size if last else ark.stat().st_size == 0
     except FileNotFoundError:  # of before there were any
         return True
     except ValueError:
@@ -206,9 +214,12 @@ class ScpReader:
     def _line(self, utt: str) -> int:
         line = self.places.place(utt)
         if line < 0:
-            raise UserError(f"{self.scp}: no features of {utt}; run the feature stage again (--stage 1)")
+            raise UserError(f"{self.scp}: no features of {utt}; remove it and run the feature stage again (--stage 1)")
         if self._places.offsets[line] < 0:
-            raise UserError(f"{self.scp}: {utt}: {self._places.arks[line]!r} is not FILE:OFFSET")
+            raise UserError(
+                f"{self.scp}: {utt}: {self._places.arks[line]!r} is not FILE:OFFSET; remove it and run the feature stage again "
+                "(--stage 1)"
+            )
         return line
 
     def _handle(self, ark: str) -> io.BufferedReader:
@@ -246,10 +257,6 @@ class ScpReader:
         if ark not in self._checksums:
             self._checksums[ark] = Checksums(ark)
         return self._checksums[ark]
-
-
-class Damaged(Exception):
-    """Not the bytes that were written."""
 
 
 def checked(data: bytes, length: int, crc32: int) -> bytes:

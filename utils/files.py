@@ -32,10 +32,10 @@ def aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp{os.getpid()}.{socket.gethostname()}")
 
 
-def clear_left(folder: Path, name: str = "*") -> None:
-    """Remove what processes of this host that are no more have left half-written in `folder`, of files named `name`."""
+def clear_left(folder: Path, name: str | None = None) -> None:
+    """Remove what processes of this host that are no more have left half-written in `folder`: of the file `name`, or all."""
     host = "." + socket.gethostname()
-    for left in folder.glob(f".{name}.tmp[0-9]*{glob.escape(host)}"):
+    for left in folder.glob(f".{'*' if name is None else glob.escape(name)}.tmp[0-9]*{glob.escape(host)}"):
         pid = left.name.removesuffix(host).rpartition(".tmp")[2]
         if pid.isdigit() and not _is_running(int(pid)):
             if left.is_dir():

@@ -10,7 +10,10 @@ require_plain() { # <what it is> <text>...: paths and names
   local what=$1 text
   shift
   for text in "$@"; do
-    if [[ $text =~ $_shell_acts_on || $text == '~'* ]]; then
+    if [[ $text == *JOB* ]]; then
+      echo "${0##*/}: error: $what '$text': job runners put the number of a job in the place of JOB; rename it, or make a link to it" >&2
+      exit 1
+    elif [[ $text =~ $_shell_acts_on || $text == '~'* ]]; then
       echo "${0##*/}: error: $what '$text': job runners take no blank, quote, bracket, line break or other character that a shell acts on; rename it, or make a link to it" >&2
       exit 1
     fi

@@ -30,13 +30,14 @@ hold() { # <lock file> <what it stands for> [<seconds>]: until the stage ends; l
   local lock=$1 what=$2 patience=${3:-5} fd status=0 folder
   folder=$(dirname "$lock")
   mkdir -p "$folder" || { echo "${0##*/}: error: $folder cannot be made; choose another folder, or mend what is said above" >&2; exit 1; }
-  # Where nothing can be written there is nothing to guard: what is whole there is used.
-  if [ ! -w "$folder" ] || { [ -e "$lock" ] && [ ! -w "$lock" ]; }; then return 0; fi
+  # Where nothing can be written there is nothing to guard: what is whole there is used. What this script has is its own.
+  if [ ! -w "$folder" ] || [[ " ${_held[*]} " == *" $lock "* ]]; then return 0; fi
   if ! command -v flock >/dev/null; then
     log "WARNING: no flock (of util-linux) here: see to it that no other run writes to $what" >&2
     return 0
   fi
-  exec {fd}>>"$lock"
+  # Another user's lock may be read only, which is enough to have it.
+  if [ -e "$lock" ] && [ ! -w "$lock" ]; then exec {fd}<"$lock"; else exec {fd}>>"$lock"; fi
   flock -n -E 75 "$fd" || status=$?
   if [ "$status" -eq 75 ]; then
     log "$what: $(_holder_of "$lock" "$fd"); waiting up to $patience s for it" >&2
@@ -58,7 +59,8 @@ _holder_of() { # <lock file> <descriptor>: who has it, in words; for use in $(..
   exec {fd}>&-
   said=$(cat "$1" 2>/dev/null) || said=
   pid=${said#*pid } pid=${pid%% *}
-  if [[ $said == *" on $(uname -n), since "* ]] && ! kill -0 "$pid" 2>/dev/null; then
+  # kill -0 fails for another user's process too
+  if [[ $said == *" on $(uname -n), since "* && $({ LC_ALL=C kill -0 "$pid"; } 2>&1) == *"No such process"* ]]; then
     processes=$(find /proc/[0-9]*/fd -lname "$(readlink -f "$1")" 2>/dev/null | cut -d/ -f3 | sort -nu | grep -vx "$$" | tr '\n' ' ') || true
     echo "what a run that was killed (${said%% on *}) has started is still at work there (pid ${processes:-unknown })" | sed 's/ )$/)/'
   else

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from steps.reporting.blocks import Block, Figures, Section, Text
 from steps.reporting.figures import picture
 from steps.reporting.systems import Comparison, Group, System
 from utils.cli import UserError
+from utils.files import read_lines
 
 Panel = tuple[str, str, str]  # what is drawn, column of epochs.tsv, unit
 PANELS: tuple[Panel, ...] = (
@@ -23,22 +25,24 @@ PANELS: tuple[Panel, ...] = (
 History = dict[str, np.ndarray]  # column -> (epochs,)
 
 
-def _read(system: System, seed: int) -> History | None:
-    path = system.folder(seed) / "epochs.tsv"
+def read_history(path: Path) -> History | None:
+    """A training's epochs.tsv, None where there is none. Raises UserError where it is not the table that a training writes."""
     if not path.exists():
         return None
-    with path.open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle, delimiter="\t"))
     try:
-        return {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else {})}
-    except (TypeError, ValueError) as error:
+        rows = list(csv.DictReader((line for _, line in read_lines(path)), delimiter="\t"))
+        history = {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else {})}
+        if history and not ("epoch" in history and all(np.isfinite(column).all() for column in history.values())):
+            raise ValueError("no column `epoch`, or a number that is not finite")
+    except (TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: not the table of a training ({error}); train again, or remove it") from None
+    return history
 
 
 def section(comparison: Comparison) -> Section:
     histories, missing = {}, []
     for system in comparison.systems:
-        found = {seed: _read(system, seed) for seed in system.results}
+        found = {seed: read_history(system.folder(seed) / "epochs.tsv") for seed in system.results}
         histories[system.experiment.name] = {seed: one for seed, one in found.items() if one}
         missing += [str(system.folder(seed)) for seed, one in found.items() if not one]
     figures = []

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.cli import UserError, warn
+from utils.cli import UserError, system_error_text, warn
 from utils.files import aside, clear_left, write_aside
 
 _KEEP_LATEST = 2  # one more than needed, should the newest be damaged
@@ -53,19 +53,20 @@ def check(path: str | Path, mend: str = _TRAIN_AGAIN) -> None:
             bad = archive.testzip()
             if bad is None and any(info.external_attr for info in archive.infolist()):
                 bad = "attributes"
-    except PermissionError:
-        raise
     except Exception as error:  # zipfile raises many kinds for a damaged file
+        if isinstance(error, OSError) and system_error_text(error):  # the file may be whole: nothing to remove
+            error.filename = error.filename or str(path)
+            raise
         raise Damaged(f"{path}: damaged or cut off ({_first_line(error)}); {mend}") from None
     if bad is not None:
         raise Damaged(f"{path}: damaged (the checksum of {bad} is wrong); {mend}")
 
 
-def load(path: str | Path, device: torch.device | str = "cpu", mend: str = _TRAIN_AGAIN) -> dict[str, Any]:
-    """Raises UserError, with the `mend`, if the file is missing or damaged. Loads tensors and plain values only, never code."""
+def load(path: str | Path, mend: str = _TRAIN_AGAIN) -> dict[str, Any]:
+    """Tensors, on the CPU, and plain values; never code. Raises UserError, with the `mend`, if the file is missing or damaged."""
     check(path, mend)
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's message tells how to load it all the same: not this one's business
         raise Damaged(
             f"{path}: not a readable checkpoint: damaged, or it holds more than tensors and plain values, which could run "
@@ -140,8 +141,8 @@ class CheckpointFolder:
     def latest(self) -> dict[str, Any] | None:
         """The newest whole checkpoint; a damaged one is named, and the one before it used.
 
-        On the CPU, from where load_state_dict takes all to its place. An optimizer's step counters belong there: on a GPU
-        it would wait for the device once for each parameter in each step. Raises Damaged where the best epoch's weights,
+        load_state_dict takes all to its place. An optimizer's step counters belong on the CPU: on a GPU it
+        would wait for the device once for each parameter in each step. Raises Damaged where the best epoch's weights,
         which a run from there would need, are lost.
         """
         clear_left(self.folder)

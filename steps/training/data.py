@@ -89,7 +89,7 @@ class FeatureSet(Dataset):
             if utt in source.left_out:
                 continue
             if utt not in source:
-                raise UserError(f"{source.place}: no line of {utt}; run the stages before again (--stage 0)")
+                raise UserError(f"{source.place}: no line of {utt}; remove it and run again from --stage 0")
             if label not in LABELS:
                 raise UserError(f"{data_dir / 'utt2label'}: {utt}: {label!r} is neither bonafide nor spoof")
             if source.left_out:

@@ -27,6 +27,8 @@ def test_bad_files_are_named(tmp_path, waveform_maker):
     _refuses(tmp_path / "zero.flac", "cannot be read")
     (tmp_path / "text.flac").write_text("not audio at all\n" * 40)
     _refuses(tmp_path / "text.flac", "cannot be read")
+    (tmp_path / "samples.raw").write_bytes(b"\0" * 320)
+    _refuses(tmp_path / "samples.raw", "cannot be read as audio: .raw has no header")
     soundfile.write(tmp_path / "empty.wav", wave[:0], 16000)
     _refuses(tmp_path / "empty.wav", "no samples")
     soundfile.write(tmp_path / "rate.flac", wave, 8000)

@@ -69,3 +69,10 @@ def test_features_that_are_there_take_nothing_more(root, data, tmp_path, monkeyp
     (tmp_path / "feats" / "train" / "feats.scp").write_text("utt0 feats.ark:5\n")
     assert run(monkeypatch, root, data, tmp_path / "feats") == 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("text", ["x", "nan", "-1", "0", "inf", "1e300"])
+def test_what_is_no_duration_is_named(root, data, tmp_path, monkeypatch, text):
+    (data / "train" / "utt2dur").write_text(f"utt1 1.5\nutt2 {text}\n")
+    with pytest.raises(UserError, match=f"utt2dur: line 2: '{text}' is no utterance's length"):
+        run(monkeypatch, root, data, tmp_path / "feats")

@@ -10,8 +10,10 @@ import pytest
 import soundfile
 import yaml
 
+from steps import compute_feats
 from steps.frontend import load_conf, make_frontend
 from steps.frontend.processing.audio import read_waveform
+from tests.in_process import call
 
 
 @pytest.fixture()
@@ -91,6 +93,12 @@ def test_bad_utterances_are_all_named_and_mended_or_skipped(root, data, tmp_path
     assert done.returncode == 0, done.stderr
     assert (feats / "skipped").read_text().split()[0] == "utt5"
     assert len((feats / "feats.scp").read_text().splitlines()) == 7
+    (tmp_path / "utt5.flac").write_bytes(good)
+    for ark in feats.glob("parts/3/*.ark"):
+        ark.unlink()
+    done = make_feats(root, data, feats, "--skip-bad", "true")
+    assert done.returncode == 0, done.stderr
+    assert len((feats / "feats.scp").read_text().splitlines()) == 8 and not (feats / "skipped").exists()
 
 
 def test_parts_that_are_whole_are_kept(root, data, tmp_path):
@@ -121,3 +129,19 @@ def test_a_gpu_computes_batches_or_is_told_to_be_missing(root, data, tmp_path):
     one, two = (kaldiio.load_scp(str(feats / "feats.scp")) for feats in (plain, batched))
     for utt in one:
         np.testing.assert_allclose(two[utt], one[utt], atol=1e-4)
+
+
+def test_a_part_that_is_being_made_again_is_not_whole(root, data, tmp_path, monkeypatch):
+    prefix = tmp_path / "parts/feats.1"
+    command = ("compute_feats.py", "--frontend", root / "conf/frontend/f0_subband.yaml", data / "wav.scp", prefix)
+    assert call(compute_feats.main, *command).returncode == 0
+    mark = prefix.with_name("feats.1.utt2num_frames")
+    assert mark.exists()
+
+    def fails(*_):
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(compute_feats.ArkWriter, "write", fails)
+    with pytest.raises(RuntimeError, match="killed"):
+        call(compute_feats.main, *command)
+    assert not mark.exists()

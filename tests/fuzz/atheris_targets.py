@@ -21,7 +21,7 @@ import atheris
 INSTRUMENTED = ["local", "steps", "utils", "yaml", "kaldiio"]
 
 with atheris.instrument_imports(include=INSTRUMENTED):
-    from tests.fuzz.targets import targets
+    from tests.fuzz.targets import right_files, targets, varied
     from tests.fuzz.test_fuzz import lay, run_case
 
 
@@ -30,23 +30,24 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in known:
         sys.exit("\n".join(["usage: tests/fuzz/atheris_targets.py NAME [-max_total_time=600] [CORPUS-DIR]", *known]))
     target = known[sys.argv[1]]
-    names = target.vary or tuple(target.files())
     corpora = [os.path.abspath(arg) for arg in sys.argv[2:] if not arg.startswith("-")]  # noqa: PTH100 (may not exist)
     options = [arg for arg in sys.argv[2:] if arg.startswith("-")]
     folder = Path(tempfile.mkdtemp(prefix="atheris.")) / "case"
+    with atheris.instrument_imports(include=INSTRUMENTED):  # what making and reading the files loads
+        lay(target, folder)
+        target.run()
+    lay(target, folder)
+    names = varied(target)
     seeds = folder.parent / "right"  # libFuzzer begins with the right files
     seeds.mkdir()
     for index, name in enumerate(names):
-        (seeds / str(index)).write_bytes(bytes([index]) + target.files()[name])
+        (seeds / str(index)).write_bytes(bytes([index]) + right_files(target)[name])
 
     def one(data: bytes) -> None:
         """The first byte says which of the files the others are."""
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             run_case(target, folder, names[data[0] % len(names) if data else 0], data[1:])
 
-    lay(target, folder, names[0], target.files()[names[0]])
-    with atheris.instrument_imports(include=INSTRUMENTED):
-        target.run()  # loads what it needs
     atheris.Setup([sys.argv[0], *options, *corpora, str(seeds)], one)
     atheris.Fuzz()
 

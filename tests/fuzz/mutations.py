@@ -1,16 +1,22 @@
-"""Nearly right files: strategies that take a right one and spoil it in a few places, or make something up altogether."""
+"""Nearly right files: a right one is spoilt in a few places, or something is made up altogether.
+
+What is done to it follows from some bytes (Draws), which hypothesis draws. A tree of strategies would say the same and take
+ten times as long.
+"""
 
 from __future__ import annotations
 
 import codecs
 import copy
+import functools
 import gzip
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from hypothesis import strategies as st
+
+T = TypeVar("T")
 
 COMMAND = "touch canary"  # where the tests run; nothing that is read may ever run it
 
@@ -32,6 +38,25 @@ PIECES = [text.encode() for text in _TEXTS] + [
 
 Content = bytes | str  # str: what stands in the file's place, one of PLACES
 PLACES = ("missing", "directory", "loop")
+
+
+class Draws:
+    """Choices by some bytes, two each; the first of all that may be chosen when the bytes are used up."""
+
+    LENGTH = 48  # bytes, enough for every file
+
+    def __init__(self, data: bytes):
+        self._left = data
+
+    def below(self, limit: int) -> int:
+        taken, self._left = self._left[:2], self._left[2:]
+        return int.from_bytes(taken, "little") % limit
+
+    def one_of(self, options: Sequence[T]) -> T:
+        return options[self.below(len(options))]
+
+    def some_left(self) -> bytes:
+        return self._left[: self.below(len(self._left) + 1)]
 
 
 def _whole(kind: str, data: bytes) -> bytes:
@@ -107,23 +132,21 @@ def edit(data: bytes, how: str, where: int, piece: bytes) -> bytes:
     return b"".join(lines)
 
 
-def _edited(data: bytes, edits: Sequence[tuple[str, int, bytes]]) -> bytes:
-    for how, where, piece in edits:
-        data = edit(data, how, where, piece)
-    return data
+def _made_up(draws: Draws) -> bytes:
+    kind, data = draws.below(3), draws.some_left()
+    if kind == 1:
+        return bytes(byte & 127 for byte in data)
+    return data.decode("utf-16-le", errors="ignore").encode() if kind == 2 else data
 
 
-_EDITS = st.lists(
-    st.tuples(st.sampled_from(EDITS), st.integers(0, 2**16 - 1), st.sampled_from(PIECES)), min_size=1, max_size=4
-)
-_MADE_UP = st.one_of(st.binary(max_size=200), st.text(max_size=100).map(lambda text: text.encode(errors="replace")))
-_IN_PLACE: st.SearchStrategy[Content] = st.sampled_from(PLACES)
-
-
-def spoilt(data: bytes) -> st.SearchStrategy[Content]:
+def spoilt(data: bytes, draws: Draws) -> Content:
     """A file like `data`, spoilt; now and then something made up, or no file."""
-    near = _EDITS.map(lambda edits: _edited(data, edits))
-    return st.sampled_from([near] * 16 + [_MADE_UP] * 3 + [_IN_PLACE]).flatmap(lambda chosen: chosen)
+    kind = draws.below(20)
+    if kind >= 16:
+        return draws.one_of(PLACES) if kind == 16 else _made_up(draws)
+    for _ in range(1 + draws.below(4)):
+        data = edit(data, draws.one_of(EDITS), draws.below(2**16), draws.one_of(PIECES))
+    return data
 
 
 _ODD_VALUES: list[Any] = [
@@ -157,26 +180,25 @@ def change_tree(tree: Any, changes: Sequence[tuple[int, int]]) -> Any:
     return tree
 
 
-CHANGES = st.lists(st.tuples(st.integers(0, 999), st.integers(0, len(_ODD_VALUES) + 5)), min_size=1, max_size=3)
+def changes(draws: Draws) -> list[tuple[int, int]]:
+    """For change_tree()."""
+    return [(draws.below(1000), draws.below(len(_ODD_VALUES) + 6)) for _ in range(1 + draws.below(3))]
 
 
-def _json(tree: Any) -> bytes:
-    return json.dumps(tree).encode()
-
-
-def _yaml(tree: Any) -> bytes:
-    return yaml.safe_dump(tree, sort_keys=False).encode()
-
-
-def spoilt_tree(data: bytes, load: Callable[[bytes], Any], dump: Callable[[Any], bytes]) -> st.SearchStrategy[Content]:
+def _spoilt_tree(data: bytes, draws: Draws, load: Callable[[bytes], Any], dump: Callable[[Any], str]) -> Content:
     """A file of nested values like `data`, with odd values in it, or spoilt as a text is."""
-    changed = CHANGES.map(lambda changes: dump(change_tree(load(data), changes)))
-    return st.sampled_from([changed] * 3 + [spoilt(data)] * 2).flatmap(lambda chosen: chosen)
+    if draws.below(5) >= 3:
+        return spoilt(data, draws)
+    return dump(change_tree(copy.deepcopy(load(data)), changes(draws))).encode()
 
 
-def spoilt_json(data: bytes) -> st.SearchStrategy[Content]:
-    return spoilt_tree(data, json.loads, _json)
+def spoilt_json(data: bytes, draws: Draws) -> Content:
+    return _spoilt_tree(data, draws, json.loads, json.dumps)
 
 
-def spoilt_yaml(data: bytes) -> st.SearchStrategy[Content]:
-    return spoilt_tree(data, yaml.safe_load, _yaml)
+_load_yaml = functools.cache(yaml.safe_load)  # slow, and always the same few
+_dump_yaml = functools.partial(yaml.dump, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+
+
+def spoilt_yaml(data: bytes, draws: Draws) -> Content:
+    return _spoilt_tree(data, draws, _load_yaml, _dump_yaml)

@@ -6,6 +6,7 @@ any other exception is a traceback that a user would see, and fails the test. A 
 
 from __future__ import annotations
 
+import copy
 import functools
 import gzip
 import importlib
@@ -20,32 +21,30 @@ from typing import Any
 import numpy as np
 import soundfile
 import yaml
-from hypothesis import strategies as st
 
-from tests.fuzz.mutations import PIECES, Content, change_tree, spoilt, spoilt_json, spoilt_yaml
+from tests.fuzz.mutations import PIECES, Content, Draws, change_tree, changes, spoilt, spoilt_json, spoilt_yaml
 from tests.in_process import call
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-Strategy = Callable[[bytes], st.SearchStrategy[Content]]
+Spoil = Callable[[bytes, Draws], Content]  # of a right file
 
 
 @dataclass(frozen=True)
 class Target:
     """name: of the test; files: right ones, by their names within the working folder; run: reads them; cases: in CI;
-    vary: which of the files are spoilt, one a case, all if empty; how: by what strategy, by the ending of their names if None;
-    writes: whether `run` may write within the folder."""
+    vary: which of the files are spoilt, one a case, all if empty; how: they are, by the ending of their names if None;
+    writes: whether `run` may write within the folder; names_file: whether a UserError has to name the spoilt file or its folder,
+    and not what does not fit it."""
 
     name: str
     files: Callable[[], dict[str, bytes]]
     run: Callable[[], object]
     cases: int
     vary: tuple[str, ...] = ()
-    how: Strategy | None = None
+    how: Spoil | None = None
     writes: bool = False
-    names_file: bool = (
-        True  # a UserError has to name the spoilt file or its folder; else it may name what does not fit it
-    )
+    names_file: bool = True
 
 
 def text(*lines: str) -> bytes:
@@ -407,11 +406,8 @@ def detector_state() -> dict[str, Any]:
 def checkpoint_file() -> dict[str, bytes]:
     import torch
 
-    out = io.BytesIO()
-    torch.save(
-        {"epoch": 3, "best_epoch": 2, "weights": {"a": torch.zeros(3), "b": torch.ones(2, 2)}, "names": ["x"]}, out
-    )
-    return {"epoch3.pt": out.getvalue()}
+    weights = {"a": torch.zeros(3), "b": torch.ones(2, 2)}
+    return {"epoch3.pt": saved({"epoch": 3, "best_epoch": 2, "weights": weights, "names": ["x"]})}
 
 
 def checkpoint() -> None:
@@ -420,32 +416,23 @@ def checkpoint() -> None:
     assert isinstance(checkpoints.load("epoch3.pt"), dict)
 
 
-def spoilt_detector(_: bytes) -> st.SearchStrategy[Content]:
-    """A final.pt that torch reads and that holds other values than it should."""
-    import copy
-
-    import torch
-
-    from tests.fuzz.mutations import CHANGES
-
-    def saved(changes: list[tuple[int, int]]) -> bytes:
-        state = detector_state()
-        tree = change_tree(
-            {**copy.deepcopy({k: v for k, v in state.items() if k != "state"}), "state": dict(state["state"])}, changes
-        )
-        out = io.BytesIO()
-        torch.save(tree, out)
-        return out.getvalue()
-
-    return CHANGES.map(saved)
-
-
-def final_file() -> dict[str, bytes]:
+def saved(state: dict[str, Any]) -> bytes:
     import torch
 
     out = io.BytesIO()
-    torch.save(detector_state(), out)
-    return {"final.pt": out.getvalue()}
+    torch.save(state, out)
+    return out.getvalue()
+
+
+def spoilt_detector(_: bytes, draws: Draws) -> Content:
+    """A final.pt that torch reads and that holds other values than it should."""
+    state = detector_state()
+    values = copy.deepcopy({key: value for key, value in state.items() if key != "state"})
+    return saved(change_tree(values | {"state": dict(state["state"])}, changes(draws)))
+
+
+def final_file() -> dict[str, bytes]:
+    return {"final.pt": saved(detector_state())}
 
 
 def trained_detector() -> None:
@@ -456,10 +443,14 @@ def trained_detector() -> None:
     experiments.load_trained(Path("final.pt"), torch.device("cpu"))
 
 
-def epochs_file() -> dict[str, bytes]:
-    return {
-        "epochs.tsv": b"epoch\tlr\ttotal\thard\tdev_loss\tdev_eer\n1\t0.001\t1.5\t1.25\t0.75\t20.5\n2\t0.001\t1.0\t0.75\t0.5\t15.0\n"
-    }
+EPOCHS = b"epoch\tlr\ttrain_total\ttrain_hard\tdev_loss\tdev_eer\n1\t0.001\t1.5\t1.25\t0.75\t20.5\n2\t0.001\t1.0\t0.75\t0.5\t15.0\n"
+
+
+def epochs() -> None:
+    from steps.reporting.curves import read_history
+
+    history = read_history(Path("epochs.tsv"))
+    assert not history or len(history["epoch"]) > 0
 
 
 # --- data dirs --------------------------------------------------------------------------------------------------------
@@ -520,29 +511,27 @@ def command_line() -> None:
         program(module, *(arg for arg in argv if "\0" not in arg))  # no system passes a NUL on
 
 
-def argument_lines(_: bytes) -> st.SearchStrategy[Content]:
-    odd = st.sampled_from([piece for piece in PIECES if b"\n" not in piece and len(piece) < 5000])
-    there = st.sampled_from(
-        [
-            b"cm.txt",
-            b"asv.txt",
-            b"data",
-            b"data/eval",
-            b"data/eval/utt2label",
-            b"exp",
-            b"0.5",
-            b"3",
-            b"la",
-            b"1/2",
-            b"out",
-        ]
-    )
+THERE = (
+    b"cm.txt",
+    b"asv.txt",
+    b"data",
+    b"data/eval",
+    b"data/eval/utt2label",
+    b"exp",
+    b"0.5",
+    b"3",
+    b"la",
+    b"1/2",
+    b"out",
+)
+ODD = [piece for piece in PIECES if b"\n" not in piece and len(piece) < 5000]
 
-    def of(name: str) -> st.SearchStrategy[bytes]:
-        option = st.sampled_from([one.encode() for one in PROGRAMS[name]])
-        return st.lists(st.one_of(option, there, odd), max_size=7).map(lambda argv: b"\n".join([name.encode(), *argv]))
 
-    return st.sampled_from(list(PROGRAMS)).flatmap(of)
+def argument_lines(_: bytes, draws: Draws) -> Content:
+    name = draws.one_of(list(PROGRAMS))
+    options = [option.encode() for option in PROGRAMS[name]]
+    argv = [draws.one_of(draws.one_of((options, THERE, ODD))) for _ in range(draws.below(8))]
+    return b"\n".join([name.encode(), *argv])
 
 
 def targets() -> list[Target]:
@@ -589,6 +578,7 @@ def targets() -> list[Target]:
         Target("--set", lambda: {"setting.txt": b"train.epochs=3\ntrain.schedule.lr=1e-3\ntrain.schedule.name=cosine"}, overrides, 100, names_file=False),
         Target("make_results.py", experiment, make_results, 150, vary=OF_BASELINE, writes=True, names_file=False),
         Target("make_comparison.py", experiment, make_comparison, 100, vary=OF_BASELINE, writes=True, names_file=False),
+        Target("epochs.tsv", lambda: {"epochs.tsv": EPOCHS}, epochs, 200),
         Target("checkpoint", checkpoint_file, checkpoint, 300),
         Target("final.pt", final_file, trained_detector, 50, how=spoilt_detector),
         Target("validate_data_dir.sh", data_dir, part(data_dir_tool, "validate_data_dir.sh", "--no-feats", "--no-text", "data/eval"), 350),
@@ -604,10 +594,18 @@ def targets() -> list[Target]:
     ]  # fmt: skip
 
 
-def strategy_of(target: Target, name: str) -> st.SearchStrategy[Content]:
-    content = target.files().get(name, b"")
-    if target.how is not None:
-        return target.how(content)
-    if name.endswith(".json"):
-        return spoilt_json(content)
-    return spoilt_yaml(content) if name.endswith(".yaml") else spoilt(content)
+@functools.cache
+def right_files(target: Target) -> dict[str, bytes]:
+    return target.files()
+
+
+def varied(target: Target) -> tuple[str, ...]:
+    return target.vary or tuple(right_files(target))
+
+
+def spoil(target: Target, draws: Draws) -> tuple[str, Content]:
+    """One of the target's files, by its name, and what it shall be."""
+    name = draws.one_of(varied(target))
+    content = right_files(target).get(name, b"")
+    how = spoilt_json if name.endswith(".json") else spoilt_yaml if name.endswith(".yaml") else spoilt
+    return name, (target.how or how)(content, draws)

@@ -5,7 +5,6 @@ CI runs the same cases each time. More of them, and others: FSD_FUZZ_FACTOR=20 F
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import sys
@@ -17,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.guard import guarded
-from tests.fuzz.mutations import Content
-from tests.fuzz.targets import Target, strategy_of, targets
+from tests.fuzz.mutations import Content, Draws
+from tests.fuzz.targets import Target, right_files, spoil, targets
 from utils.cli import UserError
 
 FACTOR, SEED = float(os.environ.get("FSD_FUZZ_FACTOR", "1")), os.environ.get("FSD_FUZZ_SEED")
@@ -33,14 +32,12 @@ SETTINGS = settings(
 )
 
 
-@functools.cache
-def right_files(target: Target) -> dict[str, bytes]:
-    return target.files()
-
-
-def put(folder: Path, name: str, content: Content) -> None:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+def put(path: Path, content: Content) -> None:
+    """In the place of what is there, an empty folder or no folder."""
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content == "directory":
@@ -49,20 +46,21 @@ def put(folder: Path, name: str, content: Content) -> None:
         path.symlink_to(path.name)
 
 
-def lay(target: Target, folder: Path, name: str, content: Content) -> None:
-    """The target's files, `name` being `content`, in `folder`, which is made anew and becomes the working folder."""
+def lay(target: Target, folder: Path) -> None:
+    """The target's files in `folder`, which is made anew and becomes the working folder."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for other, right in right_files(target).items():
-        if other != name:
-            put(folder, other, right)
-    put(folder, name, content)
+    for name, content in right_files(target).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     os.chdir(folder)
 
 
 def run_case(target: Target, folder: Path, name: str, content: Content) -> None:
-    """One case. Raises AssertionError, or what a user would see as a traceback."""
-    lay(target, folder, name, content)
+    """One case, in a folder as lay() leaves it, and as it is again afterwards.
+
+    Raises AssertionError, or what a user would see as a traceback.
+    """
+    put(folder / name, content)
     try:
         with guarded(folder if target.writes else folder / "nowhere"):
             target.run()
@@ -70,7 +68,15 @@ def run_case(target: Target, folder: Path, name: str, content: Content) -> None:
         message = str(error)
         assert message.strip() and len(message) < LONGEST_MESSAGE, message[:LONGEST_MESSAGE]
         if target.names_file:
-            assert Path(name).name in message or str(Path(name).parent) in message, message
+            parent = str(Path(name).parent)
+            assert Path(name).name in message or (parent != "." and parent in message), message
+    finally:
+        commands_ran = any(folder.glob("canary*"))
+        if target.writes:
+            lay(target, folder)
+        else:
+            put(folder / name, right_files(target).get(name, "missing"))
+    assert not commands_ran
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
@@ -79,21 +85,22 @@ def test_spoilt_input(target: Target, tmp_path: Path, monkeypatch, record_proper
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # thousands of them; what is written is thrown away
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     folder = tmp_path / "case"
-    names = target.vary or tuple(right_files(target))
-    lay(target, folder, names[0], right_files(target)[names[0]])
+    lay(target, folder)
     target.run()  # right files are taken; and what is loaded at first use is loaded
+    lay(target, folder)
     wanted = max(1, round(target.cases * FACTOR))
     count = 0
 
     @settings(SETTINGS, max_examples=wanted)
-    @given(st.sampled_from(names).flatmap(lambda name: st.tuples(st.just(name), strategy_of(target, name))))
-    def case(spoilt: tuple[str, Content]) -> None:
+    @given(st.binary(min_size=Draws.LENGTH, max_size=Draws.LENGTH))
+    def case(drawn: bytes) -> None:
         nonlocal count
         count += 1
+        name, content = spoil(target, Draws(drawn))
         try:
-            run_case(target, folder, *spoilt)
+            run_case(target, folder, name, content)
         except BaseException as error:
-            error.add_note(f"{target.name}: {spoilt[0]} is {spoilt[1]!r:.1000}")
+            error.add_note(f"{target.name}: {name} is {content!r:.1000}")
             raise
 
     run: Callable[[], None] = case if SEED is None else seed(int(SEED))(case)
@@ -104,7 +111,6 @@ def test_spoilt_input(target: Target, tmp_path: Path, monkeypatch, record_proper
         os.chdir(tmp_path)
         shutil.rmtree(folder, ignore_errors=True)
     assert count >= wanted
-    assert not list(tmp_path.rglob("canary*"))
 
 
 def test_ci_runs_ten_thousand_cases():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import pickle
@@ -60,6 +61,7 @@ def name_of(node: ast.expr) -> str:
     return f"{name_of(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
+@functools.cache
 def calls() -> list[tuple[str, str, dict[str, ast.expr]]]:
     """(place, name, keywords) of every call in the toolkit."""
     found = []
@@ -417,7 +419,18 @@ def test_options_are_values_and_never_run(here):
 
 REFUSED = {
     "--tag": ["../x", "a/b", "a b", "$(touch${IFS}canary)", "a;touch${IFS}canary"],
-    "--data-dir": ["a b", "a;touch canary", "$(touch canary)", "`touch canary`", "a'b", "a\nb", "x|y", "*", "~root"],
+    "--data-dir": [
+        "a b",
+        "a;touch canary",
+        "$(touch canary)",
+        "`touch canary`",
+        "a'b",
+        "a\nb",
+        "x|y",
+        "*",
+        "~root",
+        "a/JOB_7",
+    ],
     "--set": ["train.x=$(touch${IFS}canary)", "train.x=1;touch canary", "train.x='a'", "train.{a,b}=1"],
 }
 

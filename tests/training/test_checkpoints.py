@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import zipfile
 
 import pytest
 import torch
@@ -49,6 +51,17 @@ def test_any_byte_that_changed_is_noticed(tmp_path):
         path.write_bytes(content[:cut])
         with pytest.raises(Damaged, match="damaged or cut off"):
             checkpoints.load(path)
+
+
+def test_a_disk_that_fails_for_a_while_is_no_damage(tmp_path, monkeypatch):
+    folder = folder_of(tmp_path, {1: 1, 2: 1})
+
+    def fails(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", fails)
+    with pytest.raises(OSError, match=r"epoch2\.pt"):
+        folder.latest()
 
 
 def folder_of(path, best: dict[int, int], keep: int = 0) -> CheckpointFolder:

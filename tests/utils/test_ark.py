@@ -176,6 +176,21 @@ def test_whether_an_ark_is_whole_is_told_by_its_size(tmp_path):
     assert not is_whole(ark)
 
 
+def test_checksums_that_were_cut_off_do_not_pass_an_ark(tmp_path):
+    items = matrices(3)
+    write(tmp_path / "f", items)
+    checksums = tmp_path / "f.ark.crc32"
+    lines = checksums.read_text().splitlines(keepends=True)
+    for kept in (0, 2):
+        checksums.write_text("".join(lines[:kept]))
+        assert not is_whole(tmp_path / "f.ark")
+        reader = ScpReader(tmp_path / "f.scp")
+        for utt in list(items)[:kept]:
+            np.testing.assert_array_equal(reader.read(utt), items[utt])
+        with pytest.raises(UserError, match=r"features of utt2 cannot be read .*f.ark.crc32 has no checksum of it"):
+            reader.read("utt2")
+
+
 def test_a_damaged_matrix_is_noticed(tmp_path):
     write_matrix(tmp_path / "global_cmvn", np.arange(6.0).reshape(2, 3))
     np.testing.assert_array_equal(read_matrix(tmp_path / "global_cmvn"), np.arange(6.0).reshape(2, 3))

@@ -117,12 +117,12 @@ def test_sha256(tmp_path):
 def test_left_overs_of_processes_that_are_no_more_are_removed(tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
-    mine = files.aside(tmp_path / "a.ark")
+    mine = files.aside(tmp_path / "a[1].ark")
     theirs = [tmp_path / mine.name.replace(str(os.getpid()), str(ended.pid)), tmp_path / f".b.tmp{ended.pid}.elsewhere"]
-    other_name = tmp_path / mine.name.replace("a.ark", "b.ark").replace(str(os.getpid()), str(ended.pid))
+    other_name = tmp_path / mine.name.replace("a[1].ark", "b.ark").replace(str(os.getpid()), str(ended.pid))
     for path in (mine, *theirs, other_name):
         path.write_text("x")
-    files.clear_left(tmp_path, "a.ark")
+    files.clear_left(tmp_path, "a[1].ark")
     assert mine.exists() and not theirs[0].exists() and theirs[1].exists() and other_name.exists()
     files.clear_left(tmp_path)
     assert mine.exists() and theirs[1].exists() and not other_name.exists()

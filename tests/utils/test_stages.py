@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -86,3 +87,33 @@ def test_what_a_killed_run_has_started_is_waited_for(tmp_path):
     assert f"still at work there (pid {job})" in refused.value.stderr
     os.kill(job, signal.SIGKILL)
     assert in_recipe(hold.replace(" 0; ", " 20; ") + "echo went on") == ["went", "on"]
+
+
+def test_a_run_holds_a_lock_once(tmp_path):
+    hold = HELD.format(lock=tmp_path / ".lock", folder=tmp_path)
+    assert in_recipe(hold + hold.partition("; ")[2] + "echo went on") == ["went", "on"]
+
+
+def test_another_user_s_run_is_no_killed_one(tmp_path):
+    """Its lock may be read only here, and its process may not be signalled."""
+    other, without_rights = None, []
+    if os.geteuid() == 0:
+        other = subprocess.Popen(["setpriv", "--reuid", "65534", "--clear-groups", "sleep", "60"])
+        without_rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+    pid = other.pid if other else 1
+    lock = tmp_path / ".lock"
+    lock.write_text(f"run.sh, pid {pid} on {os.uname().nodename}, since yesterday\n")
+    lock.chmod(0o444)
+    prelude = f"stage=0 stop_stage=5 caller_dir=$PWD; set -euo pipefail; . {ROOT}/utils/stages.sh; "
+    command = [*without_rights, "bash", "-c", prelude + HELD.format(lock=lock, folder=tmp_path) + "echo went on"]
+    try:
+        with lock.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1 and f"another run is at work there (run.sh, pid {pid} on " in done.stderr, done
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.stdout == "went on\n" and done.returncode == 0, done
+    finally:
+        if other:
+            other.kill()
+            other.wait()

@@ -128,7 +128,13 @@ def open_audio(where: str, path: str | Path | Command) -> Iterator[soundfile.Sou
             raise UserError(f"{where}: no such file")
     source = io.BytesIO(path.output(where)) if isinstance(path, Command) else str(path)
     try:
-        with soundfile.SoundFile(source) as sound:
+        try:
+            sound = soundfile.SoundFile(source)
+        except TypeError:  # what soundfile says of a name in .raw
+            raise UserError(
+                f"{where}: cannot be read as audio: .raw has no header; make it a WAV or FLAC file"
+            ) from None
+        with sound:
             yield sound
     except soundfile.LibsndfileError as error:
         raise UserError(f"{where}: cannot be read as audio: {error.error_string}") from None
