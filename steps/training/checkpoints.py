@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
 import random
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 from utils.cli import UserError, system_error_text, warn
 from utils.files import aside, clear_left, write_aside
 
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # what file systems without hard links answer
 _KEEP_LATEST = 2  # one more than needed, should the newest be damaged
 
 
@@ -134,7 +137,12 @@ class CheckpointFolder:
     def _link_best(self, epoch: int) -> None:
         link = aside(self.best)
         link.unlink(missing_ok=True)
-        os.link(self.path(epoch), link)
+        try:
+            os.link(self.path(epoch), link)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copyfile(self.path(epoch), link)
         link.replace(self.best)
         link.unlink(missing_ok=True)  # a rename does nothing where both are the same file already
 

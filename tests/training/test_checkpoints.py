@@ -86,6 +86,17 @@ def test_the_newest_whole_checkpoint_is_used(tmp_path, capsys):
     assert folder.latest() is None
 
 
+def test_a_disk_without_hard_links(tmp_path, monkeypatch):
+    def no_links(*paths):
+        raise OSError(errno.EPERM, "Operation not permitted", *map(str, paths))
+
+    monkeypatch.setattr(checkpoints.os, "link", no_links)
+    folder = folder_of(tmp_path, {1: 1, 2: 2, 3: 2})
+    assert checkpoints.load(folder.best)["epoch"] == 2 and folder.latest()["epoch"] == 3
+    assert not folder.best.samefile(folder.path(2))
+    assert {path.name for path in tmp_path.rglob("*.pt")} == {"epoch2.pt", "epoch3.pt", "best.pt"}
+
+
 def test_lost_weights_of_the_best_epoch_are_told_at_once(tmp_path):
     folder = folder_of(tmp_path / "a", {1: 1, 2: 1, 3: 1})
     assert folder.latest()["epoch"] == 3
