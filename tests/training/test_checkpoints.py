@@ -12,8 +12,6 @@ import torch
 from steps.training import checkpoints
 from steps.training.checkpoints import CheckpointFolder, Damaged
 
-CPU = torch.device("cpu")
-
 
 def state_of(epoch: int, best_epoch: int) -> dict:
     return {"epoch": epoch, "best_epoch": best_epoch, "weights": torch.full((300,), float(epoch)), "name": "x"}
