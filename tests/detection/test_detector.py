@@ -252,6 +252,20 @@ def test_load_says_what_is_wrong(training, tmp_path):
     )
 
 
+def test_a_flac_that_was_written_to_a_pipe(training, tmp_path, speech):
+    """It does not tell how long it is."""
+    soundfile.write(tmp_path / "a.flac", speech(3.3), RATE)
+    detector = FakeSpeechDetector.load(training)
+    wanted = one(detector.score_file(tmp_path / "a.flac", "a"))
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] &= 0xF0  # the 36 bits of STREAMINFO's total samples
+    data[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(data)
+    with audio.open_recording(tmp_path / "a.flac") as recording:
+        assert recording.told_seconds is None
+    assert one(detector.score_file(tmp_path / "a.flac", "a")) == wanted
+
+
 def test_formats_of_ffmpeg(training, tmp_path, speech, monkeypatch):
     av = pytest.importorskip("av")
     wave = speech(2.0, 4)
