@@ -46,7 +46,7 @@ def main() -> int:
         "--int8", type=Path, metavar="DATA", help=f"write {INT8} too; its EER and time are measured on this data dir"
     )
     parser.add_argument("--out-dir", type=Path, help="folder to write to; EXP/export if not given")
-    parser.add_argument("--num-threads", type=int, default=1, help="CPU threads of the check")
+    parser.add_argument("--num-threads", type=int, default=1, help="CPU threads of the check; int8 is timed on one")
     parser.add_argument("model", type=Path, metavar="EXP", help="folder of one training, or a final.pt")
     args = parser.parse_args()
 
@@ -95,8 +95,8 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
         parities: dict[str, checking.Parity | None] = {}
         if "onnx" in args.formats:
             runtime.write_onnx(aside / ONNX, module, metadata)
-            exact = runtime.OnnxModel(aside / ONNX, args.num_threads)
-            parities[ONNX] = checking.check_parity(out / ONNX, exact.scores, waveforms, wanted)
+            scores = runtime.OnnxModel(aside / ONNX, args.num_threads).scores
+            parities[ONNX] = checking.check_parity(out / ONNX, scores, waveforms, wanted)
         if "pt2" in args.formats:
             graph.write_program(aside / PROGRAM, module, metadata)
             scores = graph.read_program(aside / PROGRAM)
@@ -104,7 +104,7 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
         if args.int8:
             quantise.write_int8(aside / INT8, aside / ONNX, waveforms)
             parities[INT8] = None
-            int8 = runtime.OnnxModel(aside / INT8, args.num_threads)
+            exact, int8 = runtime.OnnxModel(aside / ONNX), runtime.OnnxModel(aside / INT8)
             cost = checking.measure_int8(exact, int8, args.int8, trained.frontend_conf)
         files = [
             card.ExportedFile(name, (aside / name).stat().st_size, sha256_of(aside / name), parity)
