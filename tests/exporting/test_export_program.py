@@ -74,6 +74,18 @@ def test_files_and_card(exported, training):
         assert calibration["weight"] == json.loads((training / "calibration.json").read_text())["weights"][0]
 
 
+def test_int8_is_of_the_network_alone_and_close(exported, waveforms):
+    models = [runtime.OnnxModel(exported / name) for name in (export.ONNX, export.INT8)]
+    graphs = [runtime.onnx.load(model.path).graph for model in models]
+    front, front_int8 = (sorted(n.name for n in g.node if n.name.startswith("/front_end/")) for g in graphs)
+    assert front and front == front_int8
+    assert sum(n.op_type == "QuantizeLinear" for n in graphs[1].node) > 8
+    assert models[1].metadata == models[0].metadata
+    scores = [np.array([model.scores(w[None])[0] for w in waveforms.values()]) for model in models]
+    assert 0 < np.abs(scores[1] - scores[0]).max() < 0.25 * np.ptp(scores[0])
+    assert models[1].path.stat().st_size < models[0].path.stat().st_size
+
+
 def test_torch_alone_runs_the_program(exported, waveforms):
     extra = {"about.json": ""}
     program = torch.export.load(str(exported / export.PROGRAM), extra_files=extra).module()
