@@ -134,8 +134,9 @@ class Worker:
 
     def _again(self) -> None:
         self._end()
-        if not self._closed:
-            self._begin()
+        if self._closed:
+            raise Refused(503, "The server is being stopped.")
+        self._begin()
 
     def close(self) -> None:
         """Ends the process, whatever it is at."""
