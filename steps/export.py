@@ -74,6 +74,7 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
     detector = FakeSpeechDetector.load(model, pool="first")
     trained = experiment.load_trained(model if model.is_file() else model / "final.pt", torch.device("cpu"))
     module = graph.WaveformDetector(trained)
+    trials = checking.read_trials(args.int8) if args.int8 else None
     waveforms = checking.read_waveforms(args.data_dir, args.utts, trained.frontend_conf)
     wanted = checking.reference_scores(detector, waveforms)
     about = detector.about()
@@ -101,11 +102,11 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
             graph.write_program(aside / PROGRAM, module, metadata)
             scores = graph.read_program(aside / PROGRAM)
             parities[PROGRAM] = checking.check_parity(out / PROGRAM, scores, waveforms, wanted)
-        if args.int8:
+        if trials is not None:
             quantise.write_int8(aside / INT8, aside / ONNX, waveforms)
             parities[INT8] = None
             exact, int8 = runtime.OnnxModel(aside / ONNX), runtime.OnnxModel(aside / INT8)
-            cost = checking.measure_int8(exact, int8, args.int8, trained.frontend_conf)
+            cost = checking.measure_int8(exact, int8, *trials, trained.frontend_conf)
         files = [
             card.ExportedFile(name, (aside / name).stat().st_size, sha256_of(aside / name), parity)
             for name, parity in parities.items()
