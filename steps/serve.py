@@ -62,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: at least 1")
     if args.model.suffix == ".onnx":
-        parser.error("--model: what the network looked at takes the training itself, an .onnx does not do")
+        parser.error("--model: an ONNX file cannot tell what the network looked at; give the training")
     if not 0 <= args.port <= 65535:
         parser.error("--port: 0 to 65535")
     return args

@@ -122,6 +122,8 @@ def test_detect_takes_the_onnx_file(exported, training, data_dir):
     for row, row_wanted in zip(found, wanted):
         assert row["score"] == pytest.approx(row_wanted["score"], abs=1e-4)
         assert row["llr"] == pytest.approx(row_wanted["llr"], abs=1e-4) and row["verdict"] == row_wanted["verdict"]
+    with pytest.raises(card.UserError, match="load the training"):
+        detect.FakeSpeechDetector.load(exported / export.ONNX).evidence(None, [])
     table = in_process.call(detect.main, "detect.py", "--model", exported / export.ONNX, data_dir / "a.wav").stdout
     assert "# the mini corpus is small and for trying the toolkit: no verdict here is evidence" in table
 
