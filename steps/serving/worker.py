@@ -155,6 +155,7 @@ def _run(pipe: Connection, settings: Settings, prepare: Callable[[Settings], tup
         return
     pipe.send((True, told))
     _limit_memory()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would have the upload in it
     while True:
         try:
             pictures, data = pipe.recv(), pipe.recv_bytes()
