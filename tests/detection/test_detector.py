@@ -194,6 +194,9 @@ def test_channels_and_rates(training, tmp_path, speech):
     assert whole.score == pytest.approx(want[0].score, abs=1e-2)
     slow = one(alone.score(left, 48000))
     assert slow.seconds == pytest.approx(0.5 / 3, abs=1e-3) and "resampled from 48000 Hz" in slow.notes
+    for rate in (999, 768001):
+        with pytest.raises(UserError, match=f"its sampling rate is {rate} Hz; 1000 to 768000 Hz are taken"):
+            alone.score(left, rate)
     for bad in (np.zeros((2, 2, 2)), np.array(["a"])):
         with pytest.raises(UserError, match="not numbers"):
             alone.score(bad, RATE)
