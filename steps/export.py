@@ -46,7 +46,7 @@ def main() -> int:
         "--int8", type=Path, metavar="DATA", help=f"write {INT8} too; its EER and time are measured on this data dir"
     )
     parser.add_argument("--out-dir", type=Path, help="folder to write to; EXP/export if not given")
-    parser.add_argument("--num-threads", type=int, default=1, help="CPU threads of the check")
+    parser.add_argument("--num-threads", type=int, default=1, help="CPU threads of the check; int8 is timed on one")
     parser.add_argument("model", type=Path, metavar="EXP", help="folder of one training, or a final.pt")
     args = parser.parse_args()
 
@@ -74,6 +74,7 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
     detector = FakeSpeechDetector.load(model, pool="first")
     trained = experiment.load_trained(model if model.is_file() else model / "final.pt", torch.device("cpu"))
     module = graph.WaveformDetector(trained)
+    trials = checking.read_trials(args.int8) if args.int8 else None
     waveforms = checking.read_waveforms(args.data_dir, args.utts, trained.frontend_conf)
     wanted = checking.reference_scores(detector, waveforms)
     about = detector.about()
@@ -95,17 +96,17 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
         parities: dict[str, checking.Parity | None] = {}
         if "onnx" in args.formats:
             runtime.write_onnx(aside / ONNX, module, metadata)
-            exact = runtime.OnnxModel(aside / ONNX, args.num_threads)
-            parities[ONNX] = checking.check_parity(out / ONNX, exact.scores, waveforms, wanted)
+            scores = runtime.OnnxModel(aside / ONNX, args.num_threads).scores
+            parities[ONNX] = checking.check_parity(out / ONNX, scores, waveforms, wanted)
         if "pt2" in args.formats:
             graph.write_program(aside / PROGRAM, module, metadata)
             scores = graph.read_program(aside / PROGRAM)
             parities[PROGRAM] = checking.check_parity(out / PROGRAM, scores, waveforms, wanted)
-        if args.int8:
+        if trials is not None:
             quantise.write_int8(aside / INT8, aside / ONNX, waveforms)
             parities[INT8] = None
-            int8 = runtime.OnnxModel(aside / INT8, args.num_threads)
-            cost = checking.measure_int8(exact, int8, args.int8, trained.frontend_conf)
+            exact, int8 = runtime.OnnxModel(aside / ONNX), runtime.OnnxModel(aside / INT8)
+            cost = checking.measure_int8(exact, int8, *trials, trained.frontend_conf)
         files = [
             card.ExportedFile(name, (aside / name).stat().st_size, sha256_of(aside / name), parity)
             for name, parity in parities.items()

@@ -61,6 +61,8 @@ def parse_arguments() -> argparse.Namespace:
     for name in ("max_waiting", "num_threads"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: at least 1")
+    if args.model.suffix == ".onnx":
+        parser.error("--model: an ONNX file cannot tell what the network looked at; give the training")
     if not 0 <= args.port <= 65535:
         parser.error("--port: 0 to 65535")
     return args

@@ -40,6 +40,7 @@ _MENDS = {
     errno.EFBIG: f"files must not be that large here: see ulimit -f, {_AFTERWARDS}",
     errno.EMFILE: f"too many open files: raise ulimit -n, {_AFTERWARDS}",
     errno.ENAMETOOLONG: "give shorter names",
+    errno.EEXIST: "remove what stands there, or choose another name",  # of mkdir, where a file does
     errno.ENOTDIR: "a file stands where a folder is wanted: remove it, or choose another folder",
     errno.EISDIR: "a folder stands where a file is wanted: remove it, or choose another name",
 }

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from steps.frontend.processing.audio import Command, refuse_command
+from steps.frontend.processing.audio import UNKNOWN_FRAMES, Command, refuse_command
 from utils.cli import UserError
 
 BLOCK_SECONDS = 2.0
@@ -192,6 +192,9 @@ def _raw_blocks(stream: IO[bytes], where: str, rate: int) -> Iterator[np.ndarray
 
 def _of_sound(sound: soundfile.SoundFile, where: str, block_seconds: float, of_known_length: bool = True) -> Recording:
     rate = sound.samplerate
+    if of_known_length and sound.frames > UNKNOWN_FRAMES:
+        of_known_length = False
+        sound.seekable = lambda: False  # else soundfile seeks after each block, and fails at the end of such a FLAC
     cut = _WAV_CUT.search(sound.extra_info) if of_known_length else None
     if cut and 0 < int(cut[1]) < _UNKNOWN_LENGTH:  # libsndfile itself goes by the file's size then
         raise UserError(f"{where}: truncated: its header tells of more samples than there are")

@@ -50,6 +50,7 @@ from steps.scoring.labels import corpus_label
 from steps.training.data import network_input
 from utils.cli import UserError
 
+LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz; a damaged header may tell of 1 Hz, which would make days of a small file
 SILENCE = 1e-4  # -80 dBFS: three steps of 16 bits
 MIX, EACH = "mix", "each"
 POOLS = ("mean", "min", "first")
@@ -411,6 +412,10 @@ class FakeSpeechDetector:
 
     def _prepared(self, recording: audio.Recording) -> tuple[list[str | None], Iterator[np.ndarray]]:
         """Names of the channels that are scored, and blocks (n, those channels) at sample_rate."""
+        if not LEAST_RATE <= recording.rate <= MOST_RATE:
+            raise UserError(
+                f"{recording.where}: its sampling rate is {recording.rate} Hz; {LEAST_RATE} to {MOST_RATE} Hz are taken"
+            )
         chosen, count = self._channels, recording.channels
         if isinstance(chosen, int) and chosen >= count and count > 1:
             raise UserError(f"{recording.where}: no channel {chosen}: it has {count}, counted from 0")

@@ -29,8 +29,7 @@ class Output(Protocol):
 
 def printable(text: str) -> str:
     """One line of UTF-8 without tabs: control characters, and bytes of a file's name that are no UTF-8, as escapes."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-    return shown
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def about_lines(about: dict[str, Any]) -> list[str]:

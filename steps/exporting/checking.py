@@ -86,9 +86,9 @@ class Int8Cost:
     ratio: float
 
 
-def measure_int8(exact: OnnxModel, int8: OnnxModel, data_dir: Path, conf: FrontEndConf) -> Int8Cost:
-    """Both models on all trials of a data dir with utt2label, one utterance at a time. Raises UserError for a set that has
-    not both classes."""
+def read_trials(data_dir: Path) -> tuple[dict[str, str], np.ndarray]:
+    """wav.scp's entries of the trials of a data dir's utt2label, and (trials,) which are bona fide. Raises UserError for a
+    set that has not both classes."""
     wavs, labels = read_map(data_dir / "wav.scp"), read_map(data_dir / "utt2label")
     bonafide = np.array([label == "bonafide" for label in labels.values()])
     if bonafide.all() or not bonafide.any():
@@ -96,11 +96,18 @@ def measure_int8(exact: OnnxModel, int8: OnnxModel, data_dir: Path, conf: FrontE
     lacking = [utt for utt in labels if utt not in wavs]
     if lacking:
         raise UserError(f"{data_dir / 'wav.scp'}: no line of {lacking[0]}")
-    scores = np.empty((2, len(labels)))
-    seconds = np.empty((2, len(labels)))
-    progress = ProgressLog(len(labels), "utt")
-    for i, utt in enumerate(labels):
-        waveform = read_utterance(utt, wavs[utt], conf).astype(np.float32)[None]
+    return {utt: wavs[utt] for utt in labels}, bonafide
+
+
+def measure_int8(
+    exact: OnnxModel, int8: OnnxModel, wavs: Mapping[str, str], bonafide: np.ndarray, conf: FrontEndConf
+) -> Int8Cost:
+    """Both models on all trials, as read_trials has them, one utterance at a time."""
+    scores = np.empty((2, len(wavs)))
+    seconds = np.empty((2, len(wavs)))
+    progress = ProgressLog(len(wavs), "utt")
+    for i, (utt, wav) in enumerate(wavs.items()):
+        waveform = read_utterance(utt, wav, conf).astype(np.float32)[None]
         for which, model in enumerate((exact, int8)):
             begin = time.process_time()
             scores[which, i] = model.scores(waveform)[0]
@@ -108,13 +115,13 @@ def measure_int8(exact: OnnxModel, int8: OnnxModel, data_dir: Path, conf: FrontE
         progress.update()
     progress.close()
     figures = [CmFigures(bonafide, row) for row in scores]
-    once = np.ones(len(labels), np.int32)
+    once = np.ones(len(wavs), np.int32)
     eers = [100 * of(once)[0] for of in figures]
     draws = bootstrap(lambda counts: figures[1](counts)[0] - figures[0](counts)[0], TrialDraw(bonafide), _DRAWS)
     low, high = percentile_interval(draws)
     middle = np.median(seconds, axis=1)
     return Int8Cost(
-        len(labels),
+        len(wavs),
         eers[0],
         eers[1],
         (100 * low, 100 * high),

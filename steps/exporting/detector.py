@@ -12,7 +12,7 @@ import torch
 
 from steps import frontend as frontends
 from steps.detection.calibration import Calibration, Decision
-from steps.detection.detector import Channels, FakeSpeechDetector, Pool
+from steps.detection.detector import Channels, Evidence, FakeSpeechDetector, Pool
 from steps.exporting.graph import padded
 from steps.exporting.runtime import OnnxModel
 from utils.cli import UserError
@@ -33,6 +33,10 @@ class OnnxDetector(FakeSpeechDetector):
 
     def _network_scores(self, features: Sequence[np.ndarray]) -> np.ndarray:
         return self._onnx.scores(*padded(features)).astype(np.float64)
+
+    def evidence(self, *_: Any) -> list[Evidence]:
+        """Raises UserError: it takes gradients."""
+        raise UserError(f"{self.model}: an ONNX file cannot tell what the network looked at; load the training")
 
 
 def _kept(model: OnnxModel, key: str) -> Any:

@@ -143,7 +143,7 @@ class FrontEnd(nn.Module):
         there = F.pad(torch.ones_like(waveform), (0, size))[:, :size].sum(dim=1).long()
         lengths = torch.minimum(lengths, there)
         within = torch.arange(size) < lengths[:, None]
-        samples = F.pad(waveform, (0, size))[:, :size].double() * within
+        samples = F.pad(waveform, (0, size))[:, :size].double().masked_fill(~within, 0.0)
         if self.conf.pre_emphasis:
             before = F.pad(samples, (1, 0))[:, :size]
             samples = (samples - self.conf.pre_emphasis * before) * within

@@ -164,8 +164,8 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
         return page("page.html", model=model, formats=formats, loopback=loopback, max_bytes=limits.max_bytes)
 
     @app.get("/api", include_in_schema=False)
-    async def api() -> HTMLResponse:
-        return page("api.html", document=document(), model=model)
+    async def api(request: Request) -> HTMLResponse:
+        return page("api.html", document=document(), model=model, address=str(request.base_url).rstrip("/"))
 
     @app.get("/api/openapi.json", include_in_schema=False)
     async def openapi() -> JSONResponse:

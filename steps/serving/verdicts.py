@@ -26,7 +26,6 @@ from utils.cli import UserError
 LOWEST = 3
 STAGE = 4  # whose map's mean is the score itself
 NAME = "the recording"
-_LEAST_RATE, _MOST_RATE = 1000, 768_000  # Hz; what soxr resamples without absurd filters
 _MOST_COLUMNS = 1200  # of the spectrogram
 _CAUTION = (
     "This model was trained on {corpus}, which is small and for trying the toolkit: no verdict of it is evidence about a "
@@ -109,8 +108,6 @@ def _opened(path: str, max_seconds: float) -> Iterator[audio.Recording]:
             raise Refused(415, f"This is no sound that can be read here. What can: {readable_formats()}.") from None
         except UserError as error:
             raise Refused(422, _sentence(error)) from None
-        if not _LEAST_RATE <= recording.rate <= _MOST_RATE:
-            raise Refused(422, f"Its sampling rate is {recording.rate} Hz; {_LEAST_RATE} to {_MOST_RATE} Hz are taken.")
         if recording.told_seconds is not None and recording.told_seconds > max_seconds:
             raise _too_long(f"It is {time_words(recording.told_seconds)} long", max_seconds)
 

@@ -134,8 +134,9 @@ class Worker:
 
     def _again(self) -> None:
         self._end()
-        if not self._closed:
-            self._begin()
+        if self._closed:
+            raise Refused(503, "The server is being stopped.")
+        self._begin()
 
     def close(self) -> None:
         """Ends the process, whatever it is at."""
@@ -154,6 +155,7 @@ def _run(pipe: Connection, settings: Settings, prepare: Callable[[Settings], tup
         return
     pipe.send((True, told))
     _limit_memory()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would have the upload in it
     while True:
         try:
             pictures, data = pipe.recv(), pipe.recv_bytes()

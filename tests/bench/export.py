@@ -24,36 +24,16 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 import torch
-from torch import nn
 
-from steps import experiment
-from steps import nnet as networks
 from steps.detection.calibration import decision
 from steps.detection.detector import FakeSpeechDetector
 from steps.exporting import checking, graph, quantise, runtime
-from steps.frontend import load_conf, make_frontend
-from steps.training.data import network_input
+from steps.frontend import load_conf
+from tests.exporting.conftest import make_trained
 from utils.cli import UserError, make_parser, run_program
 
 MODELS = [f"{kind}{depth}" for kind in ("senet", "ecanet") for depth in (9, 18, 34, 50)]
 FRONTENDS = ["f0_subband", "lps", "lfcc"]
-
-
-def untrained(model: str, frontend: str, data_dir: Path, utts: int) -> tuple[experiment.TrainedDetector, dict]:
-    """A detector with random weights and the statistics of some utterances, and these."""
-    torch.manual_seed(1)
-    conf = load_conf(ROOT / f"conf/frontend/{frontend}.yaml")
-    made = make_frontend(conf)
-    detector = experiment.detector_for(networks.load_conf(ROOT / f"conf/model/{model}.yaml"), made)
-    waveforms = checking.read_waveforms(data_dir, utts, conf)
-    features = np.stack([network_input(made.compute(w), made, utt) for utt, w in waveforms.items()])
-    x = torch.from_numpy(features.reshape(*features.shape[:2], made.channels, -1)).transpose(1, 2)
-    for module in detector.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the mean of all batches
-    with torch.no_grad():
-        detector.train()(x)
-    return experiment.TrainedDetector(detector.eval(), conf, {}), waveforms
 
 
 def milliseconds(score: Callable[[np.ndarray], object], waveforms: Sequence[np.ndarray]) -> float:
@@ -84,8 +64,11 @@ def main() -> int:
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     failed = 0
     for frontend in args.frontends:
+        conf = load_conf(ROOT / f"conf/frontend/{frontend}.yaml")
+        waveforms = checking.read_waveforms(args.data_dir, args.utts, conf)
+        each = list(waveforms.values())
         for model in args.models:
-            trained, waveforms = untrained(model, frontend, args.data_dir, args.utts)
+            trained = make_trained(model, frontend, (), {}, each)
             with tempfile.TemporaryDirectory() as folder:
                 exact, int8, program = (Path(folder) / name for name in ("e.onnx", "i.onnx", "p.pt2"))
                 toolkit = FakeSpeechDetector(
@@ -95,7 +78,6 @@ def main() -> int:
                 module = graph.WaveformDetector(trained)
                 runtime.write_onnx(exact, module, {})
                 in_floats = runtime.OnnxModel(exact)
-                each = list(waveforms.values())
                 times = [
                     milliseconds(lambda w, of=toolkit: of.score(w, of.sample_rate), each),
                     milliseconds(lambda w, of=in_floats: of.scores(w[None]), each),

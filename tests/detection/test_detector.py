@@ -194,6 +194,9 @@ def test_channels_and_rates(training, tmp_path, speech):
     assert whole.score == pytest.approx(want[0].score, abs=1e-2)
     slow = one(alone.score(left, 48000))
     assert slow.seconds == pytest.approx(0.5 / 3, abs=1e-3) and "resampled from 48000 Hz" in slow.notes
+    for rate in (999, 768001):
+        with pytest.raises(UserError, match=f"its sampling rate is {rate} Hz; 1000 to 768000 Hz are taken"):
+            alone.score(left, rate)
     for bad in (np.zeros((2, 2, 2)), np.array(["a"])):
         with pytest.raises(UserError, match="not numbers"):
             alone.score(bad, RATE)
@@ -250,6 +253,20 @@ def test_load_says_what_is_wrong(training, tmp_path):
     assert one(
         FakeSpeechDetector.load(training / "final.pt").score(np.random.default_rng(0).standard_normal(9000), RATE)
     )
+
+
+def test_a_flac_that_was_written_to_a_pipe(training, tmp_path, speech):
+    """It does not tell how long it is."""
+    soundfile.write(tmp_path / "a.flac", speech(3.3), RATE)
+    detector = FakeSpeechDetector.load(training)
+    wanted = one(detector.score_file(tmp_path / "a.flac", "a"))
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] &= 0xF0  # the 36 bits of STREAMINFO's total samples
+    data[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(data)
+    with audio.open_recording(tmp_path / "a.flac") as recording:
+        assert recording.told_seconds is None
+    assert one(detector.score_file(tmp_path / "a.flac", "a")) == wanted
 
 
 def test_formats_of_ffmpeg(training, tmp_path, speech, monkeypatch):

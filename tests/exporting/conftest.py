@@ -21,8 +21,8 @@ MINI = {"name": "mini corpus", "version": "1", "size": "tiny", "recipe": "LA"}
 SAMPLES = {"a": 9000, "b": 30000, "c": 3000, "d": 16000}  # shorter and longer than 64 frames of any front end
 
 
-def make_trained(model: str, frontend: str, settings=FRAMES, corpus=MINI) -> experiment.TrainedDetector:
-    """With random weights, and statistics of batch normalisation as of speech."""
+def make_trained(model: str, frontend: str, settings=FRAMES, corpus=MINI, speech=None) -> experiment.TrainedDetector:
+    """With random weights, and statistics of batch normalisation as of `speech`, waveforms."""
     torch.manual_seed(1)
     conf = load_conf(ROOT / f"conf/frontend/{frontend}.yaml", settings)
     made = make_frontend(conf)
@@ -30,11 +30,12 @@ def make_trained(model: str, frontend: str, settings=FRAMES, corpus=MINI) -> exp
     if detector.normalisation is not None:
         columns = made.n_columns
         detector.normalisation.set(torch.linspace(-3, 1, columns), torch.linspace(0.5, 1, columns))
-    features = np.stack([network_input(made.compute(speech_like(12000, seed)), made, "u") for seed in range(3)])
+    speech = speech or [speech_like(12000, seed) for seed in range(3)]
+    features = np.stack([network_input(made.compute(waveform), made, "u") for waveform in speech])
     x = torch.from_numpy(features.reshape(*features.shape[:2], made.channels, -1)).transpose(1, 2)
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
+            module.momentum = None  # the mean of all batches
     with torch.no_grad():
         detector.train()(x)
     return experiment.TrainedDetector(detector.eval(), conf, dict(corpus))

@@ -74,6 +74,18 @@ def test_files_and_card(exported, training):
         assert calibration["weight"] == json.loads((training / "calibration.json").read_text())["weights"][0]
 
 
+def test_int8_is_of_the_network_alone_and_close(exported, waveforms):
+    models = [runtime.OnnxModel(exported / name) for name in (export.ONNX, export.INT8)]
+    graphs = [runtime.onnx.load(model.path).graph for model in models]
+    front, front_int8 = (sorted(n.name for n in g.node if n.name.startswith("/front_end/")) for g in graphs)
+    assert front and front == front_int8
+    assert sum(n.op_type == "QuantizeLinear" for n in graphs[1].node) > 8
+    assert models[1].metadata == models[0].metadata
+    scores = [np.array([model.scores(w[None])[0] for w in waveforms.values()]) for model in models]
+    assert 0 < np.abs(scores[1] - scores[0]).max() < 0.25 * np.ptp(scores[0])
+    assert models[1].path.stat().st_size < models[0].path.stat().st_size
+
+
 def test_torch_alone_runs_the_program(exported, waveforms):
     extra = {"about.json": ""}
     program = torch.export.load(str(exported / export.PROGRAM), extra_files=extra).module()
@@ -110,6 +122,8 @@ def test_detect_takes_the_onnx_file(exported, training, data_dir):
     for row, row_wanted in zip(found, wanted):
         assert row["score"] == pytest.approx(row_wanted["score"], abs=1e-4)
         assert row["llr"] == pytest.approx(row_wanted["llr"], abs=1e-4) and row["verdict"] == row_wanted["verdict"]
+    with pytest.raises(card.UserError, match="load the training"):
+        detect.FakeSpeechDetector.load(exported / export.ONNX).evidence(None, [])
     table = in_process.call(detect.main, "detect.py", "--model", exported / export.ONNX, data_dir / "a.wav").stdout
     assert "# the mini corpus is small and for trying the toolkit: no verdict here is evidence" in table
 

@@ -6,7 +6,7 @@ import torch
 
 from steps.detection.calibration import decision
 from steps.detection.detector import FakeSpeechDetector
-from steps.exporting import checking, quantise, runtime
+from steps.exporting import checking, runtime
 from steps.exporting.frontend import FrontEnd
 from steps.exporting.graph import WaveformDetector, padded
 from steps.frontend import load_conf, make_frontend
@@ -15,7 +15,6 @@ from tests.conftest import ROOT, speech_like
 from tests.exporting.conftest import make_trained
 from utils.cli import UserError
 
-NETWORKS = [f"{kind}{depth}" for kind in ("senet", "ecanet") for depth in (9, 18, 34, 50)]
 FRAMES = 40
 
 
@@ -52,7 +51,7 @@ def test_the_front_ends_own_numbers(name, settings, within):
         np.testing.assert_allclose(alone[0].numpy(), wanted[-1], rtol=0, atol=within)
     batch, lengths = padded(waveforms)
     for row, n in zip(batch, lengths):
-        row[n:] = 0.7  # what is after the end is not looked at
+        row[n:] = np.nan  # what is after the end is not looked at
     together = graph(torch.from_numpy(batch), torch.from_numpy(lengths)).numpy()
     np.testing.assert_allclose(together, np.stack(wanted), rtol=0, atol=within)
 
@@ -74,11 +73,16 @@ def test_what_cannot_be_exported_is_refused(name, setting, said):
         FrontEnd(frontend)
 
 
-COMBINATIONS = [(network, "f0_subband", []) for network in NETWORKS] + [
-    (network, frontend, []) for network in ("senet9", "ecanet9") for frontend in ("lps", "lfcc")
-]
-COMBINATIONS += [
+# Each network, each front end several times: neither knows of the other. tests/bench/export.py has all pairs.
+COMBINATIONS = [
+    ("senet9", "f0_subband", []),
+    ("senet18", "lps", []),
+    ("senet34", "lfcc", []),
+    ("senet50", "f0_subband", []),
     ("ecanet9", "lps_257", ["frontend.cmvn={scope: global, variance: true}"]),
+    ("ecanet18", "lfcc", []),
+    ("ecanet34", "f0_subband", []),
+    ("ecanet50", "lfcc", []),
     ("mobilenet_small", "lfcc", []),
 ]
 
@@ -99,22 +103,6 @@ def test_onnx_scores_as_the_toolkit_does(network, frontend, settings, waveforms,
     assert model.scores(longest[None]) == pytest.approx(wanted[1], abs=1e-4)  # without lengths: all samples
     one_for_all = model.scores(np.stack([longest, longest]), np.array([9000]))
     assert one_for_all == pytest.approx(model.scores(longest[None, :9000]).repeat(2), abs=1e-5)
-
-
-def test_int8_is_of_the_network_alone_and_close(waveforms, tmp_path):
-    trained = make_trained("senet9", "f0_subband")
-    exact, int8 = tmp_path / "exact.onnx", tmp_path / "int8.onnx"
-    runtime.write_onnx(exact, WaveformDetector(trained), {"word": "text"})
-    quantise.write_int8(int8, exact, waveforms)
-    graphs = [runtime.onnx.load(path).graph for path in (exact, int8)]
-    front, front_int8 = (sorted(n.name for n in g.node if n.name.startswith("/front_end/")) for g in graphs)
-    assert front and front == front_int8
-    assert sum(n.op_type == "QuantizeLinear" for n in graphs[1].node) > 8
-    models = [runtime.OnnxModel(path) for path in (exact, int8)]
-    assert models[1].metadata == {"word": "text"}
-    scores = [np.array([model.scores(w[None])[0] for w in waveforms.values()]) for model in models]
-    assert 0 < np.abs(scores[1] - scores[0]).max() < 0.25 * np.ptp(scores[0])
-    assert int8.stat().st_size < exact.stat().st_size
 
 
 def test_a_difference_names_the_utterance(waveforms):

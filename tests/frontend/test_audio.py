@@ -48,6 +48,15 @@ def test_a_truncated_flac_is_noticed(tmp_path, waveform_maker):
         read_waveform("cut", tmp_path / "cut.flac", 16000)
 
 
+def test_a_flac_that_does_not_tell_its_length_is_refused(tmp_path, waveform_maker):
+    soundfile.write(tmp_path / "a.flac", waveform_maker(6400), 16000)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] &= 0xF0  # the 36 bits of STREAMINFO's total samples, as of one that was written to a pipe
+    data[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(data)
+    _refuses(tmp_path / "a.flac", "how long it is")
+
+
 def test_a_command_in_wav_scp_is_not_run(tmp_path):
     _refuses(f"touch {tmp_path}/made |", "not run")
     assert not (tmp_path / "made").exists()

@@ -210,6 +210,16 @@ def test_recording(show):
     page.locator("#discard").click()
     assert page.locator("#status").inner_text() == "Discarded." and not page.locator("#recording").is_visible()
 
+    def with_a_lower_limit(route):
+        body = re.sub(r'(?<=data-max-bytes=")\d+', "160000", route.fetch().text())
+        route.fulfill(body=body, content_type="text/html")
+
+    page.route(page.url, with_a_lower_limit)
+    page.reload()
+    page.locator("#record").click()  # it ends by itself before it is too large to be sent
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    assert page.locator("#error").inner_text() == ""
+
 
 def test_fifty_uploads_at_once_are_all_answered(server, files):
     sounds = [sound_of(speech_like(RATE // 2, i)) for i in range(5)]

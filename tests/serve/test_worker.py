@@ -33,7 +33,7 @@ def refused_by(worker, data=b"abc"):
 
 def test_it_is_begun_anew_and_the_next_upload_is_scored(begin, capfd):
     worker = begin("any")
-    scored = {"length": 3, "pictures": True}
+    scored = {"length": 3, "pictures": True, "core": (0, 0)}  # what crashes leaves no file
     assert worker.model() == {"model": "light"} and worker.judge(b"abc", True) == scored
     seen = [worker._process.pid]
 
@@ -66,8 +66,11 @@ def test_it_is_begun_anew_and_the_next_upload_is_scored(begin, capfd):
     assert status == 422 and "more memory" in detail
     still_works(False)
 
-    worker.close()
-    assert refused_by(worker) == (503, "The server is being stopped.")
+    os.kill(seen[-1], signal.SIGSTOP)
+    threading.Timer(0.2, worker.close).start()
+    for _ in range(2):  # the upload that was being scored, and one after it
+        assert refused_by(worker) == (503, "The server is being stopped.")
+    assert "begun anew" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("model, words", [("lost", "no final.pt in it"), ("none", "ended while it loaded")])

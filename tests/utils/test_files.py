@@ -165,6 +165,10 @@ def test_a_system_error_is_one_message_with_a_mend(tmp_path):
         "again: what is whole is kept\n"
     )
 
+    (tmp_path / "exp").write_text("")
+    done = call(lambda: files.write_lines(tmp_path / "exp/a", []), "compute_feats.py")
+    assert done.stderr.endswith("exp: File exists; remove what stands there, or choose another name\n")
+
     def wrong() -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file", "b")
 

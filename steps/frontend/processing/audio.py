@@ -115,12 +115,15 @@ def _is_file(path: str | Path) -> bool:
         return False
 
 
+UNKNOWN_FRAMES = 1 << 62  # libsndfile tells more of a FLAC that was written to a pipe
+
+
 @contextmanager
 def open_audio(where: str, path: str | Path | Command) -> Iterator[soundfile.SoundFile]:
     """The audio file of `path`, or what a command writes, open for reading.
 
-    Raises UserError that begins with `where`: a command that fails or is a plain text, missing, unreadable, also while it
-    is read from.
+    Raises UserError that begins with `where`: a command that fails or is a plain text, missing, of unknown length,
+    unreadable, also while it is read from.
     """
     if not isinstance(path, Command):
         refuse_command(where, path)
@@ -128,13 +131,13 @@ def open_audio(where: str, path: str | Path | Command) -> Iterator[soundfile.Sou
             raise UserError(f"{where}: no such file")
     source = io.BytesIO(path.output(where)) if isinstance(path, Command) else str(path)
     try:
-        try:
-            sound = soundfile.SoundFile(source)
-        except TypeError:  # what soundfile says of a name in .raw
-            raise UserError(
-                f"{where}: cannot be read as audio: .raw has no header; make it a WAV or FLAC file"
-            ) from None
-        with sound:
+        if isinstance(source, str) and source.lower().endswith(".raw"):  # soundfile wants to be told rate and channels
+            raise UserError(f"{where}: cannot be read as audio: .raw has no header; make it a WAV or FLAC file")
+        with soundfile.SoundFile(source) as sound:
+            if sound.frames > UNKNOWN_FRAMES:
+                raise UserError(
+                    f"{where}: its header does not tell how long it is (a FLAC from a pipe?): write it anew"
+                )
             yield sound
     except soundfile.LibsndfileError as error:
         raise UserError(f"{where}: cannot be read as audio: {error.error_string}") from None

@@ -115,10 +115,10 @@ by("record").addEventListener("click", async () => {
   by("error").replaceChildren();
   by("record").disabled = true;
   try {
-    recording = await record((seconds, level) => {
+    recording = await record((seconds, level, bytes) => {
       by("elapsed").textContent = `${Math.floor(seconds)} s`;
       by("level").value = level;
-      if (recording && (seconds >= maxSeconds - 1 || 44 + 2 * 48000 * seconds > maxBytes)) stopRecording();
+      if (recording && (seconds >= maxSeconds - 1 || bytes + bytes / seconds > maxBytes)) stopRecording();
     });
     audio.pause();
     toldOfRecording(true);

@@ -5,7 +5,7 @@ const RAW = { channelCount: 1, echoCancellation: false, noiseSuppression: false,
 
 export const canRecord = () => Boolean(navigator.mediaDevices?.getUserMedia) && "AudioWorkletNode" in window;
 
-// heard(seconds, level): called as sound arrives. Returns { stop() -> WAV as a Blob, discard() }.
+// heard(seconds, level, bytes): called as sound arrives; bytes: of the WAV so far. Returns { stop() -> WAV as a Blob, discard() }.
 export async function record(heard) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: RAW });
   const context = new AudioContext();
@@ -28,7 +28,7 @@ export async function record(heard) {
     samples += data.length;
     for (const value of data) peak = Math.max(peak, Math.abs(value));
     if (samples - told > context.sampleRate / 10) {
-      heard(samples / context.sampleRate, peak);
+      heard(samples / context.sampleRate, peak, 44 + 2 * samples);
       told = samples;
       peak = 0;
     }
