@@ -234,6 +234,6 @@ def supervised(main: Callable[[], int]) -> Callable[[], int]:
 
 def _lost_another(error: Exception) -> str:
     """What there is to say of an error that only means that another process has ended; nothing of others."""
-    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error)):
+    if isinstance(error, dist.DistNetworkError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error)):
         return f"it lost another process: see what is said on the other machines ({str(error).splitlines()[0]})\n"
     return ""

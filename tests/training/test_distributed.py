@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import unittest.mock
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -257,9 +259,39 @@ def test_an_error_of_one_process_ends_all_with_one_message(set_maker, sets, tmp_
     damaged = {"train": (data, feats), "dev": sets["dev"]}
     job = start(["--nproc", "2", "--max-restarts", "1"], command(damaged, tmp_path / "seed1"))
     said, errors = job.communicate(timeout=300)
-    lines = [line for line in errors.splitlines() if not line.startswith(("progress", "WARNING: a process ended"))]
-    assert job.returncode == 1 and len(lines) == 1, errors
+    lines = [line for line in errors.splitlines() if not line.startswith("progress")]
+    assert job.returncode == 1 and len(lines) == 1, errors  # and no word of a restart
     assert lines[0].startswith("train.py: error: ") and "gone.ark" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "again", "message"),
+    [
+        (loop.Diverged("the loss exceeds 9"), False, "the loss exceeds 9"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/epoch1.pt"), False, "/x/epoch1.pt: No space left on device; the disk is full"),
+        (RuntimeError("[/c/gloo/transport/tcp/pair.cc:1] Connection closed by peer\nfurther"), True, "process 2 failed:\nit lost another process"),
+        (RuntimeError("shapes differ"), True, 'process 2 failed:\nTraceback (most recent call last):\n  File "'),
+    ],
+    ids=["user", "system", "lost", "bug"],
+)  # fmt: skip
+def test_what_a_process_leaves_and_the_launcher_says(tmp_path, monkeypatch, capsys, error, again, message):
+    """Only what may go well another time leaves the launcher alone."""
+    for name, value in {distributed.ERRORS_FOLDER: tmp_path, "RANK": 2, "TORCHELASTIC_RESTART_COUNT": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    ends, signals = Mock(side_effect=SystemExit), Mock()
+    monkeypatch.setattr(os, "_exit", ends)
+    monkeypatch.setattr(os, "kill", signals)
+    with pytest.raises(SystemExit):
+        distributed.supervised(Mock(side_effect=error))()
+    status = 3 if isinstance(error, loop.Diverged) else 1
+    ends.assert_called_once_with(status)
+    assert signals.mock_calls == ([] if again else [unittest.mock.call(os.getppid(), signal.SIGUSR1)])
+    assert distribute.tell("train.py", tmp_path, {}) == status
+    said = capsys.readouterr().err
+    assert said.startswith(f"train.py: error: {message}") and "further" not in said
+    # another machine's end is said where nothing is known that can be mended here
+    assert distribute.tell("train.py", tmp_path, {}, "another machine is gone") == status
+    assert ("another machine is gone" in capsys.readouterr().err) == again
 
 
 def test_what_the_launcher_refuses(monkeypatch):
