@@ -223,8 +223,11 @@ def supervised(main: Callable[[], int]) -> Callable[[], int]:
                 "time": time.time(),
                 "rank": rank,
             }
-            write_json(Path(os.environ[ERRORS_FOLDER], f"{restart}.{rank}.json"), said)
-            sys.stdout.flush()
+            try:
+                write_json(Path(os.environ[ERRORS_FOLDER], f"{restart}.{rank}.json"), said)
+                sys.stdout.flush()
+            except OSError:  # perhaps the very disk that is full
+                print(said["message"], file=sys.__stderr__)
             if told is not None:
                 os.kill(os.getppid(), signal.SIGUSR1)
             os._exit(said["status"])  # leaving in good order would wait for processes that are waiting for this one

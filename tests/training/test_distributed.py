@@ -305,6 +305,23 @@ def test_what_a_process_leaves_and_the_launcher_says(tmp_path, monkeypatch, caps
     assert ("another machine is gone" in capsys.readouterr().err) == again
 
 
+def test_an_error_that_cannot_be_left_is_said_at_once(tmp_path, monkeypatch, capfd):
+    """Leaving in good order, as another exception would, waits for processes that wait for this one."""
+    (tmp_path / "no_folder").touch()
+    for name, value in {
+        distributed.ERRORS_FOLDER: tmp_path / "no_folder",
+        "RANK": 0,
+        "TORCHELASTIC_RESTART_COUNT": 0,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(os, "_exit", Mock(side_effect=SystemExit))
+    monkeypatch.setattr(os, "kill", Mock())
+    with pytest.raises(SystemExit):
+        distributed.supervised(Mock(side_effect=UserError("mend this")))()
+    os._exit.assert_called_once_with(1)
+    assert os.kill.called and capfd.readouterr().err == "mend this\n"
+
+
 def test_what_the_launcher_refuses(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     done = call(distribute.main, "distribute.py", "--nnodes", 2, "train.py")
