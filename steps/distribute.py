@@ -78,8 +78,17 @@ def start_by_srun(args: argparse.Namespace) -> None:
     os.execvp("srun", [*srun, sys.executable, os.path.realpath(__file__), *options, *args.command])
 
 
-def tell(program: str, folder: Path, failures: Mapping[int, Any]) -> int:
-    """Say why the processes ended, and return the exit status.
+class Told(Exception):
+    """A process has left word of an error that would come again, were it started again."""
+
+
+def _end(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # of several processes that find the same error, the first is enough
+    raise Told
+
+
+def tell(program: str, folder: Path, failures: Mapping[int, Any], gone: str = "") -> int:
+    """Say why the processes ended, and return the exit status. gone: that of another machine nothing is heard any more.
 
     One process's error makes those that wait for it fail too: what the user can mend comes first, then a process that
     was killed, then the earliest error.
@@ -94,7 +103,9 @@ def tell(program: str, folder: Path, failures: Mapping[int, Any]) -> int:
             why = "; was there too little memory?" if failure.exitcode == -signal.SIGKILL else ""
             sys.stderr.write(f"{program}: error: process {rank} was ended by {failure.signal_name()}{why}\n")
             return 1
-    if said:
+    if gone:
+        sys.stderr.write(f"{program}: error: {gone}\n")
+    elif said:
         error = min(said, key=lambda error: error["time"])
         sys.stderr.write(f"{program}: error: process {error['rank']} failed:\n{error['message']}")
     else:
@@ -112,9 +123,13 @@ def main() -> int:
     if path is None:
         raise UserError(f"{program}: no such program")
 
+    several = args.nnodes > 1
+    if several:  # the C++ stack of each connection that another machine's end breaks
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # here, because torch takes seconds to load
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     from steps.training.distributed import ERRORS_FOLDER
@@ -124,7 +139,7 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
     # Else the processes of a restart meet in the store in which the dead ones' addresses stand, and may call those.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    several = args.nnodes > 1
+    signal.signal(signal.SIGUSR1, _end)
     with tempfile.TemporaryDirectory(prefix="fsd_distribute_") as folder:
         errors = Path(folder, "errors")
         errors.mkdir()
@@ -144,6 +159,11 @@ def main() -> int:
             elastic_launch(config, sys.executable)("-u", path, *arguments)
         except ChildFailedError as error:
             return tell(Path(program).name, errors, error.failures)
+        except Told:
+            return tell(Path(program).name, errors, {})
+        except RendezvousError as error:
+            why = f"another machine is gone, or never came ({type(error).__name__}); see what was said there"
+            return tell(Path(program).name, errors, {}, why)
         except SignalException as error:
             sys.stderr.write(f"{Path(program).name}: interrupted\n")
             return 128 + error.sigval

@@ -102,7 +102,7 @@ def pick_device(ngpu: int) -> torch.device:
     if ngpu == 0:
         return torch.device("cpu")
     if ngpu > 1:
-        raise UserError(f"--ngpu {ngpu}: one GPU at most for now")
+        raise UserError(f"--ngpu {ngpu}: this program uses one GPU; steps/distribute.py trains on several")
     if not torch.cuda.is_available():
         raise UserError("--ngpu 1: torch finds no CUDA GPU here; use --ngpu 0, or a torch build with CUDA")
     return torch.device("cuda")

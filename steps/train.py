@@ -164,13 +164,14 @@ def keep_choices(path: Path, choices: dict[str, dict[str, float]]) -> None:
 
 def main() -> int:
     args = parse_arguments()
-    first = os.environ.get("RANK", "0") == "0"  # of a training's processes, under torchrun; the others write nothing
-    with only_here(args.exp_dir) if first else contextlib.nullcontext():
+    if os.environ.get("RANK", "0") != "0":  # of a training's processes, under torchrun: the first alone writes
+        return train(args)
+    with only_here(args.exp_dir):
+        clear_left(args.exp_dir)
         return train(args)
 
 
 def train(args: argparse.Namespace) -> int:
-    clear_left(args.exp_dir)
     frontend_conf = frontends.load_conf(args.frontend, args.set)
     model_conf = nnet.load_conf(args.model, args.set)
     train_conf = training.load_conf(args.train_conf, args.set)
@@ -189,15 +190,18 @@ def train(args: argparse.Namespace) -> int:
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"
     unfinished = distributed.from_first(lambda: begin_or_go_on(args.exp_dir, conf))
-    if distributed.is_first():
+    first = distributed.is_first()
+    if first:
         write_lines(args.exp_dir / "heads", [" ".join(map(str, method.trained_heads))])  # the recipes read it
     if not unfinished:
-        CheckpointFolder(args.exp_dir / "checkpoints", 0).remove_epochs()  # a kill may have come before
+        distributed.leave()
+        if first:
+            CheckpointFolder(args.exp_dir / "checkpoints", 0).remove_epochs()  # a kill may have come before
         print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
         return 0
 
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
-    if distributed.is_first():
+    if first:
         write_json(args.exp_dir / "detector.json", cost)
     title = f"{conf['model_name']}, {conf['train_name']}, seed {args.seed}; {corpus_label(conf['corpus'])}"
     train_set, dev_set = (
@@ -234,7 +238,6 @@ def train(args: argparse.Namespace) -> int:
     elif detector.normalisation is not None:
         set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()
-    first = distributed.is_first()
     distributed.leave()
     if not first:
         return 0

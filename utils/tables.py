@@ -135,9 +135,6 @@ class Column:
     def __init__(self) -> None:
         self.texts: Coded | Strings = Coded()
 
-    def append(self, text: str) -> None:
-        self.extend((text,))
-
     def extend(self, texts: Sequence[str]) -> None:
         self.texts.extend(texts)
         if isinstance(self.texts, Coded) and len(self.texts.names) > max(1000, len(self.texts) // 4):

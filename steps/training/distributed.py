@@ -9,7 +9,6 @@ would have. The first process alone writes.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
 import sys
@@ -24,7 +23,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from utils.cli import UserError, warn
+from utils.cli import UserError, system_error_text, warn
 from utils.files import write_json
 
 ERRORS_FOLDER = "FSD_PROCESS_ERRORS"  # environment variable: where a process leaves what it died of for the launcher
@@ -204,31 +203,40 @@ def batch_mean(loss: Callable[[str], Tensor], weight: Callable[[], Tensor | floa
 def supervised(main: Callable[[], int]) -> Callable[[], int]:
     """`main` as a process of several runs it: what it raises is left to the launcher, which says it once for all.
 
-    A UserError would come again: after a restart every process ends by it at once.
+    A UserError, or what the system refuses, would come again: the launcher is told to start nothing any more.
     """
     if ERRORS_FOLDER not in os.environ:
         return main
-    folder = Path(os.environ[ERRORS_FOLDER])
 
     def run() -> int:
-        for known in sorted(folder.glob("*.json")):
-            earlier = json.loads(known.read_text(encoding="utf-8"))
-            if earlier["user"]:
-                return earlier["status"]
         try:
             return main()
         except Exception as error:
-            user = isinstance(error, UserError)
-            status = error.status if user else 1
+            told = system_error_text(error) if isinstance(error, OSError) else None
+            if isinstance(error, UserError):
+                told = str(error)
+            rank, restart = int(os.environ["RANK"]), os.environ["TORCHELASTIC_RESTART_COUNT"]
             said = {
-                "user": user,
-                "status": status,
-                "message": str(error) if user else traceback.format_exc(),
+                "user": told is not None,
+                "status": error.status if isinstance(error, UserError) else 1,
+                "message": told or _lost_another(error) or traceback.format_exc(),
                 "time": time.time(),
-                "rank": int(os.environ["RANK"]),
+                "rank": rank,
             }
-            write_json(folder / f"{os.environ['TORCHELASTIC_RESTART_COUNT']}.{said['rank']}.json", said)
-            sys.stdout.flush()
-            os._exit(status)  # leaving in good order would wait for processes that are waiting for this one
+            try:
+                write_json(Path(os.environ[ERRORS_FOLDER], f"{restart}.{rank}.json"), said)
+                sys.stdout.flush()
+            except OSError:  # perhaps the very disk that is full
+                print(said["message"], file=sys.__stderr__)
+            if told is not None:
+                os.kill(os.getppid(), signal.SIGUSR1)
+            os._exit(said["status"])  # leaving in good order would wait for processes that are waiting for this one
 
     return run
+
+
+def _lost_another(error: Exception) -> str:
+    """What there is to say of an error that only means that another process has ended; nothing of others."""
+    if isinstance(error, dist.DistNetworkError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error)):
+        return f"it lost another process: see what is said on the other machines ({str(error).splitlines()[0]})\n"
+    return ""

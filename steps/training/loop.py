@@ -202,9 +202,10 @@ class Trainer:
         plan = self.train_set.epoch_plan(conf.batch_size, self.seed, epoch)
         sums: dict[str, Tensor] = {}
         pending: list[tuple[int, np.ndarray, Tensor]] = []
-        began = time.monotonic()
+        began, count = time.monotonic(), 0
         for x, labels, indices in self._batches(self.train_set, plan):
             self.step += 1
+            count += len(indices)
             x, labels = self._mixed(x, labels)
             for group in self.optimizer.param_groups:
                 group["lr"] = conf.schedule.at(self.step, self.total_steps)
@@ -226,7 +227,6 @@ class Trainer:
                 sums[name] = sums.get(name, 0) + value * len(indices)
             progress.update(len(indices), f"epoch {epoch}/{conf.epochs}")
         self._check(pending) if pending else None
-        count = sum(map(len, plan))
         means = {name: float(value) / count for name, value in sums.items()}
         self.method.end_epoch(means)
         if not conf.sync_batch_norm:  # the running statistics of the first process's shares are kept

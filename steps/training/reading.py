@@ -3,8 +3,8 @@
 Read in a random order, each utterance is a seek of its own: on a network disk, or on one that turns, that is all that
 such a training does. Here arks are read by shards, contiguous stretches of them. Each epoch shuffles the shards and reads
 one after the other into a buffer; batches are drawn from the buffer at random, and what is drawn makes room for what is
-read next. What a batch holds depends on the seed, the epoch and the sizes of shards and buffer alone: not on the number of
-processes that read or train, and a resumed training repeats it.
+read next. What a batch holds depends on the seed, the epoch, the sizes of shards and buffer and where the arks hold what: not
+on the number of processes that read or train, and a resumed training repeats it.
 """
 
 from __future__ import annotations

@@ -73,7 +73,14 @@ def make_all(folder: Path, n: int) -> None:
     (shuffled / "utt2label").write_text("".join(lines[: max(1, int(0.99 * n))]))
     feats = folder / "feats"
     feats.mkdir()
-    shutil.copy(folder / "data/feats.scp", feats)
+    with contextlib.ExitStack() as stack:
+        scp, places = stack.enter_context((feats / "feats.scp").open("w")), (folder / "data/feats.scp").open()
+        sums = [stack.enter_context((feats / f"feats.{k + 1}.ark.crc32").open("w")) for k in range(ARKS)]
+        for line in stack.enter_context(places):
+            utt, place = line.split()
+            name, offset = place.rpartition("/")[2].split(":")
+            scp.write(f"{utt} {feats}/{name}:{offset}\n")
+            sums[int(name.split(".")[1]) - 1].write(f"{utt} {offset} {FRAMES * BINS * 4} {int(offset) % 2**32:08x}\n")
     with (folder / "data/utt2spk").open() as utts, (feats / "utt2num_frames").open("w") as frames:
         frames.writelines(f"{line.split()[0]} {FRAMES}\n" for line in utts)
     draw = random.Random(2)
@@ -156,12 +163,14 @@ def start_training(folder: Path) -> Callable[[], object]:
 
 
 def start_shards(folder: Path) -> Callable[[], object]:
-    """The same where features are read by shards: the epoch's order too."""
+    """The same where features are read by shards: the arks' checksums, the epoch's order and what is read for which batch."""
+    from steps.training.reading import SharedPlan
+
     begin = start_training(folder)
 
     def run() -> object:
         features = begin()
-        return features, features.epoch_plan(64, 1, 1)
+        return features, SharedPlan(features.epoch_plan(64, 1, 1), slice)
 
     return run
 

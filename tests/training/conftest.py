@@ -33,6 +33,12 @@ def make_set(folder, name, utterances, root, seed, bad=None, settings=(), fronte
     return data, feats
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Curves take longer to draw than such a training; fixtures of wider scopes, and processes of their own, draw them."""
+    monkeypatch.setattr("steps.training.loop.plot_curves", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def made_up_sets(tmp_path_factory, root):
     folder = tmp_path_factory.mktemp("sets")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import unittest.mock
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -93,6 +95,14 @@ def work(rank: int, port: int, sets: dict, folder: Path) -> None:
     }  # fmt: skip
     torch.set_num_threads(1)
     distributed.join(0)
+    written = []
+
+    def note(event: str, args: tuple) -> None:
+        changes = event in ("os.rename", "os.remove", "os.mkdir", "os.link")
+        if (changes or (event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR))) and str(folder) in str(args[0]):
+            written.append(f"{event} {args[0]}")
+
+    sys.addaudithook(note)  # torch.save, by which results are told below, opens files out of its sight
     for case in CASES:
         torch.save(train(case, sets, folder / case), folder / f"{case}.{rank}.pt")
     told = []
@@ -101,6 +111,7 @@ def work(rank: int, port: int, sets: dict, folder: Path) -> None:
             told.append(make())
         except UserError as error:
             told.append(str(error))
+    told.append(written)
     torch.save(told, folder / f"told.{rank}.pt")
     distributed.leave()
 
@@ -189,10 +200,12 @@ def test_batch_statistics_of_each_share_lead_elsewhere_but_everywhere_alike(alon
         assert all(torch.equal(value, other["method"][name]) for name, value in first["method"].items())
 
 
-def test_the_first_process_decides_and_a_batch_has_to_reach_all(together):
+def test_the_first_process_decides_and_writes_and_a_batch_has_to_reach_all(together):
     for told in together[0]["told"]:
         assert told[0] == 0
         assert "batch_size: 2 is the whole batch, too small for 3 processes" in told[1]
+    by_first, *by_others = (told[2] for told in together[0]["told"])
+    assert any("epoch1.pt" in one for one in by_first) and by_others == [[], []]
     assert not (together[1] / "small").exists()
 
 
@@ -257,9 +270,56 @@ def test_an_error_of_one_process_ends_all_with_one_message(set_maker, sets, tmp_
     damaged = {"train": (data, feats), "dev": sets["dev"]}
     job = start(["--nproc", "2", "--max-restarts", "1"], command(damaged, tmp_path / "seed1"))
     said, errors = job.communicate(timeout=300)
-    lines = [line for line in errors.splitlines() if not line.startswith(("progress", "WARNING: a process ended"))]
-    assert job.returncode == 1 and len(lines) == 1, errors
+    lines = [line for line in errors.splitlines() if not line.startswith("progress")]
+    assert job.returncode == 1 and len(lines) == 1, errors  # and no word of a restart
     assert lines[0].startswith("train.py: error: ") and "gone.ark" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "again", "message"),
+    [
+        (loop.Diverged("the loss exceeds 9"), False, "the loss exceeds 9"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/epoch1.pt"), False, "/x/epoch1.pt: No space left on device; the disk is full"),
+        (RuntimeError("[/c/gloo/transport/tcp/pair.cc:1] Connection closed by peer\nfurther"), True, "process 2 failed:\nit lost another process"),
+        (RuntimeError("shapes differ"), True, 'process 2 failed:\nTraceback (most recent call last):\n  File "'),
+    ],
+    ids=["user", "system", "lost", "bug"],
+)  # fmt: skip
+def test_what_a_process_leaves_and_the_launcher_says(tmp_path, monkeypatch, capsys, error, again, message):
+    """Only what may go well another time leaves the launcher alone."""
+    for name, value in {distributed.ERRORS_FOLDER: tmp_path, "RANK": 2, "TORCHELASTIC_RESTART_COUNT": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    ends, signals = Mock(side_effect=SystemExit), Mock()
+    monkeypatch.setattr(os, "_exit", ends)
+    monkeypatch.setattr(os, "kill", signals)
+    with pytest.raises(SystemExit):
+        distributed.supervised(Mock(side_effect=error))()
+    status = 3 if isinstance(error, loop.Diverged) else 1
+    ends.assert_called_once_with(status)
+    assert signals.mock_calls == ([] if again else [unittest.mock.call(os.getppid(), signal.SIGUSR1)])
+    assert distribute.tell("train.py", tmp_path, {}) == status
+    said = capsys.readouterr().err
+    assert said.startswith(f"train.py: error: {message}") and "further" not in said
+    # another machine's end is said where nothing is known that can be mended here
+    assert distribute.tell("train.py", tmp_path, {}, "another machine is gone") == status
+    assert ("another machine is gone" in capsys.readouterr().err) == again
+
+
+def test_an_error_that_cannot_be_left_is_said_at_once(tmp_path, monkeypatch, capfd):
+    """Leaving in good order, as another exception would, waits for processes that wait for this one."""
+    (tmp_path / "no_folder").touch()
+    for name, value in {
+        distributed.ERRORS_FOLDER: tmp_path / "no_folder",
+        "RANK": 0,
+        "TORCHELASTIC_RESTART_COUNT": 0,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(os, "_exit", Mock(side_effect=SystemExit))
+    monkeypatch.setattr(os, "kill", Mock())
+    with pytest.raises(SystemExit):
+        distributed.supervised(Mock(side_effect=UserError("mend this")))()
+    os._exit.assert_called_once_with(1)
+    assert os.kill.called and capfd.readouterr().err == "mend this\n"
 
 
 def test_what_the_launcher_refuses(monkeypatch):

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from steps import experiment, nnet, train, training
 from steps.nnet.base import AngleLinear, HeadConf, score_of
-from steps.training import loop
 from steps.training.losses import ClassWeightsConf, HardLoss, MixedLabels, OcSoftmaxConf
 from tests.in_process import call
 from utils import conf as conf_files
@@ -192,11 +191,10 @@ def test_the_detector_and_all_students_are_read_as_the_loss_wants(root):
 
 
 @pytest.mark.parametrize("conf, weights", [("baseline_am_softmax", "fixed"), ("self_distill_oc_softmax", "none")])
-def test_trained_kept_and_scored(root, made_up_sets, tmp_path, monkeypatch, conf, weights):
+def test_trained_kept_and_scored(root, made_up_sets, tmp_path, conf, weights):
     """The dev EER that training measured is that of the detector in final.pt, and so is the dev loss."""
     (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
     out = tmp_path / "seed1"
-    monkeypatch.setattr(loop, "plot_curves", lambda *_: None)
     done = call(
         train.main, "train.py", "--model", root / "conf/model/ecanet9.yaml", "--num-threads=1",
         "--train-conf", root / f"conf/train/{conf}.yaml", "--set=train.epochs=2", "--set=train.batch_size=16",
@@ -227,11 +225,10 @@ def test_trained_kept_and_scored(root, made_up_sets, tmp_path, monkeypatch, conf
     assert 100 * train.eer(scores[bonafide], scores[~bonafide]) == pytest.approx(last["dev_eer"], abs=1e-9)
 
 
-def test_older_detectors_and_trainings_are_still_read(root, made_up_sets, tmp_path, monkeypatch):
+def test_older_detectors_and_trainings_are_still_read(root, made_up_sets, tmp_path):
     """final.pt of format 1 has no `head`; conf.yaml of then lacks the newer keys, and its training goes on."""
     (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
     out = tmp_path / "seed1"
-    monkeypatch.setattr(loop, "plot_curves", lambda *_: None)
     argv = [
         "train.py", "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / "conf/train/self_distill.yaml",
         "--num-threads=1", "--set=train.epochs=1", "--set=train.batch_size=16", "--set=frontend.network_input.frames=64",

@@ -298,7 +298,6 @@ def test_broken_off_and_resumed_ends_in_the_same_weights(root, made_up_sets, sta
             *sets["train"], *sets["dev"], out,
         )  # fmt: skip
 
-    monkeypatch.setattr(loop, "plot_curves", lambda *_: None)  # it takes longer than the training
     assert (done := train(tmp_path / "whole")).returncode == 0, done.stderr
     with monkeypatch.context() as patch:
         one_epoch = loop.Trainer._train_epoch

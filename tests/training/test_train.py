@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,10 +17,11 @@ import yaml
 
 from steps import merge_scores, train
 from steps import score as scoring
-from steps.training import checkpoints
+from steps.training import checkpoints, distributed
 from steps.training.data import FeatureSet, fix_length, training_plan
 from steps.training.sources import DumpedFeatures
 from tests.in_process import call
+from utils.cli import UserError
 from utils.files import read_json
 
 SMALL = ["--set=train.batch_size=16", "--set=frontend.network_input.frames=64"]
@@ -63,22 +65,22 @@ def undisturbed(root, made_up_sets, tmp_path_factory):
 
 
 def test_killed_and_started_again_ends_in_the_same_weights(root, made_up_sets, undisturbed, tmp_path):
-    """SIGKILL at random moments, several times; A-softmax's lambda is annealed by step, so the step must survive."""
-    out, kills = tmp_path / "seed1", 0
+    """SIGKILL at random moments, twice; A-softmax's lambda is annealed by step, so the step must survive."""
+    out = tmp_path / "seed1"
     cmd = command(root, made_up_sets, out, *options_of(root, "self_distill_anneal", 6))
-    draw = random.Random(1)
-    while kills < 3:
+    folder, draw = checkpoints.CheckpointFolder(out / "checkpoints", 0), random.Random(1)
+    ends = []
+    for _ in range(2):
+        seen = folder.epochs()
         job = subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        # from the first checkpoint on, so that each attempt gets somewhere
-        seen = len(list((out / "checkpoints").glob("epoch*.pt"))) if out.exists() else 0
-        while job.poll() is None and not (set((out / "checkpoints").glob("epoch*.pt")) if out.exists() else seen):
+        while job.poll() is None and folder.epochs() in (seen, []):  # each attempt gets somewhere
             time.sleep(0.01)
-        time.sleep(draw.uniform(0, 3.0))
-        if job.poll() is None:
-            os.kill(job.pid, signal.SIGKILL)
+        time.sleep(draw.uniform(0, 0.2))
+        job.kill()
         output = job.communicate()[0]
         assert job.returncode in (0, -signal.SIGKILL), output
-        kills += 1
+        ends.append(job.returncode)
+    assert -signal.SIGKILL in ends
     run(cmd)
     assert_same_weights(out, undisturbed)
     columns = [line.split("\t")[0] for line in (out / "epochs.tsv").read_text().splitlines()]
@@ -98,10 +100,25 @@ def test_what_a_training_leaves(undisturbed):
     assert conf["train"]["epochs"] == 6 and conf["method"] == "self_distill"
 
 
-def test_started_once_more_does_nothing(root, made_up_sets, undisturbed):
+def test_started_once_more_does_nothing(root, made_up_sets, undisturbed, monkeypatch):
     before = (undisturbed / "final.pt").stat().st_mtime_ns
+    left = undisturbed / "checkpoints/epoch6.pt"  # by a kill
+    shutil.copy(undisturbed / "checkpoints/best.pt", left)
+    (undisturbed / f".x.tmp{2**22 + 1}.{socket.gethostname()}").touch()
+
+    def state():
+        return {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+
+    with monkeypatch.context() as patch:  # one of several processes, not the first: it leaves the folder as it is
+        patch.setenv("RANK", "1")
+        patch.setattr(distributed, "is_first", lambda: False)
+        patch.setattr(distributed, "from_first", lambda make: False)
+        known = state()
+        run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill_anneal", 6)))
+        assert state() == known and left.exists()
     done = run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill_anneal", 6)))
     assert "nothing to do" in done.stdout and (undisturbed / "final.pt").stat().st_mtime_ns == before
+    assert not left.exists() and not list(undisturbed.glob(".x.*"))
 
 
 def test_a_changed_conf_is_noticed(root, made_up_sets, undisturbed):
@@ -109,15 +126,20 @@ def test_a_changed_conf_is_noticed(root, made_up_sets, undisturbed):
     assert done.returncode == 1 and "train.epochs: 6 -> 7" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(root, made_up_sets, undisturbed, tmp_path):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(root, made_up_sets, undisturbed, tmp_path, monkeypatch):
     out = tmp_path / "seed1"
     cmd = command(root, made_up_sets, out, *options_of(root, "self_distill_anneal", 6))
-    job = subprocess.Popen(cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while job.poll() is None and not (out / "checkpoints/epoch3.pt").exists():
-        time.sleep(0.005)
-    job.kill()
-    job.wait()
-    newest = max((out / "checkpoints").glob("epoch*.pt"), key=lambda p: int(p.stem[5:]))
+    save = checkpoints.CheckpointFolder.save
+
+    def stop_after_the_third(folder, epoch, state):
+        save(folder, epoch, state)
+        if epoch == 3:
+            raise UserError("broken off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.CheckpointFolder, "save", stop_after_the_third)
+        assert "broken off" in run(cmd, check=False).stderr
+    newest = out / "checkpoints/epoch3.pt"
     newest.write_bytes(newest.read_bytes()[:1000])
     done = run(cmd)
     assert f"WARNING: {newest}: damaged or cut off" in done.stderr
@@ -299,7 +321,6 @@ def test_processes_that_read_one_ark_do_not_disturb_each_other(root, set_maker, 
 
 def test_an_error_of_a_reading_process_is_one_message(root, set_maker, tmp_path):
     from steps.frontend import load_conf, make_frontend
-    from utils.cli import UserError
 
     data, feats = set_maker(tmp_path, "train", 20, root, 1)
     features = FeatureSet(
@@ -375,7 +396,6 @@ def test_channels_of_the_front_end_reach_the_network(root, set_maker, tmp_path):
 
 def test_features_of_another_width_are_refused(root, set_maker, tmp_path):
     from steps.frontend import load_conf, make_frontend
-    from utils.cli import UserError
 
     sets = set_maker(tmp_path, "train", 10, root, 1)
     with pytest.raises(UserError, match=r"train_0000: features \(\d+, 45\), expected \(n, 865\)"):

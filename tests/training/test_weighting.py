@@ -177,7 +177,6 @@ def test_stopped_and_going_on_ends_in_the_same_weights(root, made_up_sets, tmp_p
             train_data, train_feats, dev_data, dev_feats, out,
         )  # fmt: skip
 
-    monkeypatch.setattr(loop, "plot_curves", lambda *_: None)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run(whole).returncode == 0
     after_step = training.MethodBase.after_step

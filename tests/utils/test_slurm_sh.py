@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -158,6 +159,21 @@ def test_as_by_run_sh(run, tmp_path):
     assert by_slurm == said(folder / "l %a/$(touch run)1.log") and "<$HOME>" in by_slurm and "1; end" in by_slurm
     assert not list(tmp_path.rglob("run"))
     assert len(list((folder / "l %a").iterdir())) == 1
+
+
+def test_processes_on_two_machines_find_each_other(start, tmp_path):
+    """--nnodes of conf/slurm.conf, srun by distribute.py, and one meeting of all."""
+    (tmp_path / "note.py").write_text(
+        "import os, pathlib\n"
+        "told = ('SLURMD_NODENAME', 'WORLD_SIZE', 'MASTER_PORT', 'TORCHELASTIC_MAX_RESTARTS')\n"
+        "pathlib.Path('rank' + os.environ['RANK']).write_text(' '.join(os.environ[name] for name in told))\n"
+    )
+    distribute = [sys.executable, str(ROOT / "steps/distribute.py"), "--nnodes", "2", "--max-restarts", "1"]
+    job = start("--nnodes", "2", "-p", "both", "x.log", *distribute, "note.py")
+    assert job.wait(timeout=300) == 0, job.communicate()[1]
+    nodes, *rest = zip(*((tmp_path / f"rank{rank}").read_text().split() for rank in range(2)))
+    assert sorted(nodes) == ["fsd1", "fsd2"]
+    assert [set(one) for one in rest] == [{"2"}, {rest[1][0]}, {"1"}] and not (tmp_path / "rank2").exists()
 
 
 def test_failed_tasks_alone_are_tried_again(run, tmp_path):

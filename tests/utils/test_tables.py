@@ -55,9 +55,9 @@ def test_as_a_dict(texts):
 
 def test_a_column_of_many_texts_is_not_coded():
     few, many = Column(), Column()
-    for i in range(20_000):
-        few.append(f"A{i % 19:02d}")
-        many.append(f"/corpus/{i}.flac")
+    for i in range(0, 20_000, 50):
+        few.extend([f"A{k % 19:02d}" for k in range(i, i + 50)])
+        many.extend([f"/corpus/{k}.flac" for k in range(i, i + 50)])
     assert isinstance(few.texts, Coded) and isinstance(many.texts, Strings)
     assert few.texts[19:21] == ["A00", "A01"] and list(many.texts) == [f"/corpus/{i}.flac" for i in range(20_000)]
 
