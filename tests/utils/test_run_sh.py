@@ -220,8 +220,6 @@ def test_a_signal_ends_the_jobs_and_all_they_started(root, tmp_path, number, sta
         env={**os.environ, **dict([marker.split("=")])},
         stderr=subprocess.PIPE,
         text=True,
-        # tests started in a shell's background ignore Ctrl-C, and a shell cannot trap what was ignored when it began
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 10
     while len(list(tmp_path.glob("started.*"))) < 2 and time.monotonic() < deadline:
