@@ -43,9 +43,16 @@ if ! whole .toolkit_is_whole "$root/requirements.txt"; then
     say "error: no Python 3.11 or newer found; install one, or name it in FSD_BASE_PYTHON" >&2
     exit 1
   fi
-  say "making the virtual environment $venv with $("$base" --version) (once; some minutes, about 2 GB of disk)"
-  rm -rf "$venv"
-  "$base" -m venv "$venv" || { say "error: '$base -m venv' failed; is the venv module installed (Debian: python3-venv)?" >&2; exit 1; }
+  version_of() { "$1" -c 'import sys; print(*sys.version_info[:2])' 2>/dev/null; }
+  # One that was whole is brought up to date in its place: a run that goes on beside this needs it. One that was not is no ground.
+  if [ -f "$venv/.toolkit_is_whole" ] && [ "$(version_of "$venv/bin/python3")" = "$(version_of "$base")" ]; then
+    say "the pinned packages have changed: bringing $venv up to date"
+    rm "$venv/.toolkit_is_whole"
+  else
+    say "making the virtual environment $venv with $("$base" --version) (once; some minutes, about 2 GB of disk)"
+    rm -rf "$venv"
+    "$base" -m venv "$venv" || { say "error: '$base -m venv' failed; is the venv module installed (Debian: python3-venv)?" >&2; exit 1; }
+  fi
   pip=("$venv/bin/python3" -m pip --disable-pip-version-check --no-input install -qq --constraint "$root/constraints.txt")
 
   if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then

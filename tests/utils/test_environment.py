@@ -1,4 +1,4 @@
-"""utils/find_python.sh and utils/fit_torchaudio.py: which Python is used, and that torchaudio imports in it."""
+"""utils/find_python.sh, make_environment.sh and fit_torchaudio.py: which Python is used, and what becomes of its environment."""
 
 from __future__ import annotations
 
@@ -85,3 +85,44 @@ def test_torchaudio_imports(root):
 def test_fit_torchaudio_without_torchaudio(root, bare_python):
     done = subprocess.run([bare_python, root / "utils/fit_torchaudio.py"], capture_output=True, text=True)
     assert done.returncode == 1 and "torchaudio is not installed" in done.stderr
+
+
+STAND_IN = """#!/bin/bash
+# a Python that makes environments of itself, and installs nothing
+case "$*" in
+  *version_info*) echo 3 11 ;;
+  --version) echo Python 3.11.9 ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python3" ;;
+  *install*) echo "$*" >> "$(dirname "$0")/installed" ;;
+esac
+"""
+
+
+def test_an_environment_is_brought_up_to_date_in_its_place_and_made_anew_if_it_was_not_whole(root, tmp_path):
+    base, venv = tmp_path / "python3", tmp_path / "venv"
+    base.write_text(STAND_IN)
+    base.chmod(0o755)
+
+    def make() -> str:
+        done = subprocess.run(
+            [root / "utils/make_environment.sh", venv],
+            env={**os.environ, "FSD_BASE_PYTHON": str(base)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "making the virtual environment" in make()
+    stamp = venv / ".toolkit_is_whole"
+    whole = stamp.read_text()
+    (venv / "used").touch()
+    assert make() == ""
+    for old, said, kept in (("1 2\n", "bringing", True), (None, "making", False)):
+        (venv / "bin/installed").unlink()
+        stamp.write_text(old) if old else stamp.unlink()
+        assert said in make() and (venv / "used").exists() == kept and stamp.read_text() == whole
+        assert "torch==" in (venv / "bin/installed").read_text()
+    stamp.write_text("1 2\n")  # of another Python
+    (venv / "bin/python3").write_text(STAND_IN.replace("echo 3 11", "echo 3 12"))
+    assert "making" in make()
