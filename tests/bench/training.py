@@ -5,6 +5,9 @@ On the CPU also with freed memory kept against without. Each kind is measured in
 features of the size that the recipe uses; the figures are ratios, median and range over the rounds. Time is processor time on
 the CPU, wall-clock time of the whole queue of steps on a GPU. Memory is the growth of the process's peak over what it held
 before the first step on the CPU, the allocator's peak on a GPU.
+
+Utterances of next to nothing (--batch-size 2 --frames 24 --bins 8) leave what the host does for each operation: the bound of a
+small network's step on a fast GPU.
 """
 
 from __future__ import annotations
@@ -23,8 +26,6 @@ sys.path.insert(0, str(ROOT))
 from utils.cli import make_parser, run_program
 from utils.memory import keep_freed_memory
 
-_FRAMES, _BINS = 600, 45
-
 
 def _peak_resident() -> float:
     """MiB: the most that this process has held so far."""
@@ -32,9 +33,10 @@ def _peak_resident() -> float:
 
 
 def measure_steps(
-    model: str, method_name: str, amp: str, device_name: str, batch_size: int, steps: int
+    model: str, method_name: str, amp: str, device_name: str, shape: tuple[int, int, int], steps: int
 ) -> tuple[float, float]:
-    """Seconds of one training step, after ten (two on a CPU) that are not timed, and MiB of peak memory."""
+    """Seconds of one training step on `shape`, (utterances, frames, bins), after ten (two on a CPU) that are not timed, and MiB
+    of peak memory."""
     import torch
 
     from steps import nnet, training
@@ -50,7 +52,8 @@ def measure_steps(
     detector = nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{model}.yaml"))
     method = training.make_method(conf, detector).to(device, memory_format=torch.channels_last).train()
     optimizer = make_optimizer(conf.optimizer, method.parameters(), 1e-4)
-    x = torch.randn(batch_size, 1, _FRAMES, _BINS, device=device).contiguous(memory_format=torch.channels_last)
+    batch_size, frames, bins = shape
+    x = torch.randn(batch_size, 1, frames, bins, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch_size, device=device) % 2
     scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
 
@@ -81,20 +84,24 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu, or a GPU: cuda")
     parser.add_argument("--amp", default="none", choices=("none", "bf16", "fp16"), help="autocast")
     parser.add_argument("--batch-size", type=int, default=64, help="utterances of a step")
+    parser.add_argument("--frames", type=int, default=600, help="of an utterance")
+    parser.add_argument("--bins", type=int, default=45, help="of a frame")
     parser.add_argument("--steps", type=int, default=8, help="timed steps of a process; take 100 or more on a GPU")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
     parser.add_argument("--child", nargs=2, metavar=("METHOD", "KEEP"), help="measure one kind and print it as JSON")
     args = parser.parse_args()
+    shape = args.batch_size, args.frames, args.bins
     if args.child:
         method, keep = args.child
         if keep == "keep":
             keep_freed_memory()
-        print(json.dumps(measure_steps(args.model, method, args.amp, args.device, args.batch_size, args.steps)))
+        print(json.dumps(measure_steps(args.model, method, args.amp, args.device, shape, args.steps)))
         return 0
 
     def measured(method: str, keep: str) -> tuple[float, float]:
         own = ["--model", args.model, "--device", args.device, "--amp", args.amp]
-        own += ["--batch-size", str(args.batch_size), "--steps", str(args.steps), "--child", method, keep]
+        own += ["--batch-size", str(args.batch_size), "--frames", str(args.frames), "--bins", str(args.bins)]
+        own += ["--steps", str(args.steps), "--child", method, keep]
         done = subprocess.run([sys.executable, __file__, *own], check=True, capture_output=True, text=True)
         return tuple(json.loads(done.stdout))
 
@@ -111,7 +118,8 @@ def main() -> int:
 
     where = "one thread" if args.device == "cpu" else args.device
     print(
-        f"{args.model}, batches of {args.batch_size}, autocast {args.amp}, {where}, {args.rounds} rounds of {args.steps} steps"
+        f"{args.model}, batches of {' x '.join(map(str, shape))}, autocast {args.amp}, {where}, {args.rounds} rounds of "
+        f"{args.steps} steps"
     )
     seconds, memory = (statistics.median(result[index] for result in results[baseline]) for index in (0, 1))
     print(f"baseline: {args.batch_size / seconds:.0f} utterances per second, {memory:.0f} MiB at its peak")
