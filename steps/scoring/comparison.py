@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 LEVEL = 0.05  # a corrected p below it counts as a difference
@@ -36,7 +36,7 @@ def interval_of_mean(values: Sequence[float]) -> tuple[float, float] | None:
     mean, spread = mean_and_spread(values)
     if spread is None:
         return None
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * spread / len(values) ** 0.5
+    half = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2)) * spread / len(values) ** 0.5
     return mean - half, mean + half
 
 
@@ -80,6 +80,8 @@ def paired_test(differences: Sequence[float], unit: str = "common seeds") -> Pai
     values = np.asarray(differences, dtype=np.float64)
     if np.ptp(values) <= 1e-12 * np.abs(values).max():
         return PairedTest(count, mean, error, None, None, None, "all differences are equal, so that there is no spread")
+    from scipy import stats  # here: it takes longer to load than most evaluations
+
     student = stats.ttest_1samp(values, 0.0)
     low, high = student.confidence_interval(CONFIDENCE)
     signs = stats.permutation_test(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import soxr
-from scipy import signal
 
 
 def power(waveform: np.ndarray) -> float:
@@ -50,5 +49,7 @@ def resample(waveform: np.ndarray, old_rate: float, new_rate: float, samples: in
 
 def filtered(waveform: np.ndarray, taps: np.ndarray) -> np.ndarray:
     """(samples,) -> (samples,): convolved with a symmetric filter of an odd number of taps, its delay taken off."""
+    from scipy.signal import oaconvolve  # here: it takes as long to load as torch, for all programs that train or score
+
     delay = len(taps) // 2
-    return signal.oaconvolve(waveform, taps)[delay : delay + len(waveform)]
+    return oaconvolve(waveform, taps)[delay : delay + len(waveform)]
