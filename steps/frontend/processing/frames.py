@@ -9,20 +9,27 @@ import numpy as np
 
 Edges = Literal["snip", "complete", "mirror", "centre_zeros", "centre_mirror"]
 WindowName = Literal["hann", "hamming", "blackman", "povey", "rectangular"]
+_COSINES = {
+    "hann": (0.5, 0.5),
+    "hamming": (0.54, 1 - 0.54),
+    "blackman": (0.42, 0.5, 0.08),
+}  # of the turn, its double, ...
 
 
 def window(name: WindowName, length: int, periodic: bool) -> np.ndarray:
     """(length,), float64. `periodic`: of period `length` as librosa and torch have it; otherwise the last value is
-    the first again, as Matlab and Kaldi have it. povey is hann^0.85: Kaldi's own."""
+    the first again, as Matlab and Kaldi have it. povey is hann^0.85: Kaldi's own.
+
+    hann, hamming and blackman are scipy.signal.get_window's bit for bit; that package takes longer to load than an utterance's features
+    to compute.
+    """
     if name == "rectangular" or length == 1:
         return np.ones(length)
-    turn = 2 * np.pi * np.arange(length) / (length if periodic else length - 1)
-    if name == "hamming":
-        return 0.54 - 0.46 * np.cos(turn)
-    if name == "blackman":
-        return 0.42 - 0.5 * np.cos(turn) + 0.08 * np.cos(2 * turn)
-    hann = 0.5 - 0.5 * np.cos(turn)
-    return hann**0.85 if name == "povey" else hann
+    turn = np.linspace(-np.pi, np.pi, length + periodic)[:length]
+    made = np.zeros(length)
+    for k, amplitude in enumerate(_COSINES["hann" if name == "povey" else name]):
+        made += amplitude * np.cos(k * turn)
+    return made**0.85 if name == "povey" else made
 
 
 def padded_for_frames(waveform: np.ndarray, length: int, hop: int, n_fft: int, edges: Edges) -> tuple[np.ndarray, int]:

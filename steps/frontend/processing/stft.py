@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 
 from steps.frontend.base import FrontEndBase, FrontEndConf
-from steps.frontend.processing.frames import frame_starts
+from steps.frontend.processing.frames import frame_starts, window
 
 _FRAMES_AT_ONCE = 16  # so many spectra stay in the processor's cache
 _BATCH_SAMPLES = 2**23  # of frames that are computed together on another device: 64 MiB as float64
@@ -61,10 +60,10 @@ def windowed_frames(waveform: np.ndarray, conf: StftConf) -> Iterator[tuple[slic
     n_frames = 1 + len(waveform) // conf.hop_length
     padded = np.pad(waveform, conf.n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, conf.n_fft)[:: conf.hop_length]
-    window = scipy.signal.get_window(conf.window, conf.n_fft, fftbins=True)
+    weights = window(conf.window, conf.n_fft, periodic=True)
     for begin in range(0, n_frames, _FRAMES_AT_ONCE):
         rows = slice(begin, min(begin + _FRAMES_AT_ONCE, n_frames))
-        yield rows, frames[rows] * window
+        yield rows, frames[rows] * weights
 
 
 def band_spectrum(waveform: np.ndarray, conf: StftConf) -> np.ndarray:
@@ -112,7 +111,7 @@ class StftFrontEnd(FrontEndBase):
         padded = [np.pad(waveform, conf.n_fft // 2) for waveform in waveforms]
         starts = torch.from_numpy(frame_starts(padded, counts, conf.hop_length)).to(device)
         stretches = torch.from_numpy(np.concatenate(padded)).to(device).unfold(0, conf.n_fft, 1)
-        window = torch.from_numpy(scipy.signal.get_window(conf.window, conf.n_fft)).to(device)
-        frames = (stretches[part] * window for part in starts.split(max(1, _BATCH_SAMPLES // conf.n_fft)))
+        weights = torch.from_numpy(window(conf.window, conf.n_fft, periodic=True)).to(device)
+        frames = (stretches[part] * weights for part in starts.split(max(1, _BATCH_SAMPLES // conf.n_fft)))
         features = torch.cat([made.float().cpu() for made in self.columns(frames, torch, torch.fft)])
         return np.split(features.numpy(), np.cumsum(counts)[:-1])
