@@ -50,8 +50,9 @@ fi
 
 if $units; then
   log "unit tests"
-  # a thread each: the tests are spread over the cores file by file, as those of a file share what they have made
-  OMP_NUM_THREADS=1 "$FSD_PYTHON" -m pytest --numprocesses "$(nproc)" --dist loadfile
+  # a thread each: the tests are spread over the cores file by file, as those of a file share what they have made; one worker
+  # more than cores, as some tests wait
+  OMP_NUM_THREADS=1 "$FSD_PYTHON" -m pytest --numprocesses "$(($(nproc) + 1))" --dist loadfile
 fi
 
 if $benches; then
