@@ -95,17 +95,19 @@ trap 'end_jobs 130' INT
 trap 'end_jobs 143' TERM HUP
 
 set -m # each job gets its own process group, by which it is ended with all that it started
+until_ended=() # for `wait`, which under -m takes a job that is stopped for a while (SIGSTOP) for one that ended
+((BASH_VERSINFO[0] < 5)) || until_ended=(-f)
 for ((job = first; job <= last; job++)); do
   while true; do
     for ((slot = 0; slot < max_jobs; slot++)); do
       running "$slot" || break 2
     done
-    wait -n 2>/dev/null || true
+    wait -n "${until_ended[@]}" 2>/dev/null || true
   done
   run_job "$job" "$slot" </dev/null &
   slots[slot]=$!
 done
-for slot in "${!slots[@]}"; do wait "${slots[slot]}" 2>/dev/null || true; done
+for slot in "${!slots[@]}"; do wait "${until_ended[@]}" "${slots[slot]}" 2>/dev/null || true; done
 
 failed=()
 for ((job = first; job <= last; job++)); do

@@ -210,6 +210,28 @@ def alive(marker: str) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("at_once", ["1", "2"])
+def test_a_job_that_is_stopped_for_a_while_has_not_ended(root, tmp_path, at_once):
+    (tmp_path / "job.sh").write_text("echo $$ >pid.$1; mv pid.$1 started.$1; sleep 1; echo $1\n")
+    process = subprocess.Popen(
+        [root / "utils/run.sh", "--max-jobs-run", at_once, "JOB=1:2", "JOB.log", "bash", "job.sh", "JOB"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    first = tmp_path / "started.1"
+    deadline = time.monotonic() + 10
+    while not first.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    group = os.getpgid(int(first.read_text()))
+    os.killpg(group, signal.SIGSTOP)
+    time.sleep(1.5)
+    assert process.poll() is None and (tmp_path / "started.2").exists() == (at_once == "2")
+    os.killpg(group, signal.SIGCONT)
+    assert (process.communicate(timeout=30)[1], process.returncode) == ("", 0)
+    assert [said(tmp_path / f"{job}.log") for job in (1, 2)] == [["1"], ["2"]]
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_jobs_and_all_they_started(root, tmp_path, number, status):
     marker = f"FSD_TEST_MARKER={os.getpid()}_{status}"
