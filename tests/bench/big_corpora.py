@@ -191,7 +191,9 @@ def score(folder: Path) -> Callable[[], object]:
     frontend, program._CACHE_MIB = _frontend(folder), 0
 
     def run() -> None:
-        trials = program.Trials(folder / "data", folder / "feats", frontend, folder, False)
+        trials = program.Trials(
+            folder / "data", folder / "feats", frontend, folder, False, batch_size=64, part=1, parts=1
+        )
         trials.write(folder / "written.txt", np.random.default_rng(1).standard_normal(len(trials.features)))
 
     return run
