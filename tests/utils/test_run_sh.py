@@ -209,7 +209,6 @@ def alive(marker: str) -> int:
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("at_once", ["1", "2"])
 def test_a_job_that_is_stopped_for_a_while_has_not_ended(root, tmp_path, at_once):
     (tmp_path / "job.sh").write_text("echo $$ >pid.$1; mv pid.$1 started.$1; sleep 1; echo $1\n")
@@ -232,6 +231,7 @@ def test_a_job_that_is_stopped_for_a_while_has_not_ended(root, tmp_path, at_once
     assert [said(tmp_path / f"{job}.log") for job in (1, 2)] == [["1"], ["2"]]
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_jobs_and_all_they_started(root, tmp_path, number, status):
     marker = f"FSD_TEST_MARKER={os.getpid()}_{status}"

@@ -9,11 +9,8 @@ import numpy as np
 
 Edges = Literal["snip", "complete", "mirror", "centre_zeros", "centre_mirror"]
 WindowName = Literal["hann", "hamming", "blackman", "povey", "rectangular"]
-_COSINES = {
-    "hann": (0.5, 0.5),
-    "hamming": (0.54, 1 - 0.54),
-    "blackman": (0.42, 0.5, 0.08),
-}  # of the turn, its double, ...
+# amplitudes of a constant and of the cosines of the turn, of its double, ...
+_COSINES = {"hann": (0.5, 0.5), "hamming": (0.54, 1 - 0.54), "blackman": (0.42, 0.5, 0.08)}
 
 
 def window(name: WindowName, length: int, periodic: bool) -> np.ndarray:
