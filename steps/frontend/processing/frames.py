@@ -17,8 +17,8 @@ def window(name: WindowName, length: int, periodic: bool) -> np.ndarray:
     """(length,), float64. `periodic`: of period `length` as librosa and torch have it; otherwise the last value is
     the first again, as Matlab and Kaldi have it. povey is hann^0.85: Kaldi's own.
 
-    hann, hamming and blackman are scipy.signal.get_window's bit for bit; that package takes longer to load than an utterance's features
-    to compute.
+    hann, hamming and blackman are scipy.signal.get_window's bit for bit; that package takes longer to load than an
+    utterance's features take to compute.
     """
     if name == "rectangular" or length == 1:
         return np.ones(length)
