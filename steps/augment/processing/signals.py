@@ -49,9 +49,7 @@ def resample(waveform: np.ndarray, old_rate: float, new_rate: float, samples: in
 
 def filtered(waveform: np.ndarray, taps: np.ndarray) -> np.ndarray:
     """(samples,) -> (samples,): convolved with a symmetric filter of an odd number of taps, its delay taken off."""
-    from scipy.signal import (
-        oaconvolve,  # here: all that trains or scores comes by, and it takes a second or two to load
-    )
+    from scipy.signal import oaconvolve  # here: few need it, and it takes a second or two to load
 
     delay = len(taps) // 2
     return oaconvolve(waveform, taps)[delay : delay + len(waveform)]
