@@ -128,25 +128,23 @@ class AngleLinear(nn.Module):
         """unit_weight: the weights at unit norm, (classes, in_features), where they have been computed already."""
         if unit_weight is None:
             unit_weight = F.normalize(self.weight.float(), dim=1)
-        with torch.autocast(embedding.device.type, enabled=False):
-            products = F.linear(embedding.float(), unit_weight)
-            if self.conf.logits == "inner_product":
-                return products
-            norm = embedding.float().norm(dim=1, keepdim=True)
-            cosines = products * (norm > _NO_DIRECTION) / norm.clamp(min=_NO_DIRECTION)
-            if self.conf.logits == "cosine":
-                return self.conf.scale * cosines
-            half = 0.5 * self.conf.scale * (cosines[:, BONAFIDE] - self.conf.centre)
-            return torch.stack([-half, half], dim=1)
+        return angular_logits(self.conf, embedding, unit_weight)
 
 
-def logits_of(heads: Sequence[AngleLinear], embeddings: Sequence[Tensor]) -> list[Tensor]:
-    """Each head's logits of its embedding; heads of one width have their weights normalised together."""
-    if len({head.weight.shape[1] for head in heads}) > 1:
-        return [head(embedding) for head, embedding in zip(heads, embeddings)]
-    unit = F.normalize(torch.cat([head.weight for head in heads]).float(), dim=1)
-    parts = unit.split([len(head.weight) for head in heads])
-    return [head(embedding, part) for head, embedding, part in zip(heads, embeddings, parts)]
+def angular_logits(conf: HeadConf, embedding: Tensor, unit_weight: Tensor) -> Tensor:
+    """(batch, in_features), (classes, in_features) -> (batch, classes); of several heads at once all three have one more
+    dimension before these."""
+    with torch.autocast(embedding.device.type, enabled=False):
+        embedding = embedding.float()
+        products = F.linear(embedding, unit_weight) if embedding.ndim == 2 else embedding @ unit_weight.mT
+        if conf.logits == "inner_product":
+            return products
+        norm = embedding.norm(dim=-1, keepdim=True)
+        cosines = products * (norm > _NO_DIRECTION) / norm.clamp(min=_NO_DIRECTION)
+        if conf.logits == "cosine":
+            return conf.scale * cosines
+        half = 0.5 * conf.scale * (cosines[..., BONAFIDE] - conf.centre)
+        return torch.stack([-half, half], dim=-1)
 
 
 class InputNormalisation(nn.Module):

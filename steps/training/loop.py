@@ -76,6 +76,15 @@ def autocast(amp: str, device: torch.device) -> contextlib.AbstractContextManage
     return torch.autocast(device.type, torch.bfloat16 if amp == "bf16" else torch.float16)
 
 
+def _plus(so_far: float | Tensor | None, value: float | Tensor, times: int) -> float | Tensor:
+    """A sum with `times` times `value` added; of tensors in one operation, where the GPU need not be waited for."""
+    if so_far is None:
+        return value * times
+    if isinstance(so_far, Tensor) and isinstance(value, Tensor):
+        return torch.add(so_far, value, alpha=times)
+    return so_far + value * times
+
+
 class Trainer:
     """Trains `method` on `train_set`, choosing by `dev_set`; everything it needs to resume is in `folder`.
 
@@ -200,7 +209,7 @@ class Trainer:
         self.method.begin_epoch(epoch, conf.epochs)
         self.train_set.set_epoch(epoch)
         plan = self.train_set.epoch_plan(conf.batch_size, self.seed, epoch)
-        sums: dict[str, Tensor] = {}
+        sums: dict[str, float | Tensor] = {}
         pending: list[tuple[int, np.ndarray, Tensor]] = []
         began, count = time.monotonic(), 0
         for x, labels, indices in self._batches(self.train_set, plan):
@@ -224,7 +233,7 @@ class Trainer:
             self.scaler.update()
             self.method.after_step(self.step)
             for name, value in {"total": total.detach(), **terms}.items():
-                sums[name] = sums.get(name, 0) + value * len(indices)
+                sums[name] = _plus(sums.get(name), value, len(indices))
             progress.update(len(indices), f"epoch {epoch}/{conf.epochs}")
         self._check(pending) if pending else None
         means = {name: float(value) / count for name, value in sums.items()}

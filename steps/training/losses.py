@@ -207,23 +207,30 @@ def total(parts: Sequence[Tensor]) -> Tensor:
     return functools.reduce(operator.add, parts)
 
 
+def weighted_sum(weights: Sequence[float | Tensor], parts: Sequence[Tensor]) -> Tensor:
+    """The sum of weight times part, by as few operations as can be."""
+    whole = weights[0] * parts[0]
+    for weight, part in zip(weights[1:], parts[1:]):
+        whole = whole + weight * part if isinstance(weight, Tensor) else torch.add(whole, part, alpha=weight)
+    return whole
+
+
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float, scale_by_t2: bool) -> Tensor:
     """KL(teacher || student) of the logits softened by T, mean over the batch, times T^2 if asked for.
 
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. student, teacher: (batch, classes), or
-    (students, batch, classes), whose losses are summed.
+    (students, batch, classes) whose losses are summed, where one teacher may teach all.
     """
     with torch.autocast(student.device.type, enabled=False):
         log_student = F.log_softmax(student.float() / temperature, dim=-1)
-        log_teacher = F.log_softmax(teacher.float() / temperature, dim=-1)
-        batch = student.shape[-2]
+        log_teacher = F.log_softmax(teacher.float() / temperature, dim=-1).expand_as(log_student)
+        batch, factor = student.shape[-2], temperature**2 if scale_by_t2 else 1.0
 
         def divergence(reduction: str) -> Tensor:
             summed = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
-            return summed / batch if reduction == "mean" else summed
+            return summed * (factor / batch if reduction == "mean" else factor)
 
-        mean = distributed.batch_mean(divergence, lambda: batch)
-        return mean * temperature**2 if scale_by_t2 else mean
+        return distributed.batch_mean(divergence, lambda: batch)
 
 
 @dataclass(frozen=True)
@@ -261,10 +268,12 @@ def feature_loss(student: Tensor, teacher: Tensor, reduction: Literal["mean", "s
     """Squared L2 distance of the features, mean over batch and channels, or summed over both.
 
     Zhang et al., "Be your own teacher", ICCV 2019, sums; beta then has to be about 1e-6. (batch, channels) each, or maps
-    (batch, channels, frames, bins) of one size, over whose places the mean or sum is taken too.
+    (batch, channels, frames, bins) of one size, over whose places the mean or sum is taken too. Students
+    (students, batch, channels) of one teacher (batch, channels) have their losses summed.
     """
     with torch.autocast(student.device.type, enabled=False):
-        student, teacher = student.float(), teacher.float()
+        student, teacher = student.float(), teacher.float().expand_as(student)
         if reduction == "sum":
             return distributed.add_up(F.mse_loss(student, teacher, reduction="sum"))
-        return distributed.batch_mean(lambda how: F.mse_loss(student, teacher, reduction=how), student.numel)
+        mean = distributed.batch_mean(lambda how: F.mse_loss(student, teacher, reduction=how), student.numel)
+        return mean * len(student) if student.ndim == 3 else mean

@@ -12,14 +12,15 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from steps.nnet import Detector
-from steps.nnet.base import AngleLinear, logits_of, pool
+from steps.nnet.base import AngleLinear, angular_logits, pool
 from steps.training.aligner_search import SearchConf, SearchedAligner
 from steps.training.aligners import AdaptivePoolConf, AlignerBase, Reduction, aligner_makers
 from steps.training.attention_transfer import AttentionConf, attention_loss
 from steps.training.base import MethodBase, TrainConf
-from steps.training.losses import MixedLabels, soft_loss, total
+from steps.training.losses import MixedLabels, feature_loss, soft_loss, total
 from steps.training.teaching import ProgressiveConf, Teaching, spans_of, teachers_of
 from steps.training.weighting import WeightingConf, make_weighting
 
@@ -77,13 +78,24 @@ class Conf(TrainConf):
                     )
 
 
+class Together(NamedTuple):
+    """What all students make of a batch: (students, batch, width) and (students, batch, classes)."""
+
+    embeddings: Tensor
+    logits: Tensor
+
+
 class Heads(NamedTuple):
-    """What all stages make of a batch, shallow to deep; `aligned` of the students alone, as their aligners have it."""
+    """What all stages make of a batch, shallow to deep; `aligned` of the students alone, as their aligners have it.
+
+    `together`: embeddings and logits of the students once more; None where their embeddings are not of one width.
+    """
 
     maps: list[Tensor]
     aligned: list[Any]
     embeddings: list[Tensor]
     logits: list[Tensor]
+    together: Together | None
 
 
 class Network(NamedTuple):
@@ -98,7 +110,16 @@ class Network(NamedTuple):
         maps = self.detector.stage_maps(x)
         aligned = [aligner(m) for aligner, m in zip(self.aligners, maps)]
         embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
-        return Heads(maps, aligned, embeddings, logits_of([*self.student_heads, self.detector.head], embeddings))
+        heads, own = [*self.student_heads, self.detector.head], self.detector.head
+        if len(heads) == 1 or len({head.weight.shape for head in heads}) > 1:
+            return Heads(maps, aligned, embeddings, [head(e) for head, e in zip(heads, embeddings)], None)
+        # all at once: on a GPU a small network's step takes as long as its operations are many, not large
+        unit = F.normalize(torch.stack([head.weight for head in heads]).float(), dim=-1)
+        unit_of_students, unit_of_own = unit.split([len(unit) - 1, 1])
+        stacked = torch.stack(embeddings[:-1])
+        together = Together(stacked, angular_logits(own.conf, stacked, unit_of_students))
+        logits = [*together.logits, own(embeddings[-1], unit_of_own.squeeze(0))]
+        return Heads(maps, aligned, embeddings, logits, together)
 
 
 class Method(MethodBase):
@@ -162,23 +183,34 @@ class Method(MethodBase):
         `teacher`: the same heads, or those of another view or network, whose deepest one then teaches the student's deepest too.
         """
         d = self.conf.distill
-        soft, feature, attention = [], [], []
-        for i in self.students:
-            teacher_logits, teacher_map = teacher.logits[self.teachers[i]], teacher.maps[self.teachers[i]]
-            if d.detach_teacher:
-                teacher_logits, teacher_map = teacher_logits.detach(), teacher_map.detach()
-            soft.append((student.logits[i], teacher_logits))
-            aligner = self.networks[0].aligners[i]
-            feature.append(aligner.distance(student.aligned[i], teacher_map, d.feature_reduction))
-            if d.attention is not None:
-                attention.append(attention_loss(student.maps[i], teacher_map, d.attention.power))
-        if teacher is not student:
-            soft.append((student.logits[-1], teacher.logits[-1].detach()))
+
+        def taught_by(what: Tensor) -> Tensor:
+            return what.detach() if d.detach_teacher else what
+
+        together = student.together if d.teaching == "deepest" else None
+        teacher_maps = {i: taught_by(teacher.maps[self.teachers[i]]) for i in self.students}
         terms = {}
+        if together is not None and teacher is student:
+            soft = together.logits, taught_by(teacher.logits[-1])
+        else:
+            pairs = [(student.logits[i], taught_by(teacher.logits[self.teachers[i]])) for i in self.students]
+            if teacher is not student:
+                pairs.append((student.logits[-1], teacher.logits[-1].detach()))
+            soft = tuple(torch.stack(side) for side in zip(*pairs))
         if soft:
-            # all at once: on a GPU a small network's step takes as long as its operations are many, not large
-            terms["soft"] = soft_loss(*map(torch.stack, zip(*soft)), d.temperature, d.scale_by_t2)
-        return terms | {name: total(parts) for name, parts in (("feature", feature), ("attention", attention)) if parts}
+            terms["soft"] = soft_loss(*soft, d.temperature, d.scale_by_t2)
+        if together is not None and all(a is e for a, e in zip(student.aligned, student.embeddings)):
+            terms["feature"] = feature_loss(together.embeddings, taught_by(teacher.embeddings[-1]), d.feature_reduction)
+        elif teacher_maps:
+            aligners = self.networks[0].aligners
+            terms["feature"] = total(
+                [aligners[i].distance(student.aligned[i], m, d.feature_reduction) for i, m in teacher_maps.items()]
+            )
+        if d.attention is not None and teacher_maps:
+            terms["attention"] = total(
+                [attention_loss(student.maps[i], m, d.attention.power) for i, m in teacher_maps.items()]
+            )
+        return terms
 
     def weighted(self, terms: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What `losses` returns of these terms. One that is absent just now is logged as 0, so that the columns stay."""

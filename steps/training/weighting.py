@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from steps.training.losses import total
+from steps.training.losses import weighted_sum
 
 LOGGED_AS = "weight_"  # a term's weight is logged beside the terms under its name with this before it
 
@@ -67,7 +67,9 @@ class LossWeighting(nn.Module):
         under fixed weights. A term may be absent for a while; a rule then learns nothing about it."""
         multipliers = self.multipliers(step)
         weights = {name: weight * multipliers.get(name, 1.0) for name, weight in self.fixed.items()}
-        whole = total([*(weights[name] * term for name, term in terms.items()), *self.penalties(terms)])
+        whole = weighted_sum([weights[name] for name in terms], list(terms.values()))
+        for penalty in self.penalties(terms):
+            whole = whole + penalty
         if self.conf.name == "fixed":
             return whole, {}
         return whole, {

@@ -78,7 +78,7 @@ def test_the_chains_terms_are_what_the_formulas_say(root, batch):
     from steps.training.losses import feature_loss, soft_loss
 
     method = make(root, "self_distill_chain")
-    maps, aligned, embeddings, logits = method.kept.heads(batch[0])
+    maps, aligned, embeddings, logits, _ = method.kept.heads(batch[0])
     _, terms = method.losses(*batch, step=1)
     soft = sum(soft_loss(logits[i], logits[i + 1], 3.0, True) for i in range(3))
     # the teacher's own map, not what its aligner makes of it
