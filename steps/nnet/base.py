@@ -136,7 +136,7 @@ def angular_logits(conf: HeadConf, embedding: Tensor, unit_weight: Tensor) -> Te
     dimension before these."""
     with torch.autocast(embedding.device.type, enabled=False):
         embedding = embedding.float()
-        products = F.linear(embedding, unit_weight) if embedding.ndim == 2 else embedding @ unit_weight.mT
+        products = F.linear(embedding, unit_weight) if embedding.ndim == 2 else torch.bmm(embedding, unit_weight.mT)
         if conf.logits == "inner_product":
             return products
         norm = embedding.norm(dim=-1, keepdim=True)

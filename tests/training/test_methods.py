@@ -122,6 +122,28 @@ def test_alpha_one_beta_zero_is_the_baseline(root, batch):
             torch.testing.assert_close(a[name], grad, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("loss", ["a_softmax", "am_softmax", "oc_softmax"])
+@pytest.mark.parametrize("teaching", ["deepest", "chain"])
+def test_heads_at_once_are_each_heads_own(root, batch, loss, teaching):
+    settings = [f"train.hard_loss.name={loss}", f"train.distill.teaching={teaching}"]
+    method = make(root, "self_distill", settings=settings).eval()
+    heads = method.kept.heads(batch[0])
+    assert (heads.together is None) == (teaching == "chain")
+    for found, head, embedding in zip(heads.logits, method.student_heads, heads.embeddings):
+        torch.testing.assert_close(found, head(embedding), rtol=1e-5, atol=1e-6)
+
+
+def test_losses_at_once_are_the_sums(root):
+    torch.manual_seed(2)
+    students, teacher = torch.randn(3, 4, 2), torch.randn(4, 2)
+    for scale in (True, False):
+        soft = sum(soft_loss(student, teacher, 3.0, scale) for student in students)
+        torch.testing.assert_close(soft_loss(students, teacher, 3.0, scale), soft)
+    for reduction in ("mean", "sum"):
+        feature = sum(feature_loss(student, teacher, reduction) for student in students)
+        torch.testing.assert_close(feature_loss(students, teacher, reduction), feature)
+
+
 def test_heads(root, batch):
     x, _ = batch
     distilled, baseline = make(root, "self_distill").eval(), make(root, "baseline").eval()
@@ -164,11 +186,12 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_self_distillation_adds_few_operations(root, batch):
+@pytest.mark.parametrize("model", ["senet34", "ecanet18"])
+def test_self_distillation_adds_few_operations(root, batch, model):
     """A GPU takes as long for a small network's step as its operations are many."""
 
     def operations(name):
-        method = make(root, name, "senet34").train()
+        method = make(root, name, model).train()
         with Operations() as counted:
             method.losses(*batch, step=1)[0].backward()
         return counted.count
