@@ -21,6 +21,10 @@ Reduction = Literal["mean", "sum"]
 
 
 class AlignerBase(nn.Module, ABC):
+    """`yields_embeddings`: whether `forward` yields (batch, teacher's channels), always."""
+
+    yields_embeddings = False
+
     @abstractmethod
     def forward(self, student_map: Tensor) -> Any:
         """The student's side: (batch, teacher's channels), or a map (batch, teacher's channels, frames, bins).
@@ -40,6 +44,18 @@ class AlignerBase(nn.Module, ABC):
         """The feature loss between `forward`'s result and the teacher's map."""
         return feature_loss(aligned, self.teacher_side(teacher_map), reduction)
 
+    @property
+    def compares_embeddings(self) -> bool:
+        """Whether the feature loss is of what the student's head reads and the teacher's pooled feature, as it is here; then the
+        losses of several students are computed at once, without calling their aligners."""
+        kind = type(self)
+        as_here = (kind.teacher_side, kind.distance, kind.embedding) == (
+            AlignerBase.teacher_side,
+            AlignerBase.distance,
+            AlignerBase.embedding,
+        )
+        return as_here and self.yields_embeddings
+
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Called before each epoch's first step: epoch 1 is the first in which its student is taught, `epochs` the last.
 
@@ -49,6 +65,8 @@ class AlignerBase(nn.Module, ABC):
 
 class LinearAligner(AlignerBase):
     """Global average pooling, then a linear projection to the teacher's width."""
+
+    yields_embeddings = True
 
     def __init__(self, channels: int, teacher_channels: int, stages_below: int):
         super().__init__()
@@ -63,6 +81,8 @@ class BottleneckAligner(AlignerBase):
 
     The widths grow from the student's to the teacher's by equal factors.
     """
+
+    yields_embeddings = True
 
     def __init__(self, channels: int, teacher_channels: int, stages_below: int):
         super().__init__()

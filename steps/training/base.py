@@ -25,6 +25,16 @@ class OptimizerConf:
     amsgrad: bool
     momentum: float
 
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas: {list(self.betas)} are not two numbers from 0 to below 1")
+        if self.eps <= 0:
+            raise ValueError(f"eps: {self.eps} is not positive")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay: {self.weight_decay} is negative")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum: {self.momentum} is not from 0 to below 1")
+
 
 @dataclass(frozen=True)
 class ScheduleConf:
@@ -34,6 +44,9 @@ class ScheduleConf:
     warmup_steps: int
 
     def __post_init__(self) -> None:
+        for key in ("lr", "noam_size"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key}: {getattr(self, key)} is not positive")
         if self.warmup_steps < 1:
             raise ValueError(f"warmup_steps: {self.warmup_steps} is not positive")
 
@@ -85,6 +98,9 @@ class TrainConf:
             raise ValueError("batch_size: 1 is too few for batch normalisation; at least 2")
         if not 0 <= self.average_last <= self.epochs:
             raise ValueError(f"average_last: {self.average_last} is not in 0..epochs ({self.epochs})")
+        for key in ("max_grad_norm", "diverged_above"):
+            if (value := getattr(self, key)) is not None and not value > 0:
+                raise ValueError(f"{key}: {value} is not positive")
         for key in ("num_workers", "cache_mib"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key}: {getattr(self, key)} is negative")

@@ -207,19 +207,6 @@ def total(parts: Sequence[Tensor]) -> Tensor:
     return functools.reduce(operator.add, parts)
 
 
-@functools.lru_cache(maxsize=16)
-def _vector(numbers: tuple[float, ...], device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.tensor(numbers, dtype=torch.float32, device=device)
-
-
-def weighted_sum(weights: Sequence[float | Tensor], parts: Sequence[Tensor]) -> Tensor:
-    """The sum of weight times part, scalars all; where no weight is learned, by as few operations as can be."""
-    if len(parts) == 1 or any(isinstance(weight, Tensor) for weight in weights):
-        return total([weight * part for weight, part in zip(weights, parts)])
-    return torch.dot(torch.stack(list(parts)), _vector(tuple(weights), parts[0].device))
-
-
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float, scale_by_t2: bool) -> Tensor:
     """KL(teacher || student) of the logits softened by T, mean over the batch, times T^2 if asked for.
 

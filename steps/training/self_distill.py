@@ -111,7 +111,8 @@ class Network(NamedTuple):
         aligned = [aligner(m) for aligner, m in zip(self.aligners, maps)]
         embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
         heads, own = [*self.student_heads, self.detector.head], self.detector.head
-        if len(heads) == 1 or len({head.weight.shape for head in heads}) > 1:
+        # without gradients each by itself: a multiply-add is counted where a layer is called
+        if not torch.is_grad_enabled() or len(heads) == 1 or len({head.weight.shape for head in heads}) > 1:
             return Heads(maps, aligned, embeddings, [head(e) for head, e in zip(heads, embeddings)], None)
         # all at once: on a GPU a small network's step takes as long as its operations are many, not large
         unit = F.normalize(torch.stack([head.weight for head in heads]).float(), dim=-1)
@@ -199,7 +200,7 @@ class Method(MethodBase):
             soft = tuple(torch.stack(side) for side in zip(*pairs))
         if soft:
             terms["soft"] = soft_loss(*soft, d.temperature, d.scale_by_t2)
-        if together is not None and all(a is e for a, e in zip(student.aligned, student.embeddings)):
+        if together is not None and all(aligner.compares_embeddings for aligner in self.networks[0].aligners):
             terms["feature"] = feature_loss(together.embeddings, taught_by(teacher.embeddings[-1]), d.feature_reduction)
         elif teacher_maps:
             aligners = self.networks[0].aligners

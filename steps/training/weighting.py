@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from steps.training.losses import weighted_sum
+from steps.training.losses import total
 
 LOGGED_AS = "weight_"  # a term's weight is logged beside the terms under its name with this before it
 
@@ -33,6 +34,12 @@ class WeightingConf:
             raise ValueError(
                 f"ramp_length: {self.ramp_length} is more than 1, the whole training, of which ramp_by is a share"
             )
+
+
+@functools.lru_cache(maxsize=16)
+def _vector(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 class LossWeighting(nn.Module):
@@ -67,11 +74,10 @@ class LossWeighting(nn.Module):
         under fixed weights. A term may be absent for a while; a rule then learns nothing about it."""
         multipliers = self.multipliers(step)
         weights = {name: weight * multipliers.get(name, 1.0) for name, weight in self.fixed.items()}
-        whole = weighted_sum([weights[name] for name in terms], list(terms.values()))
-        for penalty in self.penalties(terms):
-            whole = whole + penalty
         if self.conf.name == "fixed":
-            return whole, {}
+            parts = torch.stack(list(terms.values()))
+            return torch.dot(parts, _vector(tuple(weights[name] for name in terms), parts.dtype, parts.device)), {}
+        whole = total([*(weights[name] * term for name, term in terms.items()), *self.penalties(terms)])
         return whole, {
             LOGGED_AS + name: weight.detach() if isinstance(weight, Tensor) else weight
             for name, weight in weights.items()

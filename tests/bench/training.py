@@ -12,6 +12,7 @@ small network's step on a fast GPU.
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import statistics
@@ -78,56 +79,75 @@ def measure_steps(
     return took, torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_resident() - before
 
 
-def main() -> int:
-    parser = make_parser(__doc__, "tests/bench/training.py --model senet34 --rounds 5")
-    parser.add_argument("--model", default="ecanet18", help="a conf of conf/model")
-    parser.add_argument("--device", default="cpu", help="cpu, or a GPU: cuda")
-    parser.add_argument("--amp", default="none", choices=("none", "bf16", "fp16"), help="autocast")
-    parser.add_argument("--batch-size", type=int, default=64, help="utterances of a step")
-    parser.add_argument("--frames", type=int, default=600, help="of an utterance")
-    parser.add_argument("--bins", type=int, default=45, help="of a frame")
-    parser.add_argument("--steps", type=int, default=8, help="timed steps of a process; take 100 or more on a GPU")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
-    parser.add_argument("--child", nargs=2, metavar=("METHOD", "KEEP"), help="measure one kind and print it as JSON")
-    args = parser.parse_args()
+def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
+    """Measures and prints; the median ratios of self-distilled to baseline, time and peak memory."""
     shape = args.batch_size, args.frames, args.bins
-    if args.child:
-        method, keep = args.child
-        if keep == "keep":
-            keep_freed_memory()
-        print(json.dumps(measure_steps(args.model, method, args.amp, args.device, shape, args.steps)))
-        return 0
+    steps = args.steps or (8 if device == "cpu" else 100)
 
     def measured(method: str, keep: str) -> tuple[float, float]:
-        own = ["--model", args.model, "--device", args.device, "--amp", args.amp]
+        own = ["--model", model, "--device", device, "--amp", args.amp]
         own += ["--batch-size", str(args.batch_size), "--frames", str(args.frames), "--bins", str(args.bins)]
-        own += ["--steps", str(args.steps), "--child", method, keep]
-        done = subprocess.run([sys.executable, __file__, *own], check=True, capture_output=True, text=True)
+        own += ["--steps", str(steps), "--child", method, keep]
+        done = subprocess.run([sys.executable, __file__, *own], check=True, stdout=subprocess.PIPE, text=True)
         return tuple(json.loads(done.stdout))
 
     baseline, distilled, without = ("baseline", "keep"), ("self_distill", "keep"), ("baseline", "let go")
-    kinds = [baseline, distilled] + [without] * (args.device == "cpu")
+    kinds = [baseline, distilled] + [without] * (device == "cpu")
     results = {kind: [] for kind in kinds}
     for _ in range(args.rounds):
         for kind in kinds:
             results[kind].append(measured(*kind))
 
-    def compare(what: str, one: tuple[str, str], other: tuple[str, str], index: int) -> None:
+    def compare(what: str, one: tuple[str, str], other: tuple[str, str], index: int) -> float:
         ratios = [a[index] / b[index] for a, b in zip(results[one], results[other])]
-        print(f"{what}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        print(f"{what}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+        return statistics.median(ratios)
 
-    where = "one thread" if args.device == "cpu" else args.device
+    where = "one thread" if device == "cpu" else device
     print(
-        f"{args.model}, batches of {' x '.join(map(str, shape))}, autocast {args.amp}, {where}, {args.rounds} rounds of "
-        f"{args.steps} steps"
+        f"{model}, batches of {' x '.join(map(str, shape))}, autocast {args.amp}, {where}, {args.rounds} rounds of {steps} steps"
     )
     seconds, memory = (statistics.median(result[index] for result in results[baseline]) for index in (0, 1))
     print(f"baseline: {args.batch_size / seconds:.0f} utterances per second, {memory:.0f} MiB at its peak")
-    compare("self-distilled step, times the baseline's time", distilled, baseline, 0)
-    compare("self-distilled step, times the baseline's peak memory", distilled, baseline, 1)
+    found = [
+        compare("self-distilled step, times the baseline's time", distilled, baseline, 0),
+        compare("self-distilled step, times the baseline's peak memory", distilled, baseline, 1),
+    ]
     if without in results:
         compare("freed memory kept, times as fast", without, baseline, 0)
-    return 0
+    return found
+
+
+def _devices() -> list[str]:
+    import torch
+
+    return ["cpu"] + ["cuda"] * torch.cuda.is_available()
+
+
+def main() -> int:
+    parser = make_parser(__doc__, "tests/bench/training.py --model senet34 --rounds 5 --at-most 1.15")
+    parser.add_argument("--model", nargs="+", default=["senet34", "ecanet18"], help="confs of conf/model")
+    parser.add_argument("--device", nargs="+", help="cpu, or a GPU: cuda; default: both, where a GPU is found")
+    parser.add_argument("--amp", default="none", choices=("none", "bf16", "fp16"), help="autocast")
+    parser.add_argument("--batch-size", type=int, default=64, help="utterances of a step")
+    parser.add_argument("--frames", type=int, default=600, help="of an utterance")
+    parser.add_argument("--bins", type=int, default=45, help="of a frame")
+    parser.add_argument("--steps", type=int, help="timed steps of a process; default: 8 on a CPU, 100 on a GPU")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
+    parser.add_argument(
+        "--at-most", type=float, help="exit status 1 where self-distillation takes more times the baseline"
+    )
+    parser.add_argument("--child", nargs=2, metavar=("METHOD", "KEEP"), help="measure one kind and print it as JSON")
+    args = parser.parse_args()
+    if args.child:
+        method, keep = args.child
+        if keep == "keep":
+            keep_freed_memory()
+        shape = args.batch_size, args.frames, args.bins
+        print(json.dumps(measure_steps(args.model[0], method, args.amp, args.device[0], shape, args.steps)))
+        return 0
+    found = [_compare(model, device, args) for device in args.device or _devices() for model in args.model]
+    return int(args.at_most is not None and max(map(max, found)) > args.at_most)
 
 
 if __name__ == "__main__":

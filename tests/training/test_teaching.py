@@ -38,6 +38,8 @@ def test_spans():
     assert spans_of("progressive", ProgressiveConf(keep_earlier=False), 4, 32) == [(22, 32), (12, 21), (1, 11)]
     assert spans_of("progressive", ProgressiveConf((0.2, 0.5, 0.8)), 4, 10) == [(9, 10), (6, 10), (3, 10)]
     assert spans_of("progressive", ProgressiveConf(), 4, 2) == [(2, 2), (2, 2), (1, 2)]
+    by_epochs = ProgressiveConf(first_epochs=(2, 3, 7), keep_earlier=False)
+    assert spans_of("progressive", by_epochs, 4, 10) == [(7, 10), (3, 6), (2, 2)]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,8 @@ def test_spans():
         (["train.distill.progressive.begins=[0, 0.5]"], "three shares"),
         (["train.distill.progressive.begins=[0, 0.5, 0.4]"], "rising order"),
         (["train.distill.progressive.begins=[0, 0.5, 1.0]"], "below 1"),
+        (["train.distill.progressive.first_epochs=[1, 2, 33]"], r"first_epochs: \[1, 2, 33\] of 32 epochs leave one"),
+        (["train.distill.progressive.first_epochs=[0, 1, 2]"], "not three epochs from 1"),
     ],
 )
 def test_a_plan_that_leaves_a_pair_out_is_refused(root, settings, message):

@@ -23,7 +23,7 @@ tune_trials=0         # trials of steps/sweep.py, on dev, that each method has o
 tune_seeds=11         # trainings of each trial; none of --seeds
 exp_dir=exp_comparison  # trainings, scores, results, COMPARISON.md
 nj=$(nproc)           # parallel jobs for features
-ngpu=0                # GPUs that a training uses: 0 or 1
+ngpu=                 # GPUs that a training uses: 0 or 1; empty: 1 where there is one
 train_jobs=           # trainings at once, of one network's seeds; empty: as many as there are cores, or GPUs
 run_options=          # further options of run.sh, with their values: "--mini-size tiny --data-dir data-tiny"
 
@@ -37,6 +37,7 @@ set -euo pipefail
 recipe_dir=$PWD stage=0 stop_stage=0
 . utils/stages.sh
 [ $# -eq 0 ] || { echo "run_comparison.sh: error: unexpected argument '$1' (see run_comparison.sh --help)" >&2; exit 1; }
+[ -n "$ngpu" ] || ngpu=$(python3 -c 'import torch; print(min(1, torch.cuda.device_count()))')
 require_integers nj ngpu tune_trials
 require_counts --seeds $seeds
 require_counts --tune-seeds $tune_seeds
