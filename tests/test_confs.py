@@ -1,4 +1,4 @@
-"""Every conf that comes with the toolkit: it loads, and says of each key what it means."""
+"""Every conf that comes with the toolkit loads and says of each key what it means; values that cannot work are refused."""
 
 import re
 from pathlib import Path
@@ -82,3 +82,22 @@ def test_a_setting_of_another_section_is_left_alone_and_an_unknown_section_refus
         training.load_conf(ROOT / "conf/train/baseline.yaml", ["trian.epochs=3"])
     with pytest.raises(UserError, match="section.key=value"):
         training.load_conf(ROOT / "conf/train/baseline.yaml", ["epochs 3"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("schedule.lr=0", "schedule.lr: 0.0 is not positive"),
+        ("schedule.lr=-1", "schedule.lr: -1.0 is not positive"),
+        ("optimizer.eps=-1", "optimizer.eps: -1.0 is not positive"),
+        ("optimizer.weight_decay=-1", "optimizer.weight_decay: -1.0 is negative"),
+        ("optimizer.momentum=1", "optimizer.momentum: 1.0 is not from 0 to below 1"),
+        ("optimizer.betas=[0.9]", r"optimizer.betas: \[0.9\] are not two numbers from 0 to below 1"),
+        ("optimizer.betas=[2, 3]", "are not two numbers from 0 to below 1"),
+        ("max_grad_norm=-1", "max_grad_norm: -1.0 is not positive"),
+        ("diverged_above=-1", "diverged_above: -1.0 is not positive"),
+    ],
+)
+def test_values_that_cannot_train_are_refused(setting, message):
+    with pytest.raises(UserError, match=message):
+        training.load_conf(ROOT / "conf/train/baseline.yaml", [f"train.{setting}"])

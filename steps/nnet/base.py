@@ -124,16 +124,16 @@ class AngleLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(classes, in_features))
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, embedding: Tensor, unit_weight: Tensor | None = None) -> Tensor:
-        """unit_weight: the weights at unit norm, (classes, in_features), where they have been computed already."""
-        if unit_weight is None:
-            unit_weight = F.normalize(self.weight.float(), dim=1)
-        return angular_logits(self.conf, embedding, unit_weight)
+    def forward(self, embedding: Tensor) -> Tensor:
+        return angular_logits(self.conf, embedding, F.normalize(self.weight.float(), dim=1))
 
 
 def angular_logits(conf: HeadConf, embedding: Tensor, unit_weight: Tensor) -> Tensor:
-    """(batch, in_features), (classes, in_features) -> (batch, classes); of several heads at once all three have one more
-    dimension before these."""
+    """What AngleLinear makes of an embedding with weights of unit norm, in float32 also under autocast.
+
+    (batch, in_features), (classes, in_features) -> (batch, classes); of several heads of one conf at once
+    (heads, batch, in_features), (heads, classes, in_features) -> (heads, batch, classes).
+    """
     with torch.autocast(embedding.device.type, enabled=False):
         embedding = embedding.float()
         products = F.linear(embedding, unit_weight) if embedding.ndim == 2 else torch.bmm(embedding, unit_weight.mT)

@@ -47,7 +47,7 @@ class AlignerBase(nn.Module, ABC):
     @property
     def compares_embeddings(self) -> bool:
         """Whether the feature loss is of what the student's head reads and the teacher's pooled feature, as it is here; then the
-        losses of several students are computed at once, without calling their aligners."""
+        losses of several students are computed at once, without calling `distance`."""
         kind = type(self)
         as_here = (kind.teacher_side, kind.distance, kind.embedding) == (
             AlignerBase.teacher_side,

@@ -119,7 +119,7 @@ class Network(NamedTuple):
         unit_of_students, unit_of_own = unit.split([len(unit) - 1, 1])
         stacked = torch.stack(embeddings[:-1])
         together = Together(stacked, angular_logits(own.conf, stacked, unit_of_students))
-        logits = [*together.logits, own(embeddings[-1], unit_of_own.squeeze(0))]
+        logits = [*together.logits, angular_logits(own.conf, embeddings[-1], unit_of_own.squeeze(0))]
         return Heads(maps, aligned, embeddings, logits, together)
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from steps import experiment, nnet, train, training
 from steps.training.aligner_search import SearchConf, SearchedAligner
-from steps.training.aligners import AdaptivePoolConf, aligner_makers
+from steps.training.aligners import AdaptivePoolConf, LinearAligner, aligner_makers
 from steps.training.base import MethodBase
 from steps.training.loop import Trainer
 from tests.in_process import call
@@ -34,6 +34,31 @@ def test_an_adaptive_pool_by_hand():
     apart = [0.0, 1.0, 9.0, 81.0]
     assert aligner.distance(aligned, teacher, "sum").item() == sum(apart)
     assert aligner.distance(aligned, teacher, "mean").item() == sum(apart) / 4
+
+
+class LoudestPlaces(LinearAligner):
+    def teacher_side(self, teacher_map):
+        return teacher_map.amax((2, 3))
+
+
+class Directions(LinearAligner):
+    def distance(self, aligned, teacher_map, reduction):
+        return 1 - torch.cosine_similarity(aligned, self.teacher_side(teacher_map)).mean()
+
+
+@pytest.mark.parametrize("kind", [LoudestPlaces, Directions])
+def test_an_aligner_of_ones_own_is_asked(root, kind):
+    x, labels = torch.randn(4, 1, 96, 45), torch.tensor([0, 1, 1, 0])
+    detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml"))
+    method = training.make_method(training.load_conf(root / "conf/train/self_distill.yaml"), detector).eval()
+    plain = method.losses(x, labels, 1)[1]["feature"]
+    for aligner in method.aligners:
+        aligner.__class__ = kind
+    maps, aligned, *_ = method.kept.heads(x)
+    expected = sum(aligner.distance(a, maps[-1], "mean") for aligner, a in zip(method.aligners, aligned))
+    found = method.losses(x, labels, 1)[1]["feature"]
+    torch.testing.assert_close(found, expected.detach())
+    assert not torch.allclose(found, plain, rtol=1e-2)
 
 
 def test_every_aligner_with_every_network(root):

@@ -102,3 +102,14 @@ def test_feature_loss_by_hand():
     student, teacher = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]])
     assert feature_loss(student, teacher, "mean").item() == pytest.approx(2.5)
     assert feature_loss(student, teacher, "sum").item() == pytest.approx(5.0)
+
+
+def test_losses_at_once_are_the_sums():
+    torch.manual_seed(2)
+    students, teacher = torch.randn(3, 4, 2), torch.randn(4, 2)
+    for scale in (True, False):
+        soft = sum(soft_loss(student, teacher, 3.0, scale) for student in students)
+        torch.testing.assert_close(soft_loss(students, teacher, 3.0, scale), soft)
+    for reduction in ("mean", "sum"):
+        feature = sum(feature_loss(student, teacher, reduction) for student in students)
+        torch.testing.assert_close(feature_loss(students, teacher, reduction), feature)

@@ -8,9 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from steps import nnet, training
 from steps.nnet.cost import measure
-from steps.training.aligners import LinearAligner
 from steps.training.losses import feature_loss, soft_loss
-from utils.cli import UserError
 
 
 def make(root, method, model="ecanet9", settings=()):
@@ -136,65 +134,12 @@ def test_heads_at_once_are_each_heads_own(root, batch, loss, teaching):
         torch.testing.assert_close(found, head(embedding), rtol=1e-5, atol=1e-6)
 
 
-class LoudestPlaces(LinearAligner):
-    def teacher_side(self, teacher_map):
-        return teacher_map.amax((2, 3))
-
-
-class Directions(LinearAligner):
-    def distance(self, aligned, teacher_map, reduction):
-        return 1 - torch.cosine_similarity(aligned, self.teacher_side(teacher_map)).mean()
-
-
-@pytest.mark.parametrize("kind", [LoudestPlaces, Directions])
-def test_an_aligner_of_ones_own_is_asked(root, batch, kind):
-    method = make(root, "self_distill").eval()
-    plain = method.losses(*batch, step=1)[1]["feature"]
-    for aligner in method.aligners:
-        aligner.__class__ = kind
-    maps, aligned, *_ = method.kept.heads(batch[0])
-    expected = sum(aligner.distance(a, maps[-1], "mean") for aligner, a in zip(method.aligners, aligned))
-    found = method.losses(*batch, step=1)[1]["feature"]
-    torch.testing.assert_close(found, expected.detach())
-    assert not torch.allclose(found, plain, rtol=1e-2)
-
-
 def test_what_is_counted_has_the_students_heads(root):
     """Multiply-adds are counted where a layer is called, without gradients; there no layer is left out."""
     method = make(root, "self_distill")
     heads = {str(i): head for i, head in enumerate(method.student_heads)}
     found = measure(method, lambda: method.head_logits(torch.zeros(1, 1, 96, 45)), heads)
     assert list(found.values()) == [(2 * 128, (2,))] * 3
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("schedule.lr=0", "schedule.lr: 0.0 is not positive"),
-        ("schedule.lr=-1", "schedule.lr: -1.0 is not positive"),
-        ("optimizer.eps=-1", "optimizer.eps: -1.0 is not positive"),
-        ("optimizer.weight_decay=-1", "optimizer.weight_decay: -1.0 is negative"),
-        ("optimizer.momentum=1", "optimizer.momentum: 1.0 is not from 0 to below 1"),
-        ("optimizer.betas=[0.9]", r"optimizer.betas: \[0.9\] are not two numbers from 0 to below 1"),
-        ("optimizer.betas=[2, 3]", "are not two numbers from 0 to below 1"),
-        ("max_grad_norm=-1", "max_grad_norm: -1.0 is not positive"),
-        ("diverged_above=-1", "diverged_above: -1.0 is not positive"),
-    ],
-)
-def test_values_that_cannot_train_are_refused(root, setting, message):
-    with pytest.raises(UserError, match=message):
-        training.load_conf(root / "conf/train/baseline.yaml", [f"train.{setting}"])
-
-
-def test_losses_at_once_are_the_sums():
-    torch.manual_seed(2)
-    students, teacher = torch.randn(3, 4, 2), torch.randn(4, 2)
-    for scale in (True, False):
-        soft = sum(soft_loss(student, teacher, 3.0, scale) for student in students)
-        torch.testing.assert_close(soft_loss(students, teacher, 3.0, scale), soft)
-    for reduction in ("mean", "sum"):
-        feature = sum(feature_loss(student, teacher, reduction) for student in students)
-        torch.testing.assert_close(feature_loss(students, teacher, reduction), feature)
 
 
 def test_heads(root, batch):

@@ -23,7 +23,7 @@ tune_trials=0         # trials of steps/sweep.py, on dev, that each method has o
 tune_seeds=11         # trainings of each trial; none of --seeds
 exp_dir=exp_comparison  # trainings, scores, results, COMPARISON.md
 nj=$(nproc)           # parallel jobs for features
-ngpu=                 # GPUs that a training uses: 0 or 1; empty: 1 where there is one
+ngpu=                 # GPUs that a training uses: 0 or 1; empty: 1 where this machine has one
 train_jobs=           # trainings at once, of one network's seeds; empty: as many as there are cores, or GPUs
 run_options=          # further options of run.sh, with their values: "--mini-size tiny --data-dir data-tiny"
 
