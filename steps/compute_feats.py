@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from steps.frontend import load_conf, make_frontend, read_utterance
+from steps.frontend import UTT2BANDS, load_conf, make_frontend, read_utterance
 from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from steps.frontend.processing.columns import CmvnStats
 from utils.ark import ArkWriter, write_matrix
@@ -72,7 +72,8 @@ def main() -> int:
     parser.add_argument("wav_scp", help="UTT PATH, a line each")
     parser.add_argument(
         "prefix",
-        help="writes PREFIX.ark, PREFIX.scp, PREFIX.utt2num_frames, PREFIX.bad; PREFIX.cmvn for global normalisation",
+        help="writes PREFIX.ark, PREFIX.scp, PREFIX.utt2num_frames, PREFIX.utt2bands (levels of third-octave bands, dB), "
+        "PREFIX.bad; PREFIX.cmvn for global normalisation",
     )
     args = parser.parse_args()
 
@@ -84,6 +85,7 @@ def main() -> int:
     wavs = read_wav_scp(args.wav_scp, args.allow_pipes)
     utts = part_of(wavs.utts, args.part)
     num_frames: list[str] = []
+    levels: list[str] = []
     bad: list[str] = []
     stats = CmvnStats(frontend.n_columns)
     progress = ProgressLog(len(utts), "utt")
@@ -104,11 +106,12 @@ def main() -> int:
     mark.unlink(missing_ok=True)
     with ArkWriter(args.prefix, frontend.conf.compress) as writer:
         for waveforms in batches_of(readable(), GPU_BATCH if args.ngpu else 1, GPU_SAMPLES):
+            standard = [frontend.standardised(waveform) for waveform in waveforms.values()]
             if args.ngpu:
-                made = frontend.compute_batch(list(waveforms.values()), device)
+                made = frontend.compute_standardised_batch(standard, device)
             else:
-                made = map(frontend.compute, waveforms.values())
-            for utt, features in zip(waveforms, made):
+                made = map(frontend.compute_standardised, standard)
+            for utt, waveform, features in zip(waveforms, standard, made):
                 if not np.isfinite(features).all():
                     error = f"{utt} ({wavs[utt]}): its features are not finite"
                     sys.stderr.write(f"bad utterance: {error}\n")
@@ -116,6 +119,7 @@ def main() -> int:
                     continue
                 writer.write(utt, features)
                 num_frames.append(f"{utt} {len(features)}")
+                levels.append(f"{utt} {' '.join(f'{level:.1f}' for level in frontend.levels(waveform))}")
                 if frontend.normalised_globally:
                     stats.add(features)
             progress.update(len(waveforms))
@@ -123,6 +127,7 @@ def main() -> int:
     if frontend.normalised_globally:
         write_matrix(f"{args.prefix}.cmvn", stats.matrix)
     write_lines(f"{args.prefix}.bad", bad)
+    write_lines(f"{args.prefix}.{UTT2BANDS}", levels)
     write_lines(mark, num_frames)
     return 0
 

@@ -12,6 +12,7 @@ import torch
 
 from steps import frontend as frontends
 from steps import nnet, training
+from steps.frontend.processing.band import BandLimits
 from steps.nnet.base import HeadConf
 from steps.training import checkpoints
 from steps.training.sources import ComputedFeatures, DumpedFeatures, FeatureSource
@@ -109,10 +110,17 @@ def pick_device(ngpu: int) -> torch.device:
 
 
 def save_detector(
-    path: Path, state: dict[str, torch.Tensor], conf: dict[str, Any], epoch: int, head: HeadConf | None = None
+    path: Path,
+    state: dict[str, torch.Tensor],
+    conf: dict[str, Any],
+    epoch: int,
+    head: HeadConf | None = None,
+    band: BandLimits | None = None,
 ) -> None:
-    """final.pt: the detector's weights and what is needed to use them (`head`: how its head is read, by inner products if None), and nothing of
-    training."""
+    """final.pt: the detector's weights and what is needed to use them, and nothing of training.
+
+    head: how its head is read, by inner products if None. band: which a recording has to have to be judged; None: any.
+    """
     checkpoints.save(
         path,
         {
@@ -120,6 +128,7 @@ def save_detector(
             "frontend": conf["frontend"],
             "model": conf["model"],
             "head": conf_files.to_dict(head or HeadConf()),
+            "band": band and conf_files.to_dict(band),
             "corpus": conf["corpus"],
             "epoch": epoch,
             "state": state,
@@ -129,11 +138,13 @@ def save_detector(
 
 @dataclass(frozen=True)
 class TrainedDetector:
-    """What a final.pt holds: a network ready to score, the conf of its front end, and the corpus it was trained on."""
+    """What a final.pt holds: a network ready to score, the conf of its front end, the corpus it was trained on, and the band
+    that a recording has to have to be judged; None in those of older versions."""
 
     detector: nnet.Detector
     frontend_conf: frontends.FrontEndConf
     corpus: dict[str, Any]
+    band: BandLimits | None = None
 
 
 def load_trained(path: Path, device: torch.device) -> TrainedDetector:
@@ -151,7 +162,8 @@ def load_trained(path: Path, device: torch.device) -> TrainedDetector:
     detector.head.conf = conf_files.build(HeadConf, head, {}, str(path))
     _load_weights(detector, _group(kept, "state", path), path)
     detector = detector.to(device, memory_format=torch.channels_last).eval()
-    return TrainedDetector(detector, frontend_conf, _group(kept, "corpus", path))
+    band = conf_files.build(BandLimits, _group(kept, "band", path), {}, str(path)) if kept.get("band") else None
+    return TrainedDetector(detector, frontend_conf, _group(kept, "corpus", path), band)
 
 
 def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, frontends.FrontEndConf]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steps.frontend import GLOBAL_CMVN, dump_identity, load_conf, make_frontend
+from steps.frontend import GLOBAL_CMVN, UTT2BANDS, dump_identity, load_conf, make_frontend
 from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from utils import conf as conf_files
 from utils.ark import is_whole, read_matrix, write_matrix
@@ -48,7 +48,7 @@ def check(args) -> int:
 def _set_aside_spoiled(folder: Path) -> bool:
     """Let the jobs make anew what has been removed or cut off since: is there anything?"""
     normalised = any(folder.glob("parts/*/feats.*.cmvn"))
-    needed = [".scp", ".bad", *([".cmvn"] if normalised else [])]
+    needed = [".scp", ".bad", f".{UTT2BANDS}", *([".cmvn"] if normalised else [])]
     spoiled = []
     for mark in folder.glob("parts/*/feats.*.utt2num_frames"):
         files = [mark.with_suffix(ending) for ending in needed]
@@ -70,7 +70,7 @@ def _in_order(lines: Strings) -> Iterator[str]:
 
 def merge(args) -> int:
     folder, parts = Path(args.feats_dir), Path(args.feats_dir) / "parts" / str(args.nj)
-    made, scp, frames = Strings(), Strings(), Strings()
+    made, scp, frames, bands = Strings(), Strings(), Strings(), Strings()
     bad: dict[str, str] = {}
     spoiled: list[int] = []
     for job in range(1, args.nj + 1):
@@ -80,13 +80,15 @@ def merge(args) -> int:
             scp.append(f"{utt} {place}")
         for utt, n in read_big_map(f"{prefix}.utt2num_frames").pairs():
             frames.append(f"{utt} {n}")
+        for utt, levels in read_big_map(f"{prefix}.{UTT2BANDS}").pairs():
+            bands.append(f"{utt} {levels}")
         bad_here = read_map(f"{prefix}.bad")
         bad |= bad_here
         if bad_here:
             spoiled.append(job)
     wanted, keys = read_big_map(args.wav_scp), Keys(made)
     lost = [utt for utt in wanted if keys.place(utt) < 0 and utt not in bad]
-    if lost or keys.first_repeated() >= 0 or len(frames) != len(scp):
+    if lost or keys.first_repeated() >= 0 or not len(frames) == len(bands) == len(scp):
         raise UserError(
             f"{parts}: {len(made)} of {len(wanted)} utterances are there (first lost: {lost[:1]}); remove it and run again"
         )
@@ -112,6 +114,7 @@ def merge(args) -> int:
             folder / GLOBAL_CMVN, sum(read_matrix(parts / f"feats.{job}.cmvn") for job in range(1, args.nj + 1))
         )
     write_lines(folder / "utt2num_frames", _in_order(frames))
+    write_lines(folder / UTT2BANDS, _in_order(bands))
     write_lines(folder / "feats.scp", _in_order(scp))  # last: a dump that has it is whole
     for place in (folder, parts):
         for left in place.glob(".*.tmp*"):  # by jobs that were killed, wherever they ran

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Scores trials by a trained detector: EXP/scores/SET.txt, a line `UTT ATTACK KEY SCORE` each, higher = bona fide.
 
-Every trial gets a score, one with digital silence in it too, whose features may lie far from all that was trained on
-(docs/frontends.md, Silence); steps/detect.py does not judge such a recording.
+Every trial gets a score, also one that lacks the band which the detector looks at. Such trials are listed in
+EXP/scores/SET.not_judged, because steps/detect.py gives no verdict on them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 
 from steps import experiment
-from steps.frontend import FrontEndBase, make_frontend
+from steps.frontend import UTT2BANDS, FrontEndBase, make_frontend, read_levels
 from steps.frontend.processing.audio import add_allow_pipes
+from steps.frontend.processing.band import BandLimits
 from steps.nnet.base import score_of
 from steps.scoring.score_parts import parse_part, part_file
 from steps.training.data import FeatureSet, scoring_plan
-from utils.cli import ProgressLog, UserError, make_parser, run_program
+from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
 from utils.files import write_lines
 from utils.tables import read_big_map
 
@@ -100,6 +101,30 @@ def compute(
     return np.concatenate(columns, axis=1)
 
 
+def list_not_judged(data: Path, feats: Path | None, trials: Trials, band: BandLimits, out: Path) -> None:
+    """Write a line `UTT REASON` of each trial without the band that the detector needs, and say how many there are.
+
+    feats: where the levels of features on disk lie; None: they are measured. Without such trials there is no such file.
+    """
+    out.unlink(missing_ok=True)
+    if feats is None:
+        source = trials.features.source
+        levels = ((utt, source.levels(utt)) for utt in trials.utt2label)
+    elif (feats / UTT2BANDS).exists():
+        levels = read_levels(feats / UTT2BANDS, len(band.centres))
+    else:
+        warn(
+            f"{feats / UTT2BANDS}: no such file: whether the trials have the band that this detector needs is not known"
+        )
+        return
+    found = [f"{utt} {missing}" for utt, of_utt in levels if (missing := band.missing(of_utt)) is not None]
+    if found:
+        write_lines(out, found)
+        warn(
+            f"{len(found)} of {len(trials.utt2label)} trials of {data} lack a band that this detector needs: see {out}"
+        )
+
+
 def is_whole(part: tuple[int, int], outputs: list[Path], inputs: list[Path]) -> bool:
     """Has a run that was broken off made this part already, of inputs that are no newer?"""
     made = [part_file(out, *part) for out in outputs]
@@ -153,8 +178,9 @@ def main() -> int:
         torch.set_num_threads(args.num_threads)
     wanted = args.head or [FINAL]
     blocks = [int(head) for head in wanted if head != FINAL]
-    detector, frontend_conf = experiment.load_detector(args.exp_dir / "final.pt", device)
-    frontend = make_frontend(frontend_conf)
+    trained_detector = experiment.load_trained(args.exp_dir / "final.pt", device)
+    detector, band = trained_detector.detector, trained_detector.band
+    frontend = make_frontend(trained_detector.frontend_conf)
     if blocks:
         method = experiment.load_method(args.exp_dir, device)
         trained = method.trained_heads
@@ -180,6 +206,8 @@ def main() -> int:
             print(f"score.py: part {args.part} of {name} is scored already")
             continue
         trials = Trials(data, feats, frontend, args.exp_dir, args.online, args.batch_size, *part, args.allow_pipes)
+        if band is not None and part[0] == 1:
+            list_not_judged(data, None if args.online else feats, trials, band, scores_of / f"{name}.not_judged")
         if FINAL in wanted and not same:
             scores = compute(trials, lambda x: [detector(x)], 1, device, args.num_workers)
             trials.write(scores_of / f"{name}.txt", scores[0])

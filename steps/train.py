@@ -15,11 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.memory import keep_freed_memory
 
 keep_freed_memory()  # before torch is loaded
+import numpy as np
 import torch
 
 from steps import augment, experiment, nnet, training
 from steps import frontend as frontends
 from steps.frontend.processing.audio import add_allow_pipes
+from steps.frontend.processing.band import BandLimits
 from steps.frontend.processing.columns import mean_and_scale
 from steps.nnet.cost import detector_cost
 from steps.scoring.labels import corpus_label
@@ -31,8 +33,10 @@ from steps.training.loop import Trainer
 from steps.training.reading import Reading
 from utils import conf as conf_files
 from utils.ark import read_matrix
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import clear_left, only_here, write_json, write_lines
+
+_MEASURED = 1000  # utterances of which the band is measured where features are computed on the way
 
 
 def eer(bonafide, spoof) -> float:
@@ -152,6 +156,21 @@ def set_normalisation(
     detector.normalisation.set(torch.from_numpy(mean), torch.from_numpy(scale))
 
 
+def band_limits(args: argparse.Namespace, train_set: FeatureSet) -> BandLimits | None:
+    """The band that recordings need to be judged, by the levels of the training set's features, or of some of its audio."""
+    frontend = train_set.frontend
+    if args.online:
+        some = np.linspace(0, len(train_set) - 1, min(len(train_set), _MEASURED)).astype(int)
+        levels = [train_set.source.levels(train_set.utts[i]) for i in some]
+    else:
+        path = args.train_feats / frontends.UTT2BANDS
+        if not path.exists():
+            warn(f"{path}: no such file, so this detector will not know which band a recording needs")
+            return None
+        levels = [of_utt for _, of_utt in frontends.read_levels(path, len(frontend.bands))]
+    return BandLimits.of_training(frontend.bands, levels)
+
+
 def keep_choices(path: Path, choices: dict[str, dict[str, float]]) -> None:
     """Say and keep what a method chose, if it chooses anything."""
     kept = {what: {"chosen": max(shares, key=shares.get), "shares": shares} for what, shares in choices.items()}
@@ -232,6 +251,7 @@ def train(args: argparse.Namespace) -> int:
         f"{title}: {cost['parameters']:,} parameters, {cost['multiply_adds']:,} multiply-adds; {len(train_set)} utterances "
         f"to train on, {len(dev_set)} to choose by; on {where}, features {features}"
     )
+    band = band_limits(args, train_set) if first else None
     trainer = Trainer(train_conf, method, train_set, dev_set, args.exp_dir, args.seed, device, eer, title)
     if trainer.resume():  # with the normalisation that the first epoch began with
         print(f"going on after epoch {trainer.epoch} of {train_conf.epochs}")
@@ -242,7 +262,7 @@ def train(args: argparse.Namespace) -> int:
     if not first:
         return 0
     keep_choices(args.exp_dir / "choices.json", method.choices())
-    experiment.save_detector(final, trained.state, conf, trained.best_epoch, train_conf.hard_loss.head)
+    experiment.save_detector(final, trained.state, conf, trained.best_epoch, train_conf.hard_loss.head, band)
     trainer.checkpoints.remove_epochs()
     best = trained.history[trained.best_epoch - 1]
     print(

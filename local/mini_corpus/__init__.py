@@ -13,4 +13,4 @@ Programs of their own: compare.py tells how far two builds are apart, leak_test.
 any synthesis, describe.py writes a corpus's tables, sheet.py draws spectrograms of all attacks.
 """
 
-VERSION = "1"  # results name it: raise it with every change that changes a built corpus
+VERSION = "2"  # results name it: raise it with every change that changes a built corpus

@@ -86,6 +86,7 @@ def through_chain(speech: np.ndarray, rng: np.random.Generator, conf: Chain) -> 
     speech = np.pad(speech, (before, after))
     noise_db = conf.level_db - rng.uniform(*conf.noise_snr_db)
     speech = speech + speech_shaped_noise(len(speech), rng, conf) * 10 ** (noise_db / 20)
+    speech = speech * 10 ** ((rng.uniform(*conf.final_level_db) - conf.level_db) / 20)
     loudest = np.max(np.abs(speech))
     if loudest > conf.peak:
         speech = speech * (conf.peak / loudest)

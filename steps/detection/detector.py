@@ -20,20 +20,21 @@ network; one shorter than a window is continued as in training. `pool` then make
 An utterance no longer than a window gets the same score by all three. A longer one differs, because score.py looks at its
 begin only.
 
-Silent windows (nothing above -80 dBFS) are not scored and do not count. Nor does a window whose LLR lies far beyond all of
-dev's (calibration.Decision.limits): a front end that takes a logarithm turns a tenth of a second of digital silence into
-scores of hundreds, whichever class. If no other is left, there is a score and no verdict.
+Silent windows are not scored and do not count: nothing above -80 dBFS, or SILENCE_DB or more below the loudest window. Nor
+does a window count whose LLR lies far beyond all of dev's (calibration.Decision.limits). If no other is left, there is a
+score and no verdict. Nor is there a verdict on a recording that lacks the band which the detector looks at (band.BandLimits).
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ from steps.detection.calibration import Decision, calibration_of, decision, read
 from steps.detection.picture import Overview
 from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
 from steps.frontend.processing.audio import Command
+from steps.frontend.processing.band import BandLimits
+from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.nnet import Detector, grad_cam
 from steps.nnet.base import score_of
 from steps.scoring.labels import corpus_label
@@ -77,7 +80,8 @@ class Result:
 
     name: of the file; channel: `mixed`, or its number from 0, None of a recording that has only one; seconds: its length;
     windows: in the order of time; score, llr, verdict (bonafide, spoof): llr and verdict None without a calibration;
-    notes: what was done to the audio; overview: for a picture, if it was asked for.
+    notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the reason; overview: for
+    a picture, if it was asked for.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Result:
     llr: float | None
     verdict: str | None
     notes: tuple[str, ...]
+    not_judged: str | None = None
     overview: Overview | None = field(default=None, compare=False, repr=False)
 
     def lowest(self, count: int = 3) -> list[Window]:
@@ -127,16 +132,32 @@ class Evidence:
     bin_hz: np.ndarray | None
 
 
+class _Heard(NamedTuple):
+    """What is measured of a window's waveform. level: dB relative to full scale; bands: decibels in the front end's bands."""
+
+    level: float
+    bands: np.ndarray
+
+
+class _Looked(NamedTuple):
+    """A window as the network takes it, and what was measured of it."""
+
+    features: np.ndarray
+    heard: _Heard
+
+
 @dataclass
 class _Take:
     """A recording while it is scored. spans: first and last sample + 1 of its windows; scores: of each channel's windows, in
-    their order, None for silence; error: why it cannot be scored."""
+    their order, None for silence; heard: of each channel's windows that are not silent, by their number; error: why it
+    cannot be scored."""
 
     name: str
     recording: audio.Recording | None = None
     picked: Sequence[str | None] = ()
     spans: list[tuple[int, int]] = field(default_factory=list)
     scores: list[list[float | None]] = field(default_factory=list)
+    heard: list[dict[int, _Heard]] = field(default_factory=list)
     samples: int = 0
     overviews: list[Overview] = field(default_factory=list)
     error: UserError | None = None
@@ -149,7 +170,7 @@ class _Piece:
     take: _Take
     channel: int
     index: int
-    features: Future[np.ndarray]
+    looked: Future[_Looked]
 
 
 class FakeSpeechDetector:
@@ -159,7 +180,7 @@ class FakeSpeechDetector:
     which each thread borrows one for itself.
 
     Attributes: sample_rate (Hz, what audio is resampled to), window_seconds, hop_seconds, decision, corpus (what it was
-    trained on, as corpus.json has it).
+    trained on, as corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none).
     """
 
     def __init__(
@@ -168,6 +189,7 @@ class FakeSpeechDetector:
         frontend_conf: FrontEndConf,
         decision: Decision,
         corpus: dict[str, Any] | None = None,
+        band: BandLimits | None = None,
         hop: float | None = None,
         pool: Pool = "mean",
         channels: Channels | None = None,
@@ -184,10 +206,10 @@ class FakeSpeechDetector:
             raise UserError(f"channels: {channels!r} is neither {MIX}, {EACH} nor a number from 0")
         if batch_size < 1 or num_threads < 1:
             raise UserError(f"batch_size {batch_size}, num_threads {num_threads}: both are at least 1")
-        self._network, self._frontend_conf, self._device = network, frontend_conf, device or torch.device("cpu")
+        self._network, self.frontend_conf, self._device = network, frontend_conf, device or torch.device("cpu")
         self._pool, self._channels = pool, channels
         self._batch_size, self._num_threads = batch_size, num_threads
-        self.decision, self.corpus, self.model = decision, corpus or {}, ""
+        self.decision, self.corpus, self.band, self.model = decision, corpus or {}, band, ""
         self.sample_rate = frontend_conf.sample_rate
         self._frontends: list[FrontEndBase] = []
         with self._frontend() as frontend:
@@ -244,6 +266,7 @@ class FakeSpeechDetector:
             trained.frontend_conf,
             decision(found, missing, prior, threshold),
             trained.corpus,
+            trained.band,
             hop,
             pool,
             channels,
@@ -274,10 +297,11 @@ class FakeSpeechDetector:
             "model": self.model,
             "corpus": corpus_label(self.corpus),
             "mini_corpus": self.of_mini_corpus,
-            "frontend": self._frontend_conf.type,
+            "frontend": self.frontend_conf.type,
             "sample_rate": self.sample_rate,
             "window_seconds": self.window_seconds,
             "hop_seconds": self.hop_seconds,
+            "band": None if self.band is None else dataclasses.asdict(self.band),
             "pool": self._pool,
             "calibration": made
             and {
@@ -332,19 +356,23 @@ class FakeSpeechDetector:
         picked, blocks = self._prepared(recording)
         samples, silent = 0, True
         scores: list[list[float]] = [[] for _ in picked]
+        levels: list[list[np.ndarray]] = [[] for _ in picked]
         for begin, window in windows.cut(blocks, self._window, self._hop):
             samples = begin + len(window)
-            for channel, waveform, until_now in zip(picked, window.T, scores):
+            for channel, waveform, until_now, bands in zip(picked, window.T, scores, levels):
                 score = None
                 if not _is_silent(waveform):
                     silent = False
-                    score = float(self._network_scores([self._features(waveform, recording.where)])[0])
+                    looked = self._looked_at(waveform, recording.where)
+                    score = float(self._network_scores([looked.features])[0])
+                    bands.append(looked.heard.bands)
                 said = self._window_of((begin, samples), score)
                 if said.counts:
                     until_now.append(score)
                 mean = float(np.mean(until_now)) if until_now else None
                 llr = self.decision.llr(mean)
-                verdicts = self.decision.verdict(said.llr), self.decision.verdict(llr)
+                judged = self._missing(bands) is None
+                verdicts = [self.decision.verdict(x) if judged else None for x in (said.llr, llr)]
                 yield Heard(channel, said, verdicts[0], mean, llr, verdicts[1])
         if not samples:
             raise UserError(f"{recording.where}: empty: no samples")
@@ -364,10 +392,12 @@ class FakeSpeechDetector:
         for begin, waveform in windows.cut(blocks, self._window, self._hop) if wanted else ():
             if begin not in of_begin:
                 continue
-            x, own = self._features_and_length(waveform[:, picked.index(channel)], recording.where)
+            with self._frontend() as frontend:
+                standard = frontend.standardised(waveform[:, picked.index(channel)])
+                x, own = _features_and_length(standard, frontend, recording.where)
             x = np.ascontiguousarray(x)
             _, (places,) = grad_cam.evidence(self._network, torch.from_numpy(x)[None].to(self._device), [stage])
-            drawn, hz = grad_cam.drawn_up(places, *x.shape[1:]), self._frontend_conf.bin_hz
+            drawn, hz = grad_cam.drawn_up(places, *x.shape[1:]), self.frontend_conf.bin_hz
             if hz is not None and len(hz) != x.shape[2]:
                 hz = None
             found.append(Evidence(of_begin[begin], x[0][:own], drawn[:own], tuple(places.shape), hz))
@@ -383,26 +413,28 @@ class FakeSpeechDetector:
         try:
             frontend = self._frontends.pop()
         except IndexError:
-            frontend = make_frontend(self._frontend_conf)
+            frontend = make_frontend(self.frontend_conf)
         try:
             yield frontend
         finally:
             self._frontends.append(frontend)
 
-    def _features(self, waveform: np.ndarray, where: str) -> np.ndarray:
-        """(samples,) at sample_rate -> float32 (channels, frames, bins), the network's input. Raises UserError."""
-        return self._features_and_length(waveform, where)[0]
-
-    def _features_and_length(self, waveform: np.ndarray, where: str) -> tuple[np.ndarray, int]:
-        """As _features, and how many frames the waveform itself makes."""
+    def _looked_at(self, waveform: np.ndarray, where: str) -> _Looked:
+        """waveform: (samples,) at sample_rate. Raises UserError."""
         with self._frontend() as frontend:
-            features = frontend.compute(waveform)
-            if len(features) == 0:
-                raise UserError(f"{where}: too short: {len(waveform)} samples make no frame")
-            if not np.isfinite(features).all():
-                raise UserError(f"{where}: its features are not finite")
-            fixed = network_input(features, frontend, where)
-            return np.moveaxis(fixed.reshape(len(fixed), frontend.channels, -1), 1, 0), len(features)
+            standard = frontend.standardised(waveform)
+            heard = _Heard(active_level(waveform, self.sample_rate), frontend.levels(standard))
+            return _Looked(self._input(waveform, standard, frontend, where), heard)
+
+    def _input(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
+        """What `_network_scores` takes: float32 (channels, frames, bins)."""
+        return _features_and_length(standard, frontend, where)[0]
+
+    def _missing(self, bands: Sequence[np.ndarray]) -> str | None:
+        """What the windows of a recording, by their levels in the front end's bands, lack that the detector needs."""
+        if self.band is None or not bands:
+            return None
+        return self.band.missing(10 * np.log10(np.mean(10 ** (np.stack(bands) / 10), axis=0)))
 
     def _network_scores(self, features: Sequence[np.ndarray]) -> np.ndarray:
         """float64 (batch,), of (channels, frames, bins) each."""
@@ -431,7 +463,7 @@ class FakeSpeechDetector:
         blocks = map(pick, recording.blocks)
         return picked, audio.resampled(blocks, len(picked), recording.rate, self.sample_rate)
 
-    def _notes(self, take: _Take, heard: Sequence[Window]) -> tuple[str, ...]:
+    def _notes(self, take: _Take, heard: Sequence[Window], missing: str | None) -> tuple[str, ...]:
         recording, picked = take.recording, take.picked
         notes = []
         if recording.channels > 1:
@@ -447,7 +479,9 @@ class FakeSpeechDetector:
         beyond = sum(not window.counts for window in heard) - silent
         if beyond:
             which = "" if len(heard) == 1 else f"{beyond} of {len(heard)} windows "
-            notes.append(f"{which}far beyond all scores of dev: not judged (digital silence?)")
+            notes.append(f"{which}far beyond all scores of dev: not judged")
+        if missing:
+            notes.append(f"not judged: {missing}")
         return tuple(notes)
 
     def _window_of(self, span: tuple[int, int], score: float | None) -> Window:
@@ -469,8 +503,8 @@ class FakeSpeechDetector:
         if self._pool != "first":
             yield from windows.cut(watched(), self._window, self._hop)
             return
-        conf = self._frontend_conf
-        enough = None if conf.trim is not None or conf.level is not None else conf.max_samples
+        conf = self.frontend_conf
+        enough = None if conf.trim is not None or conf.standardise else conf.max_samples
         held, count = [], 0
         for block in watched():
             if enough is None or count < enough:
@@ -482,7 +516,7 @@ class FakeSpeechDetector:
     def _pieces(
         self,
         opened: Iterable[tuple[str, Opening]],
-        submit: Callable[..., Future[np.ndarray]],
+        submit: Callable[..., Future[_Looked]],
         overview: bool,
     ) -> Iterator[_Piece | _Take]:
         """The windows of each recording, and then its _Take."""
@@ -493,6 +527,7 @@ class FakeSpeechDetector:
                     take.recording = recording
                     take.picked, blocks = self._prepared(recording)
                     take.scores = [[] for _ in take.picked]
+                    take.heard = [{} for _ in take.picked]
                     if overview:
                         take.overviews = [Overview(self.sample_rate) for _ in take.picked]
                     for begin, window in self._spans(take, blocks):
@@ -502,7 +537,7 @@ class FakeSpeechDetector:
                             take.scores[channel].append(None)
                             if not _is_silent(waveform):
                                 index = len(take.spans) - 1
-                                yield _Piece(take, channel, index, submit(self._features, waveform, name))
+                                yield _Piece(take, channel, index, submit(self._looked_at, waveform, name))
             except UserError as error:
                 take.error = error
             yield take
@@ -540,7 +575,9 @@ class FakeSpeechDetector:
                 continue
             taken += 1
             try:
-                batch.append((item, item.features.result()))
+                looked = item.looked.result()
+                item.take.heard[item.channel][item.index] = looked.heard
+                batch.append((item, looked.features))
             except UserError as error:
                 item.take.error = item.take.error or error
         if batch:
@@ -562,7 +599,13 @@ class FakeSpeechDetector:
             return UserError(f"{take.name}: empty: no samples")
         results = []
         for number, (channel, scores) in enumerate(zip(take.picked, take.scores)):
-            heard = tuple(self._window_of(span, score) for span, score in zip(take.spans, scores))
+            of_windows = take.heard[number]
+            loudest = max((one.level for one in of_windows.values()), default=0.0)
+            audible = {i for i, one in of_windows.items() if one.level > loudest - SILENCE_DB}
+            heard = tuple(
+                self._window_of(span, score if i in audible else None)
+                for i, (span, score) in enumerate(zip(take.spans, scores))
+            )
             scored = [window.score for window in heard if window.score is not None]
             if not scored:
                 if len(take.picked) == 1:
@@ -573,6 +616,10 @@ class FakeSpeechDetector:
             counted = [window.score for window in heard if window.counts] or scored
             score = min(counted) if self._pool == "min" else float(np.mean(counted))
             llr = self.decision.llr(score)
+            missing = self._missing([of_windows[i].bands for i in sorted(audible)])
+            verdict = None if missing else self.decision.verdict(llr)
+            beyond = llr is not None and not self.decision.holds(llr)
+            reason = missing or ("its score lies far beyond all scores of dev" if beyond else None)
             results.append(
                 Result(
                     take.name,
@@ -581,8 +628,9 @@ class FakeSpeechDetector:
                     heard,
                     score,
                     llr,
-                    self.decision.verdict(llr),
-                    self._notes(take, heard),
+                    verdict,
+                    self._notes(take, heard, missing),
+                    reason,
                     take.overviews[number] if take.overviews else None,
                 )
             )
@@ -600,9 +648,21 @@ def _is_silent(waveform: np.ndarray) -> bool:
     return float(waveform.max() - waveform.min()) / 2 < SILENCE
 
 
-def _at_once(work: Callable[..., np.ndarray], *arguments: Any) -> Future[np.ndarray]:
+def _features_and_length(standard: np.ndarray, frontend: FrontEndBase, where: str) -> tuple[np.ndarray, int]:
+    """A standardised waveform -> float32 (channels, frames, bins), the network's input, and how many frames the waveform
+    itself makes. Raises UserError."""
+    features = frontend.compute_standardised(standard)
+    if len(features) == 0:
+        raise UserError(f"{where}: too short: {len(standard)} samples make no frame")
+    if not np.isfinite(features).all():
+        raise UserError(f"{where}: its features are not finite")
+    fixed = network_input(features, frontend, where)
+    return np.moveaxis(fixed.reshape(len(fixed), frontend.channels, -1), 1, 0), len(features)
+
+
+def _at_once(work: Callable[..., _Looked], *arguments: Any) -> Future[_Looked]:
     """As an executor's submit, but done when it returns."""
-    done: Future[np.ndarray] = Future()
+    done: Future[_Looked] = Future()
     try:
         done.set_result(work(*arguments))
     except UserError as error:

@@ -245,6 +245,7 @@ class JsonLines:
                     "score": one.score,
                     "llr": one.llr,
                     "verdict": one.verdict,
+                    "not_judged": one.not_judged,
                     "notes": one.notes,
                     "lowest": [_window(w) for w in one.lowest(self._lowest)],
                     "windows": [_window(w) for w in one.windows],

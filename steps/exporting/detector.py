@@ -15,6 +15,8 @@ from steps.detection.calibration import Calibration, Decision
 from steps.detection.detector import Channels, Evidence, FakeSpeechDetector, Pool
 from steps.exporting.graph import padded
 from steps.exporting.runtime import OnnxModel
+from steps.frontend import FrontEndBase
+from steps.frontend.processing.band import BandLimits
 from utils.cli import UserError
 
 
@@ -28,7 +30,7 @@ class OnnxDetector(FakeSpeechDetector):
         super().__init__(None, frontend_conf, decision, *arguments)
         self._onnx = model
 
-    def _features(self, waveform: np.ndarray, where: str) -> np.ndarray:
+    def _input(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
         return waveform.astype(np.float32)
 
     def _network_scores(self, features: Sequence[np.ndarray]) -> np.ndarray:
@@ -70,7 +72,9 @@ def load_onnx(
         else:
             said = Path(f"{path}, of {made['path']}")
             calibration = Calibration(said, made["weight"], made["offset"], made["trained_on"], made["trained_on_eval"])
-    settings = hop, pool, channels, device, batch_size, num_threads
+    band = _kept(model, "about").get("band")
+    limits = band and BandLimits(tuple(band["centres"]), tuple(band["lowest"]))
+    settings = limits, hop, pool, channels, device, batch_size, num_threads
     found = OnnxDetector(model, decide(calibration, missing), _kept(model, "corpus"), *settings)
     found.model = f"{path}, of {_kept(model, 'about')['model']}"
     return found

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steps.exporting.spectrum import FewBins, ManyBins, cut_into_frames, table
+from steps.exporting.standardise import Standardise
 from steps.frontend import FrontEndBase, cepstrum, filter_bank, log_spectrum
 from utils.cli import UserError
 
@@ -121,9 +122,8 @@ class FrontEnd(nn.Module):
     def __init__(self, frontend: FrontEndBase):
         super().__init__()
         conf = frontend.conf
-        for key in ("trim", "level"):
-            if getattr(conf, key) is not None:
-                raise _refuse(f"{key} looks at the whole utterance")
+        if conf.trim is not None:
+            raise _refuse("trim is not among what the graph does")
         if conf.cmvn is not None and conf.cmvn.scope == "utterance":
             raise _refuse("cmvn over the utterance looks at the whole utterance; scope: global can be exported")
         self.conf, self.channels = conf, frontend.channels
@@ -136,14 +136,20 @@ class FrontEnd(nn.Module):
             raise _refuse(f"type {conf.type}")
         self.extract = kinds[type(frontend)](frontend, frames)
         self.frames = frames
+        self.standardise = Standardise(conf.sample_rate, self.extract.samples) if conf.standardise else None
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         # Filled and cut to one length, which leaves no shape that depends on the data.
         size = self.extract.samples
-        there = F.pad(torch.ones_like(waveform), (0, size))[:, :size].sum(dim=1).long()
-        lengths = torch.minimum(lengths, there)
+        lengths = torch.minimum(lengths, torch.ones_like(waveform).sum(dim=1).long())
+        samples = waveform.double()
+        if self.standardise is not None:
+            samples, lengths = self.standardise(samples, lengths)
+        else:
+            lengths = lengths.clamp(max=size)
+            samples = F.pad(samples, (0, size))[:, :size]
         within = torch.arange(size) < lengths[:, None]
-        samples = F.pad(waveform, (0, size))[:, :size].double().masked_fill(~within, 0.0)
+        samples = samples.masked_fill(~within, 0.0)
         if self.conf.pre_emphasis:
             before = F.pad(samples, (1, 0))[:, :size]
             samples = (samples - self.conf.pre_emphasis * before) * within

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ from steps.frontend.processing.audio import Command, read_waveform
 from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
+from utils.tables import read_big_map
 
 GLOBAL_CMVN = "global_cmvn"  # file in a feats dir: the sums of its frames, a single Kaldi matrix
+UTT2BANDS = "utt2bands"  # file in a feats dir: each utterance's levels in FrontEndBase.bands, dB
 
 __all__ = [
     "GLOBAL_CMVN",
+    "UTT2BANDS",
     "FrontEndBase",
     "FrontEndConf",
     "NetworkInput",
@@ -33,6 +36,7 @@ __all__ = [
     "frontend_types",
     "load_conf",
     "make_frontend",
+    "read_levels",
     "read_utterance",
 ]
 
@@ -56,7 +60,14 @@ def load_conf(path: str | Path, settings: Iterable[str] = ()) -> FrontEndConf:
 
 
 def conf_from_dict(values: Mapping[str, Any], source: str) -> FrontEndConf:
-    """The conf that `utils.conf.to_dict` made `values` of, checked again."""
+    """The conf that `utils.conf.to_dict` made `values` of, checked again.
+
+    Values from before waveforms were standardised have no such key: those detectors were trained without.
+    """
+    if "standardise" not in values:
+        values = {"standardise": False, **values}
+        if values.pop("level", None) is not None:
+            raise UserError(f"{source}: level: this version has no such key, only standardise: true; train again")
     return conf_files.build(_module_of(values.get("type"), source).Conf, values, {}, source)
 
 
@@ -67,6 +78,20 @@ def make_frontend(conf: FrontEndConf) -> FrontEndBase:
 def read_utterance(utt: str, path: str | Path | Command, conf: FrontEndConf) -> np.ndarray:
     """An utterance's waveform as the front end of `conf` takes it: see processing.audio.read_waveform."""
     return read_waveform(utt, path, conf.sample_rate, conf.resample, conf.channel)
+
+
+def read_levels(path: Path, bands: int) -> Iterator[tuple[str, np.ndarray]]:
+    """(utterance, its levels (bands,) in decibels) of an utt2bands. Raises UserError naming a line that has something else."""
+    for utt, text in read_big_map(path).pairs():
+        try:
+            levels = np.array(text.split(), float)
+        except ValueError:
+            levels = np.zeros(0)
+        if len(levels) != bands or not np.isfinite(levels).all():
+            raise UserError(
+                f"{path}: {utt}: {bands} numbers are expected; remove the file and run again from --stage 1"
+            )
+        yield utt, levels
 
 
 def dump_identity(conf: FrontEndConf) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from steps.frontend.processing.band import band_levels, bands_within
 from steps.frontend.processing.columns import CmvnConf, DeltaConf, normalise, with_deltas
-from steps.frontend.processing.preparation import TrimConf, pre_emphasise, to_level, trim
+from steps.frontend.processing.preparation import TrimConf, pre_emphasise, trim
+from steps.frontend.processing.standardise import standardise
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,18 @@ class NetworkInput:
 class FrontEndConf:
     """Keys of every front end's conf; those with a default may be left out.
 
-    What is done to the audio, in this order: `channel` of several, `resample` to sample_rate, `trim` of silence,
-    `level` (dBFS, root mean square), the first `max_samples`, `pre_emphasis` over the whole utterance. What is done to
-    the matrix: `deltas`, then `cmvn`; its scope `global` is the detector's matter, not the matrix's.
+    What is done to the audio, in this order: `channel` of several, `resample` to sample_rate, `standardise` (gain,
+    offset, polarity and digital silence; processing/standardise.py), `trim` of silence, the first `max_samples`,
+    `pre_emphasis` over the rest. What is done to the matrix: `deltas`, then `cmvn`; its scope `global` is the detector's
+    matter, not the matrix's.
     """
 
     type: str
     sample_rate: int
     resample: bool = False
     channel: int | None = None
+    standardise: bool = True
     trim: TrimConf | None = None
-    level: float | None = None
     max_samples: int | None = None
     pre_emphasis: float = 0.0
     deltas: DeltaConf | None = None
@@ -53,8 +56,6 @@ class FrontEndConf:
             raise ValueError(f"sample_rate: {self.sample_rate} is not positive")
         if self.channel is not None and self.channel < 0:
             raise ValueError(f"channel: {self.channel} is negative; the first is 0")
-        if self.level is not None and self.level > 0:
-            raise ValueError(f"level: {self.level} dBFS is above full scale")
         if self.max_samples is not None and self.max_samples < 1:
             raise ValueError(f"max_samples: {self.max_samples} is not positive")
         if not 0 <= self.pre_emphasis <= 1:
@@ -63,6 +64,21 @@ class FrontEndConf:
     @property
     def bin_hz(self) -> np.ndarray | None:
         """(bins,) Hz: which frequency each bin of `extract` stands for; None where bins are no frequencies."""
+        return None
+
+    @property
+    def per_decibel(self) -> float | None:
+        """By how much a bin grows when its sound grows by 1 dB; None where bins are no logarithms."""
+        return None
+
+    @property
+    def band_hz(self) -> tuple[float, float]:
+        """Lowest and highest frequency that the features depend on."""
+        return 0.0, self.sample_rate / 2
+
+    @property
+    def floor(self) -> float | None:
+        """The value of a bin in which there is nothing; None where the conf knows of none."""
         return None
 
     @property
@@ -104,18 +120,51 @@ class FrontEndBase(ABC):
         return self.n_columns // self.channels
 
     @property
+    def floor(self) -> float | None:
+        """The value of a bin of the matrix in which there is nothing; None where there is no such value."""
+        return None if self.conf.deltas is not None or self._normalised_by_utterance else self.conf.floor
+
+    @property
+    def _normalised_by_utterance(self) -> bool:
+        return self.conf.cmvn is not None and self.conf.cmvn.scope == "utterance"
+
+    def filter_basis(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """What a filter of the waveform does to the matrix: frequencies (m,) in Hz, and (m, n_columns).
+
+        A filter whose gains at these frequencies are g (m,) in dB adds g @ basis to every frame. None where a filter does
+        something else.
+        """
+        own = self._extracted_filter_basis()
+        if own is None or self.extracted_channels > 1 or self._normalised_by_utterance:
+            return None
+        hz, static = own
+        return hz, np.pad(static, ((0, 0), (0, self.n_columns - self.bins)))  # deltas do not change
+
+    def _extracted_filter_basis(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """As filter_basis, of the columns that `extract` makes."""
+        hz, unit = self.conf.bin_hz, self.conf.per_decibel
+        return None if hz is None or unit is None else (hz, unit * np.eye(len(hz)))
+
+    @property
     def normalised_globally(self) -> bool:
         """Whether the detector has to normalise what `compute` returns, by the training set's statistics."""
         return self.conf.cmvn is not None and self.conf.cmvn.scope == "global"
 
-    def prepare(self, waveform: np.ndarray) -> np.ndarray:
-        """waveform: (samples,), full scale 1, at conf.sample_rate -> float64, as `extract` takes it."""
-        conf = self.conf
+    @property
+    def bands(self) -> tuple[float, ...]:
+        """Hz: centres of the third-octave bands that the features depend on."""
+        return bands_within(*self.conf.band_hz)
+
+    def standardised(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: (samples,), full scale 1, at conf.sample_rate -> float64, standardised if the conf asks for it."""
         waveform = np.asarray(waveform, np.float64)
+        return standardise(waveform, self.conf.sample_rate) if self.conf.standardise else waveform
+
+    def prepare(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: as `standardised` returns it -> float64, as `extract` takes it."""
+        conf = self.conf
         if conf.trim is not None:
             waveform = trim(waveform, conf.trim, conf.sample_rate)
-        if conf.level is not None:
-            waveform = to_level(waveform, conf.level)
         waveform = waveform[: conf.max_samples]
         return pre_emphasise(waveform, conf.pre_emphasis) if conf.pre_emphasis else waveform
 
@@ -123,7 +172,7 @@ class FrontEndBase(ABC):
         """What `extract` returned -> float32 (frames, n_columns): deltas and normalisation over the utterance as the conf has them."""
         if self.conf.deltas is not None:
             features = with_deltas(features, self.extracted_channels, self.conf.deltas)
-        if self.conf.cmvn is not None and self.conf.cmvn.scope == "utterance":
+        if self._normalised_by_utterance:
             features = normalise(features, self.conf.cmvn.variance)
         return features
 
@@ -132,7 +181,15 @@ class FrontEndBase(ABC):
 
         Samples after the first conf.max_samples are not looked at.
         """
-        return self.finish(self.extract(self.prepare(waveform)))
+        return self.compute_standardised(self.standardised(waveform))
+
+    def compute_standardised(self, standard: np.ndarray) -> np.ndarray:
+        """As `compute`, of what `standardised` returned."""
+        return self.finish(self.extract(self.prepare(standard)))
+
+    def levels(self, standard: np.ndarray) -> np.ndarray:
+        """standard: as `standardised` returns it -> (bands,) decibels: processing.band.band_levels."""
+        return band_levels(standard, self.conf.sample_rate, self.bands)
 
     def extract_batch(self, waveforms: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
         """`extract` of several prepared waveforms, at least one.
@@ -149,5 +206,8 @@ class FrontEndBase(ABC):
         """
         if not waveforms:
             return []
-        features = self.extract_batch([self.prepare(waveform) for waveform in waveforms], device)
-        return [self.finish(part) for part in features]
+        return self.compute_standardised_batch([self.standardised(waveform) for waveform in waveforms], device)
+
+    def compute_standardised_batch(self, standard: Sequence[np.ndarray], device: str) -> list[np.ndarray]:
+        """As `compute_batch`, of what `standardised` returned, at least one."""
+        return [self.finish(part) for part in self.extract_batch([self.prepare(x) for x in standard], device)]

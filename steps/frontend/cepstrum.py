@@ -11,6 +11,7 @@ import numpy as np
 import scipy.fft
 
 from steps.frontend import filter_bank
+from steps.frontend.processing.filters import filter_peaks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,10 @@ class Conf(filter_bank.Conf):
     def bin_hz(self) -> None:
         return None
 
+    @property
+    def floor(self) -> None:
+        return None
+
 
 class FrontEnd(filter_bank.FrontEnd):
     """The first n_ceps coefficients, the 0th among them, of the orthonormal DCT-II of the filters' log energies; with
@@ -44,6 +49,14 @@ class FrontEnd(filter_bank.FrontEnd):
         if conf.lifter:
             self.dct = self.dct * (1 + conf.lifter / 2 * np.sin(np.pi * np.arange(conf.n_ceps) / conf.lifter))
         self._dct = np.ascontiguousarray(self.dct, np.float32)
+
+    def _extracted_filter_basis(self) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.conf.per_decibel is None:
+            return None
+        basis = self.conf.per_decibel * self.dct
+        if self._extra:
+            basis[:, 0] = 0  # the frame's energy in its place, which depends on all the sound
+        return filter_peaks(self.conf.filters, self.conf.sample_rate), basis
 
     def columns(self, energies: np.ndarray) -> np.ndarray:
         logarithms = super().columns(energies)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,6 +88,25 @@ class Conf(FrontEndConf):
             filter_matrix(self.filters, self.n_fft, self.sample_rate)
         except ValueError as error:
             raise ValueError(f"filters.{error}") from None
+
+    @property
+    def band_hz(self) -> tuple[float, float]:
+        high = self.filters.high or 0
+        return self.filters.low, high if high > 0 else self.sample_rate / 2 + high
+
+    @property
+    def floor(self) -> float | None:
+        if self.log is None or self.energy is not None:
+            return None
+        unit = {"natural": 1.0, "decimal": 1 / math.log(10), "decibel": 10 / math.log(10)}[self.log.unit]
+        return unit * math.log(self.log.floor)
+
+    @property
+    def per_decibel(self) -> float | None:
+        if self.log is None:
+            return None
+        nepers = math.log(10) / (10 if self.spectrum == "power" else 20)
+        return nepers * {"natural": 1, "decimal": 1 / math.log(10), "decibel": 10 / math.log(10)}[self.log.unit]
 
     @property
     def bin_hz(self) -> np.ndarray | None:

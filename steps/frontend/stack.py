@@ -48,8 +48,8 @@ class Conf(FrontEndConf):
     that number by linear interpolation over time, its first and last frame staying first and last. `bins`: parts of fewer
     bins than the widest get zeros above theirs, or are stretched likewise.
 
-    resample, channel, trim and level stand in the stack alone; the parts have to look at equally many samples. How the
-    arks are kept and a network reads them is the stack's too: it replaces the parts' `compress` and `network_input`.
+    resample, channel, standardise and trim stand in the stack alone; the parts have to look at equally many samples. How
+    the arks are kept and a network reads them is the stack's too: it replaces the parts' `compress` and `network_input`.
     """
 
     parts: tuple[Annotated[FrontEndConf, part_conf], ...]
@@ -65,7 +65,7 @@ class Conf(FrontEndConf):
         for i, part in enumerate(self.parts):
             if part.sample_rate != self.sample_rate:
                 raise ValueError(f"parts[{i}].sample_rate: {part.sample_rate} is not the stack's {self.sample_rate}")
-            for key in ("resample", "channel", "trim", "level"):
+            for key in ("resample", "channel", "trim"):
                 value = getattr(part, key)
                 if value is not False and value is not None:
                     raise ValueError(f"parts[{i}].{key}: belongs to the stack; leave it out of the part")
@@ -76,8 +76,14 @@ class Conf(FrontEndConf):
                     f"parts[{i}].max_samples: {part.max_samples} is not that of parts[0], {self.parts[0].max_samples}: "
                     "the parts would look at different stretches; the stack's own max_samples can make them one"
                 )
-        shared = {"compress": self.compress, "network_input": self.network_input}
+        # the stack has standardised what its parts get
+        shared = {"compress": self.compress, "network_input": self.network_input, "standardise": False}
         object.__setattr__(self, "parts", tuple(replace(part, **shared) for part in self.parts))
+
+    @property
+    def band_hz(self) -> tuple[float, float]:
+        low, high = zip(*(part.band_hz for part in self.parts))
+        return min(low), max(high)
 
     @property
     def bin_hz(self) -> np.ndarray | None:

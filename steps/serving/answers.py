@@ -33,7 +33,11 @@ class LookedAt(BaseModel):
 
 class Verdict(BaseModel):
     verdict: Literal["bonafide", "spoof"] | None = Field(
-        description="null without a calibration, and where the LLR is far beyond all scores of dev"
+        description="null without a calibration, and where not_judged says why"
+    )
+    not_judged: str | None = Field(
+        description="why this recording gets no verdict: it lacks a band that the detector needs, or its score lies far "
+        "beyond all scores of dev"
     )
     headline: str = Field(description="the verdict in words")
     explanation: str

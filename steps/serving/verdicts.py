@@ -67,6 +67,7 @@ def judge(detector: FakeSpeechDetector, data: bytes, max_seconds: float, picture
     headline, explanation = in_words(result, about)
     return {
         "verdict": result.verdict,
+        "not_judged": result.not_judged,
         "headline": headline,
         "explanation": explanation,
         "caution": _caution(about),
@@ -145,11 +146,7 @@ def in_words(result: Result, about: dict[str, Any]) -> tuple[str, str]:
             f"There is a score, and no calibration that would turn it into a verdict: {about['no_calibration']}.",
         )
     if result.verdict is None:
-        return (
-            "No verdict",
-            "The score lies far beyond all those that the calibration was learnt from, so that it says nothing. Digital "
-            "silence within the recording may be why.",
-        )
+        return "No verdict", f"This recording is not judged: {result.not_judged}."
     said = {
         BONAFIDE: ("Bona fide", "The detector takes this for genuine speech."),
         SPOOF: ("Spoof", "The detector takes this for synthetic, converted or replayed speech."),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from steps.nnet import Detector
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
+from steps.training.random_filter import RandomFilterConf
 from steps.training.reading import How, Reading
 from steps.training.weighting import LossWeighting
 
@@ -85,7 +86,8 @@ class TrainConf:
     diverged_above: float
     num_workers: int
     cache_mib: int
-    sync_batch_norm: bool = True  # missing in older confs
+    random_filter: RandomFilterConf | None = None  # missing in older confs
+    sync_batch_norm: bool = True
     reading: How = "auto"
     shard_mib: int = 16
     buffer_mib: int = 1024

@@ -92,9 +92,9 @@ class Method(self_distill.Method):
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         hard_on = self.conf.consistency.hard_on
         # The clean view last: what is scored has no masks, and the last batch weighs most in the running batch statistics.
-        masked = self.kept.heads(self.masked(x, step))
+        masked = self.kept.heads(self.masked(x, step), self.weighting.share)
         with torch.no_grad() if hard_on == "masked" else contextlib.nullcontext():
-            clean = self.kept.heads(x)
+            clean = self.kept.heads(x, self.weighting.share)
         views = {"masked": [masked], "clean": [clean], "both": [masked, clean]}[hard_on]
         hard = sum(self.hard_of(view, labels, step) for view in views) / len(views)
-        return self.weighted({"hard": hard, **self.taught(masked, clean)}, step)
+        return self.weighted({"hard": hard, **self.taught(masked, clean)}, step, clean, labels)

@@ -10,7 +10,8 @@ from utils.files import write_aside
 
 
 def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, title: str, path: Path) -> None:
-    """history: one dict per epoch with `epoch`, `lr`, `train` (loss terms), `dev_loss`, `dev_eer` (percent).
+    """history: one dict per epoch with `epoch`, `lr`, `train` (loss terms), `inside` (see inside.py), `dev_loss`, `dev_eer`
+    (percent).
 
     chosen_by: in words, why best_epoch is the best. Terms' weights, where `train` has them, get a panel of their own.
     """
@@ -20,10 +21,10 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
     terms = [name for name in history[-1]["train"] if name not in ("total", "hard")]
     weights = [name for name in terms if name.startswith(LOGGED_AS)]
     others = [name for name in terms if name not in weights and not name.startswith("share")]
-    rows = 3 if weights else 2
+    rows = 4 if weights else 3
     figure = Figure(figsize=(10, 3.25 * rows), layout="constrained")
     grid = figure.add_gridspec(rows, 2)
-    axes = {(row, column): figure.add_subplot(grid[row, column]) for row in range(2) for column in range(2)}
+    axes = {(row, column): figure.add_subplot(grid[row, column]) for row in range(3) for column in range(2)}
     marker = "o" if len(epochs) < 40 else None
 
     panel = axes[0, 0]
@@ -52,8 +53,22 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
     panel.plot(epochs, [row["lr"] for row in history], marker=marker, ms=3, color="C4")
     panel.set_ylabel("learning rate, end of epoch")
 
+    for panel, kind, label in (
+        (axes[2, 0], "rank_", "effective rank of the embedding"),
+        (axes[2, 1], "gradient_", "norm of the gradient"),
+    ):
+        seen = dict.fromkeys(name for row in history for name in row.get("inside", {}) if name.startswith(kind))
+        for name in seen:
+            values = [row.get("inside", {}).get(name, float("nan")) for row in history]
+            panel.plot(epochs, values, marker=marker, ms=3, label=name.removeprefix(kind))
+        panel.set_ylabel(label)
+        if seen:
+            panel.legend(fontsize="small", ncols=2)
+    axes[2, 0].axhline(1, color="0.5", lw=1)  # one direction only
+    axes[2, 1].set_yscale("log")
+
     if weights:
-        panel = axes[2, 0] = figure.add_subplot(grid[2, :])
+        panel = axes[3, 0] = figure.add_subplot(grid[3, :])
         for i, name in enumerate(weights):  # weights are often the same: dashes let the one beneath be seen
             values = [row["train"][name] for row in history]
             dashes = (0, (4, 4)) if i % 2 else "-"

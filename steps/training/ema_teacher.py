@@ -75,8 +75,9 @@ class Method(self_distill.Method):
         student, teacher = self.networks
         with torch.no_grad():
             teaching = teacher.heads(x)
-        heads = student.heads(x)
-        return self.weighted({"hard": self.hard_of(heads, labels, step), **self.taught(heads, teaching)}, step)
+        heads = student.heads(x, self.weighting.share)
+        terms = {"hard": self.hard_of(heads, labels, step), **self.taught(heads, teaching)}
+        return self.weighted(terms, step, teaching, labels)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

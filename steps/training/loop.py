@@ -19,11 +19,13 @@ from steps.augment import utterance_rng
 from steps.nnet.base import score_of
 from steps.training import distributed
 from steps.training.base import MethodBase, OptimizerConf, TrainConf
-from steps.training.batch_norm import share_batch_norms
+from steps.training.batch_norm import fresh_statistics, share_batch_norms
 from steps.training.checkpoints import CheckpointFolder, load, random_states, set_random_states
 from steps.training.curves import plot_curves
-from steps.training.data import FeatureSet, scoring_plan
+from steps.training.data import FeatureSet, scoring_plan, training_plan
+from steps.training.inside import GRADIENT_EVERY, Embeddings, GradientNorms, warning_of
 from steps.training.losses import MixedLabels
+from steps.training.random_filter import RandomFilter
 from steps.training.reading import ShardPlan
 from utils.cli import ProgressLog, UserError
 from utils.files import naming, write_lines
@@ -31,6 +33,7 @@ from utils.files import naming, write_lines
 # On a GPU a look at each batch's loss would make the host wait for the device each time.
 _LOSS_CHECK_EVERY = {"cpu": 1, "cuda": 20}
 _SCORING_BATCH = 128
+_STATISTICS_BATCHES = 10  # of the training set, by which batch norm's running statistics are estimated
 
 
 class Diverged(UserError):
@@ -134,6 +137,14 @@ class Trainer:
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=conf.amp == "fp16")
         self.checkpoints = CheckpointFolder(folder / "checkpoints", keep=conf.average_last)
+        self.gradients = GradientNorms(self.method)
+        self.filter = None
+        if conf.random_filter is not None:
+            self.filter = RandomFilter(conf.random_filter, train_set.frontend)
+            if not self.filter.works:
+                self.filter = None
+                if distributed.is_first():
+                    print(f"train.random_filter: left out, as a filter adds no curve to {train_set.frontend.conf.type}")
         self.epoch = self.step = self.best_epoch = 0
         self.history: list[dict[str, Any]] = []
 
@@ -184,8 +195,11 @@ class Trainer:
                 )
         pending.clear()
 
-    def _mixed(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | MixedLabels]:
-        """A batch as the augmentation's mixup makes it of one: drawn anew for each step, by the seed."""
+    def _augmented(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | MixedLabels]:
+        """A batch through random filters, and as the augmentation's mixup makes it of one: drawn anew for each step, by the
+        seed."""
+        if self.filter is not None:
+            x = self.filter(x, utterance_rng(self.seed, self.step, "batch", "filter"))
         chain = self.train_set.chain
         if chain is None or chain.mixup is None:
             return x, labels
@@ -215,7 +229,7 @@ class Trainer:
         for x, labels, indices in self._batches(self.train_set, plan):
             self.step += 1
             count += len(indices)
-            x, labels = self._mixed(x, labels)
+            x, labels = self._augmented(x, labels)
             for group in self.optimizer.param_groups:
                 group["lr"] = conf.schedule.at(self.step, self.total_steps)
             self.optimizer.zero_grad(set_to_none=True)
@@ -226,8 +240,10 @@ class Trainer:
                 self._check(pending)
             self.scaler.scale(total).backward()
             distributed.average_gradients(self.method.parameters())  # still scaled: all find the same infinities
+            self.scaler.unscale_(self.optimizer)
+            if self.step % GRADIENT_EVERY == 1:
+                self.gradients.look()
             if conf.max_grad_norm is not None:
-                self.scaler.unscale_(self.optimizer)
                 clip_grad_norm_(self.method.parameters(), conf.max_grad_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -238,9 +254,26 @@ class Trainer:
         self._check(pending) if pending else None
         means = {name: float(value) / count for name, value in sums.items()}
         self.method.end_epoch(means)
-        if not conf.sync_batch_norm:  # the running statistics of the first process's shares are kept
+        if not conf.sync_batch_norm:  # buffers of the first process are kept
             distributed.spread(self.method.buffers())
         return means, count / (time.monotonic() - began)
+
+    @torch.no_grad()
+    def _estimate_statistics(self) -> dict[str, float]:
+        """Give batch norm the statistics of fixed training batches, as they are in scoring: not augmented.
+
+        Returns what Embeddings sees of these batches.
+        """
+        self.train_set.set_epoch(0)
+        plan = training_plan(len(self.train_set), self.conf.batch_size, self.seed, 0)[:_STATISTICS_BATCHES]
+        looks = Embeddings(self.method.detector.backbone, self.train_set.frontend.floor)
+        # reading in other processes draws from torch's generator, which training then finds as it was
+        with torch.random.fork_rng(devices=[]), fresh_statistics(self.method), looks:
+            for x, _, _ in self._batches(self.train_set, plan):
+                looks.see_input(x)
+                with autocast(self.conf.amp, self.device):
+                    self.method.head_logits(x)
+        return looks.summary()
 
     @torch.inference_mode()
     def _evaluate(self) -> tuple[float, float]:
@@ -286,10 +319,11 @@ class Trainer:
             while self.epoch < conf.epochs:
                 epoch = self.epoch + 1
                 terms, speed = self._train_epoch(epoch, progress)
+                inside = {**self._estimate_statistics(), **self.gradients.take()}
                 dev_loss, dev_eer = self._evaluate()
                 lr = self.optimizer.param_groups[0]["lr"]
                 row = {"epoch": epoch, "step": self.step, "lr": lr, "train": terms}
-                self.history.append({**row, "dev_loss": dev_loss, "dev_eer": dev_eer})
+                self.history.append({**row, "dev_loss": dev_loss, "dev_eer": dev_eer, "inside": inside})
                 self.epoch = epoch
                 self.best_epoch = min(self.history, key=self._rank)["epoch"]
                 if not distributed.is_first():
@@ -302,7 +336,7 @@ class Trainer:
                     drawn_at = time.monotonic()
                 # Last: an epoch that has its checkpoint is not repeated, so that all that tells of it has to be there.
                 self.checkpoints.save(epoch, self._state())
-        return Trained(self._chosen_state() if distributed.is_first() else {}, self.best_epoch, self.history)
+        return Trained(self._chosen_state(), self.best_epoch, self.history)
 
     def _event_writer(self) -> contextlib.AbstractContextManager:
         if not distributed.is_first():
@@ -328,41 +362,52 @@ class Trainer:
             f"epoch {row['epoch']}/{self.conf.epochs}: {terms}  lr {row['lr']:.2e}  {speed:.0f} utt/s  "
             f"dev loss {row['dev_loss']:.4f}  dev EER {row['dev_eer']:.2f} %{best}"
         )
+        warning = warning_of(self.history)
+        if warning:
+            progress.say(f"WARNING: {warning}")
         for name, value in row["train"].items():
             events.add_scalar(f"train/{name}", value, row["epoch"])
+        for name, value in row["inside"].items():
+            events.add_scalar(f"inside/{name}", value, row["epoch"])
         for name in ("lr", "dev_loss", "dev_eer"):
             events.add_scalar(name, row[name], row["epoch"])
         events.add_scalar("train/utterances_per_second", speed, row["epoch"])
         events.flush()
-        names = list(row["train"])
-        write_lines(
-            self.folder / "epochs.tsv",
-            ["\t".join(["epoch", "step", "lr", *(f"train_{n}" for n in names), "dev_loss", "dev_eer"])]
-            + [
-                "\t".join(
-                    map(repr, [r["epoch"], r["step"], r["lr"], *r["train"].values(), r["dev_loss"], r["dev_eer"]])
-                )
-                for r in self.history
-            ],
-        )
+        columns = [
+            {
+                **{key: r[key] for key in ("epoch", "step", "lr")},
+                **{f"train_{name}": value for name, value in r["train"].items()},
+                **{key: r[key] for key in ("dev_loss", "dev_eer")},
+                **r.get("inside", {}),
+            }
+            for r in self.history
+        ]
+        names = list(dict.fromkeys(name for row in columns for name in row))
+        lines = ("\t".join(repr(values.get(name, math.nan)) for name in names) for values in columns)
+        write_lines(self.folder / "epochs.tsv", ["\t".join(names), *lines])
 
     def _chosen_by(self) -> str:
         words = {"dev_loss": "lowest dev loss", "dev_eer": "lowest dev EER", "last_epoch": "the last one"}
         return words[self.conf.select_by]
 
     def _chosen_state(self) -> dict[str, Tensor]:
-        """The detector's weights of the best epoch, or averaged over the last ones (batch norm's averages too)."""
-        prefix = "detector."
-
-        def detector_state(path: Path) -> dict[str, Tensor]:
-            state = load(path)["method"]
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
+        """The detector's state of the best epoch, or of the last epochs' mean weights with statistics of their own."""
         if self.conf.average_last == 0:
-            return detector_state(self.checkpoints.best)
-        last = range(self.conf.epochs - self.conf.average_last + 1, self.conf.epochs + 1)
-        states = [detector_state(self.checkpoints.path(epoch)) for epoch in last]
-        return {
-            k: torch.stack([s[k].double() for s in states]).mean(0).to(v.dtype) if v.is_floating_point() else v
-            for k, v in states[-1].items()
-        }
+            return self._detector_state(self.checkpoints.best) if distributed.is_first() else {}
+        detector = self.method.detector
+        if distributed.is_first():
+            last = range(self.conf.epochs - self.conf.average_last + 1, self.conf.epochs + 1)
+            states = [self._detector_state(self.checkpoints.path(epoch)) for epoch in last]
+            mean = {
+                k: torch.stack([s[k].double() for s in states]).mean(0).to(v.dtype) if v.is_floating_point() else v
+                for k, v in states[-1].items()
+            }
+            detector.load_state_dict(mean)
+        distributed.spread([*detector.parameters(), *detector.buffers()])
+        self._estimate_statistics()
+        return {k: v.cpu() for k, v in detector.state_dict().items()} if distributed.is_first() else {}
+
+    @staticmethod
+    def _detector_state(path: Path) -> dict[str, Tensor]:
+        state, prefix = load(path)["method"], "detector."
+        return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -152,6 +152,13 @@ class MixedLabels(NamedTuple):
     weight: float
 
 
+def main_labels(labels: Tensor | MixedLabels) -> Tensor:
+    """(batch,): the labels; of mixed ones those that weigh more."""
+    if isinstance(labels, Tensor):
+        return labels
+    return labels.first if labels.weight >= 0.5 else labels.second
+
+
 class HardLoss:
     """The loss of the labels: cross-entropy, plain or of logits made harder by A-, AM- or OC-softmax's margin.
 

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steps.nnet import Detector
-from steps.nnet.base import AngleLinear, angular_logits, pool
+from steps.nnet.base import AngleLinear, angular_logits, pool, score_of
 from steps.training.aligner_search import SearchConf, SearchedAligner
 from steps.training.aligners import AdaptivePoolConf, AlignerBase, Reduction, aligner_makers
 from steps.training.attention_transfer import AttentionConf, attention_loss
 from steps.training.base import MethodBase, TrainConf
-from steps.training.losses import MixedLabels, feature_loss, soft_loss, total
+from steps.training.losses import MixedLabels, feature_loss, main_labels, soft_loss, total
 from steps.training.teaching import ProgressiveConf, Teaching, spans_of, teachers_of
-from steps.training.weighting import WeightingConf, make_weighting
+from steps.training.weighting import LOOK_EVERY, WeightingConf, make_weighting, passing_on
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ class Network(NamedTuple):
     aligners: nn.ModuleList
     student_heads: nn.ModuleList
 
-    def heads(self, x: Tensor) -> Heads:
-        """x: (batch, channels, frames, bins)."""
+    def heads(self, x: Tensor, share: Tensor | None = None) -> Heads:
+        """x: (batch, channels, frames, bins). share: what of their gradient the helpers pass on into the network; None: all."""
         maps = self.detector.stage_maps(x)
-        aligned = [aligner(m) for aligner, m in zip(self.aligners, maps)]
+        aligned = [aligner(passing_on(m, share)) for aligner, m in zip(self.aligners, maps)]
         embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
         heads, own = [*self.student_heads, self.detector.head], self.detector.head
         # without gradients each by itself: a multiply-add is counted where a layer is called
@@ -186,7 +186,7 @@ class Method(MethodBase):
         d = self.conf.distill
 
         def taught_by(what: Tensor) -> Tensor:
-            return what.detach() if d.detach_teacher else what
+            return what.detach() if d.detach_teacher else passing_on(what, self.weighting.share)
 
         together = student.together if d.teaching == "deepest" else None
         teacher_maps = {i: taught_by(teacher.maps[self.teachers[i]]) for i in self.students}
@@ -196,7 +196,7 @@ class Method(MethodBase):
         else:
             pairs = [(student.logits[i], taught_by(teacher.logits[self.teachers[i]])) for i in self.students]
             if teacher is not student:
-                pairs.append((student.logits[-1], teacher.logits[-1].detach()))
+                pairs.append((passing_on(student.logits[-1], self.weighting.share), teacher.logits[-1].detach()))
             soft = tuple(torch.stack(side) for side in zip(*pairs))
         if soft:
             terms["soft"] = soft_loss(*soft, d.temperature, d.scale_by_t2)
@@ -209,19 +209,27 @@ class Method(MethodBase):
             )
         if d.attention is not None and teacher_maps:
             terms["attention"] = total(
-                [attention_loss(student.maps[i], m, d.attention.power) for i, m in teacher_maps.items()]
+                [
+                    attention_loss(passing_on(student.maps[i], self.weighting.share), m, d.attention.power)
+                    for i, m in teacher_maps.items()
+                ]
             )
         return terms
 
-    def weighted(self, terms: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def weighted(
+        self, terms: dict[str, Tensor], step: int, teacher: Heads, labels: Tensor | MixedLabels
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """What `losses` returns of these terms. One that is absent just now is logged as 0, so that the columns stay."""
+        if step % LOOK_EVERY == 0:
+            self.weighting.observe(score_of(teacher.logits[-1].detach()), main_labels(labels))
         whole, weights = self.weighting(terms, step)
         logged = {name: terms[name].detach() if name in terms else whole.new_zeros(()) for name in self.weighting.fixed}
         return whole, logged | weights | self._shares()
 
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        heads = self.kept.heads(x)
-        return self.weighted({"hard": self.hard_of(heads, labels, step), **self.taught(heads, heads)}, step)
+        heads = self.kept.heads(x, self.weighting.share)
+        terms = {"hard": self.hard_of(heads, labels, step), **self.taught(heads, heads)}
+        return self.weighted(terms, step, heads, labels)
 
     def _searched(self) -> list[tuple[int, SearchedAligner]]:
         """Each aligner that chooses, with the number of its block, from 1."""

@@ -83,5 +83,10 @@ class ComputedFeatures:
             raise UserError(f"{utt} ({self._wavs[utt]}): its features are not finite")
         return features
 
+    def levels(self, utt: str) -> np.ndarray:
+        """Of `utt` in the front end's bands, in decibels: FrontEndBase.levels. Raises UserError naming `utt`."""
+        waveform = read_utterance(utt, self._wavs[utt], self._frontend.conf)
+        return self._frontend.levels(self._frontend.standardised(waveform))
+
     def read_at_once(self, count: int) -> None:
         """An audio file is read whole anyway."""

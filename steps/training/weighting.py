@@ -6,11 +6,13 @@ import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from steps.nnet.base import BONAFIDE, SPOOF
+from steps.training import distributed
 from steps.training.losses import total
 
 LOGGED_AS = "weight_"  # a term's weight is logged beside the terms under its name with this before it
@@ -20,7 +22,7 @@ LOGGED_AS = "weight_"  # a term's weight is logged beside the terms under its na
 class WeightingConf:
     """Keys of a method's `weighting`; each has a default, so that confs from before it was there can be read."""
 
-    name: Literal["fixed", "uncertainty", "dwa", "ramp"] = "fixed"
+    name: Literal["fixed", "competence", "uncertainty", "dwa", "ramp"] = "fixed"
     dwa_temperature: float = 2.0
     ramp_shape: Literal["linear", "sigmoid"] = "sigmoid"
     ramp_by: Literal["epochs", "steps", "share"] = "epochs"
@@ -55,6 +57,11 @@ class LossWeighting(nn.Module):
         self.fixed = dict(weights)
         self.active = [name for name, weight in self.fixed.items() if weight > 0]
 
+    @property
+    def share(self) -> Tensor | None:
+        """What of their gradient the students' helpers pass on into the network, from 0 to 1; None: all of it."""
+        return None
+
     def multipliers(self, step: int) -> dict[str, float | Tensor]:
         """By term, what its fixed weight is multiplied by at training step `step`; 1 where a term is not named."""
         return {}
@@ -69,14 +76,18 @@ class LossWeighting(nn.Module):
     def end_epoch(self, terms: Mapping[str, float]) -> None:
         """Called after each epoch with its mean terms."""
 
+    def observe(self, scores: Tensor, labels: Tensor) -> None:
+        """Called in every LOOK_EVERY-th step, before `forward`, with the teacher's scores of the batch and the labels."""
+
     def forward(self, terms: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, float | Tensor]]:
         """The total of the scalars `terms`, and what to log: each term's weight in force, detached, as `weight_<term>`; nothing
         under fixed weights. A term may be absent for a while; a rule then learns nothing about it."""
+        if self.conf.name in ("fixed", "competence"):
+            parts = torch.stack(list(terms.values()))
+            fixed = _vector(tuple(self.fixed[name] for name in terms), parts.dtype, parts.device)
+            return torch.dot(parts, fixed), {} if self.share is None else {f"{LOGGED_AS}students": self.share}
         multipliers = self.multipliers(step)
         weights = {name: weight * multipliers.get(name, 1.0) for name, weight in self.fixed.items()}
-        if self.conf.name == "fixed":
-            parts = torch.stack(list(terms.values()))
-            return torch.dot(parts, _vector(tuple(weights[name] for name in terms), parts.dtype, parts.device)), {}
         whole = total([*(weights[name] * term for name, term in terms.items()), *self.penalties(terms)])
         return whole, {
             LOGGED_AS + name: weight.detach() if isinstance(weight, Tensor) else weight
@@ -140,8 +151,8 @@ class DynamicWeightAverage(LossWeighting):
 class Ramp(LossWeighting):
     """Every term but the hard one is multiplied by what rises from (nearly) 0 to 1 over the ramp's length.
 
-    Its length is in epochs, in steps, or a share of the epochs. With t from 0 (first epoch or step) to 1: linear t; sigmoid exp(-5 (1 - t)^2), Laine and Aila, "Temporal ensembling for
-    semi-supervised learning", ICLR 2017.
+    Its length is in epochs, in steps, or a share of the epochs. With t from 0 (first epoch or step) to 1: linear t; sigmoid
+    exp(-5 (1 - t)^2), Laine and Aila, "Temporal ensembling for semi-supervised learning", ICLR 2017.
     """
 
     def __init__(self, conf: WeightingConf, weights: Mapping[str, float]):
@@ -160,7 +171,68 @@ class Ramp(LossWeighting):
         return {name: risen for name in self.fixed if name != "hard"}
 
 
-_RULES = {"fixed": LossWeighting, "uncertainty": UncertaintyWeighting, "dwa": DynamicWeightAverage, "ramp": Ramp}
+LOOK_EVERY = 5  # steps: a look costs a dozen operations, for which a GPU waits
+_MEMORY = 8  # looks that the teacher's competence is a running mean of, about
+_ENOUGH = 0.75  # competence from which on the students' blocks are taught
+
+
+class Competence(LossWeighting):
+    """Blocks are taught as far as the teacher itself tells the training utterances apart; the students' helpers learn from the
+    first step on.
+
+    Competence c = 2 AUC - 1 of the teacher's own scores in a batch, from 0 (chance) to 1, as a running mean that begins at 0.
+    `share` = (c - 0.75) / 0.25, at least 0, is what of their gradient the helpers pass on into the network. A teacher that
+    knows one easy cue only is not copied, because blocks that copy it lose what would lead it further.
+    """
+
+    competence: Tensor
+
+    def __init__(self, conf: WeightingConf, weights: Mapping[str, float]):
+        super().__init__(conf, weights)
+        self.register_buffer("competence", torch.zeros(()))
+        self.register_buffer("taught", torch.zeros(()))
+
+    @property
+    def share(self) -> Tensor:
+        return self.taught
+
+    @torch.no_grad()
+    def observe(self, scores: Tensor, labels: Tensor) -> None:
+        scores, labels = distributed.whole_batch(scores.float()), distributed.whole_batch(labels)
+        sign = torch.sign(scores[:, None] - scores)
+        pairs = ((labels[:, None] == BONAFIDE) & (labels == SPOOF)).to(sign.dtype)
+        count = pairs.sum()
+        # a batch of one class says nothing
+        found = torch.where(count > 0, (sign * pairs).sum() / count.clamp(min=1), self.competence)
+        self.competence.lerp_(found, 1 / _MEMORY)
+        # a new tensor: what backward and the log hold of the old one stays
+        self.taught = ((self.competence - _ENOUGH) / (1 - _ENOUGH)).clamp(min=0)
+
+
+class _PassedOn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, share: Tensor) -> Tensor:
+        ctx.save_for_backward(share)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (share,) = ctx.saved_tensors
+        return gradient * share, None
+
+
+def passing_on(x: Tensor, share: Tensor | None) -> Tensor:
+    """`x` itself; of its gradient only `share`, a scalar, goes further back. None: all of it."""
+    return x if share is None else _PassedOn.apply(x, share)
+
+
+_RULES = {
+    "fixed": LossWeighting,
+    "competence": Competence,
+    "uncertainty": UncertaintyWeighting,
+    "dwa": DynamicWeightAverage,
+    "ramp": Ramp,
+}
 
 
 def make_weighting(conf: WeightingConf, weights: Mapping[str, float]) -> LossWeighting:

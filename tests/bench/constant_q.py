@@ -104,7 +104,8 @@ def main() -> int:
         lengths = np.random.default_rng(0).integers(24000, 80000, args.utterances)
         waveforms = [speech_like(int(samples), seed=i) for i, samples in enumerate(lengths)]
     frontends = {
-        name: make_frontend(load_conf(ROOT / f"conf/frontend/{name}.yaml")) for name in ("cqt_432", "cqt_100", "cqcc")
+        name: make_frontend(load_conf(ROOT / f"conf/frontend/{name}.yaml", ["frontend.standardise=false"]))
+        for name in ("cqt_432", "cqt_100", "cqcc")
     }
     rows = [(name, "librosa.cqt", plain_cqt(frontends[name].conf)) for name in ("cqt_432", "cqt_100")]
     rows.append(("cqcc", "librosa.cqt, scipy", plain_cqcc))

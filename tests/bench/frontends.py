@@ -91,11 +91,12 @@ class Row:
     settings: tuple[str, ...] = ()
 
 
+PAPER = ("log_floor_exponent=-80",)
 AS_TORCHAUDIO = ("edges=centre_mirror", "periodic=true", "log={unit: natural, floor: 1e-6, floor_by: add}")
 SPECTRA = [
-    Row("f0_subband", log_spectrum(45), 1e-4, least=3),
-    Row("lps_low", log_spectrum(432), 1e-4, least=1.5),
-    Row("lps", log_spectrum(865), 1e-4, least=1.5),
+    Row("f0_subband", log_spectrum(45), 1e-4, least=3, settings=PAPER),
+    Row("lps_low", log_spectrum(432), 1e-4, least=1.5, settings=PAPER),
+    Row("lps", log_spectrum(865), 1e-4, least=1.5, settings=PAPER),
 ]
 ROWS = [
     *SPECTRA,
@@ -185,7 +186,10 @@ def main() -> int:
         chosen = [row for row in ROWS if not args.only or row.conf in args.only]
         made = {
             row.conf: make_frontend(
-                load_conf(ROOT / f"conf/frontend/{row.conf}.yaml", [f"frontend.{s}" for s in row.settings])
+                load_conf(
+                    ROOT / f"conf/frontend/{row.conf}.yaml",
+                    ["frontend.standardise=false", *(f"frontend.{s}" for s in row.settings)],
+                )
             )
             for row in chosen
         }

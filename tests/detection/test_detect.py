@@ -128,7 +128,8 @@ def test_wav_scp_and_data_dir(training, tmp_path, speech):
     (tmp_path / "wav.scp").write_text(f"utt1 {tmp_path}/a b.wav\nutt2 cat '{tmp_path}/a b.wav' |\n")
     done = run("--model", training, "--json", "--allow-pipes", tmp_path)
     first, second = [json.loads(line) for line in done.stdout.splitlines()[1:]]
-    assert done.returncode == 0 and second["file"] == "utt2" and second["score"] == first["score"]
+    assert done.returncode == 0 and second["file"] == "utt2"
+    assert second["score"] == pytest.approx(first["score"], abs=1e-6)  # places in a batch differ by rounding
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -27,6 +27,8 @@ def direct(waveform, f_min, per_octave, bins, hop, scale=1.0, rate=16000):
 
 
 def made(root, name, *settings):
+    """Of the waveform as it is, not standardised: so have it the references."""
+    settings = ["standardise=false", *settings]
     return make_frontend(load_conf(root / f"conf/frontend/{name}.yaml", [f"frontend.{s}" for s in settings]))
 
 

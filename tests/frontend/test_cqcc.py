@@ -13,6 +13,8 @@ EPSILON = np.finfo(np.float64).eps
 
 
 def made(root, *settings):
+    """Of the waveform as it is, not standardised: so has it the reference."""
+    settings = ["standardise=false", *settings]
     return make_frontend(load_conf(root / "conf/frontend/cqcc.yaml", [f"frontend.{s}" for s in settings]))
 
 

@@ -21,6 +21,8 @@ LENGTHS = [400, 401, 559, 560, 561, 4000, 16000, 40001]
 
 
 def frontend(root, name, *settings):
+    """Of the waveform as it is, not standardised: so have it the references."""
+    settings = ["standardise=false", *settings]
     return make_frontend(load_conf(root / f"conf/frontend/{name}.yaml", [f"frontend.{s}" for s in settings]))
 
 

@@ -50,6 +50,13 @@ def test_features_are_what_the_front_end_computes(root, data, tmp_path):
         expected = frontend.compute(read_waveform(utt, tmp_path / f"{utt}.flac", 16000))
         np.testing.assert_array_equal(matrix, expected)
         assert int(frames[utt]) == len(expected)
+    for name in ("utt2bands", "parts/3/feats.*.utt2bands"):
+        lines = [line for path in sorted(feats.glob(name)) for line in path.read_text().splitlines()]
+        assert [line.split()[0] for line in lines] == list(matrices)
+        for utt, *levels in map(str.split, lines):
+            standard = frontend.standardised(read_waveform(utt, tmp_path / f"{utt}.flac", 16000))
+            assert len(levels) == len(frontend.bands) > 0
+            np.testing.assert_allclose(np.array(levels, float), frontend.levels(standard), atol=0.06)  # one decimal
     assert yaml.safe_load((feats / "conf.yaml").read_text())["frontend"]["hop_length"] == 130
     again = make_feats(root, data, feats)
     assert again.returncode == 0 and "nothing to do" in again.stdout
@@ -101,11 +108,12 @@ def test_bad_utterances_are_all_named_and_mended_or_skipped(root, data, tmp_path
     assert len((feats / "feats.scp").read_text().splitlines()) == 8 and not (feats / "skipped").exists()
 
 
-def test_parts_that_are_whole_are_kept(root, data, tmp_path):
+@pytest.mark.parametrize("lost", ["utt2num_frames", "utt2bands"])
+def test_parts_that_are_whole_are_kept(root, data, tmp_path, lost):
     feats = tmp_path / "feats"
     assert make_feats(root, data, feats).returncode == 0
     (feats / "feats.scp").unlink()
-    (feats / "parts/3/feats.2.utt2num_frames").unlink()
+    (feats / f"parts/3/feats.2.{lost}").unlink()
     before = {n: (feats / f"parts/3/feats.{n}.ark").stat().st_mtime_ns for n in (1, 2, 3)}
     assert make_feats(root, data, feats).returncode == 0
     after = {n: (feats / f"parts/3/feats.{n}.ark").stat().st_mtime_ns for n in (1, 2, 3)}

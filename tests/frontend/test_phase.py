@@ -12,6 +12,8 @@ FRONT_ENDS = {"imag_real": 2 * 865, "imag_real_257": 2 * 257, "group_delay": 257
 
 
 def front_end(root, name, *settings):
+    """Of the waveform as it is, not standardised: so have it the definitions."""
+    settings = ["standardise=false", *settings]
     return make_frontend(load_conf(root / f"conf/frontend/{name}.yaml", [f"frontend.{s}" for s in settings]))
 
 

@@ -1,4 +1,4 @@
-"""Trimming, level, pre-emphasis, deltas, normalisation: what every front end's conf can ask for."""
+"""Trimming, pre-emphasis, deltas, normalisation: what every front end's conf can ask for."""
 
 import dataclasses
 
@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from steps.frontend import load_conf, make_frontend
+from steps.frontend import conf_from_dict, load_conf, make_frontend
 from steps.frontend.processing.columns import CmvnConf, DeltaConf, deltas, normalise, with_deltas
-from steps.frontend.processing.preparation import TrimConf, pre_emphasise, to_level, trim
+from steps.frontend.processing.preparation import TrimConf, pre_emphasise, trim
+from steps.frontend.processing.standardise import standardise
+from utils import conf as conf_files
 from utils.cli import UserError
 
 
-def speech_between_silences(waveform_maker):
+def speech_between_silences(waveform_maker, quiet=1e-4):
     speech = waveform_maker(8000, seed=3)
-    quiet = 1e-4 * np.random.default_rng(0).standard_normal(16000)
+    quiet = quiet * np.random.default_rng(0).standard_normal(16000)
     return np.concatenate([quiet[:4000], speech, quiet[4000:8000], speech, quiet[8000:14000]]), speech
 
 
@@ -47,12 +49,6 @@ def test_trim_never_leaves_nothing(samples):
     one = np.zeros(samples)
     one[-1] = 0.5
     assert 0.5 in trim(one, conf, 16000)
-
-
-def test_level(waveform_maker):
-    loud = to_level(waveform_maker(9000), -26)
-    assert 20 * np.log10(np.sqrt(np.mean(loud**2))) == pytest.approx(-26)
-    np.testing.assert_array_equal(to_level(np.zeros(10), -26), np.zeros(10))
 
 
 @pytest.mark.parametrize("samples", [1, 2, 500])
@@ -94,11 +90,13 @@ def test_normalisation_of_an_utterance():
 
 
 def test_all_of_them_by_conf(root, waveform_maker):
-    plain = load_conf(root / "conf/frontend/f0_subband.yaml")
-    waveform, _ = speech_between_silences(waveform_maker)
+    """In the order standardise, trim, max_samples, pre_emphasis, whatever one of them has to do for the next."""
+    waveform, _ = speech_between_silences(waveform_maker, quiet=1e-3)  # standardise keeps that, trim does not
+    waveform = 0.2 - 0.3 * waveform  # beside this offset there is no silence to trim: it has to go first
     settings = [
+        "frontend.standardise=true",
         "frontend.trim={where: both, below_db: 40, frame_ms: 10, keep_ms: 20}",
-        "frontend.level=-26",
+        "frontend.max_samples=15000",  # of what is left
         "frontend.deltas={order: 2, half_width: 2, as_channels: true}",
         "frontend.cmvn={scope: utterance, variance: true}",
     ]
@@ -106,11 +104,34 @@ def test_all_of_them_by_conf(root, waveform_maker):
     frontend = make_frontend(conf)
     assert (frontend.channels, frontend.n_bins, frontend.n_columns) == (3, 45, 135)
     made = frontend.compute(waveform)
-    prepared = to_level(trim(waveform, conf.trim, 16000), -26)
-    expected = normalise(with_deltas(make_frontend(plain).compute(prepared), 1, conf.deltas), True)
+    standard = frontend.standardised(waveform)
+    np.testing.assert_array_equal(standard, standardise(waveform, 16000))
+    trimmed = trim(standard, conf.trim, 16000)
+    assert len(standard) == len(waveform) > len(trimmed) > 15000
+    prepared = pre_emphasise(trimmed[:15000], 0.97)
+    np.testing.assert_array_equal(frontend.prepare(standard), prepared)
+    expected = normalise(with_deltas(frontend.extract(prepared), 1, conf.deltas), True)
     assert made.dtype == np.float32
     np.testing.assert_array_equal(made, expected)
+    np.testing.assert_array_equal(frontend.compute_standardised(standard), expected)
     assert conf.cmvn == CmvnConf("utterance", True)
+
+
+def test_the_waveform_is_taken_as_it_is_where_the_conf_says_so(root, waveform_maker):
+    waveform = (0.2 + 0.3 * waveform_maker(9000)).astype(np.float32)
+    conf = load_conf(root / "conf/frontend/f0_subband.yaml", ["frontend.standardise=false"])
+    standard = make_frontend(conf).standardised(waveform)
+    assert standard.dtype == np.float64
+    np.testing.assert_array_equal(standard, waveform)
+
+
+def test_a_conf_stored_before_waveforms_were_standardised_keeps_its_meaning(root):
+    values = conf_files.to_dict(load_conf(root / "conf/frontend/f0_subband.yaml"))
+    assert conf_from_dict(values, "final.pt").standardise
+    del values["standardise"]
+    assert not conf_from_dict({**values, "level": None}, "final.pt").standardise
+    with pytest.raises(UserError, match="final.pt: level: this version has no such key"):
+        conf_from_dict({**values, "level": -26}, "final.pt")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +143,8 @@ def test_all_of_them_by_conf(root, waveform_maker):
         ("frontend.deltas={order: 3, half_width: 2, as_channels: true}", "deltas.order: 3"),
         ("frontend.deltas=2", "group of keys"),
         ("frontend.cmvn={scope: speaker, variance: true}", "scope"),
-        ("frontend.level=3", "above full scale"),
+        ("frontend.standardise=-26", "standardise: -26 is not true or false"),
+        ("frontend.level=-26", "unknown key 'level'"),
         ("frontend.channel=-1", "channel: -1"),
         ("frontend.pre_emphasis=2", "not in 0..1"),
         ("frontend.max_samples=0", "not positive"),

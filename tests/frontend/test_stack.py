@@ -10,6 +10,7 @@ import yaml
 from steps import nnet
 from steps.experiment import load_detector, save_detector
 from steps.frontend import conf_from_dict, dump_identity, load_conf, make_frontend
+from steps.frontend.processing.standardise import active_level, standardise
 from steps.frontend.stack import stretch
 from steps.training.data import FeatureSet, fix_length
 from steps.training.sources import DumpedFeatures
@@ -44,9 +45,9 @@ def make_stack(confs):
     return call
 
 
-def alone(confs, name, waveform):
+def alone(confs, name, waveform, *settings):
     """(frames, channels, bins) of a front end by itself."""
-    frontend = make_frontend(load_conf(confs / f"{name}.yaml"))
+    frontend = make_frontend(load_conf(confs / f"{name}.yaml", settings))
     return frontend.compute(waveform).reshape(-1, frontend.channels, frontend.n_bins)
 
 
@@ -89,7 +90,8 @@ def test_stretch_equals_numpys_interp_along_either_axis(n, size):
 
 @pytest.mark.parametrize("samples", [1, 100, 257, 90000])
 def test_short_silent_and_clipped(root, waveform_maker, samples):
-    frontend = make_frontend(load_conf(root / "conf/frontend/stack_f0_imag_real.yaml"))
+    settings = ["frontend.standardise=false"]  # it would cut out what is silent and what is clipped
+    frontend = make_frontend(load_conf(root / "conf/frontend/stack_f0_imag_real.yaml", settings))
     loud = waveform_maker(samples)
     for waveform in (loud, np.zeros(samples), np.clip(20 * loud, -1, 1)):
         made = frontend.compute(waveform)
@@ -97,18 +99,38 @@ def test_short_silent_and_clipped(root, waveform_maker, samples):
     np.testing.assert_array_equal(frontend.compute(loud)[:, :514], frontend.parts[0].compute(loud))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("part", ["true", "false"])
+def test_the_stack_standardises_once_and_a_part_never(confs, make_stack, waveform_maker, whole, part):
+    (confs / "part.yaml").write_text(f"base: f0_subband.yaml\nstandardise: {part}\n")
+    conf = make_stack("part.yaml, lps_low.yaml", more=f"standardise: {str(whole).lower()}\n")
+    assert [conf.standardise, *(made.standardise for made in conf.parts)] == [whole, False, False]
+    waveform = np.concatenate([0.1 - 0.3 * waveform_maker(9000), np.zeros(4000)])
+    stack = make_frontend(conf)
+    made, (batch,) = stack.compute(waveform), stack.compute_batch([waveform])
+    standard = standardise(waveform, 16000) if whole else waveform
+    assert len(standard) == (9000 if whole else 13000)
+    np.testing.assert_array_equal(made[:, :45], stack.parts[0].compute(standard))
+    np.testing.assert_array_equal(made[:, 432:], stack.parts[1].compute(standard))
+    np.testing.assert_allclose(batch, made, atol=1e-4)
+
+
 def test_preparation_and_finish_of_the_stack_go_around_those_of_the_parts(confs, make_stack, waveform_maker):
     (confs / "deltas.yaml").write_text(
         "base: f0_subband.yaml\ndeltas: {order: 1, half_width: 2, as_channels: true}\n"
         "cmvn: {scope: utterance, variance: true}\n"
     )
-    waveform = np.concatenate([np.zeros(4000), waveform_maker(9000)])
-    more = "trim: {where: begin, below_db: 40, frame_ms: 10, keep_ms: 0}\nlevel: -30\n"
+    quiet = 1e-3 * np.random.default_rng(0).standard_normal(4000)
+    waveform = np.concatenate([quiet, waveform_maker(9000)])
+    more = "trim: {where: begin, below_db: 40, frame_ms: 10, keep_ms: 0}\n"
     stack = make_frontend(make_stack("deltas.yaml, f0_subband.yaml", more=more))
     assert (stack.channels, stack.n_bins) == (3, 45)
-    prepared = stack.prepare(waveform)
-    assert 8500 < len(prepared) <= 9000 and 20 * np.log10(np.sqrt(np.mean(prepared**2))) == pytest.approx(-30)
-    parts = [make_frontend(load_conf(confs / f"{name}.yaml")) for name in ("deltas", "f0_subband")]
+    standard = stack.standardised(waveform)
+    assert len(standard) == 13000 and active_level(standard, 16000) == pytest.approx(-26)
+    prepared = stack.prepare(standard)
+    assert 8500 < len(prepared) <= 9000
+    plain = ["frontend.standardise=false"]
+    parts = [make_frontend(load_conf(confs / f"{name}.yaml", plain)) for name in ("deltas", "f0_subband")]
     expected = np.concatenate([part.compute(prepared) for part in parts], axis=1)
     np.testing.assert_array_equal(stack.compute(waveform), expected)
     grown = make_frontend(
@@ -195,7 +217,6 @@ def test_channels_reach_the_network_and_the_kept_detector(root, confs, make_stac
         ("", "", "parts: there are none"),
         ("wrong.yaml", "hop_lenght: 3", r"parts\[0\]: .*wrong\.yaml: line 2: unknown key 'hop_lenght'"),
         ("wrong.yaml", "sample_rate: 8000", r"parts\[0\]\.sample_rate: 8000 is not the stack's 16000"),
-        ("wrong.yaml", "level: -26", r"parts\[0\]\.level: belongs to the stack"),
         ("wrong.yaml", "channel: 0", r"parts\[0\]\.channel: belongs to the stack"),
         ("wrong.yaml", "resample: true", r"parts\[0\]\.resample: belongs to the stack"),
         ("wrong.yaml", "trim: {where: all, below_db: 40, frame_ms: 10, keep_ms: 0}", r"parts\[0\]\.trim: belongs"),
@@ -227,11 +248,11 @@ def test_the_stacks_max_samples_brings_the_parts_to_one_stretch(confs, make_stac
     (confs / "whole.yaml").write_text("base: f0_subband.yaml\nmax_samples: null\n")
     with pytest.raises(UserError, match=r"parts\[1\]\.max_samples: None is not that of parts\[0\], 80000"):
         make_stack("f0_subband.yaml, whole.yaml", more="max_samples: 90000\n")
-    frontend = make_frontend(make_stack("f0_subband.yaml, whole.yaml", more="max_samples: 20000\n"))
-    waveform = waveform_maker(30000)
+    frontend = make_frontend(make_stack("f0_subband.yaml, whole.yaml", more="max_samples: 20000\nstandardise: false\n"))
+    waveform, plain = waveform_maker(30000), "frontend.standardise=false"
     features = frontend.compute(waveform)
     assert len(features) == 1 + 20000 // 130
-    np.testing.assert_array_equal(features, np.tile(alone(confs, "f0_subband", waveform[:20000])[:, 0], 2))
+    np.testing.assert_array_equal(features, np.tile(alone(confs, "f0_subband", waveform[:20000], plain)[:, 0], 2))
 
 
 def test_parts_by_setting(make_stack):

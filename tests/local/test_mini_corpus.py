@@ -149,8 +149,20 @@ def test_chain_is_reproducible_and_depends_on_name_and_seed():
         assert len(other) != len(one) or not np.array_equal(other, one)
 
 
-def test_chain_evens_out_level_and_spectrum():
+def test_files_end_with_levels_of_the_whole_range_alike_for_any_sound():
     conf = Chain()
+    names = [f"LA_T_{i}.flac" for i in range(60)]
+    levels = [
+        [speech.active_level(chain.through_chain(sound, chain.rng_of(1, name), conf) / 32768) for name in names]
+        for sound in (speechlike(), 0.01 * speechlike())
+    ]
+    low, high = conf.final_level_db
+    assert low - 1 < min(levels[0]) < low + 3 and high - 4 < max(levels[0]) < high + 1  # the peak's limit takes some
+    np.testing.assert_allclose(*levels, atol=0.5)
+
+
+def test_chain_evens_out_level_and_spectrum():
+    conf = dataclasses.replace(Chain(), final_level_db=(-26.0, -26.0))
     bright = speech.signal.lfilter([1, -0.95], [1], speechlike()) * 3
     dull = speech.signal.lfilter([1], [1, -0.9], speechlike()) * 0.02
     spectra = []

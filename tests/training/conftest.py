@@ -12,9 +12,10 @@ def make_set(folder, name, utterances, root, seed, bad=None, settings=(), fronte
     data, feats = folder / "data" / name, folder / "feats" / name
     data.mkdir(parents=True)
     conf = load_conf(root / f"conf/frontend/{frontend}.yaml", settings)
-    columns = make_frontend(conf).n_columns
+    frontend = make_frontend(conf)
+    columns, levels = frontend.n_columns, " -50.0" * len(frontend.bands)
     rng = np.random.default_rng(seed)
-    labels, attacks, frames = [], [], []
+    labels, attacks, frames, bands = [], [], [], []
     with ArkWriter(feats / "feats") as writer:
         for i in range(utterances):
             utt, bonafide = f"{name}_{i:04d}", i % 3 == 0
@@ -26,9 +27,11 @@ def make_set(folder, name, utterances, root, seed, bad=None, settings=(), fronte
             labels.append(f"{utt} {'bonafide' if bonafide else 'spoof'}\n")
             attacks.append(f"{utt} {'-' if bonafide else 'A01'}\n")
             frames.append(f"{utt} {len(features)}\n")
+            bands.append(f"{utt}{levels}\n")
     (data / "utt2label").write_text("".join(labels))
     (data / "utt2attack").write_text("".join(attacks))
     (feats / "utt2num_frames").write_text("".join(frames))
+    (feats / "utt2bands").write_text("".join(bands))
     (feats / "conf.yaml").write_text(yaml.safe_dump({"frontend": dump_identity(conf), "wav_scp_sha256": "made up"}))
     return data, feats
 

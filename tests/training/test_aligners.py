@@ -230,4 +230,4 @@ def test_a_training_of_before_the_keys_is_still_read(root, made_up_sets, tmp_pat
     auxiliary = {name for name in kept if not name.startswith("detector.")}
     assert auxiliary == {f"aligners.{i}.project.{n}" for i in range(3) for n in ("weight", "bias")} | {
         f"student_heads.{i}.weight" for i in range(3)
-    }
+    } | {"weighting.competence", "weighting.taught"}

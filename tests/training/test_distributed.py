@@ -170,8 +170,8 @@ def assert_close(one: dict, other: dict, rtol: float, atol: float) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if case != "not_shared"])
 def test_the_weights_of_one_process(alone, together, case):
     one, (first, *others) = alone[0][case], together[0][case]
-    assert_close(first["method"], one["method"], rtol=1e-4, atol=2e-5)
-    assert_close(first["state"], one["state"], rtol=1e-4, atol=2e-5)
+    assert_close(first["method"], one["method"], rtol=1e-3, atol=1e-4)
+    assert_close(first["state"], one["state"], rtol=1e-3, atol=1e-4)
     assert len(first["history"]) == len(one["history"])
     for a, b in zip(first["history"], one["history"]):
         assert a["train"] == pytest.approx(b["train"], rel=1e-4, abs=1e-6)
@@ -189,7 +189,7 @@ def test_resumed_either_way(sets, alone, together, tmp_path):
     without_the_last_epoch(together[1] / "weighted", tmp_path / "weighted")
     again = train("weighted", sets, tmp_path / "weighted")
     assert again["resumed"]
-    assert_close(again["method"], alone[0]["weighted"]["method"], rtol=1e-4, atol=2e-5)
+    assert_close(again["method"], alone[0]["weighted"]["method"], rtol=1e-3, atol=1e-4)
 
 
 def test_batch_statistics_of_each_share_lead_elsewhere_but_everywhere_alike(alone, together):
@@ -257,7 +257,7 @@ def test_a_killed_process_is_replaced_and_the_weights_are_those_of_one(more_sets
     assert "going on after epoch 1 of 2" in said
     assert said.count("final.pt: epoch") == 1 and "Traceback" not in errors
     a, b = (torch.load(folder / "final.pt", weights_only=True) for folder in (tmp_path / "one", out))
-    assert_close(a.pop("state"), b.pop("state"), rtol=1e-4, atol=2e-5)
+    assert_close(a.pop("state"), b.pop("state"), rtol=1e-3, atol=1e-4)
     assert a == b
     assert len((out / "epochs.tsv").read_text().splitlines()) == 3
 

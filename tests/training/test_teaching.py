@@ -62,7 +62,8 @@ def test_a_plan_that_leaves_a_pair_out_is_refused(root, settings, message):
 @pytest.mark.parametrize("attention", [[], ["train.distill.attention.weight=1"]])
 def test_a_pair_reaches_its_student_and_not_its_detached_teacher(root, batch, attention):
     """Where only block 3 teaches block 2: block 3, its aligner and head get nothing from that; blocks 1 and 2 do."""
-    settings = ["train.epochs=9", "train.distill.progressive.keep_earlier=false", *attention]
+    settings = ["train.epochs=9", "train.distill.progressive.keep_earlier=false", "train.distill.weighting.name=fixed",
+                *attention]  # fmt: skip
     method, baseline = make(root, "self_distill_progressive", settings), gradients(make(root, "baseline"), batch)
     method.begin_epoch(5, 9)
     assert method.students == [1]

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from steps import nnet, train, training
+from steps.nnet.base import BONAFIDE, SPOOF, score_of
 from steps.training import loop
 from steps.training.curves import plot_curves
-from steps.training.weighting import WeightingConf, make_weighting
+from steps.training.losses import MixedLabels
+from steps.training.weighting import LOOK_EVERY, WeightingConf, make_weighting
 from tests.in_process import call
 from utils.cli import UserError
 
@@ -103,6 +105,141 @@ def test_ramp_by_hand(by, length):
             )
 
 
+LABELS = torch.tensor([BONAFIDE] * 10 + [SPOOF] * 10)
+PERFECT = 0.1 * LABELS - 7  # the scores' scale and place do not matter
+AUC_08 = torch.tensor([1.0] * 10 + [0.0] * 8 + [2.0] * 2)
+RANDOM = torch.tensor([0.0, 1.0] * 10)
+
+
+def competence_rule(weights=FIXED):
+    return make_weighting(WeightingConf("competence"), weights)
+
+
+def share_after(weighting, looks, scores=None):
+    """What of the students' gradient goes on into the network after so many looks at a teacher, by default a perfect one."""
+    for _ in range(looks):
+        weighting.observe(PERFECT if scores is None else scores, LABELS)
+    return float(weighting.share)
+
+
+def test_at_first_no_gradient_of_the_students_reaches_the_network():
+    weighting = competence_rule()
+    weighting.begin_epoch(1, 9)
+    total, logged = weighting(TERMS, 1)
+    assert {k: float(v) for k, v in logged.items()} == {"weight_students": 0}
+    assert total.item() == pytest.approx(0.7 * 2 + 0.3 * 0.5 + 0.3 * 4), "the helpers learn by the fixed weights"
+
+
+def test_a_teacher_that_tells_all_apart_teaches_in_full_in_the_end():
+    """Its competence after n looks is 1 - 0.875^n: it passes 0.75 with the 11th."""
+    weighting = competence_rule()
+    shares = [share_after(weighting, 1) for _ in range(400)]
+    for n in (1, 10, 11, 30, 400):
+        assert shares[n - 1] == pytest.approx(max(0, (1 - 0.875**n - 0.75) / 0.25), abs=1e-4)
+    assert shares[9] == 0 < shares[10]
+    assert all(a <= b for a, b in zip(shares, shares[1:]))
+
+
+@pytest.mark.parametrize("scores, competence", [
+    (RANDOM, 0.0),
+    (torch.zeros(20), 0.0),
+    (AUC_08, 0.6),
+    (-PERFECT, -1.0),
+])  # fmt: skip
+def test_a_teacher_that_knows_little_teaches_nothing(scores, competence):
+    """By chance, of one score for all, of AUC 0.8, and one that takes the classes for each other."""
+    weighting = competence_rule()
+    assert all(share_after(weighting, 1, scores) == 0 for _ in range(200))
+    assert weighting.competence.item() == pytest.approx(competence, abs=1e-3)
+
+
+def test_chance_in_single_batches_teaches_nothing():
+    weighting, generator = competence_rule(), torch.Generator().manual_seed(1)
+    assert all(share_after(weighting, 1, torch.randn(20, generator=generator)) == 0 for _ in range(200))
+
+
+def test_a_teacher_that_forgets_stops_teaching():
+    weighting = competence_rule()
+    assert share_after(weighting, 100) > 0.99
+    assert share_after(weighting, 10, RANDOM) == 0
+
+
+@pytest.mark.parametrize("label", [BONAFIDE, SPOOF])
+def test_a_batch_of_one_class_says_nothing_of_the_teacher(label):
+    weighting = competence_rule()
+    share_after(weighting, 40)
+    before = weighting.competence.item()
+    weighting.observe(torch.randn(6), torch.full((6,), label))
+    assert weighting.competence.item() == pytest.approx(before, rel=1e-6)
+
+
+def test_competence_is_kept_with_the_weights_and_learned_by_no_gradient():
+    one, other = competence_rule(), competence_rule()
+    share_after(one, 30)
+    other.load_state_dict(one.state_dict())
+    assert list(one.state_dict()) == ["competence", "taught"] and not list(one.parameters())
+    assert float(other.share) == float(one.share) > 0
+    assert share_after(one, 1, AUC_08) == share_after(other, 1, AUC_08)
+
+
+def test_a_logged_share_stays_what_it_was_when_the_teacher_learns_on():
+    weighting = competence_rule()
+    share_after(weighting, 15)
+    logged = weighting(TERMS, 1)[1]["weight_students"]
+    before = float(logged)
+    assert float(logged) == before < share_after(weighting, 1)
+
+
+@pytest.mark.parametrize("conf", ["self_distill", "self_distill_attached", "self_distill_attention", "ema_teacher"])
+def test_the_helpers_learn_in_full_and_the_blocks_by_the_share(root, conf):
+    """The gradient of soft, feature and attention loss in the blocks is the share of what it is by fixed weights."""
+    x, labels = torch.randn(8, 1, 64, 45), torch.tensor([0, 1] * 4)
+
+    def gradients(rule, share):
+        torch.manual_seed(3)
+        detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9_narrow.yaml"))
+        # alpha so small that the hard loss has no say
+        settings = [f"train.distill.weighting.name={rule}", "train.distill.alpha=0"]
+        method = training.make_method(training.load_conf(root / f"conf/train/{conf}.yaml", settings), detector).train()
+        if rule == "competence":
+            method.weighting.taught = torch.tensor(share)
+        method.losses(x, labels, 1)[0].backward()
+        return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
+
+    fixed = gradients("fixed", None)
+    for share in (0.0, 0.25, 1.0):
+        found = gradients("competence", share)
+        assert found.keys() == fixed.keys()
+        for name, gradient in found.items():
+            own = share if name.startswith(("detector.", "twin.")) else 1.0
+            torch.testing.assert_close(gradient, own * fixed[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("conf", ["self_distill", "consistency", "ema_teacher"])
+def test_the_teachers_own_scores_are_what_competence_is_judged_by(root, conf, monkeypatch):
+    """Of mixed utterances by the label that weighs more."""
+    torch.manual_seed(3)
+    settings = ["train.distill.weighting.name=competence"]
+    detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml"))
+    method = training.make_method(training.load_conf(root / f"conf/train/{conf}.yaml", settings), detector)
+    method.train()
+    seen = []
+    monkeypatch.setattr(method.weighting, "observe", lambda scores, labels: seen.append((scores, labels)))
+    x, first, second = torch.randn(4, 1, 64, 45), torch.tensor([0, 1, 1, 0]), torch.tensor([1, 1, 0, 0])
+    with torch.no_grad():
+        teacher = (method.networks[-1] if conf == "ema_teacher" else method.kept).detector
+        expected = score_of(teacher(x))  # in training mode: by the batch's own statistics, but for the averaged teacher
+    for labels, main in (
+        (first, first),
+        (MixedLabels(first, second, 0.7), first),
+        (MixedLabels(first, second, 0.3), second),
+    ):
+        method.losses(x, labels, LOOK_EVERY)
+        scores, said = seen.pop()
+        torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-4)
+        assert torch.equal(said, main) and not scores.requires_grad and not seen
+
+
 @pytest.mark.parametrize("name", ["uncertainty", "dwa", "ramp"])
 def test_a_term_of_weight_nought_stays_out(name):
     weighting = make_weighting(WeightingConf(name), {"hard": 1.0, "soft": 0.0, "feature": 0.5})
@@ -159,19 +296,24 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize("rule, more", [
-    ("uncertainty", []),
-    ("dwa", []),
-    ("ramp", ["ramp_length=0.75"]),
+@pytest.mark.parametrize("rule, conf, more", [
+    ("uncertainty", "self_distill_uncertainty", []),
+    ("dwa", "self_distill_dwa", []),
+    ("ramp", "self_distill_ramp", ["ramp_length=0.75"]),
+    ("competence", "self_distill", ["name=competence"]),
 ])  # fmt: skip
-def test_stopped_and_going_on_ends_in_the_same_weights(root, made_up_sets, tmp_path, monkeypatch, rule, more):
+def test_stopped_and_going_on_ends_in_the_same_weights(root, made_up_sets, tmp_path, monkeypatch, rule, conf, more):
     """Stopped within epoch 4, when the checkpoint of epoch 3 is the newest; four epochs, so that dwa's rule acts."""
     (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
+    if rule == "competence":  # so that it acts within the eight steps
+        monkeypatch.setattr("steps.training.weighting._MEMORY", 2)
+        monkeypatch.setattr("steps.training.self_distill.LOOK_EVERY", 1)
+        monkeypatch.setattr("steps.training.weighting._ENOUGH", -1)
 
     def run(out):
         return call(
             train.main, "train.py", "--model", root / "conf/model/ecanet9.yaml", "--num-threads=1",
-            "--train-conf", root / f"conf/train/self_distill_{rule}.yaml", "--set=train.epochs=4",
+            "--train-conf", root / f"conf/train/{conf}.yaml", "--set=train.epochs=4",
             "--set=train.batch_size=25", "--set=train.schedule.lr=3e-3", "--set=frontend.network_input.frames=32",
             *(f"--set=train.distill.weighting.{setting}" for setting in more),
             train_data, train_feats, dev_data, dev_feats, out,
@@ -198,13 +340,30 @@ def test_stopped_and_going_on_ends_in_the_same_weights(root, made_up_sets, tmp_p
     assert ours["method"].keys() == theirs["method"].keys()
     assert all(torch.equal(ours["method"][k], theirs["method"][k]) for k in ours["method"])
     names, *rows = [line.split("\t") for line in (whole / "epochs.tsv").read_text().splitlines()]
-    weights = {n: [float(row[names.index(f"train_weight_{n}")]) for row in rows] for n in FIXED}
-    assert len(set(weights["soft"])) > 1, "the weight changed while training"
+    logged = ["students"] if rule == "competence" else FIXED
+    weights = {n: [float(row[names.index(f"train_weight_{n}")]) for row in rows] for n in logged}
+    assert len(set(weights["students" if rule == "competence" else "soft"])) > 1, "it changed while training"
     if rule == "dwa":
         assert weights["soft"][:2] == pytest.approx([0.3, 0.3])
         means = {n: [float(row[names.index(f"train_{n}")]) for row in rows] for n in FIXED}
         raised = {n: math.exp(m[2] / m[1] / 2) for n, m in means.items()}
         assert weights["feature"][3] == pytest.approx(0.3 * 3 * raised["feature"] / sum(raised.values()), rel=1e-6)
+    if rule == "competence":
+        assert ours["method"]["weighting.competence"] != 0
+
+
+def test_a_training_too_short_for_a_competent_teacher_logs_a_share_of_nought(root, made_up_sets, tmp_path):
+    (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
+    done = call(
+        train.main, "train.py", "--model", root / "conf/model/ecanet9.yaml", "--num-threads=1",
+        "--train-conf", root / "conf/train/self_distill.yaml", "--set=train.epochs=2", "--set=train.batch_size=25",
+        "--set=frontend.network_input.frames=32", "--set=train.distill.weighting.name=competence",
+        train_data, train_feats, dev_data, dev_feats, tmp_path / "seed1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names, *rows = [line.split("\t") for line in (tmp_path / "seed1/epochs.tsv").read_text().splitlines()]
+    assert [float(row[names.index("train_weight_students")]) for row in rows] == [0, 0]
+    assert all(float(row[names.index("train_soft")]) > 0 for row in rows), "the term is logged though it does not count"
 
 
 def test_weights_have_a_panel_of_their_own(tmp_path):
@@ -216,6 +375,7 @@ def test_weights_have_a_panel_of_their_own(tmp_path):
                 "train": {"total": 1.0, "hard": 0.5, "soft": 0.1} | more,
                 "dev_loss": 1,
                 "dev_eer": 9,
+                "inside": {"rank_block4": 3.0, "gradient_head": 0.1},
             }
             for n in (1, 2, 3)
         ]
@@ -225,7 +385,8 @@ def test_weights_have_a_panel_of_their_own(tmp_path):
     plot_curves(rows(), 2, "lowest dev loss", "fixed", tmp_path / "fixed.png")
     plot_curves(rows(weight_hard=0.7, weight_soft=0.3), 2, "lowest dev loss", "ramp", tmp_path / "ramp.png")
     fixed, ramp = (np.asarray(imread(tmp_path / f"{name}.png")) for name in ("fixed", "ramp"))
-    assert ramp.shape[0] == pytest.approx(1.5 * fixed.shape[0], abs=2) and ramp.shape[1] == fixed.shape[1]
+    rows_of_panels = 4 / 3  # three without the weights
+    assert ramp.shape[0] == pytest.approx(rows_of_panels * fixed.shape[0], abs=2) and ramp.shape[1] == fixed.shape[1]
 
 
 def test_a_method_without_terms_has_no_weighting(root):

@@ -56,12 +56,16 @@ class ReplayConf:
     low_hz: float  # where the verifier's microphone's band begins, -3 dB
     stop_hz: float  # nothing above: where it ends
     noise_snr_db: tuple[float, ...]  # of that microphone, drawn evenly
+    final_level_db: tuple[float, ...]  # the active level that the file ends with, drawn evenly
 
     def __post_init__(self) -> None:
         if not 20 <= self.low_hz <= 500:
             raise ValueError(f"low_hz: {self.low_hz} is not within 20 and 500")
         if not 1000 <= self.stop_hz < 8000:
             raise ValueError(f"stop_hz: {self.stop_hz} is not within 1000 and 8000")
+        low, high = self.final_level_db if len(self.final_level_db) == 2 else (1.0, 0.0)
+        if not -60 <= low <= high <= -10:
+            raise ValueError(f"final_level_db: {list(self.final_level_db)} is not [lowest, highest] within -60 and -10")
 
 
 def load(path: str | Path) -> MiniCorpusConf:
@@ -82,6 +86,7 @@ def load(path: str | Path) -> MiniCorpusConf:
             "low_hz",
             "stop_hz",
             "noise_snr_db",
+            "final_level_db",
             "verification",
         ],
         source,

@@ -77,6 +77,7 @@ def make(shop: Workshop, utterance: Utterance) -> Made:
     heard *= 10 ** ((conf.present.level_db - active_level(heard)) / 20)
     heard = heard + rng.standard_normal(len(heard)) * 10 ** ((conf.present.level_db - snr_db) / 20)
     heard = signal.sosfilt(_upper_edge(conf.stop_hz), heard)
+    heard *= 10 ** ((rng.uniform(*conf.final_level_db) - conf.present.level_db) / 20)
     loudest = float(np.max(np.abs(heard)))
     if loudest > _PEAK:
         heard = heard * (_PEAK / loudest)

@@ -1,4 +1,4 @@
-"""What is done to a waveform before a front end sees it: silence trimming, level, length, pre-emphasis."""
+"""What is done to a waveform before a front end sees it, where its conf asks for it: silence trimming, pre-emphasis."""
 
 from __future__ import annotations
 
@@ -58,12 +58,6 @@ def is_speech(waveform: np.ndarray, conf: TrimConf, sample_rate: int) -> np.ndar
 def trim(waveform: np.ndarray, conf: TrimConf, sample_rate: int) -> np.ndarray:
     """(samples,) -> (as many or fewer,), never none: without the silence that `conf` names."""
     return waveform[is_speech(waveform, conf, sample_rate)]
-
-
-def to_level(waveform: np.ndarray, level_dbfs: float) -> np.ndarray:
-    """The waveform at a root mean square of `level_dbfs` (dB, 0 = full scale 1); digital silence stays. Not clipped."""
-    rms = np.sqrt(np.mean(np.square(waveform)))
-    return waveform * (10 ** (level_dbfs / 20) / rms) if rms > 0 else waveform
 
 
 def pre_emphasise(waveform: np.ndarray, factor: float) -> np.ndarray:

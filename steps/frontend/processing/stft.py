@@ -47,6 +47,10 @@ class StftConf(FrontEndConf):
         return self.last_bin + 1 - self.first_bin
 
     @property
+    def band_hz(self) -> tuple[float, float]:
+        return self.first_bin * self.sample_rate / self.n_fft, self.last_bin * self.sample_rate / self.n_fft
+
+    @property
     def bin_hz(self) -> np.ndarray:
         return np.arange(self.first_bin, self.last_bin + 1) * (self.sample_rate / self.n_fft)
 
