@@ -157,7 +157,7 @@ def test_files_end_with_levels_of_the_whole_range_alike_for_any_sound():
         for sound in (speechlike(), 0.01 * speechlike())
     ]
     low, high = conf.final_level_db
-    assert low - 1 < min(levels[0]) < low + 3 and high - 4 < max(levels[0]) < high + 1  # the peak's limit takes some
+    assert low - 2.5 < min(levels[0]) < low + 3 and high - 4 < max(levels[0]) < high + 1  # the peak's limit takes some
     np.testing.assert_allclose(*levels, atol=0.5)
 
 
