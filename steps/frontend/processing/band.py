@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 
 from steps.frontend.processing.frames import window
 
@@ -40,9 +41,11 @@ def band_levels(waveform: np.ndarray, sample_rate: int, centres: Sequence[float]
     # the last one ends with the waveform: zeros beyond an end would spread what ends there over all bands
     begins = np.append(np.arange(0, len(waveform) - size, max(1, size // 2)), len(waveform) - size)
     weights = window("hann", size, periodic=True)
-    frames = np.lib.stride_tricks.sliding_window_view(waveform, size)[begins]
-    spectra = np.fft.rfft(frames * weights, length)
-    power = (np.square(spectra.real) + np.square(spectra.imag)).mean(axis=0) * 2 / (length * np.square(weights).sum())
+    # float32 is twice as fast, and its rounding lies 140 dB down
+    frames = np.lib.stride_tricks.sliding_window_view(waveform.astype(np.float32), size)[begins]
+    spectra = scipy.fft.rfft(frames * weights.astype(np.float32), length)
+    power = (np.square(spectra.real) + np.square(spectra.imag)).mean(axis=0, dtype=np.float64)
+    power *= 2 / (length * np.square(weights).sum())
     hz = np.arange(len(power)) * sample_rate / length
     edges = np.asarray(centres)[:, None] * 2 ** (np.array([-1, 1]) / 6)
     begin, end = np.searchsorted(hz, edges.ravel()).reshape(-1, 2).T

@@ -29,13 +29,15 @@ def without_runs(waveform: np.ndarray, shortest: int) -> np.ndarray:
 
     Of a waveform that is one such run, nothing is left.
     """
-    if len(waveform) < shortest:
+    same = np.flatnonzero(waveform[1:] == waveform[:-1])  # few, where there is sound
+    if len(same) < shortest - 1:
         return waveform
-    begins = np.flatnonzero(np.diff(waveform, prepend=np.nan) != 0)
-    lengths = np.diff(begins, append=len(waveform))
-    if lengths.max() < shortest:
-        return waveform
-    return waveform[np.repeat(lengths < shortest, lengths)]
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(same) != 1) + 1, [len(same)]])
+    lengths = np.diff(edges)
+    keep = np.ones(len(waveform), bool)
+    for begin, length in zip(same[edges[:-1]][lengths >= shortest - 1], lengths[lengths >= shortest - 1]):
+        keep[begin : begin + length + 1] = False
+    return waveform if keep.all() else waveform[keep]
 
 
 def _frame_powers(waveform: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,13 +77,15 @@ def standardise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     kept = without_runs(waveform, run_samples(sample_rate))
     if len(kept) == 0:
         return np.zeros(len(waveform))
-    kept = kept - kept.mean()
+    kept = kept - kept.mean()  # a copy, which may be changed
     power, lengths = _frame_powers(kept, frame_samples(sample_rate))
     level = _energy_weighted(power)
     if level <= (NOTHING * np.abs(waveform).max()) ** 2:
         return np.zeros(len(waveform))
     if not np.isfinite(level):
         return waveform
-    kept = kept[np.repeat(power > level * 10 ** (-SILENCE_DB / 10), lengths)]
+    heard = power > level * 10 ** (-SILENCE_DB / 10)
+    if not heard.all():
+        kept = kept[np.repeat(heard, lengths)]
     kept *= LEVEL / np.sqrt(level)
-    return -kept if (kept * np.square(kept)).sum() < 0 else kept
+    return -kept if np.dot(np.square(kept), kept) < 0 else kept
