@@ -118,8 +118,7 @@ def warning_of(history: list[Mapping[str, Any]]) -> str | None:
         return None  # said before
     return (
         f"the deepest embedding has had an effective rank near 1 ({ranks[-1]:.2f}) for {_NARROW_EPOCHS} epochs: the "
-        "network separates one easy cue only. If the dev EER stays high: more epochs, a longer ramp "
-        "(train.distill.weighting.ramp_length), or another learning rate"
+        "network separates one easy cue only. If the dev EER stays high, try more epochs or another learning rate"
     )
 
 
