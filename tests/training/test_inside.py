@@ -222,7 +222,7 @@ def test_a_deepest_embedding_on_a_line_is_warned_of_once_after_three_epochs():
     ranks = [1.02, 1.01, 1.05, 1.03, 1.0]
     said = [warning_of(history(*ranks[:epochs])) for epochs in range(1, 6)]
     assert [text is not None for text in said] == [False, False, True, False, False]
-    assert "effective rank near 1 (1.05) for 3 epochs" in said[2] and "ramp_length" in said[2]
+    assert "effective rank near 1 (1.05) for 3 epochs" in said[2] and "more epochs" in said[2]
 
 
 @pytest.mark.parametrize("ranks", [
