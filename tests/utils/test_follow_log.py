@@ -110,17 +110,21 @@ def test_with_progress_without_a_python(shell):
 
 def test_ends_with_the_process_it_goes_with(root, tmp_path):
     log = tmp_path / "x.log"
-    parent = subprocess.Popen(["sleep", "0.5"])
+    parent = subprocess.Popen(["sleep", "60"])
+    options = ["--while-pid", str(parent.pid), "--every", "0.1", "--say-ready"]
     follower = subprocess.Popen(
-        [sys.executable, root / "utils/follow_log.py", "--while-pid", str(parent.pid), "--every", "0.1", log],
+        [sys.executable, root / "utils/follow_log.py", *options, log],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(0.3)
+    follower.stdout.readline()  # however long it takes to start
     write(log, "progress 1/2 things\n")
-    parent.wait()
+    time.sleep(0.3)
     write(log, "epoch 1 the last line\n")
-    _, errors = follower.communicate(timeout=10)
+    parent.kill()
+    parent.wait()
+    _, errors = follower.communicate(timeout=60)
     assert follower.returncode == 0
     assert "epoch 1 the last line" in errors and "1/2 things (50 %)" in errors
 
