@@ -74,7 +74,9 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
             dashes = (0, (4, 4)) if i % 2 else "-"
             label = name.removeprefix(LOGGED_AS)
             panel.plot(epochs, values, ls=dashes, marker=marker, ms=3, zorder=3 + i % 2, label=label)
-        panel.set_ylabel("weight of the loss term,\nmean over the epoch")
+        share = weights == [f"{LOGGED_AS}students"]
+        what = "share of the students' gradient\nthat reaches the blocks" if share else "weight of the loss term"
+        panel.set_ylabel(f"{what},\nmean over the epoch")
         panel.set_ylim(bottom=0)
         panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(weights), frameon=False)
 
