@@ -147,13 +147,13 @@ def test_balanced_weights_come_from_the_counts(hard):
 
 
 def test_a_conf_from_before_these_keys_says_the_same(root):
-    """Defaults are what baseline.yaml and self_distill.yaml have."""
-    for method in ("baseline", "self_distill"):
+    """Defaults are what baseline.yaml and self_distill_paper.yaml have."""
+    for method in ("baseline", "self_distill_paper"):
         conf = training.load_conf(root / f"conf/train/{method}.yaml")
         old = conf_files.to_dict(conf)
         for key in ("am_softmax", "oc_softmax", "class_weights"):
             del old["hard_loss"][key]
-        if method == "self_distill":
+        if method == "self_distill_paper":
             del old["distill"]["weighting"]
         assert training.conf_from_dict(old, "old") == conf
 
@@ -230,7 +230,7 @@ def test_older_detectors_and_trainings_are_still_read(root, made_up_sets, tmp_pa
     (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
     out = tmp_path / "seed1"
     argv = [
-        "train.py", "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / "conf/train/self_distill.yaml",
+        "train.py", "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / "conf/train/self_distill_paper.yaml",
         "--num-threads=1", "--set=train.epochs=1", "--set=train.batch_size=16", "--set=frontend.network_input.frames=64",
         train_data, train_feats, dev_data, dev_feats, out,
     ]  # fmt: skip
