@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,8 +69,9 @@ class FrontEndConf:
 
     @property
     def per_decibel(self) -> float | None:
-        """By how much a bin grows when its sound grows by 1 dB; None where bins are no logarithms."""
-        return None
+        """By how much a bin grows when its sound grows by 1 dB: ln of the magnitude where there is a log_floor_exponent; None
+        where bins are no logarithms."""
+        return math.log(10) / 20 if hasattr(self, "log_floor_exponent") else None
 
     @property
     def band_hz(self) -> tuple[float, float]:
@@ -78,8 +80,8 @@ class FrontEndConf:
 
     @property
     def floor(self) -> float | None:
-        """The value of a bin in which there is nothing; None where the conf knows of none."""
-        return None
+        """The value of a bin in which there is nothing: the key log_floor_exponent; None where the conf knows of none."""
+        return getattr(self, "log_floor_exponent", None)
 
     @property
     def frame_shift(self) -> float | None:

@@ -7,7 +7,6 @@ N_k need not be a whole number of samples.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,14 +48,6 @@ class Conf(FrontEndConf):
         top, nyquist = self.f_min * 2 ** ((self.n_bins - 1) / self.bins_per_octave), self.sample_rate / 2
         if top >= nyquist:
             raise ValueError(f"n_bins: the highest of {self.n_bins} bins is at {top:.0f} Hz, not below {nyquist:g} Hz")
-
-    @property
-    def floor(self) -> float:
-        return self.log_floor_exponent
-
-    @property
-    def per_decibel(self) -> float:
-        return math.log(10) / 20
 
     @property
     def band_hz(self) -> tuple[float, float]:

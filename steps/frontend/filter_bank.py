@@ -18,6 +18,7 @@ from steps.frontend.processing.frames import Edges, WindowName, frame_starts, pa
 
 _FFT_SAMPLES = 2**14  # of FFTs that are computed together: so many stay in the processor's cache
 _BATCH_SAMPLES = 2**23  # the same on another device: 64 MiB as float64
+_OF_NEPER = {"natural": 1.0, "decimal": 1 / math.log(10), "decibel": 10 / math.log(10)}  # a unit of ln x, in each unit
 _SMALLEST = float(np.finfo(np.float32).eps)  # Kaldi's floor of an energy
 
 
@@ -98,15 +99,14 @@ class Conf(FrontEndConf):
     def floor(self) -> float | None:
         if self.log is None or self.energy is not None:
             return None
-        unit = {"natural": 1.0, "decimal": 1 / math.log(10), "decibel": 10 / math.log(10)}[self.log.unit]
-        return unit * math.log(self.log.floor)
+        return _OF_NEPER[self.log.unit] * math.log(self.log.floor)
 
     @property
     def per_decibel(self) -> float | None:
         if self.log is None:
             return None
         nepers = math.log(10) / (10 if self.spectrum == "power" else 20)
-        return nepers * {"natural": 1, "decimal": 1 / math.log(10), "decibel": 10 / math.log(10)}[self.log.unit]
+        return nepers * _OF_NEPER[self.log.unit]
 
     @property
     def bin_hz(self) -> np.ndarray | None:

@@ -6,7 +6,6 @@ spectrogram features", 2022; the log power spectrum (LPS) is the usual input for
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,14 +35,6 @@ class Conf(StftConf):
         super().__post_init__()
         if not -87 <= self.log_floor_exponent <= 0:
             raise ValueError(f"log_floor_exponent: {self.log_floor_exponent} is not in -87..0 (e^-87 ends float32)")
-
-    @property
-    def floor(self) -> float:
-        return self.log_floor_exponent
-
-    @property
-    def per_decibel(self) -> float:
-        return math.log(10) / 20
 
 
 class FrontEnd(StftFrontEnd):
