@@ -76,7 +76,7 @@ class RandomFilter:
         self._floor = frontend.floor
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        """x: this process's (batch, channels, frames, bins) -> the same shape; drawn for the whole batch by `rng`."""
+        """x: this process's (batch, channels, frames, bins) -> the same shape. `rng` draws for all processes' batch."""
         total, mine = distributed.place_in_batch(len(x))
         gains = self._conf.draw(rng, total, self._hz)[mine].astype(np.float32)
         change = torch.from_numpy(gains @ self._basis).to(x.device).reshape(len(x), *self._shape)

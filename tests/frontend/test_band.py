@@ -202,7 +202,7 @@ def test_a_hole_within_is_not_told(limits, band):
         ([1, 3, 4, 5, 7], "5 of 9 third-octave bands are empty, which"),
     ],
 )
-def test_what_lacks_at_an_end_is_told_or_that_half_of_it_lacks(limits, places, told):
+def test_a_band_missing_at_an_end_or_half_of_all_bands_is_reported(limits, places, told):
     assert lacking(limits, places) == f"{told} this detector needs"
 
 

@@ -352,7 +352,7 @@ def test_stopped_and_going_on_ends_in_the_same_weights(root, made_up_sets, tmp_p
         assert ours["method"]["weighting.competence"] != 0
 
 
-def test_a_training_too_short_for_a_competent_teacher_logs_a_share_of_nought(root, made_up_sets, tmp_path):
+def test_a_training_too_short_for_a_competent_teacher_logs_a_share_of_zero(root, made_up_sets, tmp_path):
     (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
     done = call(
         train.main, "train.py", "--model", root / "conf/model/ecanet9.yaml", "--num-threads=1",
