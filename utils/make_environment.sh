@@ -72,7 +72,8 @@ if ! whole .toolkit_is_whole "$root/requirements.txt"; then
   fi
   # torchaudio pins another torch than ours; what is used of it needs no compiled code (see fit_torchaudio.py)
   "${pip[@]}" --no-deps "$audio_pin"
-  grep -v -E '^torch(audio)?==' "$root/requirements.txt" | "${pip[@]}" --requirement /dev/stdin
+  # not by a pipe: under pipefail, a pip that ends before it has read all of it would fail by grep's SIGPIPE
+  "${pip[@]}" --requirement <(grep -v -E '^torch(audio)?==' "$root/requirements.txt")
   "$venv/bin/python3" "$root/utils/fit_torchaudio.py"
   stamp_of "$root/requirements.txt" > "$venv/.toolkit_is_whole"
   say "done: $venv"
