@@ -38,53 +38,57 @@ if { $units || $recipes; } && ! command -v sbatch >/dev/null && command -v apt-g
     log "Slurm could not be installed; the tests of utils/slurm.sh will be skipped"
 fi
 
-if $lint; then
-  log "shellcheck"
-  # egs/*/*/{steps,utils,...} are links to what is listed already
+failed=()
+stage() { # <name> <command...>: what fails does not keep later stages from running
+  log "$1"
+  "${@:2}" || { failed+=("$1"); log "failed: $1"; }
+}
+
+shellcheck_all() { # egs/*/*/{steps,utils,...} are links to what is listed already
   find . -path ./.venv -prune -o -path ./downloads -prune -o -type f \( -name '*.sh' -o -path ./.ci/run \) -print0 |
     sort -z | xargs -0 shellcheck
-  log "ruff"
-  ruff check .
-  ruff format --check .
-fi
+}
 
-if $units; then
-  log "unit tests"
-  # a thread each: the tests are spread over the cores file by file, as those of a file share what they have made; one worker
-  # more than cores, as some tests wait
+unit_tests() { # a thread each: they are spread over the cores file by file, as those of a file share what they have made; one
+  # worker more than cores, as some tests wait
   OMP_NUM_THREADS=1 "$FSD_PYTHON" -m pytest --numprocesses "$(($(nproc) + 1))" --dist loadfile
-fi
+}
 
-if $benches; then
-  log "bench of the front ends"
-  "$FSD_PYTHON" tests/bench/frontends.py --utterances 30 --rounds 3 --at-least 2
-fi
+both_recipes() { # at once; PA's output when it has ended
+  local pa status=0
+  mkdir -p "$1"
+  tests/recipe.sh pa "$1/pa" > "$1/pa.out" 2>&1 &
+  pa=$!
+  if tests/slurm.sh true; then
+    log "the LA recipe goes through Slurm"
+    tests/slurm.sh tests/recipe.sh la "$1/la" utils/slurm.sh || status=$?
+  else
+    log "the LA recipe goes without Slurm"
+    tests/recipe.sh la "$1/la" || status=$?
+  fi
+  wait "$pa" || status=$?
+  cat "$1/pa.out"
+  return "$status"
+}
 
-if $faults; then
-  log "faults"
-  "$FSD_PYTHON" tests/faults.py --kills 18 --run-sh-kills 3  # a part of what it does by itself: 60 and 6
+if $lint; then
+  stage "shellcheck" shellcheck_all
+  stage "ruff check" ruff check .
+  stage "ruff format" ruff format --check .
 fi
-
+! $units || stage "unit tests" unit_tests
+! $benches || stage "bench of the front ends" "$FSD_PYTHON" tests/bench/frontends.py --utterances 30 --rounds 3 --at-least 2
+! $faults || stage "faults" "$FSD_PYTHON" tests/faults.py --kills 18 --run-sh-kills 3  # by itself it does 60 and 6
 if $recipes; then
   work=$keep
   if [ -z "$work" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
   fi
-  mkdir -p "$work"
-  log "recipes, in $work: both at once, PA's output when it has ended"
-  tests/recipe.sh pa "$work/pa" > "$work/pa.out" 2>&1 &
-  pa=$!
-  status=0
-  if tests/slurm.sh true; then
-    log "the LA recipe goes through Slurm"
-    tests/slurm.sh tests/recipe.sh la "$work/la" utils/slurm.sh || status=$?
-  else
-    log "the LA recipe goes without Slurm"
-    tests/recipe.sh la "$work/la" || status=$?
-  fi
-  wait "$pa" || status=$?
-  cat "$work/pa.out"
-  [ "$status" -eq 0 ] || { log "a recipe failed"; exit "$status"; }
+  stage "recipes, in $work" both_recipes "$work"
+fi
+if [ ${#failed[@]} -gt 0 ]; then
+  log "FAILED:$(printf ' %s;' "${failed[@]}")"
+  exit 1
 fi
 log "all passed"
