@@ -60,10 +60,12 @@ class SystemScores:
     score: NDArray[np.float64]
 
 
-def read_systems(paths: Sequence[Path], protocols: Sequence[Protocol] = ()) -> SystemScores:
-    """protocols: as read_cm_scores_by takes them. Raises UserError for a file that cannot be used, and unless all are of
+def read_systems(
+    paths: Sequence[Path], protocols: Sequence[Protocol] = (), columns: Sequence[str] | None = None
+) -> SystemScores:
+    """protocols, columns: as read_cm_scores_by takes them. Raises UserError for a file that cannot be used, and unless all are of
     the same trials; their order may differ."""
-    aligned = same_trials([read_cm_scores_by(path, protocols) for path in paths], paths)
+    aligned = same_trials([read_cm_scores_by(path, protocols, columns) for path in paths], paths)
     return SystemScores(list(paths), aligned[0], np.column_stack([one.score for one in aligned]))
 
 
@@ -166,9 +168,9 @@ class FittedModel:
 
 
 def _finite(values: Iterable[Any]) -> list[float]:
-    """Raises ValueError, TypeError or OverflowError for any that is no finite number."""
+    """Raises ValueError, TypeError or OverflowError for any that is no finite number, and for none."""
     numbers = list(values)
-    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+    if not numbers or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
         raise ValueError("no finite number")
     return [float(number) for number in numbers]
 
@@ -180,7 +182,7 @@ def _checked_training(values: Mapping[str, Any]) -> dict[str, Any]:
     low, high = _finite(values.get("llr_range") or (0, 0))
     if low > high:
         raise ValueError("lowest above highest")
-    _finite(values[key] for key in ("cllr", "eer", "eer_threshold") if values.get(key) is not None)
+    _finite(0 if values.get(key) is None else values[key] for key in ("cllr", "eer", "eer_threshold"))
     if not all(isinstance(values[key], int) for key in ("n_bonafide", "n_spoof")):
         raise TypeError("not counts")
     return dict(values)

@@ -334,5 +334,9 @@ def test_what_else_is_refused(place):
         assert done.returncode == 1 and why in done.stderr, done.stderr
     for options in (["--out-dir", "out", dev], ["--train", dev, "--prior", "1", "--out-dir", "out"]):
         assert place.run("calibrate", *options).returncode == 2
-    Path("model.json").write_text('{"weights": [1]}')
-    assert "not a model of" in place.run("calibrate", "--model", "model.json", "--out-dir", "out", dev).stderr
+    assert place.run("calibrate", "--train", dev, "--out-dir", "made").returncode == 0
+    made = json.loads(Path("made/calibration.json").read_text())
+    for changed in ({"weights": [1]}, {**made, "weights": []}):
+        Path("model.json").write_text(json.dumps(changed))
+        done = place.run("calibrate", "--model", "model.json", "--out-dir", "out", dev)
+        assert "model.json: not a model of" in done.stderr
