@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.scoring.fitted_scores import apply_model, data_dir_given, read_model, read_systems, say_cost, train
 from steps.scoring.protocols import add_protocol_option, read_protocol
+from steps.scoring.score_layouts import add_columns_option
 from utils.cli import UserError, make_parser, run_program
 
 
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, that the training weighs errors by")
     parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_protocol_option(parser)
+    add_columns_option(parser)
     parser.add_argument("--data-dir", type=Path, help="folder of the data dirs, to know sets by; ./data if not given")
     parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark what comes of it")
     parser.add_argument("scores", type=Path, metavar="SCORES.txt", nargs="*", help="score files to calibrate")
@@ -48,8 +50,10 @@ def main() -> int:
         model, model_path = read_model(args.model), args.model
     else:
         model_path = args.out_dir / "calibration.json"
-        model = train(read_systems([args.train], protocols), "logistic", args.prior, data_dir, args.i_know)
-    outputs = {args.out_dir / path.name: read_systems([path], protocols) for path in args.scores}
+        model = train(
+            read_systems([args.train], protocols, args.columns), "logistic", args.prior, data_dir, args.i_know
+        )
+    outputs = {args.out_dir / path.name: read_systems([path], protocols, args.columns) for path in args.scores}
     llrs = apply_model(model, model_path, outputs, data_dir, args.i_know, keep=args.model is None)
     print(
         f"llr = {model.llr.weights[0]:.6g} * score {model.llr.offset:+.6g}, trained on {model.trained_on['files'][0]}"

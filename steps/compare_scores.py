@@ -29,6 +29,7 @@ from steps.scoring.fitted_scores import mark_warnings
 from steps.scoring.groups import values_of_trials
 from steps.scoring.protocols import add_protocol_option, read_protocol
 from steps.scoring.score_files import CmScores, read_asv_scores, read_cm_scores_by, same_trials
+from steps.scoring.score_layouts import add_columns_option
 from steps.scoring.tandem import AsvRates, UndefinedCost
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import write_json
@@ -210,6 +211,7 @@ def main() -> int:
     )
     parser.add_argument("--set", help="set whose scores are taken from folders: seed<N>/scores/SET.txt")
     add_protocol_option(parser)
+    add_columns_option(parser)
     parser.add_argument("--asv-scores", type=Path, metavar="ASV.txt", help="ASV scores of the set; without, no t-DCF")
     parser.add_argument("--speakers", type=Path, metavar="UTT2SPEAKER", help="data/<set>/utt2speaker")
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
@@ -228,7 +230,7 @@ def main() -> int:
     paths = list(dict.fromkeys(path for system in systems for path in system.files.values()))
     warnings = [f"{path}: {text}" for path in paths for text in mark_warnings(path)]
     protocols = [read_protocol(path) for path in args.protocols]
-    scores = dict(zip(paths, same_trials([read_cm_scores_by(path, protocols) for path in paths], paths)))
+    scores = dict(zip(paths, same_trials([read_cm_scores_by(path, protocols, args.columns) for path in paths], paths)))
     trials = scores[paths[0]]
     point = None if args.asv_scores is None else asv_operating_point(read_asv_scores(args.asv_scores))
     draws: dict[str, Draw] = {"trial": TrialDraw(trials.bonafide)}

@@ -34,6 +34,7 @@ from steps.scoring.labels import corpus_label
 from steps.scoring.metrics import error_rates_at
 from steps.scoring.protocols import PHASES, read_protocol
 from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
+from steps.scoring.score_layouts import add_columns_option
 from steps.scoring.speakers import per_speaker
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_json
@@ -103,11 +104,12 @@ def evaluate_files(
     threshold: float | None = None,
     allow_other_asv_trials: bool = False,
     as_json: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> None:
     """Evaluate one score file, write the results to the folder `out` (metrics.json last; None: nowhere) and print the
     tables, or with `as_json` what metrics.json holds.
 
-    protocol, phase: as read_protocol takes them; draws: of the bootstrap; threshold: at which decisions
+    protocol, phase: as read_protocol takes them; columns: as read_cm_scores does; draws: of the bootstrap; threshold: at which decisions
     are counted; allow_other_asv_trials: warn of ASV scores of
     other trials, as for a corpus that is marked as a subset, where else they are refused. Raises UserError for whatever
     of the files cannot be used.
@@ -120,7 +122,7 @@ def evaluate_files(
     if phase is not None and protocol is None:
         raise UserError(f"--phase {phase}: a protocol has the phases; give --protocol too")
 
-    cm = read_cm_scores(cm_scores, None if protocol is None else read_protocol(protocol, phase))
+    cm = read_cm_scores(cm_scores, None if protocol is None else read_protocol(protocol, phase), columns)
     asv = None if asv_scores is None else read_asv_scores(asv_scores)
     result = evaluate(cm, asv)
     result.warnings.extend(mark_warnings(cm_scores))
@@ -173,8 +175,12 @@ def main() -> None:
         "    --corpus-json data/eval/corpus.json --out exp/NAME/seed1/results/eval exp/NAME/seed1/scores/eval.txt",
     )
     parser.add_argument(
-        "cm_scores", metavar="CM.txt", type=Path, help="scores, lines UTT ATTACK KEY SCORE or UTT SCORE"
+        "cm_scores",
+        metavar="CM.txt",
+        type=Path,
+        help="scores, lines UTT ATTACK KEY SCORE, UTT SCORE or another layout of docs/score_files.md",
     )
+    add_columns_option(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the results; without it they are printed")
     parser.add_argument("--json", action="store_true", help="print what metrics.json holds, and nothing else")
     parser.add_argument(
@@ -270,6 +276,7 @@ def main() -> None:
         threshold=args.threshold,
         allow_other_asv_trials=args.allow_other_asv_trials,
         as_json=args.json,
+        columns=args.columns,
     )
 
 

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.scoring.fitted_scores import FITS, apply_model, data_dir_given, read_model, read_systems, say_cost, train
 from steps.scoring.protocols import add_protocol_option, read_protocol
+from steps.scoring.score_layouts import add_columns_option
 from utils.cli import make_parser, run_program
 
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, that the training weighs errors by")
     parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_protocol_option(parser)
+    add_columns_option(parser)
     parser.add_argument("--data-dir", type=Path, help="folder of the data dirs, to know sets by; ./data if not given")
     parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark what comes of it")
     parser.add_argument("systems", type=Path, metavar="FOLDER", nargs="+", help="folders of score files, one a system")
@@ -43,10 +45,12 @@ def main() -> int:
         model, model_path = read_model(args.model), args.model
     else:
         model_path = args.out_dir / "fusion.json"
-        dev = read_systems([folder / f"{args.train_set}.txt" for folder in args.systems], protocols)
+        dev = read_systems([folder / f"{args.train_set}.txt" for folder in args.systems], protocols, args.columns)
         model = train(dev, args.method, args.prior, data_dir, args.i_know)
     outputs = {
-        args.out_dir / f"{name}.txt": read_systems([folder / f"{name}.txt" for folder in args.systems], protocols)
+        args.out_dir / f"{name}.txt": read_systems(
+            [folder / f"{name}.txt" for folder in args.systems], protocols, args.columns
+        )
         for name in args.sets.split()
     }
     llrs = apply_model(model, model_path, outputs, data_dir, args.i_know, keep=args.model is None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import errno
 import io
@@ -74,14 +75,32 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
     )
 
 
+def _as_it_came(error: UnicodeError) -> tuple[bytes, int]:
+    """Codec error handler of the standard streams: a byte of a file's name that is no text goes out as it came in, and a
+    character that the stream's encoding lacks as \\xNN, \\uNNNN or \\UNNNNNNNN. Reraises what is no error of encoding."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    out = b""
+    for char in error.object[error.start : error.end]:
+        try:
+            out += char.encode("ascii", "surrogateescape")
+        except UnicodeEncodeError:
+            out += char.encode("ascii", "backslashreplace")
+    return out, error.end
+
+
+codecs.register_error("as_it_came", _as_it_came)
+
+
 def run_program(main: Callable[[], int | None]) -> NoReturn:
     """Run `main` and exit: 0, its own status, 1 (or what it says) with one message for a UserError, 130 on Ctrl-C.
 
     What the system refuses (no space, no permission, ...) is told like a UserError.
     """
     name = Path(sys.argv[0]).name
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no UTF-8: they go out as they came in
-        sys.stdout.reconfigure(errors="surrogateescape")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="as_it_came")
 
     def tell(message: str) -> None:
         with contextlib.suppress(OSError):  # standard error may be a log on the very disk that is full

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from steps.scoring.labels import figure_text
+
 
 @dataclass(frozen=True)
 class Text:
@@ -86,4 +88,4 @@ class Section:
 
 
 def number(value: float | None, digits: int) -> Cell:
-    return Cell("-") if value is None else Cell(f"{value:.{digits}f}", value)
+    return Cell("-") if value is None else Cell(figure_text(value, digits), value)

@@ -12,7 +12,9 @@ from steps.reporting.blocks import Cell, Figures, Section, Table, Text, number
 from steps.reporting.figures import INK, SERIES, picture
 from steps.reporting.systems import DEV, Comparison, System
 from steps.scoring.breakdown import Evaluation
+from steps.scoring.labels import figure_text
 from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.scoring.outliers import bulk_of
 from steps.scoring.score_files import CmScores
 from steps.scoring.tandem import UndefinedCost, tdcf_2019
 
@@ -85,29 +87,36 @@ def _thresholds(comparison: Comparison, system: System, one: Evaluation) -> dict
 
 
 def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thresholds: dict[str, float]) -> Markup:
+    beyond = bulk_of(cm.score, cm.bonafide).outliers(cm.score)
+    drawn = np.delete(np.arange(cm.score.size), beyond)
+    thresholds = {name: value for name, value in thresholds.items() if not np.isin(value, cm.score[beyond])}
+
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        edges = np.histogram_bin_edges(cm.score, BINS)
+        edges = np.histogram_bin_edges(cm.score[drawn], BINS)
         legend: dict[str, Any] = {}
         for name, mask, colour, hatch in (
             ("bona fide", cm.bonafide, SERIES[0], None),
             ("spoof", ~cm.bonafide, SERIES[1], "////"),
         ):
-            heights = np.histogram(cm.score[mask], edges)[0] / mask.sum() * 100
+            heights = np.histogram(cm.score[drawn][mask[drawn]], edges)[0] / mask.sum() * 100
             area = axes.stairs(heights, edges, fill=True, color=colour, alpha=0.25)
             outline = axes.stairs(heights, edges, fill=True, fc="none", ec=colour, lw=1.3, hatch=hatch)
             legend[name] = (area, outline)
         for name, threshold in thresholds.items():
             line = axes.axvline(threshold, color=INK, ls=LINE_OF[name], lw=1.2)
-            legend[f"{name}: {threshold:.2f}"] = line
+            legend[f"{name}: {figure_text(threshold, 2)}"] = line
         axes.set_xlabel("score, higher = bona fide")
         axes.set_ylabel("trials of the class (%)")
         axes.set_ylim(bottom=0)
         canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=2)
 
     says = "Scores of bona fide and spoof trials; thresholds: " + ", ".join(
-        f"{name} {threshold:.2f}" for name, threshold in thresholds.items()
+        f"{name} {figure_text(threshold, 2)}" for name, threshold in thresholds.items()
     )
+    if beyond.size:
+        title += f"; {beyond.size} far outside"
+        says += f"; not drawn, as they lie far outside: {', '.join(cm.utterance[trial] for trial in beyond[:3])}"
     return picture(f"scores-{_key(comparison, system)}", title, comparison.corpus, 3.4, says, paint)
 
 

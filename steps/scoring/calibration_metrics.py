@@ -7,6 +7,7 @@ Speech & Language 20. ASVspoof 5 gives Cllr beside its minDCF.
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,10 +20,18 @@ def cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
     1/2 (mean over bona fide of log2(1 + e^-s) + mean over spoof of log2(1 + e^s))     [Brummer 2006]
 
-    bonafide, spoof: vectors of scores, taken as natural-log likelihood ratios. Raises ValueError as det_curve.
+    bonafide, spoof: vectors of scores, taken as natural-log likelihood ratios. A cost above the largest float64 is given
+    as that. Raises ValueError as det_curve.
     """
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
-    return float(np.logaddexp(0, -bonafide).mean() + np.logaddexp(0, spoof).mean()) / (2 * math.log(2))
+    losses = np.logaddexp(0, -bonafide), np.logaddexp(0, spoof)
+    # Summed as parts of a power of two, which changes no bit of them: scores up to 1.8e308 have a mean but no sum.
+    exponent = int(np.frexp(max(one.max() for one in losses))[1])
+    parts = sum(float(np.ldexp(one, -exponent).mean()) for one in losses)
+    try:
+        return math.ldexp(parts / (2 * math.log(2)), exponent)
+    except OverflowError:
+        return sys.float_info.max
 
 
 def min_cllr(hull: DetCurve) -> float:

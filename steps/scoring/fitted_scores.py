@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from steps.scoring.calibration import LlrModel, Unusable, fit, fit_mean
 from steps.scoring.calibration_metrics import cllr
-from steps.scoring.labels import corpus_label
+from steps.scoring.labels import corpus_label, figure_text
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.scoring.protocols import Protocol
 from steps.scoring.score_files import CmScores, read_cm_scores_by, same_trials, score_lines
@@ -60,10 +60,12 @@ class SystemScores:
     score: NDArray[np.float64]
 
 
-def read_systems(paths: Sequence[Path], protocols: Sequence[Protocol] = ()) -> SystemScores:
-    """protocols: as read_cm_scores_by takes them. Raises UserError for a file that cannot be used, and unless all are of
+def read_systems(
+    paths: Sequence[Path], protocols: Sequence[Protocol] = (), columns: Sequence[str] | None = None
+) -> SystemScores:
+    """protocols, columns: as read_cm_scores_by takes them. Raises UserError for a file that cannot be used, and unless all are of
     the same trials; their order may differ."""
-    aligned = same_trials([read_cm_scores_by(path, protocols) for path in paths], paths)
+    aligned = same_trials([read_cm_scores_by(path, protocols, columns) for path in paths], paths)
     return SystemScores(list(paths), aligned[0], np.column_stack([one.score for one in aligned]))
 
 
@@ -166,9 +168,9 @@ class FittedModel:
 
 
 def _finite(values: Iterable[Any]) -> list[float]:
-    """Raises ValueError, TypeError or OverflowError for any that is no finite number."""
+    """Raises ValueError, TypeError or OverflowError for any that is no finite number, and for none."""
     numbers = list(values)
-    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+    if not numbers or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
         raise ValueError("no finite number")
     return [float(number) for number in numbers]
 
@@ -180,7 +182,7 @@ def _checked_training(values: Mapping[str, Any]) -> dict[str, Any]:
     low, high = _finite(values.get("llr_range") or (0, 0))
     if low > high:
         raise ValueError("lowest above highest")
-    _finite(values[key] for key in ("cllr", "eer", "eer_threshold") if values.get(key) is not None)
+    _finite(0 if values.get(key) is None else values[key] for key in ("cllr", "eer", "eer_threshold"))
     if not all(isinstance(values[key], int) for key in ("n_bonafide", "n_spoof")):
         raise TypeError("not counts")
     return dict(values)
@@ -222,8 +224,10 @@ def train(
     try:
         llr = FITS[method](systems.score, trials.bonafide, prior)
     except Unusable as error:
-        raise UserError(f"{', '.join(map(str, systems.paths))}: {error}") from None
-    ratios, sets = llr.llr(systems.score), sets_of(trials.utterance, data_dir)
+        paths = systems.paths if error.system is None else [systems.paths[error.system]]
+        whose = "" if error.trial is None else f"{trials.utterance[error.trial]}: "
+        raise UserError(f"{', '.join(map(str, paths))}: {whose}{error}") from None
+    ratios, sets = ratios_of(llr, systems), sets_of(trials.utterance, data_dir)
     bonafide, spoof = ratios[trials.bonafide], ratios[~trials.bonafide]
     eer, eer_threshold = equal_error_rate(det_curve(bonafide, spoof))
     trained_on = {
@@ -239,6 +243,19 @@ def train(
         "llr_range": [float(ratios.min()), float(ratios.max())],
     }
     return FittedModel(llr, method, trained_on, frozenset(trials.utterance), reasons)
+
+
+def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
+    """The model's log-likelihood ratios (N,). Raises UserError, with file and utterance, for one that float64 cannot hold."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratios = llr.llr(systems.score)
+    for trial in np.flatnonzero(~np.isfinite(ratios))[:1]:
+        largest = int(np.argmax(np.abs(systems.score[trial])))
+        raise UserError(
+            f"{systems.paths[largest]}: {systems.trials.utterance[trial]}: the score {systems.score[trial, largest]:.6g} is too "
+            "large to calibrate; score it again, or remove it"
+        )
+    return ratios
 
 
 def calibrate_training(training: Path, dev: str, data_dir: Path) -> None:
@@ -289,20 +306,19 @@ def apply_model(
     the model; (N,) of each, in the order of its trials.
 
     A rule that one use breaks tells what the model was trained on: all is marked. Raises UserError, before anything is
-    written, as check_use does, and where an output is one of the scores read.
+    written, as check_use and ratios_of do, and where an output is one of the scores read.
     """
     for out, systems in outputs.items():
         if out.resolve() in {path.resolve() for path in systems.paths}:
             raise UserError(f"{out}: that is one of the score files read; give another --out-dir")
     uses = [text for systems in outputs.values() for text in check_use(model, systems, data_dir, i_know)]
     model = replace(model, broken=list(dict.fromkeys([*model.broken, *uses])))
+    llrs = {out: ratios_of(model.llr, systems) for out, systems in outputs.items()}
     for text in model.broken:
         warn(f"trained on evaluation trials: {text}")
     if keep:
         model.write(model_path)
-    llrs = {}
     for out, systems in outputs.items():
-        llrs[out] = model.llr.llr(systems.score)
         text = "".join(line + "\n" for line in score_lines(systems.trials, llrs[out]))
         write_json(  # first, so that no scores are ever without their mark
             mark_path(out),
@@ -333,5 +349,5 @@ def say_cost(
     name: str, before: NDArray[np.float64] | None, llr: NDArray[np.float64], bonafide: NDArray[np.bool_]
 ) -> None:
     """Print a line of what a set's scores cost as log-likelihood ratios. before: (N,), of one system."""
-    was = "" if before is None else f", {cllr(before[bonafide], before[~bonafide]):.3f} before"
-    print(f"{name}: {bonafide.size} trials, Cllr {cllr(llr[bonafide], llr[~bonafide]):.3f} bits{was}")
+    was = "" if before is None else f", {figure_text(cllr(before[bonafide], before[~bonafide]), 3)} before"
+    print(f"{name}: {bonafide.size} trials, Cllr {figure_text(cllr(llr[bonafide], llr[~bonafide]), 3)} bits{was}")

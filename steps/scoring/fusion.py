@@ -13,7 +13,7 @@ from pathlib import Path
 from steps.scoring.breakdown import figures_against
 from steps.scoring.calibration_metrics import cllr
 from steps.scoring.experiments import Experiment, SetResult
-from steps.scoring.fitted_scores import check_use, read_systems, train
+from steps.scoring.fitted_scores import check_use, ratios_of, read_systems, train
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.scoring.results import SetTable
 from steps.scoring.tandem import AsvRates
@@ -77,7 +77,7 @@ def _fuse(method: str, results: Sequence[SetResult], set_name: str, rates: AsvRa
             raise UserError(f"{path} is not what {result.path} was measured on; evaluate again")
     model = train(dev, method)
     check_use(model, test, None)
-    llr = model.llr.llr(test.score)
+    llr = ratios_of(model.llr, test)
     found = figures_against(llr[bonafide], llr[~bonafide], None, rates, "the fusion", [])
     return FusedFigures(100 * found.eer, found.min_tdcf_2019, cllr(llr[bonafide], llr[~bonafide]))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from steps.scoring.breakdown import DetectionFigures, Evaluation
 from steps.scoring.groups import AttackGroup, DurationGroup, GroupFigures
+from steps.scoring.labels import figure_text
 
 WIDTH = 80
 DETECTION_COLUMNS = (
@@ -80,7 +81,7 @@ def duration_lines(groups: Sequence[DurationGroup], corpus: str) -> list[str]:
 
 
 def _number(value: float | None, digits: int, factor: float = 1) -> str:
-    return "-" if value is None else f"{factor * value:.{digits}f}"
+    return "-" if value is None else figure_text(factor * value, digits)
 
 
 def group_table(known: Mapping[str, AttackGroup] | None, durations: Sequence[DurationGroup] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""How corpora and attacks are named in tables and plots."""
+"""How corpora, attacks and figures are written in tables and plots."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def corpus_label(corpus: Mapping[str, Any] | None) -> str:
     label = " + ".join([label, *dict.fromkeys(str(folder.get("name")) for folder in folders)])
     lacking = [key.replace("_", " ") for key in ("subset", "incomplete", "other_sources") if corpus.get(key)]
     return ", ".join([" ".join(label.split()), *lacking])
+
+
+def figure_text(value: float, digits: int) -> str:
+    """`value` with so many digits after the point, or, of a million and more, as 1.8e+308."""
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.2g}"
 
 
 def shorten(name: str, width: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steps.scoring.text_columns import Columns, read_columns, refuse_duplicates
+from steps.scoring.text_columns import Columns, form_by_number, read_columns, refuse_duplicates
 from utils.cli import UserError
 from utils.tables import Coded, Table, table_of
 
@@ -76,7 +76,8 @@ def read_protocol(path: str | os.PathLike, phase: str | None = None) -> Protocol
     path = Path(path)
     if path.is_dir():
         return _read_data_dir(path, phase)
-    table = read_columns(path, {number: layout.columns for number, layout in LAYOUTS.items()}, _EXAMPLE)
+    forms = {number: layout.columns for number, layout in LAYOUTS.items()}
+    table = read_columns(path, form_by_number(forms, _EXAMPLE))
     layout = LAYOUTS[len(table.columns)]
     utterance, key = table.columns[layout.utterance], table.columns[layout.key]
     _check_keys(path, table, utterance, key)
@@ -129,7 +130,7 @@ def _read_data_dir(path: Path, phase: str | None) -> Protocol:
     labels = read_protocol(path / "utt2label", phase)
     if not (path / "utt2attack").exists():
         return Protocol(path, labels.attack, False, frozenset())
-    table = read_columns(path / "utt2attack", {2: "UTT ATTACK"}, "UTT ATTACK, ATTACK - for bona fide")
+    table = read_columns(path / "utt2attack", form_by_number({2: "UTT ATTACK"}, "UTT ATTACK, ATTACK - for bona fide"))
     utterance, attack = table.columns
     refuse_duplicates(path / "utt2attack", table, utterance, "each trial has one line: remove the other")
     attack_of, of_trials = Table(utterance, attack), Coded()

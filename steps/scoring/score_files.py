@@ -12,15 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.scoring.protocols import BONAFIDE, NO_ATTACK, SPOOF, UNKNOWN_ATTACK, Protocol
-from steps.scoring.text_columns import Columns, first_names, read_columns, refuse_duplicates
-from utils.cli import UserError
+from steps.scoring.score_layouts import ATTACK, KEY, OTHER, OURS, SCORE, UTT, form_of, is_number, number
+from steps.scoring.text_columns import Columns, first_names, form_by_number, read_columns, refuse_duplicates
+from utils.cli import UserError, warn
 from utils.tables import Coded, Strings
 
-CM_LAYOUTS = {4: "UTT ATTACK KEY SCORE", 2: "UTT SCORE"}
-CM_FORM = (
-    "UTT ATTACK KEY SCORE (KEY bonafide or spoof, ATTACK - for bona fide), or UTT SCORE and give --protocol; "
-    "ATTACK KEY SCORE are ASV scores, for --asv-scores"
-)
 ASV_FORM = "ATTACK KEY SCORE, KEY target, nontarget or spoof"
 
 
@@ -57,12 +53,13 @@ def _numbers(
 ) -> NDArray[np.float64]:
     """`texts` as float64; `names` tells for each line whose score it is, for the messages."""
     try:
-        values = np.fromiter(map(_number, texts), np.float64, len(texts))
+        values = np.fromiter(map(number, texts), np.float64, len(texts))
     except ValueError:
-        row = next(i for i, text in enumerate(texts) if not _is_number(text))
-        hint = ", write decimals with a point" if _is_number(texts[row].replace(",", ".", 1)) else ""
+        row = next(i for i, text in enumerate(texts) if not is_number(text))
+        hint = ", write decimals with a point" if is_number(texts[row].replace(",", ".", 1)) else ""
         raise UserError(
             f"{path}: {columns.place(row)}: {names[row]}: the score {texts[row]!r} is not a number{hint}"
+            f"{_other_columns(columns, row)}"
         ) from None
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
@@ -74,18 +71,13 @@ def _numbers(
     return values
 
 
-def _number(text: str) -> float:
-    if "_" in text:  # Python takes 1_000; the challenge's script and other readers do not
-        raise ValueError(text)
-    return float(text)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        _number(text)
-    except ValueError:
-        return False
-    return True
+def _other_columns(columns: Columns, row: int) -> str:
+    """Added to what is wrong on the first line, which may be no fault but another layout."""
+    if row or columns.form.heading:
+        return ""
+    if not columns.form.guessed:
+        return "; if the line is a heading, remove it"
+    return f"; if the line is a heading, remove it, and if the columns are not {columns.form.words}, say what they are by --columns"
 
 
 def _codes(labels: Sequence[str], known: dict[str, int]) -> NDArray[np.int64]:
@@ -93,24 +85,47 @@ def _codes(labels: Sequence[str], known: dict[str, int]) -> NDArray[np.int64]:
     return np.fromiter((known.get(label, -1) for label in labels), dtype=np.int64, count=len(labels))
 
 
-def read_cm_scores(path: str | os.PathLike, protocol: Protocol | None = None) -> CmScores:
-    """Read a CM score file, lines `UTT ATTACK KEY SCORE` or `UTT SCORE`, plain or gzipped.
+def read_cm_scores(
+    path: str | os.PathLike, protocol: Protocol | None = None, columns: Sequence[str] | None = None
+) -> CmScores:
+    """Read a CM score file, plain or gzipped. Its columns are those of its heading or of the one of score_layouts.LAYOUTS that
+    its first line fits, or `columns`, their roles there. A layout other than the toolkit's own that the first line told is
+    named in a warning.
 
-    protocol: takes the place of the keys that `UTT SCORE` lacks; those of `UTT ATTACK KEY SCORE` must be the same. Then
+    protocol: takes the place of the keys and attacks that the file lacks; those that it has must be the same. Then
     each of its trials must have a score, and no other utterance but those of its other phases, which are left out.
 
-    Raises UserError, with file, line and utterance, for: a file that read_columns refuses, `UTT SCORE` without a
+    Raises UserError, with file, line and utterance, for: a file that read_columns refuses, one without keys and without a
     protocol, an unknown key, an attack on a bona fide trial or none on a spoof one, a score that is no finite number,
     an utterance that stands there twice, trials that are not the protocol's, one class only, fewer than 3 distinct
     scores.
     """
-    table = read_columns(path, CM_LAYOUTS, CM_FORM)
-    utterance, text = table.columns[0], table.columns[-1]
-    if len(table.columns) == 4:
+    return _cm_scores(path, _read_table(path, columns), protocol)
+
+
+def _read_table(path: str | os.PathLike, roles: Sequence[str] | None) -> Columns:
+    table = read_columns(path, lambda line: form_of(line, roles))
+    form = table.form
+    if form.guessed and form.words not in OURS:
+        warn(f"{path}: its columns are read as {form.words}, not as {OURS[0]}; --columns can say otherwise")
+    if form.delimited:
+        for column in filter(None, (table.of(UTT), table.of(ATTACK))):
+            for row in (row for row, name in enumerate(column) if len(name.split()) != 1):
+                raise UserError(
+                    f"{path}: {table.place(row)}: {column[row]!r} is empty or has blanks in it; write names without"
+                )
+    return table
+
+
+def _cm_scores(path: str | os.PathLike, table: Columns, protocol: Protocol | None) -> CmScores:
+    """What read_cm_scores makes of the file's table."""
+    utterance, text = table.of(UTT), table.of(SCORE)
+    assert utterance is not None and text is not None
+    if table.of(KEY) is not None:
         _check_keys(path, table)
     elif protocol is None:
         raise UserError(
-            f"{path}: its two columns are read as UTT SCORE, which do not tell bona fide from spoof; give --protocol, "
+            f"{path}: its columns are read as {table.form.words}, which do not tell bona fide from spoof; give --protocol, "
             "the set's protocol or data dir"
         )
     score = _numbers(path, table, text, utterance)
@@ -118,11 +133,14 @@ def read_cm_scores(path: str | os.PathLike, protocol: Protocol | None = None) ->
     rows = None if protocol is None else _rows_of_trials(path, table, protocol)
     if rows is not None and rows.size < score.size:
         utterance, score = Strings(utterance[row] for row in rows), score[rows]
-    if len(table.columns) == 4:
-        attack = Coded(map(table.columns[1].__getitem__, range(len(text)) if rows is None else rows))
-    else:
-        assert protocol is not None
+    own_attack, key = table.of(ATTACK), table.of(KEY)
+    if own_attack is not None and key is not None:
+        attack = Coded(map(own_attack.__getitem__, range(len(text)) if rows is None else rows))
+    elif protocol is not None:
         attack = Coded(map(protocol.attack.__getitem__, utterance))
+    else:
+        assert key is not None
+        attack = Coded(NO_ATTACK if one == BONAFIDE else UNKNOWN_ATTACK for one in key)
     names = sorted(set(attack.names) - {NO_ATTACK})
     attack_code = _codes(attack, {name: i for i, name in enumerate(names)})
     bonafide = attack_code == -1
@@ -141,29 +159,42 @@ def read_cm_scores(path: str | os.PathLike, protocol: Protocol | None = None) ->
     return CmScores(utterance, bonafide, score, names, attack_code)
 
 
-def read_cm_scores_by(path: str | os.PathLike, protocols: Sequence[Protocol]) -> CmScores:
+def read_cm_scores_by(
+    path: str | os.PathLike, protocols: Sequence[Protocol], columns: Sequence[str] | None = None
+) -> CmScores:
     """read_cm_scores by the one of the protocols that has the file's first utterance; without any by the file alone.
 
     Raises UserError where none of them has it, and as read_cm_scores does.
     """
+    table = _read_table(path, columns)
     if not protocols:
-        return read_cm_scores(path)
-    first = read_columns(path, CM_LAYOUTS, CM_FORM).columns[0][0]
+        return _cm_scores(path, table, None)
+    utterance = table.of(UTT)
+    assert utterance is not None
+    first = utterance[0]
     fitting = [one for one in protocols if first in one.attack or first in one.other_phases]
     if not fitting:
         names = ", ".join(str(one.path) for one in protocols)
         raise UserError(f"{path}: its first utterance, {first}, is no trial of {names}; give the protocol of its set")
-    return read_cm_scores(path, fitting[0])
+    return _cm_scores(path, table, fitting[0])
 
 
 def _check_keys(path: str | os.PathLike, table: Columns) -> None:
-    utterance, attack, key, _ = table.columns
+    utterance, attack, key = table.of(UTT), table.of(ATTACK), table.of(KEY)
+    assert utterance is not None and key is not None
     key_code = _codes(key, {SPOOF: 0, BONAFIDE: 1})
+    without_key = " ".join(OTHER if role == KEY else role for role in table.form.columns)
+    if table.form.guessed and table.form.words in OURS:
+        mend = "take the keys from the protocol (data/<set>/utt2label) and score again"
+    else:
+        mend = f'leave that column out by --columns "{without_key}", and give --protocol'
     for row in np.flatnonzero(key_code < 0)[:1]:
         raise UserError(
-            f"{path}: {table.place(row)}: {utterance[row]}: the key {key[row]!r} is neither bonafide nor spoof; "
-            "take the keys from the protocol (data/<set>/utt2label) and score again"
+            f"{path}: {table.place(row)}: {utterance[row]}: the key {key[row]!r} is neither bonafide nor spoof; {mend}"
+            f"{_other_columns(table, row)}"
         )
+    if attack is None:
+        return
     bonafide = key_code == 1
     without_attack = _codes(attack, {NO_ATTACK: 1, BONAFIDE: 2})
     for row in np.flatnonzero(bonafide & (without_attack != 1))[:1]:
@@ -182,7 +213,8 @@ def _check_keys(path: str | os.PathLike, table: Columns) -> None:
 def _rows_of_trials(path: str | os.PathLike, table: Columns, protocol: Protocol) -> NDArray[np.int64]:
     """The rows of the protocol's trials, in the file's order; UserError unless they are all there, as the protocol has
     them, with nothing else but its other phases."""
-    utterance = table.columns[0]
+    utterance = table.of(UTT)
+    assert utterance is not None
     unknown = [utt for utt in utterance if utt not in protocol.attack and utt not in protocol.other_phases]
     if unknown:
         plain = {Path(utt).stem for utt in unknown}
@@ -201,19 +233,20 @@ def _rows_of_trials(path: str | os.PathLike, table: Columns, protocol: Protocol)
             f"{path}: it lacks {len(missing)} of the {len(protocol.attack)} trials of {protocol.path} "
             f"({first_names(missing)}); score them too"
         )
-    if len(table.columns) == 4:
+    if table.of(KEY) is not None or table.of(ATTACK) is not None:
         for row in rows:
             _check_against(path, table, row, protocol)
     return np.array(rows, dtype=np.int64)
 
 
 def _check_against(path: str | os.PathLike, table: Columns, row: int, protocol: Protocol) -> None:
-    utt, attack, key, _ = (column[row] for column in table.columns)
+    utt, attack, key = (None if column is None else column[row] for column in map(table.of, (UTT, ATTACK, KEY)))
+    assert utt is not None
     protocol_attack = protocol.attack[utt]
     protocol_key = BONAFIDE if protocol_attack == NO_ATTACK else SPOOF
-    if key != protocol_key:
+    if key not in (None, protocol_key):
         differs = f"{key} there but {protocol_key}"
-    elif protocol.names_attacks and attack != protocol_attack:
+    elif protocol.names_attacks and attack not in (None, protocol_attack):
         differs = f"of attack {attack} there but of {protocol_attack}"
     else:
         return
@@ -226,7 +259,7 @@ def read_asv_scores(path: str | os.PathLike) -> AsvScores:
     Raises UserError for what read_cm_scores names (there is no utterance here), and when targets, nontargets or
     spoof trials are missing altogether.
     """
-    table = read_columns(path, {3: "ATTACK KEY SCORE"}, ASV_FORM)
+    table = read_columns(path, form_by_number({3: "ATTACK KEY SCORE"}, ASV_FORM))
     attack, key, text = table.columns
     kinds = ("target", "nontarget", "spoof")
     code = _codes(key, {kind: i for i, kind in enumerate(kinds)})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from steps.scoring.bootstrap import Interval
 from steps.scoring.breakdown import Evaluation, Figures
 from steps.scoring.comparison import CONFIDENCE
-from steps.scoring.labels import shorten
+from steps.scoring.labels import figure_text, shorten
 
 WIDTH = 80
 NAME_WIDTH = 26  # leaves 54 columns to the figures
@@ -70,7 +70,7 @@ def pooled_lines(result: Evaluation, intervals: Mapping[str, Mapping[str, Interv
     heading = f"{'all attacks':27} {'':>8}"
     lines = [heading + "".join(f"  {f'{100 * CONFIDENCE:.0f} % by {unit}':>18}" for unit in intervals)]
     for name, key, value, digits, factor in rows:
-        line = f"{name:27} {'-' if value is None else f'{factor * value:.{digits}f}':>8}"
+        line = f"{name:27} {'-' if value is None else figure_text(factor * value, digits):>8}"
         for figures in intervals.values():
             ends = figures.get(key) if key else None
             cell = "" if ends is None else " to ".join(f"{factor * end:.{digits}f}" for end in ends)

@@ -70,6 +70,15 @@ TRIALS = list(zip(UTTS, ATTACKS, KEYS, SCORES))
 
 CM = text(*(f"{utt} {attack} {key} {score}" for utt, attack, key, score in TRIALS))
 CM_2 = text(*(f"{utt} {score}" for utt, _, _, score in TRIALS))
+OTHER_LAYOUTS = {
+    "SPK UTT ENV ATTACK KEY SCORE": text(*(f"S1 {utt} - {attack} {key} {score}" for utt, attack, key, score in TRIALS)),
+    "SPK UTT SCORE KEY": text(*(f"S1 {utt} {score} {key}" for utt, _, key, score in TRIALS)),
+    "output UTT LABEL SCORE": text(*(f"Output, {utt}, 0, {score}" for utt, _, _, score in TRIALS)),
+    "UTT SCORE KEY": text(*(f"{utt} {score} {key}" for utt, _, key, score in TRIALS)),
+    "CSV": text(
+        ",filename,cm-score,key", *(f'{i},"{utt}",{score},{key}' for i, (utt, _, key, score) in enumerate(TRIALS))
+    ),
+}
 ASV = text(
     *(f"- target {score}" for score in (3.5, 2.5, 1.5)),
     *(f"- nontarget {score}" for score in (-1.5, 0.5, -2.0)),
@@ -127,6 +136,22 @@ def cm_scores_by_protocol() -> None:
     from steps.scoring.score_files import read_cm_scores
 
     read_cm_scores("cm.txt", read_protocol("protocol.txt"))
+
+
+def cm_scores_by_columns() -> None:
+    import argparse
+
+    from steps.scoring.protocols import read_protocol
+    from steps.scoring.score_files import read_cm_scores
+    from steps.scoring.score_layouts import columns_option
+
+    if not Path("columns").is_file():  # it only stands for a command line
+        return
+    try:
+        columns = columns_option(Path("columns").read_bytes().decode(errors="surrogateescape"))
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"columns: {error}") from None
+    read_cm_scores("cm.txt", read_protocol("protocol.txt"), columns)
 
 
 def asv_scores() -> None:
@@ -492,10 +517,10 @@ def prepare() -> None:
 # --- command lines ----------------------------------------------------------------------------------------------------
 
 PROGRAMS = {
-    "steps.evaluate": ["--asv-scores", "--protocol", "--phase", "--corpus-json", "--speakers", "--environments", "--durations", "--threshold", "--title", "--bootstrap", "--out"],
-    "steps.calibrate": ["--train", "--model", "--prior", "--out-dir", "--protocol", "--data-dir"],
-    "steps.fuse": ["--model", "--method", "--prior", "--out-dir", "--protocol", "--sets", "--data-dir"],
-    "steps.compare_scores": ["--set", "--asv-scores", "--speakers", "--draws", "--seed", "--json"],
+    "steps.evaluate": ["--asv-scores", "--protocol", "--phase", "--corpus-json", "--speakers", "--environments", "--durations", "--threshold", "--title", "--bootstrap", "--columns", "--out"],
+    "steps.calibrate": ["--train", "--model", "--prior", "--out-dir", "--protocol", "--columns", "--data-dir"],
+    "steps.fuse": ["--model", "--method", "--prior", "--out-dir", "--protocol", "--columns", "--sets", "--data-dir"],
+    "steps.compare_scores": ["--set", "--asv-scores", "--columns", "--speakers", "--draws", "--seed", "--json"],
     "steps.make_results": ["--out", "--command"],
     "steps.make_comparison": ["--out", "--table", "--baseline", "--command"],
     "steps.merge_feats": ["--frontend", "--set", "--nj"],
@@ -522,6 +547,7 @@ THERE = (
     b"3",
     b"la",
     b"1/2",
+    b"- utt score key",
     b"out",
 )
 ODD = [piece for piece in PIECES if b"\n" not in piece and len(piece) < 5000]
@@ -550,6 +576,9 @@ def targets() -> list[Target]:
         Target("scores:UTT ATTACK KEY SCORE", lambda: {"cm.txt": CM}, cm_scores, 800),
         Target("scores:gzipped", lambda: {"cm.txt": gzip.compress(CM, mtime=0)}, cm_scores, 300),
         Target("scores:UTT SCORE", lambda: {"cm.txt": CM_2, "protocol.txt": LA}, cm_scores_by_protocol, 500),
+        *(Target(f"scores:{name}", lambda content=content: {"cm.txt": content, "protocol.txt": LA}, cm_scores_by_protocol, 120)
+          for name, content in OTHER_LAYOUTS.items()),
+        Target("scores:--columns", lambda: {"cm.txt": OTHER_LAYOUTS["CSV"], "protocol.txt": LA, "columns": b"- utt score key"}, cm_scores_by_columns, 120),
         Target("scores:ASV", lambda: {"asv.txt": ASV}, asv_scores, 600),
         Target("evaluate.py", evaluation_files, evaluate, 200, vary=EVALUATION, writes=True),
         Target("evaluate.py with plots", lambda: {"cm.txt": CM, "corpus.json": json.dumps(CORPUS).encode()}, evaluate_with_plot, 8, writes=True),

@@ -1,5 +1,7 @@
 """What the report finds within detectors, and how it chooses what to show."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from steps.nnet.grad_cam import blend, evidence
 from steps.reporting.det import section as det_section
 from steps.reporting.embedding import BONAFIDE, choose_trials, class_styles, place_by_tsne
 from steps.reporting.grad_cam import CASES, choose_cases
-from steps.reporting.systems import compare, median_seed
+from steps.reporting.histograms import section as histograms_section
+from steps.reporting.systems import cm_scores_of, compare, median_seed
 from steps.scoring.comparison import interval_of_mean
 from steps.scoring.experiments import read_experiments
 from steps.scoring.score_files import CmScores
@@ -137,6 +140,21 @@ def test_without_scores_there_is_no_curve_and_it_is_said(la):
     finally:
         kept.rename(path)
     assert note.kind == "note" and str(path.parents[1]) in note.text
+
+
+def test_scores_far_outside_do_not_squeeze_the_histogram(la):
+    comparison = compare(read_experiments(la.experiments), None, la.data, None)
+    path = comparison.systems[0].score_file("eval", comparison.systems[0].shown)
+    right = path.read_text()
+    first, *others = right.splitlines()
+    try:
+        path.write_text("\n".join([first.rpartition(" ")[0] + f" {-sys.float_info.max!r}", *others]))
+        cm_scores_of.cache_clear()
+        figure = histograms_section(comparison).blocks[1].figures[0]
+    finally:
+        path.write_text(right)
+        cm_scores_of.cache_clear()
+    assert "; 1 far outside" in figure and f"far outside: {first.split()[0]}" in figure and "e+" not in figure
 
 
 def test_interval_of_a_mean():

@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from steps.scoring.calibration import LlrModel, Unusable, fit, fit_mean
 from steps.scoring.calibration_metrics import cllr
 from steps.scoring.fitted_scores import evaluation_reasons, mark_warnings, read_mark, read_systems
 from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.scoring.outliers import FARTHEST
 from steps.scoring.score_files import read_cm_scores
 from steps.scoring.tandem import AsvRates, tdcf_2019
 from tests.in_process import call
@@ -73,6 +75,34 @@ def test_classes_apart_and_what_cannot_be_calibrated():
         fit([1.0, 2, 3, 4], keys, 1)
     with pytest.raises(ValueError, match="scores of 1 systems"):
         LlrModel((1.0, 2.0), 0.0, 0.5).llr([1.0])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e4, 1e5, 1e7, 1e30, sys.float_info.max])
+def test_one_wild_score_is_named_or_does_no_harm(value):
+    keys, scores = simulated(np.random.default_rng(4), 200, 400)
+    usual = fit(scores, keys)
+    for trial in (7, 300):
+        for wild in (-value, value):
+            spoilt = scores.copy()
+            spoilt[trial] = wild
+            if (wild > 0) == keys[trial] and value < FARTHEST:  # on its own side: a line may leave it there
+                assert fit(spoilt, keys).weights == pytest.approx(usual.weights, rel=0.02)
+                continue
+            with pytest.raises(
+                Unusable, match=r"is an outlier: the others lie between -.* and .*, and no line"
+            ) as refused:
+                fit(spoilt, keys)
+            assert (refused.value.system, refused.value.trial) == (0, trial)
+    with pytest.raises(Unusable, match=r"^system 2: the score .* is an outlier") as refused:
+        fit_mean(np.column_stack([scores, spoilt]), keys)
+    assert (refused.value.system, refused.value.trial) == (1, 300)
+
+
+def test_scores_that_tell_nothing_are_no_flipped_ones():
+    """Their order is right by a little, their mean is wrong by a little."""
+    with pytest.raises(Unusable, match=r"hardly mean more bona fide \(area under the ROC 0.56\)"):
+        fit([1.0, 2.0, 3.0, 0.9, 1.9, 9.0], np.arange(6) < 3)
 
 
 def test_cllr_by_hand():
@@ -163,6 +193,29 @@ def test_calibrate(place):
     assert again.returncode == 0
     assert Path("again/eval.txt").read_bytes() == Path("out/eval.txt").read_bytes()
     assert not Path("again/calibration.json").exists()
+
+
+def test_a_wild_score_is_named_with_its_file_and_utterance(place):
+    dev = place.write("dev", "d")
+    right = dev.read_text()
+    lines = right.splitlines()
+    dev.write_text("\n".join([lines[0].rpartition(" ")[0] + " -1e30", *lines[1:]]))
+    done = place.run("calibrate", "--train", dev, "--out-dir", "out", dev)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"error: {dev}: d0000: the score -1e+30 is an outlier: the others lie between" in done.stderr
+    other = place.write("dev", "d", 1, folder="b")
+    done = place.run("fuse", "--sets", "dev", "--out-dir", "out", other.parent, dev.parent)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"error: {dev}: d0000: the score -1e+30 is an outlier" in done.stderr
+    # a score that the model cannot turn into a number: nothing is written
+    dev.write_text(right)
+    test = place.write("eval", "e", 1)
+    lines = test.read_text().splitlines()
+    test.write_text("\n".join([*lines[:3], lines[3].rpartition(" ")[0] + f" {sys.float_info.max!r}", *lines[4:]]))
+    done = place.run("calibrate", "--train", dev, "--out-dir", "out", dev, test)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"error: {test}: e0003: the score 1.79769e+308 is too large to calibrate" in done.stderr
+    assert not Path("out").exists()
 
 
 def test_fuse_takes_files_of_any_order(place):
@@ -281,5 +334,9 @@ def test_what_else_is_refused(place):
         assert done.returncode == 1 and why in done.stderr, done.stderr
     for options in (["--out-dir", "out", dev], ["--train", dev, "--prior", "1", "--out-dir", "out"]):
         assert place.run("calibrate", *options).returncode == 2
-    Path("model.json").write_text('{"weights": [1]}')
-    assert "not a model of" in place.run("calibrate", "--model", "model.json", "--out-dir", "out", dev).stderr
+    assert place.run("calibrate", "--train", dev, "--out-dir", "made").returncode == 0
+    made = json.loads(Path("made/calibration.json").read_text())
+    for changed in ({"weights": [1]}, {**made, "weights": []}):
+        Path("model.json").write_text(json.dumps(changed))
+        done = place.run("calibrate", "--model", "model.json", "--out-dir", "out", dev)
+        assert "model.json: not a model of" in done.stderr

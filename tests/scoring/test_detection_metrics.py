@@ -1,6 +1,7 @@
 """Convex hull, area under the ROC, minDCF, actDCF, Cllr: by hand, against scikit-learn, and by their properties."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from steps.scoring.metrics import (
     error_rates_at,
     rocch_equal_error_rate,
 )
+
+LARGEST = sys.float_info.max
 
 # ---- by hand ----
 
@@ -157,6 +160,38 @@ def test_a_monotone_transform_and_the_order_of_trials_change_nothing(bonafide, s
     random.shuffle(bonafide)
     random.shuffle(spoof)
     assert rank_figures([math.exp(s) - 7 for s in bonafide], [math.exp(s) - 7 for s in spoof]) == before
+
+
+finite = st.lists(
+    st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([LARGEST, -LARGEST]), min_size=1, max_size=20
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(finite, finite)
+def test_scores_of_any_size_have_the_figures_of_their_ranks(bonafide, spoof):
+    label, score = labelled(bonafide, spoof)
+    rank = np.unique(score, return_inverse=True)[1].astype(float)
+    curve, of_ranks = det_curve(bonafide, spoof), det_curve(rank[label == 1], rank[label == 0])
+    hull, hull_of_ranks = convex_hull(curve), convex_hull(of_ranks)
+    assert equal_error_rate(curve)[0] == equal_error_rate(of_ranks)[0]
+    assert area_under_roc(curve) == area_under_roc(of_ranks)
+    for figure in (rocch_equal_error_rate, min_cllr, min_dcf):
+        assert figure(hull) == figure(hull_of_ranks)
+    assert 0 <= cllr(bonafide, spoof) <= LARGEST
+
+
+@pytest.mark.filterwarnings("error")
+def test_cllr_of_the_largest_scores():
+    right, wrong = [LARGEST] * 3, [-LARGEST] * 3
+    assert cllr(right, wrong) == 0
+    assert cllr([*right, -LARGEST], wrong) == pytest.approx(
+        LARGEST / 4 / (2 * math.log(2))
+    )  # where the sum has no number
+    assert cllr(wrong, right) == LARGEST  # 1.44 times as much
+    assert cllr([1.5, -0.25], [0.5]) == (np.logaddexp(0, [-1.5, 0.25]).mean() + np.logaddexp(0, 0.5)) / (
+        2 * math.log(2)
+    )
 
 
 @settings(max_examples=150, deadline=None)

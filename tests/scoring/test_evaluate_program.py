@@ -52,6 +52,25 @@ def metrics(tmp_path):
     return lambda: json.loads((tmp_path / "results/metrics.json").read_text())
 
 
+def test_the_largest_scores_are_scores(run, metrics):
+    """A sentinel for what could not be scored counts as the lowest score, and tables stay narrow."""
+    largest = sys.float_info.max
+    lowest = [(utt, attack, key, -largest if utt in ("b0", "s0") else score) for utt, attack, key, score in CM]
+    low = [(utt, attack, key, -99 if utt in ("b0", "s0") else score) for utt, attack, key, score in CM]
+    by_rank = {}
+    for rows in (low, lowest):
+        done = run(rows, plot=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert all(len(line) <= 80 for line in done.stdout.splitlines())
+        found = metrics()
+        by_rank[rows is low] = {
+            name: found[name] for name in ("eer", "auc", "min_cllr", "min_dcf", "min_tdcf_2019", "intervals")
+        }
+    assert by_rank[True] == by_rank[False]
+    assert found["cllr"] == pytest.approx(largest / 20 / (2 * np.log(2)))
+    assert "Cllr, bits *                6.5e+306" in done.stdout
+
+
 def test_writes_all_that_it_promises(run, metrics, tmp_path):
     (tmp_path / "corpus.json").write_text('{"name": "mini corpus", "version": 0, "size": "small", "seed": 1}')
     done = run(CM, "--corpus-json", "corpus.json", "--title", "eval", plot=True)

@@ -152,6 +152,89 @@ def test_scores_with_asvspoof_5_s_heading(folder):
     assert "cm.txt: line 52: LA_E_0: the score 'x' is not a number" in refusal("--protocol", "protocol.txt")
 
 
+# layout: heading, a line of utterance, attack, key and score, whether the file has keys and attacks, and the warning
+LAYOUTS_OF_OTHERS = {
+    "ASVspoof 2019's baselines": ("", "LA_39 {0} - {1} {2} {3}", True, True, "SPK UTT ENV ATTACK KEY SCORE"),
+    "ASVspoof 2019's baselines, PA": ("", "PA_39 {0} aab {1} {2} {3}", True, True, "SPK UTT ENV ATTACK KEY SCORE"),
+    "ASVspoof 5's package": ("", "E_1 {0} {3} {2}", True, False, "SPK UTT SCORE KEY"),
+    "NII's logs": ("", "Output, {0}, 0, {3}", False, False, "output UTT LABEL SCORE"),
+    "commas alone": ("", "{0},{3}", False, False, None),
+    "score and key": ("", "{0}\t{3}\t{2}", True, False, "UTT SCORE KEY"),
+    "CSV": ("filename,cm-score", "{0},{3}", False, False, None),
+    "CSV, other order": (',Label,"CM score",duration,Utt ID', '7,{2},{3},"1,5",{0}', True, False, None),
+    "CSV, all": ("score;utterance;attack;key", "{3};{0};{1};{2}", True, True, None),
+    "tabs, heading": ("utt\tattack\tkey\tscore", "{0}\t{1}\t{2}\t{3}", True, True, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("heading, line, keys, attacks, told", LAYOUTS_OF_OTHERS.values(), ids=LAYOUTS_OF_OTHERS)
+def test_layouts_of_others(folder, heading, line, keys, attacks, told):
+    whole = metrics_of()
+    lines = [heading] * bool(heading) + [line.format(*row) for row in CM]
+    (folder / "cm.txt").write_text("\n".join(lines))
+    done = evaluate("--json", "--protocol", "protocol.txt")
+    assert done.returncode == 0 and json.loads(done.stdout) == whole
+    if told is None:
+        assert done.stderr == ""
+    else:
+        assert done.stderr == (
+            f"WARNING: cm.txt: its columns are read as {told}, not as UTT ATTACK KEY SCORE; --columns can say otherwise\n"
+        )
+    done = evaluate("--json")
+    if keys:
+        found = json.loads(done.stdout)
+        assert (found["eer"], found["n_bonafide"]) == (whole["eer"], 20)
+        assert list(found["per_attack"]) == (["A07", "A09"] if attacks else ["unknown"])
+    else:
+        assert done.returncode == 1 and "do not tell bona fide from spoof; give --protocol" in done.stderr
+    if keys:  # which the protocol does not say
+        (folder / "cm.txt").write_text("\n".join(lines).replace("spoof", "bonafide", 1).replace("A07", "-", 1))
+        done = evaluate("--protocol", "protocol.txt")
+        assert done.returncode == 1 and "LA_E_20 is bonafide there but spoof in protocol.txt" in done.stderr
+
+
+def test_columns_say_what_no_heading_does(folder):
+    whole = metrics_of("--protocol", "protocol.txt")
+    for names, line in (
+        ("utt score key", "{0} {3} {2}"), ("- score - utt", "9 {3} 1 {0}"), ("score,utt", "{3},{0}"), ("utt key - - score", "{0}\t{2}\t0\t1\t{3}"),
+        ("utt attack score", "{0} {1} {3}"),
+    ):  # fmt: skip
+        (folder / "cm.txt").write_text("".join(line.format(*row) + "\n" for row in CM))
+        assert metrics_of("--protocol", "protocol.txt", "--columns", names) == whole
+    (folder / "cm.txt").write_text(
+        "filename,cm-score,score\n" + "".join(f"{utt},0,{score}\n" for utt, _, _, score in CM)
+    )
+    message = refusal("--protocol", "protocol.txt")
+    assert message.startswith(
+        "cm.txt: line 1: its heading has several columns that could be the score; say which by --columns"
+    )
+    assert '"utt score -"' in message
+    assert metrics_of("--protocol", "protocol.txt", "--columns", "utt - score") == whole
+    assert "line 1: 3 columns where --columns names 2" in refusal(
+        "--columns", "utt score", "--protocol", "protocol.txt"
+    )
+    (folder / "cm.txt").write_text(
+        "utt,score,label\n" + "".join(f"{utt},{score},{int(key == 'spoof')}\n" for utt, _, key, score in CM)
+    )
+    message = refusal("--protocol", "protocol.txt")
+    assert (
+        "line 2: LA_E_0: the key '0' is neither bonafide nor spoof; leave that column out by --columns \"utt score -\""
+        in message
+    )
+    assert metrics_of("--protocol", "protocol.txt", "--columns", "utt score -") == whole
+    (folder / "cm.txt").write_text(text_of([("output", "A07", "spoof", 1), *CM]))
+    message = refusal("--protocol", "protocol.txt")
+    assert (
+        'could be UTT ATTACK KEY SCORE or output UTT LABEL SCORE; say which by --columns "utt attack key score" or'
+        in message
+    )
+    (folder / "cm.txt").write_text(text_of(ASV))
+    assert "columns, which are of no known layout" in refusal() and "ASV scores, for --asv-scores" in refusal()
+    for names in ("utt", "utt score score", "utt score label", ""):
+        done = evaluate("--columns", names)
+        assert done.returncode == 2 and "argument --columns: " in done.stderr and "Traceback" not in done.stderr
+
+
 # --- files from elsewhere ---
 
 
@@ -219,9 +302,18 @@ TWO_COLUMN_FAULTS = {
     ),
     "three columns": (
         "A07 spoof 1.5\n",
-        ["line 1: 3 columns where 2 or 4 are expected", "ATTACK KEY SCORE are ASV scores, for --asv-scores"],
+        ["line 1: its 3 columns", '--columns "utt key score"', "ATTACK KEY SCORE are ASV scores, for --asv-scores"],
     ),
-    "commas": (two_columns(sep=","), ["line 1: 1 column where", "separated by blanks or tabs and not by commas"]),
+    "five columns": ("a b c d e\n", ["line 1: 5 columns, which are of no known layout: 'a b c d e'", "--columns"]),
+    "a heading of other words": (
+        "clip,result\n" + two_columns(sep=","),
+        ["line 1: clip: the score 'result' is not a number; if the line is a heading, remove it"],
+    ),
+    "commas, then blanks": (
+        two_columns(sep=",") + "LA_E_50 1\n",
+        ["line 51: 1 columns where 2 stand before it (UTT SCORE): 'LA_E_50 1'"],
+    ),
+    "a name with a blank": ("filename,score\nmy clip.wav,1\n", ["line 2: 'my clip.wav' is empty or has blanks in it"]),
     "empty line": (changed(3, "\n"), ["line 3 is empty, with trials after it"]),
     "unknown": (
         two_columns() + "LA_D_1 1\nLA_D_2 1\nLA_D_3 1\nLA_D_4 1\n",
@@ -258,7 +350,7 @@ def test_faulty_scores_without_keys(folder, text, words):
 
 def test_scores_without_keys_need_a_protocol(folder):
     (folder / "cm.txt").write_text(two_columns())
-    assert "cm.txt: its two columns are read as UTT SCORE" in refusal()
+    assert "cm.txt: its columns are read as UTT SCORE" in refusal()
     assert "give --protocol" in refusal()
 
 
@@ -428,9 +520,9 @@ def test_scores_without_keys_are_compared_and_fused_by_a_protocol(folder):
         protocols += ["--protocol", f"{name}.trl"]
         for system in ("x", "y"):
             (folder / system).mkdir(exist_ok=True)
-            (folder / system / f"{name}.txt").write_text(
-                text_of((f"{name}{i}", float(draw.normal(i % 2))) for i in range(60))
-            )
+            rows = [(f"{name}{i}", float(draw.normal(i % 2))) for i in range(60)]
+            (folder / system / f"{name}.txt").write_text(text_of(rows))
+            (folder / system / f"{name}.csv").write_text("".join(f"{score},x,{utt}\n" for utt, score in rows))
     fused = call(fuse.main, "fuse.py", *protocols, "--out-dir", "fused", "--sets", "test", "x", "y")
     assert (fused.returncode, fused.stderr) == (0, "")
     assert (folder / "fused/test.txt").read_text().split()[:3] == ["test0", "A01", "spoof"]
@@ -440,6 +532,11 @@ def test_scores_without_keys_are_compared_and_fused_by_a_protocol(folder):
         calibrate.main, "calibrate.py", *protocols, "--train", "x/dev.txt", "--out-dir", "c", "x/test.txt"
     )
     assert (calibrated.returncode, calibrated.stderr) == (0, "")
+    other = call(
+        calibrate.main, "calibrate.py", *protocols, "--columns", "score - utt", "--train", "x/dev.csv", "--out-dir", "d", "x/test.csv"
+    )  # fmt: skip
+    assert (other.returncode, other.stderr) == (0, "")
+    assert (folder / "d/test.csv").read_text() == (folder / "c/test.txt").read_text()
     refused = call(compare_scores.main, "compare_scores.py", *protocols[:2], "x/test.txt", "y/test.txt")
     assert (
         refused.returncode == 1 and "x/test.txt: its first utterance, test0, is no trial of dev.trl" in refused.stderr
