@@ -28,12 +28,12 @@ from steps.scoring.labels import corpus_label
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
-from steps.training.data import FeatureSet
+from steps.training.data import FeatureSet, reading_errors
 from steps.training.loop import Trainer
 from steps.training.reading import Reading
 from utils import conf as conf_files
 from utils.ark import read_matrix
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import MOST_THREADS, THREADS, UserError, make_parser, run_program, warn, whole_number
 from utils.files import clear_left, only_here, write_json, write_lines
 
 _MEASURED = 1000  # utterances of which the band is measured where features are computed on the way
@@ -62,10 +62,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_allow_pipes(parser)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--seed", type=int, default=1, help="of initial weights, order and crops")
-    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU; several: start by distribute.py")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="of initial weights, order and crops")
     parser.add_argument(
-        "--num-threads", type=int, default=None, help="CPU threads of each process; torch's own choice if not given"
+        "--ngpu",
+        type=whole_number(0, MOST_THREADS),
+        default=0,
+        help="0: CPU, 1: one GPU; several: start by distribute.py",
+    )
+    parser.add_argument(
+        "--num-threads", type=THREADS, default=None, help="CPU threads of each process; torch's own choice if not given"
     )
     for name in ("train_data", "train_feats", "dev_data", "dev_feats", "exp_dir"):
         parser.add_argument(name, type=Path)
@@ -181,6 +186,7 @@ def keep_choices(path: Path, choices: dict[str, dict[str, float]]) -> None:
         print(f"train.py: {what}: {choice['chosen']} ({shares})")
 
 
+@reading_errors()
 def main() -> int:
     args = parse_arguments()
     if os.environ.get("RANK", "0") != "0":  # of a training's processes, under torchrun: the first alone writes

@@ -1,7 +1,10 @@
 """Training features read by shards: few seeks, a good shuffle, and the same batches however they are read."""
 
+import errno
 import math
+import os
 import shutil
+import signal
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -11,6 +14,7 @@ import torch
 
 from steps import train
 from steps.frontend import load_conf, make_frontend
+from steps.training import data as reading
 from steps.training import distributed
 from steps.training.checkpoints import CheckpointFolder
 from steps.training.data import FeatureSet, training_plan
@@ -170,6 +174,69 @@ def test_the_same_batches_however_many_processes_read(stored_set):
         assert all(torch.equal(row, features[int(i)][0]) for row, i in zip(x, indices))
     for other in runs[1:]:
         assert all(torch.equal(one[0], two[0]) for one, two in zip(runs[0], other, strict=True))
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _no_shared_memory(*_: object) -> None:
+    raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device (28)")
+
+
+@pytest.mark.parametrize("how", ["shards", "random"])
+@pytest.mark.parametrize(
+    ("place", "refuses", "said"),
+    [
+        ("torch.Tensor.share_memory_", _no_shared_memory, "pipes take its place"),
+        ("multiprocessing.Lock", _no_room, "no processes read features"),
+    ],
+)
+def test_a_small_dev_shm_gives_the_same_batches(third_of_it, how, place, refuses, said, monkeypatch, capsys):
+    features = feature_set(third_of_it, how)
+    plan = features.epoch_plan(64, 1, 1)
+    expected = [x.clone() for x, _, _ in features.batches(plan, torch.device("cpu"), 0)]
+    monkeypatch.setattr(place, refuses)
+    reading._warn_once.cache_clear()
+    found = [x.clone() for x, _, _ in features.batches(plan, torch.device("cpu"), 2)]
+    assert all(torch.equal(one, two) for one, two in zip(expected, found, strict=True))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and "--shm-size" in line
+    reading._warn_once.cache_clear()
+
+
+@pytest.mark.parametrize("how", ["shards", "random"])
+def test_a_killed_reading_process_is_one_message(third_of_it, how, monkeypatch):
+    features, own = feature_set(third_of_it, how), os.getpid()
+
+    def end(utt: str, change: object = None) -> None:
+        assert os.getpid() != own
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(features.source, "read", end)
+    with pytest.raises(UserError, match=r"^a process that reads features was killed.*start again") as error:
+        list(features.batches(features.epoch_plan(64, 1, 1), torch.device("cpu"), 2))
+    assert "\n" not in str(error.value)
+
+
+def test_a_reading_process_may_be_killed_while_the_network_computes():
+    """torch raises it from the signal's handler, wherever the program is."""
+    with (
+        pytest.raises(UserError, match=r"killed \(signal: Killed\); was there too little memory"),
+        reading.reading_errors(),
+    ):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    with pytest.raises(RuntimeError, match="shapes"), reading.reading_errors():
+        raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize("how", ["shards", "random", "memory"])
+def test_reading_draws_nothing_from_the_generator_of_training(third_of_it, how):
+    features = feature_set(third_of_it, how, cache_mib=1000)
+    before = torch.get_rng_state()
+    for workers in (0, 1):
+        next(features.batches(features.epoch_plan(64, 1, 1), torch.device("cpu"), workers))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_each_process_reads_its_share_of_the_same_batches(third_of_it, monkeypatch):
