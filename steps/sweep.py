@@ -101,6 +101,7 @@ def keep_conf(folder: Path, conf: dict[str, Any]) -> None:
             # keys that were not there yet then have their defaults
             known["sweep"] = conf_files.to_dict(conf_files.build(space.SweepConf, known["sweep"], {}, str(folder)))
         changed = conf_files.differences(known, conf)
+        changed = [text for text in changed if not text.startswith("train.num_workers: ")]
         if changed:
             raise UserError(f"{folder} was begun otherwise ({'; '.join(changed)}); choose another folder, or remove it")
     else:

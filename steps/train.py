@@ -7,6 +7,8 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from steps.scoring.labels import corpus_label
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
-from steps.training.data import FeatureSet, reading_errors
+from steps.training.data import FeatureSet, reading_errors, weights_depend_on
 from steps.training.loop import Trainer
 from steps.training.reading import Reading
 from utils import conf as conf_files
@@ -121,17 +123,21 @@ def identity(
     return conf
 
 
-def begin_or_go_on(folder: Path, conf: dict[str, Any]) -> bool:
-    """Keep `conf` in the folder; whether there is anything left to do there.
+def begin_or_go_on(
+    folder: Path, conf: dict[str, Any], depend_on: Callable[[training.TrainConf], dict[str, Any]]
+) -> bool:
+    """Keep `conf` in the folder; whether there is anything left to do there. depend_on: data.weights_depend_on of a conf.
 
     Raises UserError where the folder is another training's.
     """
     if (folder / "conf.yaml").exists():
-        known = experiment.read_conf(folder)
+        known, wanted = experiment.read_conf(folder), conf
+        ours = depend_on(training.conf_from_dict(conf["train"], str(folder)))
         with contextlib.suppress(UserError):  # a conf that can no longer be read differs, and is said to below
             # keys that were not there yet then have their defaults
-            known["train"] = conf_files.to_dict(training.conf_from_dict(known.get("train") or {}, str(folder)))
-        changed = conf_files.differences(known, conf)
+            known["train"] = depend_on(training.conf_from_dict(known.get("train") or {}, str(folder)))
+            wanted = {**conf, "train": ours}
+        changed = conf_files.differences(known, wanted)
         if changed:
             raise UserError(
                 f"{folder} was trained otherwise ({'; '.join(changed)}); "
@@ -214,7 +220,10 @@ def train(args: argparse.Namespace) -> int:
     method = training.make_method(train_conf, detector)
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"
-    unfinished = distributed.from_first(lambda: begin_or_go_on(args.exp_dir, conf))
+    depend_on = partial(
+        weights_depend_on, data_dir=args.train_data, source=train_source, frontend=frontend, chain=chain
+    )
+    unfinished = distributed.from_first(lambda: begin_or_go_on(args.exp_dir, conf, depend_on))
     first = distributed.is_first()
     if first:
         write_lines(args.exp_dir / "heads", [" ".join(map(str, method.trained_heads))])  # the recipes read it

@@ -19,9 +19,12 @@ from steps.augment import Chain, utterance_rng
 from steps.frontend import FrontEndBase
 from steps.frontend.processing.columns import CmvnStats
 from steps.nnet.base import BONAFIDE, SPOOF
-from steps.training.reading import Reading, ShardPlan, Shards, SharedPlan, make_shards
+from steps.sections import WITHOUT_EFFECT
+from steps.training.base import TrainConf
+from steps.training.reading import How, Reading, ShardPlan, Shards, SharedPlan, make_shards
 from steps.training.sources import FeatureSource
 from utils.cli import UserError, warn
+from utils.conf import to_dict
 from utils.tables import Strings, read_big_map
 
 LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
@@ -57,6 +60,47 @@ def network_input(
     if chain is not None and epoch > 0:
         fixed = chain.features(fixed, frontend.channels, utterance_rng(seed, epoch, utt, "features"))
     return fixed
+
+
+def way_of_reading(
+    reading: Reading, cache_mib: int, utterances: int, frontend: FrontEndBase, chain: Chain | None, in_arks: bool
+) -> How:
+    """How so many utterances are read: what `reading` says, `auto` decided. in_arks: they are on disk.
+
+    Raises UserError where they cannot be read as it says.
+    """
+    conf = frontend.conf.network_input
+    mib = utterances * conf.frames * frontend.n_columns * 4 / 2**20
+    same_each_epoch = conf.crop == "first" and not (
+        chain is not None and (chain.has_waveform_steps or chain.has_feature_steps)
+    )
+    if reading.how == "auto":
+        if mib <= cache_mib:
+            return "memory" if same_each_epoch else "random"
+        return "shards" if in_arks else "random"
+    if reading.how == "memory" and not same_each_epoch:
+        raise UserError(
+            "train.reading: memory: random crops and augmentation make other features in each epoch; use shards or "
+            "random, or auto"
+        )
+    if reading.how == "shards" and not in_arks:
+        raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
+    return reading.how
+
+
+def weights_depend_on(
+    conf: TrainConf, data_dir: Path, source: FeatureSource, frontend: FrontEndBase, chain: Chain | None
+) -> dict[str, Any]:
+    """The values of a training's conf that can change its weights, trained on that set.
+
+    Of how features are read only the order counts: shuffled, from memory or not, or by shards of so many MiB.
+    """
+    values = to_dict(conf)
+    utterances = sum(1 for utt, _ in read_big_map(data_dir / "utt2label").pairs() if utt not in source.left_out)
+    way = way_of_reading(conf.how_to_read(), conf.cache_mib, utterances, frontend, chain, source.storage is not None)
+    for key in (*WITHOUT_EFFECT, "reading", "cache_mib", *(() if way == "shards" else ("shard_mib", "buffer_mib"))):
+        del values[key]
+    return {**values, "order (by reading and cache_mib)": "by shards" if way == "shards" else "shuffled"}
 
 
 class FeatureSet(Dataset):
@@ -103,24 +147,8 @@ class FeatureSet(Dataset):
             raise UserError(f"{data_dir / 'utt2label'}: no utterances")
         self.labels = np.frombuffer(labels, np.uint8)
         conf = frontend.conf.network_input
-        mib = len(self.utts) * conf.frames * frontend.n_columns * 4 / 2**20
-        same_each_epoch = conf.crop == "first" and not (
-            chain is not None and (chain.has_waveform_steps or chain.has_feature_steps)
-        )
         self.reading = reading or Reading()
-        self.how = self.reading.how
-        if self.how == "auto":
-            if mib <= cache_mib:
-                self.how = "memory" if same_each_epoch else "random"
-            else:
-                self.how = "random" if source.storage is None else "shards"
-        elif self.how == "memory" and not same_each_epoch:
-            raise UserError(
-                "train.reading: memory: random crops and augmentation make other features in each epoch; use shards or "
-                "random, or auto"
-            )
-        elif self.how == "shards" and source.storage is None:
-            raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
+        self.how = way_of_reading(self.reading, cache_mib, len(self.utts), frontend, chain, source.storage is not None)
         self._cache: Tensor | None = None
         self._shards: Shards | None = None
         if self.how == "memory":

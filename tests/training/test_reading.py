@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from steps import train
+from steps import train, training
 from steps.frontend import load_conf, make_frontend
 from steps.training import data as reading
 from steps.training import distributed
@@ -22,6 +22,7 @@ from steps.training.reading import Reading, Shards, SharedPlan, make_shards
 from steps.training.sources import DumpedFeatures
 from tests.bench.shard_reading import Disk
 from tests.in_process import call
+from utils import conf as conf_files
 from utils.ark import ArkWriter
 from utils.cli import UserError
 
@@ -289,6 +290,35 @@ def test_which_way_is_taken(third_of_it, root):
         feature_set((data, feats, crops), "memory")
 
 
+def test_weights_depend_on_the_order_of_reading_alone(third_of_it, root):
+    data, feats, frontend = third_of_it
+    source = DumpedFeatures(feats)
+
+    def values(*settings: str) -> dict:
+        conf = training.load_conf(root / "conf/train/baseline.yaml", [f"train.{text}" for text in settings])
+        return reading.weights_depend_on(conf, data, source, frontend, None)
+
+    shuffled = values()
+    for same in (
+        "num_workers=9",
+        "cache_mib=9999",
+        "reading=random",
+        "shard_mib=3",
+        "buffer_mib=3",
+        "diverged_above=2e9",
+    ):
+        assert values(same) == shuffled
+    assert values("epochs=3") != shuffled
+    by_shards = values("cache_mib=0")
+    assert conf_files.differences(shuffled, by_shards) == [
+        "buffer_mib: None -> 1024",
+        "order (by reading and cache_mib): shuffled -> by shards",
+        "shard_mib: None -> 16",
+    ]
+    assert values("reading=shards") == values("reading=shards", "num_workers=0") == by_shards
+    assert values("cache_mib=0", "shard_mib=3") != by_shards != values("cache_mib=0", "buffer_mib=3")
+
+
 class Stopped(Exception):
     pass
 
@@ -315,7 +345,12 @@ def test_a_training_by_shards_goes_on_bit_for_bit(root, made_up_sets, tmp_path, 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(CheckpointFolder, "save", stop_after_the_first)
         run(tmp_path / "broken", "--set=train.num_workers=0")
-    done = run(tmp_path / "broken", "--set=train.num_workers=0")
+    done = run(tmp_path / "broken", "--set=train.shard_mib=17")
+    assert done.returncode == 1 and "trained otherwise (train.shard_mib: 16 -> 17)" in done.stderr
+    # what cannot change the weights may be another
+    done = run(
+        tmp_path / "broken", "--set=train.num_workers=1", "--set=train.cache_mib=7", "--set=train.diverged_above=9e9"
+    )
     assert done.returncode == 0 and "going on after epoch 1" in done.stdout, done.stderr
     whole, broken = (
         torch.load(tmp_path / name / "final.pt", weights_only=True)["state"] for name in ("whole", "broken")
