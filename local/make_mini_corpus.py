@@ -35,7 +35,7 @@ from local.mini_corpus.added_speech import AT_MOST, list_added, parse_folders
 from local.mini_corpus.build import build
 from local.mini_corpus.conf import SPLITS, load
 from local.mini_corpus.replay.conf import load as load_replay
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import THREADS, UserError, make_parser, run_program, whole_number
 
 
 def main() -> None:
@@ -51,9 +51,9 @@ def main() -> None:
     parser.add_argument(
         "--size", default="small", help="a conf of conf/mini_corpus (pa_SIZE for pa): tiny (for tests), small or full"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of every random draw")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="of every random draw")
     parser.add_argument("--downloads", type=Path, default=ROOT / "downloads", help="cache of packages")
-    parser.add_argument("--nj", type=int, default=min(8, os.cpu_count() or 1), help="worker processes")
+    parser.add_argument("--nj", type=THREADS, default=min(8, os.cpu_count() or 1), help="worker processes")
     parser.add_argument(
         "--bonafide-dir",
         metavar="DIR[:SPLIT]",
@@ -63,15 +63,13 @@ def main() -> None:
     )
     parser.add_argument("--bonafide-split", choices=SPLITS, default="train", help="the split of a DIR without :SPLIT")
     parser.add_argument(
-        "--bonafide-utterances", metavar="N", type=int, default=AT_MOST, help="at most so many of each added speaker"
+        "--bonafide-utterances",
+        metavar="N",
+        type=whole_number(1),
+        default=AT_MOST,
+        help="at most so many of each added speaker",
     )
     args = parser.parse_args()
-    if args.nj < 1:
-        raise UserError(f"--nj {args.nj}: at least one worker process is needed")
-    if args.seed < 0:
-        raise UserError(f"--seed {args.seed}: give a whole number from 0 up")
-    if args.bonafide_utterances < 1:
-        raise UserError(f"--bonafide-utterances {args.bonafide_utterances}: give a whole number from 1 up")
     confs = ROOT / "conf" / "mini_corpus"
     conf = load(confs / f"{args.size}.yaml") if args.recipe == "la" else load_replay(confs / f"pa_{args.size}.yaml")
     folders = parse_folders(getattr(args, "bonafide_dir", []), args.bonafide_split)

@@ -19,7 +19,7 @@ from steps import augment
 from steps import frontend as frontends
 from steps.augment.base import FeatureStep, StepConf, WaveformStep, module_of
 from steps.training.data import network_input
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import read_map, write_aside
 
 WINDOW_S, HOP_S = 0.025, 0.005
@@ -255,8 +255,8 @@ def main() -> int:
     parser.add_argument("--augment", required=True, help="conf of the chain")
     parser.add_argument("--frontend", default=str(root / "conf/frontend/f0_subband.yaml"), help="conf of the front end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--seed", type=int, default=1, help="the training's seed")
-    parser.add_argument("--epoch", type=int, default=1, help="the training's epoch")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="the training's seed")
+    parser.add_argument("--epoch", type=whole_number(1), default=1, help="the training's epoch")
     parser.add_argument("--wav-dir", help="write the waveforms here too")
     parser.add_argument("audio", help="an audio file, or a wav.scp")
     parser.add_argument("utt", nargs="?", help="the utterance of the wav.scp")

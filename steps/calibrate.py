@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from steps.scoring.fitted_scores import apply_model, data_dir_given, read_model, read_systems, say_cost, train
 from steps.scoring.protocols import add_protocol_option, read_protocol
 from steps.scoring.score_layouts import add_columns_option
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, real_number, run_program
 
 
 def main() -> int:
@@ -27,7 +27,9 @@ def main() -> int:
     )
     parser.add_argument("--train", type=Path, metavar="DEV.txt", help="scores to train on, lines UTT ATTACK KEY SCORE")
     parser.add_argument("--model", type=Path, help="a model trained before, in the place of --train")
-    parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, that the training weighs errors by")
+    parser.add_argument(
+        "--prior", type=real_number(0, 1), default=0.5, help="of bona fide, that the training weighs errors by"
+    )
     parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_protocol_option(parser)
     add_columns_option(parser)
@@ -38,8 +40,6 @@ def main() -> int:
 
     if (args.train is None) == (args.model is None):
         parser.error("give --train or --model, one of them")
-    if not 0 < args.prior < 1:
-        parser.error(f"--prior {args.prior:g}: it lies between 0 and 1")
     names = [path.name for path in args.scores]
     for name in names:
         if names.count(name) > 1:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from steps.frontend import FrontEndBase, load_conf, make_frontend
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import quoted, read_table
 
 _BYTES = {"none": 4, "16bit": 2, "8bit": 1}
@@ -85,7 +85,9 @@ def main() -> int:
     )
     parser.add_argument("--frontend", required=True, help="conf of the front end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--nj", type=int, default=1, help="jobs of the feature stage, to find parts that are there")
+    parser.add_argument(
+        "--nj", type=whole_number(1), default=1, help="jobs of the feature stage, to find parts that are there"
+    )
     parser.add_argument("data_dir", type=Path, metavar="DATA", help="folder of the data dirs")
     parser.add_argument("feats_dir", type=Path, metavar="FEATS", help="folder of the sets' features, feats/<frontend>")
     parser.add_argument("sets", nargs="+", metavar="SET")

@@ -31,7 +31,7 @@ from steps.scoring.protocols import add_protocol_option, read_protocol
 from steps.scoring.score_files import CmScores, read_asv_scores, read_cm_scores_by, same_trials
 from steps.scoring.score_layouts import add_columns_option
 from steps.scoring.tandem import AsvRates, UndefinedCost
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_json
 
 HEADINGS = {"eer": ("EER %", 2), "min_tdcf_2019": ("min t-DCF 2019", 4), "min_tdcf_2021": ("min t-DCF 2021", 4)}
@@ -214,8 +214,8 @@ def main() -> int:
     add_columns_option(parser)
     parser.add_argument("--asv-scores", type=Path, metavar="ASV.txt", help="ASV scores of the set; without, no t-DCF")
     parser.add_argument("--speakers", type=Path, metavar="UTT2SPEAKER", help="data/<set>/utt2speaker")
-    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    parser.add_argument("--draws", type=whole_number(100), default=1000, help="bootstrap draws")
+    parser.add_argument("--seed", type=whole_number(), default=0, help="seed of the draws")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument(
         "systems", type=Path, metavar="SYSTEM", nargs="+", help="score files or experiment folders, two or more"
@@ -224,8 +224,6 @@ def main() -> int:
 
     if not 2 <= len(args.systems) <= 26:
         parser.error("give two to 26 systems, as score files or experiment folders")
-    if args.draws < 100:
-        parser.error("--draws: 100 at least, for an interval of 95 %")
     systems = find_systems(args.systems, args.set)
     paths = list(dict.fromkeys(path for system in systems for path in system.files.values()))
     warnings = [f"{path}: {text}" for path in paths for text in mark_warnings(path)]

@@ -15,7 +15,7 @@ from steps.frontend import UTT2BANDS, load_conf, make_frontend, read_utterance
 from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from steps.frontend.processing.columns import CmvnStats
 from utils.ark import ArkWriter, write_matrix
-from utils.cli import ProgressLog, UserError, make_parser, run_program
+from utils.cli import ProgressLog, UserError, make_parser, run_program, whole_number
 from utils.files import write_lines
 
 GPU_BATCH = 32  # utterances that a GPU computes together
@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--part", default="1/1", metavar="K/N", help="compute the K-th of N parts")
     parser.add_argument(
-        "--ngpu", type=int, default=0, choices=(0, 1), help="1: in batches on a GPU; the same but for rounding"
+        "--ngpu", type=whole_number(0, 1), default=0, help="1: in batches on a GPU; the same but for rounding"
     )
     add_allow_pipes(parser)
     parser.add_argument("wav_scp", help="UTT PATH, a line each")

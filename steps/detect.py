@@ -25,18 +25,10 @@ from steps.detection.detector import EACH, MIX, POOLS, FakeSpeechDetector, Openi
 from steps.detection.inputs import find_recordings
 from steps.detection.output import JsonLines, Output, Table, Tsv, printable, summary
 from steps.frontend.processing.audio import Command, add_allow_pipes
-from utils.cli import ProgressLog, UserError, make_parser, run_program
+from utils.cli import THREADS, ProgressLog, UserError, make_parser, real_number, run_program, whole_number, word_or
 
 STDIN = "-"
 LOWEST = 3  # stretches that are named
-
-
-def _threshold(text: str) -> float | str:
-    return EER if text == EER else float(text)
-
-
-def _channels(text: str) -> int | str:
-    return text if text in (MIX, EACH) else int(text)
 
 
 def main() -> int:
@@ -55,14 +47,21 @@ def main() -> int:
         help="folder of one training, a final.pt, or an .onnx of export.py",
     )
     parser.add_argument("--calibration", type=Path, help="of calibrate.py; EXP/calibration.json if not given")
-    parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, for the Bayes threshold of the LLR")
     parser.add_argument(
-        "--threshold", type=_threshold, metavar="LLR", help="in the place of --prior's; eer: that of the EER on dev"
+        "--prior", type=real_number(0, 1), default=0.5, help="of bona fide, for the Bayes threshold of the LLR"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=word_or(real_number(), EER),
+        metavar="LLR",
+        help="in the place of --prior's; eer: that of the EER on dev",
     )
     parser.add_argument("--pool", choices=POOLS, default="mean", help="how the windows' scores make the recording's")
-    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows; half a window if not given")
     parser.add_argument(
-        "--channels", type=_channels, metavar="WHICH", help="of several: mix, each, or a number from 0; mix if not given, "
+        "--hop", type=real_number(above=0), metavar="SECONDS", help="between windows; half a window if not given"
+    )
+    parser.add_argument(
+        "--channels", type=word_or(whole_number(), MIX, EACH), metavar="WHICH", help="of several: mix, each, or a number from 0; mix if not given, "
         "or the one that the front end's conf names",
     )  # fmt: skip
     form = parser.add_mutually_exclusive_group()
@@ -74,14 +73,14 @@ def main() -> int:
     )
     parser.add_argument("--stream", action="store_true", help="score standard input as it arrives, a line each hop")
     parser.add_argument(
-        "--rate", type=int, metavar="HZ", help="standard input is s16le of one channel without a header"
+        "--rate", type=whole_number(1), metavar="HZ", help="standard input is s16le of one channel without a header"
     )
     add_allow_pipes(parser)
     parser.add_argument(
-        "--batch-size", type=int, default=16, help="windows scored at once, of one recording or several"
+        "--batch-size", type=whole_number(1), default=16, help="windows scored at once, of one recording or several"
     )
-    parser.add_argument("--num-threads", type=int, default=os.cpu_count() or 1, help="CPU threads")
-    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU, for the network")
+    parser.add_argument("--num-threads", type=THREADS, default=os.cpu_count() or 1, help="CPU threads")
+    parser.add_argument("--ngpu", type=whole_number(), default=0, help="0: CPU, 1: one GPU, for the network")
     parser.add_argument(
         "inputs", nargs="+", metavar="RECORDING", help="audio or video, a folder, a wav.scp, a data dir, or - for standard input"
     )  # fmt: skip
@@ -91,10 +90,8 @@ def main() -> int:
         parser.error("--stream reads standard input: give - and nothing else")
     if args.stream and (args.png or args.pool != "mean"):
         parser.error("--stream gives windows as they come: neither --png nor --pool goes with it")
-    if args.rate is not None and (args.inputs.count(STDIN) != 1 or args.rate < 1):
-        parser.error("--rate, at least 1 Hz, is of standard input: give - once")
-    if args.num_threads < 1:
-        parser.error("--num-threads: at least 1")
+    if args.rate is not None and args.inputs.count(STDIN) != 1:
+        parser.error("--rate is of standard input: give - once")
     torch.set_num_threads(args.num_threads)
     detector = FakeSpeechDetector.load(
         args.model,

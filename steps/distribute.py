@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import MOST_THREADS, THREADS, UserError, make_parser, run_program, whole_number
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,22 +32,28 @@ def parse_arguments() -> argparse.Namespace:
         "steps/distribute.py --nproc 2 --max-restarts 3 steps/train.py ... # 2 without a GPU, replaced when they die\n"
         "steps/distribute.py --nnodes 2 --rdzv node1:29400 --ngpu 4 steps/train.py --ngpu 4 ...   # on both machines",
     )
-    parser.add_argument("--ngpu", type=int, default=0, help="GPUs, and processes, on each machine; 0: without GPUs")
-    parser.add_argument("--nproc", type=int, default=1, help="processes on each machine where they use no GPU")
-    parser.add_argument("--nnodes", type=int, default=1, help="machines; in a Slurm job of so many it starts on each")
+    parser.add_argument(
+        "--ngpu",
+        type=whole_number(0, MOST_THREADS),
+        default=0,
+        help="GPUs, and processes, on each machine; 0: without GPUs",
+    )
+    parser.add_argument("--nproc", type=THREADS, default=1, help="processes on each machine where they use no GPU")
+    parser.add_argument(
+        "--nnodes", type=THREADS, default=1, help="machines; in a Slurm job of so many it starts on each"
+    )
     parser.add_argument(
         "--rdzv",
         metavar="HOST:PORT",
         help="where several machines meet: one of them, and a port that is free there; found out in a Slurm job",
     )
-    parser.add_argument("--max-restarts", type=int, default=0, help="how many times all start again after one has died")
+    parser.add_argument(
+        "--max-restarts", type=whole_number(), default=0, help="how many times all start again after one has died"
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="PROGRAM ...", help="train.py and its arguments")
     args = parser.parse_args()
     if not args.command:
         parser.error("a program to start is needed")
-    for name, least in (("ngpu", 0), ("nproc", 1), ("nnodes", 1), ("max_restarts", 0)):
-        if getattr(args, name) < least:
-            parser.error(f"--{name.replace('_', '-')} takes a whole number of {least} or more")
     return args
 
 

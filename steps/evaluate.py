@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ from steps.scoring.protocols import PHASES, read_protocol
 from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.scoring.score_layouts import add_columns_option
 from steps.scoring.speakers import per_speaker
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import UserError, make_parser, real_number, run_program, warn, whole_number
 from utils.files import read_json
 from utils.tables import Table
 
@@ -244,24 +243,20 @@ def main() -> None:
     parser.add_argument(
         "--bootstrap",
         metavar="DRAWS",
-        type=int,
+        type=whole_number(),
         default=1000,
         help="draws of trials (with --speakers of speakers too) for the intervals; 0: no intervals",
     )
     parser.add_argument(
         "--threshold",
         metavar="SCORE",
-        type=float,
+        type=real_number(),
         help="count decisions too: what scores so much or more is accepted as bona fide",
     )
     parser.add_argument("--title", help="name of the set in the table and the plot; else the score file's name")
     parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")
     args = parser.parse_args()
 
-    if args.threshold is not None and not math.isfinite(args.threshold):
-        raise UserError(f"--threshold {args.threshold}: it is a score, a finite number")
-    if args.bootstrap < 0:
-        raise UserError(f"--bootstrap {args.bootstrap}: it is a number of draws, 0 or more")
     evaluate_files(
         args.cm_scores,
         args.out,

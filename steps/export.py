@@ -20,7 +20,7 @@ from steps.detection.output import about_lines
 from steps.exporting import card, checking, graph, quantise, runtime
 from steps.reporting.provenance import commit
 from utils import conf as conf_files
-from utils.cli import make_parser, run_program
+from utils.cli import THREADS, make_parser, run_program, whole_number
 from utils.files import sha256_of, write_json, write_lines
 
 ONNX, INT8, PROGRAM = "detector.onnx", "detector.int8.onnx", "detector.pt2"
@@ -39,19 +39,17 @@ def main() -> int:
         "--data-dir", type=Path, default=Path("data/dev"), help="data dir whose utterances are compared"
     )
     parser.add_argument(
-        "--utts", type=int, default=64, help="utterances that are compared, and that int8 learns ranges on"
+        "--utts", type=whole_number(1), default=64, help="utterances that are compared, and that int8 learns ranges on"
     )
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="which to write")
     parser.add_argument(
         "--int8", type=Path, metavar="DATA", help=f"write {INT8} too; its EER and time are measured on this data dir"
     )
     parser.add_argument("--out-dir", type=Path, help="folder to write to; EXP/export if not given")
-    parser.add_argument("--num-threads", type=int, default=1, help="CPU threads of the check; int8 is timed on one")
+    parser.add_argument("--num-threads", type=THREADS, default=1, help="CPU threads of the check; int8 is timed on one")
     parser.add_argument("model", type=Path, metavar="EXP", help="folder of one training, or a final.pt")
     args = parser.parse_args()
 
-    if args.utts < 1 or args.num_threads < 1:
-        parser.error("--utts and --num-threads: at least 1")
     if args.int8 and "onnx" not in args.formats:
         parser.error("--int8 is made of the ONNX file: give --formats onnx too")
     if "onnx" in args.formats:

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from steps.scoring.fitted_scores import FITS, apply_model, data_dir_given, read_model, read_systems, say_cost, train
 from steps.scoring.protocols import add_protocol_option, read_protocol
 from steps.scoring.score_layouts import add_columns_option
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, real_number, run_program
 
 
 def main() -> int:
@@ -28,7 +28,9 @@ def main() -> int:
     parser.add_argument("--model", type=Path, help="a model trained before, in the place of training")
     parser.add_argument("--sets", metavar="'SET SET'", default="eval", help="sets to write fused scores of")
     parser.add_argument("--method", choices=sorted(FITS), default="logistic", help="how weights are found")
-    parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, that the training weighs errors by")
+    parser.add_argument(
+        "--prior", type=real_number(0, 1), default=0.5, help="of bona fide, that the training weighs errors by"
+    )
     parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_protocol_option(parser)
     add_columns_option(parser)
@@ -37,8 +39,6 @@ def main() -> int:
     parser.add_argument("systems", type=Path, metavar="FOLDER", nargs="+", help="folders of score files, one a system")
     args = parser.parse_args()
 
-    if not 0 < args.prior < 1:
-        parser.error(f"--prior {args.prior:g}: it lies between 0 and 1")
     data_dir = data_dir_given(args.data_dir)
     protocols = [read_protocol(path) for path in args.protocols]
     if args.model is not None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from steps.frontend import load_conf, make_frontend, read_utterance
 from steps.scoring.experiments import Experiment, check_same_trials, read_experiments
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import read_map, write_aside
 
 BEGIN, END = "<!-- choosing table -->", "<!-- end of choosing table -->"
@@ -72,8 +72,10 @@ def main() -> int:
     )
     parser.add_argument("--confs", required=True, help="confs of front ends, one row each")
     parser.add_argument("--wav-scp", required=True, help="audio to measure on")
-    parser.add_argument("--utterances", type=int, default=100, help="so many of it, evenly chosen")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of time, of which the least counts")
+    parser.add_argument("--utterances", type=whole_number(1), default=100, help="so many of it, evenly chosen")
+    parser.add_argument(
+        "--rounds", type=whole_number(1), default=3, help="measurements of time, of which the least counts"
+    )
     parser.add_argument("--sets", default="eval", help="sets whose figures are shown")
     parser.add_argument("--out", type=Path, required=True, help=f"Markdown file with the lines {BEGIN} and {END}")
     parser.add_argument("experiments", metavar="EXP", nargs="*", type=Path, help="experiment folders, one a front end")

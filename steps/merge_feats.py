@@ -13,7 +13,7 @@ from steps.frontend import GLOBAL_CMVN, UTT2BANDS, dump_identity, load_conf, mak
 from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from utils import conf as conf_files
 from utils.ark import is_whole, read_matrix, write_matrix
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.files import read_map, sha256_of, write_lines
 from utils.tables import Keys, Strings, order_of, read_big_map
 
@@ -130,7 +130,7 @@ def main() -> int:
     parser.add_argument("action", choices=["check", "merge"])
     parser.add_argument("--frontend", required=True, help="conf of the front end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--nj", type=int, default=1, help="how many parts there are")
+    parser.add_argument("--nj", type=whole_number(1), default=1, help="how many parts there are")
     parser.add_argument("--skip-bad", action="store_true", help="list bad utterances in skipped instead of failing")
     add_allow_pipes(parser)
     parser.add_argument("wav_scp")

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.scoring.score_parts import merge_parts, parts_folder
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, run_program, whole_number
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
         "for k in 1 2 3 4; do steps/score.py --part $k/4 --feats-dir feats/f0_subband exp/NAME/seed1 eval; done\n"
         "steps/merge_scores.py --nj 4 exp/NAME/seed1/scores/eval.txt",
     )
-    parser.add_argument("--nj", type=int, required=True, metavar="N", help="how many parts there are")
+    parser.add_argument("--nj", type=whole_number(1), required=True, metavar="N", help="how many parts there are")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
     parser.add_argument("scores", type=Path, nargs="+", metavar="EXP/scores/SET.txt", help="the files to make")
     args = parser.parse_args()

@@ -17,7 +17,7 @@ from steps.reporting.blocks import Section, Text
 from steps.reporting.page import render
 from steps.reporting.systems import Comparison, compare
 from steps.scoring.experiments import Experiment, read_experiments
-from utils.cli import UserError, make_parser, run_program, system_error_text, warn
+from utils.cli import UserError, make_parser, run_program, system_error_text, warn, whole_number
 from utils.files import write_aside
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,8 +96,7 @@ def main() -> None:
     parser.add_argument("--command", metavar="TEXT", help="the command that made the trainings, shown in the page")
     parser.add_argument(
         "--cam-stage",
-        type=int,
-        choices=(1, 2, 3, 4),
+        type=whole_number(1, 4),
         action="append",
         help="stage of the backbone that Grad-CAM looks at; may be given several times; 2 and 4 if not given",
     )

@@ -26,8 +26,8 @@ from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
 from steps.nnet.base import score_of
 from steps.scoring.score_parts import parse_part, part_file
-from steps.training.data import FeatureSet, scoring_plan
-from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
+from steps.training.data import FeatureSet, reading_errors, scoring_plan
+from utils.cli import MOST_THREADS, THREADS, ProgressLog, UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_lines
 from utils.tables import read_big_map
 
@@ -140,6 +140,7 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
+@reading_errors()
 def main() -> int:
     parser = make_parser(
         __doc__,
@@ -159,10 +160,14 @@ def main() -> int:
         help="score by the head of this block, from the training checkpoint; may be given several times; "
         f"{FINAL}, also the default, is the detector itself",
     )
-    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU")
-    parser.add_argument("--num-threads", type=int, default=None, help="CPU threads; torch's own choice if not given")
-    parser.add_argument("--batch-size", type=int, default=128, help="utterances scored at once")
-    parser.add_argument("--num-workers", type=int, default=2, help="processes that read features; 0: none")
+    parser.add_argument("--ngpu", type=whole_number(), default=0, help="0: CPU, 1: one GPU")
+    parser.add_argument(
+        "--num-threads", type=THREADS, default=None, help="CPU threads; torch's own choice if not given"
+    )
+    parser.add_argument("--batch-size", type=whole_number(1), default=128, help="utterances scored at once")
+    parser.add_argument(
+        "--num-workers", type=whole_number(0, MOST_THREADS), default=2, help="processes that read features; 0: none"
+    )
     parser.add_argument(
         "--part", default="1/1", metavar="K/N", help="score the K-th of N parts; merge_scores.py follows"
     )

@@ -9,20 +9,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import ipaddress
-import math
 import socket
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import THREADS, UserError, make_parser, real_number, run_program, warn, whole_number, word_or
 
 _NEEDS = ("fastapi", "uvicorn")
-
-
-def _threshold(text: str) -> float | str:
-    return text if text == "eer" else float(text)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,36 +30,38 @@ def parse_arguments() -> argparse.Namespace:
         "--model", type=Path, required=True, metavar="EXP", help="folder of one training, or a final.pt"
     )
     parser.add_argument("--calibration", type=Path, help="of calibrate.py; EXP/calibration.json if not given")
-    parser.add_argument("--prior", type=float, default=0.5, help="of bona fide, for the Bayes threshold of the LLR")
     parser.add_argument(
-        "--threshold", type=_threshold, metavar="LLR", help="in the place of --prior's; eer: that of the EER on dev"
+        "--prior", type=real_number(0, 1), default=0.5, help="of bona fide, for the Bayes threshold of the LLR"
     )
-    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows; half a window if not given")
+    parser.add_argument(
+        "--threshold",
+        type=word_or(real_number(), "eer"),
+        metavar="LLR",
+        help="in the place of --prior's; eer: that of the EER on dev",
+    )
+    parser.add_argument(
+        "--hop", type=real_number(above=0), metavar="SECONDS", help="between windows; half a window if not given"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on")
-    parser.add_argument("--port", type=int, default=8765, help="0: any that is free")
+    parser.add_argument("--port", type=whole_number(0, 65535), default=8765, help="0: any that is free")
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name that browsers reach the server by; may be given several times"
     )  # fmt: skip
-    parser.add_argument("--max-mib", type=float, default=64, help="size of an upload")
-    parser.add_argument("--max-seconds", type=float, default=1800, help="length of a recording")
+    parser.add_argument("--max-mib", type=real_number(above=0), default=64, help="size of an upload")
+    parser.add_argument("--max-seconds", type=real_number(above=0), default=1800, help="length of a recording")
     parser.add_argument(
-        "--timeout", type=float, default=120, help="seconds for an upload to arrive, and for it to be scored"
+        "--timeout",
+        type=real_number(above=0),
+        default=120,
+        help="seconds for an upload to arrive, and for it to be scored",
     )
     parser.add_argument(
-        "--max-waiting", type=int, default=64, help="uploads at once, the others are told to come again"
+        "--max-waiting", type=whole_number(1), default=64, help="uploads at once, the others are told to come again"
     )
-    parser.add_argument("--num-threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--num-threads", type=THREADS, default=1, help="CPU threads")
     args = parser.parse_args()
-    for name in ("max_mib", "max_seconds", "timeout"):
-        if not 0 < getattr(args, name) < math.inf:
-            parser.error(f"--{name.replace('_', '-')}: above 0")
-    for name in ("max_waiting", "num_threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')}: at least 1")
     if args.model.suffix == ".onnx":
         parser.error("--model: an ONNX file cannot tell what the network looked at; give the training")
-    if not 0 <= args.port <= 65535:
-        parser.error("--port: 0 to 65535")
     return args
 
 

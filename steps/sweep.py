@@ -27,7 +27,7 @@ from steps.tuning import space
 from steps.tuning.report import TABLE, best_of, plot_sensitivity, write_table
 from steps.tuning.trials import Claim, TrialResult, Trials, is_hopeless, require_optuna
 from utils import conf as conf_files
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import THREADS, UserError, make_parser, run_program, whole_number
 from utils.files import read_map, read_table, write_aside, write_lines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,14 +47,16 @@ def parse_arguments() -> argparse.Namespace:
         default=None,
         help=f"what to vary; if not given, that of {SWEEPS} named as the training conf, else as its method, else baseline.yaml",
     )
-    parser.add_argument("--trials", type=int, default=40, help="trials in all; more than before adds to them")
+    parser.add_argument(
+        "--trials", type=whole_number(1), default=40, help="trials in all; more than before adds to them"
+    )
     parser.add_argument("--seeds", default="1", help="seeds of each trial's trainings, such as '11 12'")
     parser.add_argument("--frontend", default=str(ROOT / "conf/frontend/f0_subband.yaml"), help="conf of the front end")
     parser.add_argument("--model", default=str(ROOT / "conf/model/ecanet18.yaml"), help="conf of the network")
     parser.add_argument("--train-conf", default=str(ROOT / "conf/train/self_distill.yaml"), help="conf to tune")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--ngpu", type=int, default=0, help="GPUs of a training: 0 or 1")
-    parser.add_argument("--num-threads", type=int, default=None, help="CPU threads of a training")
+    parser.add_argument("--ngpu", type=whole_number(0, 1), default=0, help="GPUs of a training: 0 or 1")
+    parser.add_argument("--num-threads", type=THREADS, default=None, help="CPU threads of a training")
     for name in ("train_data", "train_feats", "dev_data", "dev_feats"):
         parser.add_argument(name, type=Path)
     parser.add_argument("sweep_dir", type=Path, help="folder of the trials, of their table and of the best conf")
@@ -65,8 +67,6 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"--seeds takes whole numbers, not {args.seeds!r}")
     if not args.seeds or len(set(args.seeds)) < len(args.seeds) or min(args.seeds) < 0:
         parser.error("--seeds takes one or several different numbers of 0 or more")
-    if args.trials < 1:
-        parser.error("--trials takes a number of 1 or more")
     return args
 
 
@@ -101,6 +101,7 @@ def keep_conf(folder: Path, conf: dict[str, Any]) -> None:
             # keys that were not there yet then have their defaults
             known["sweep"] = conf_files.to_dict(conf_files.build(space.SweepConf, known["sweep"], {}, str(folder)))
         changed = conf_files.differences(known, conf)
+        changed = [text for text in changed if not text.startswith("train.num_workers: ")]
         if changed:
             raise UserError(f"{folder} was begun otherwise ({'; '.join(changed)}); choose another folder, or remove it")
     else:

@@ -7,6 +7,8 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,12 @@ from steps.scoring.labels import corpus_label
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
-from steps.training.data import FeatureSet
+from steps.training.data import FeatureSet, reading_errors, weights_depend_on
 from steps.training.loop import Trainer
 from steps.training.reading import Reading
 from utils import conf as conf_files
 from utils.ark import read_matrix
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import MOST_THREADS, THREADS, UserError, make_parser, run_program, warn, whole_number
 from utils.files import clear_left, only_here, write_json, write_lines
 
 _MEASURED = 1000  # utterances of which the band is measured where features are computed on the way
@@ -62,10 +64,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_allow_pipes(parser)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--seed", type=int, default=1, help="of initial weights, order and crops")
-    parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: one GPU; several: start by distribute.py")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="of initial weights, order and crops")
     parser.add_argument(
-        "--num-threads", type=int, default=None, help="CPU threads of each process; torch's own choice if not given"
+        "--ngpu",
+        type=whole_number(0, MOST_THREADS),
+        default=0,
+        help="0: CPU, 1: one GPU; several: start by distribute.py",
+    )
+    parser.add_argument(
+        "--num-threads", type=THREADS, default=None, help="CPU threads of each process; torch's own choice if not given"
     )
     for name in ("train_data", "train_feats", "dev_data", "dev_feats", "exp_dir"):
         parser.add_argument(name, type=Path)
@@ -116,17 +123,21 @@ def identity(
     return conf
 
 
-def begin_or_go_on(folder: Path, conf: dict[str, Any]) -> bool:
-    """Keep `conf` in the folder; whether there is anything left to do there.
+def begin_or_go_on(
+    folder: Path, conf: dict[str, Any], depend_on: Callable[[training.TrainConf], dict[str, Any]]
+) -> bool:
+    """Keep `conf` in the folder; whether there is anything left to do there. depend_on: data.weights_depend_on of a conf.
 
     Raises UserError where the folder is another training's.
     """
     if (folder / "conf.yaml").exists():
-        known = experiment.read_conf(folder)
+        known, wanted = experiment.read_conf(folder), conf
+        ours = depend_on(training.conf_from_dict(conf["train"], str(folder)))
         with contextlib.suppress(UserError):  # a conf that can no longer be read differs, and is said to below
             # keys that were not there yet then have their defaults
-            known["train"] = conf_files.to_dict(training.conf_from_dict(known.get("train") or {}, str(folder)))
-        changed = conf_files.differences(known, conf)
+            known["train"] = depend_on(training.conf_from_dict(known.get("train") or {}, str(folder)))
+            wanted = {**conf, "train": ours}
+        changed = conf_files.differences(known, wanted)
         if changed:
             raise UserError(
                 f"{folder} was trained otherwise ({'; '.join(changed)}); "
@@ -181,6 +192,7 @@ def keep_choices(path: Path, choices: dict[str, dict[str, float]]) -> None:
         print(f"train.py: {what}: {choice['chosen']} ({shares})")
 
 
+@reading_errors()
 def main() -> int:
     args = parse_arguments()
     if os.environ.get("RANK", "0") != "0":  # of a training's processes, under torchrun: the first alone writes
@@ -208,7 +220,10 @@ def train(args: argparse.Namespace) -> int:
     method = training.make_method(train_conf, detector)
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"
-    unfinished = distributed.from_first(lambda: begin_or_go_on(args.exp_dir, conf))
+    depend_on = partial(
+        weights_depend_on, data_dir=args.train_data, source=train_source, frontend=frontend, chain=chain
+    )
+    unfinished = distributed.from_first(lambda: begin_or_go_on(args.exp_dir, conf, depend_on))
     first = distributed.is_first()
     if first:
         write_lines(args.exp_dir / "heads", [" ".join(map(str, method.trained_heads))])  # the recipes read it

@@ -41,7 +41,7 @@ from local import prepare_data
 from steps import compute_feats, evaluate_experiment, make_results, merge_feats, score, train
 from steps.training.checkpoints import CheckpointFolder
 from tests.corpus_lookalike import make_corpus
-from utils.cli import make_parser, run_program
+from utils.cli import THREADS, make_parser, run_program, whole_number
 
 ROOT = Path(__file__).resolve().parents[1]
 SETS = {"train": (24, 8), "dev": (12, 4), "eval": (12, 4)}  # trials, bona fide among them
@@ -711,10 +711,10 @@ def kill_recipes(folder: Path, kills: int, seed: int) -> dict[str, object]:
 
 def main() -> int:
     parser = make_parser(__doc__, "tests/faults.py\ntests/faults.py --kills 1000 --run-sh-kills 30   # overnight")
-    parser.add_argument("--kills", type=int, default=60, help="at least so many kills of single programs")
-    parser.add_argument("--run-sh-kills", type=int, default=6, help="and so many of run.sh")
-    parser.add_argument("--seed", type=int, default=1, help="of what is drawn")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at once")
+    parser.add_argument("--kills", type=whole_number(), default=60, help="at least so many kills of single programs")
+    parser.add_argument("--run-sh-kills", type=whole_number(), default=6, help="and so many of run.sh")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="of what is drawn")
+    parser.add_argument("--jobs", type=THREADS, default=len(os.sched_getaffinity(0)), help="at once")
     args = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()

@@ -75,6 +75,29 @@ def test_an_unknown_kind_names_the_nearest(room, tmp_path):
         LOADERS[room](path)
 
 
+@pytest.mark.parametrize(
+    ("room", "name", "setting", "instead"),
+    [
+        ("train", "self_distill", "train.method=baseline", "conf/train/baseline.yaml"),
+        ("train", "baseline", "train.method=self_distill", "conf/train/self_distill"),
+        ("frontend", "f0_subband", "frontend.type=cqcc", "conf/frontend/cqcc.yaml"),
+        ("model", "senet34", "model.type=efficientnet", "conf/model/efficientnet"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused(room, name, setting, instead):
+    """Its keys would not go with the conf's others, and the training's name would say what it is not."""
+    path = ROOT / "conf" / room / f"{name}.yaml"
+    LOADERS[room](
+        path, [f"{setting.partition('=')[0]}={yaml.safe_load(path.read_text()).get('type', name.split('_m')[0])}"]
+    )
+    with pytest.raises(UserError, match=rf"--set {setting}: .*{name}\.yaml has .*; choose a conf of .*{instead}"):
+        LOADERS[room](path, [setting])
+    with pytest.raises(
+        UserError, match=rf"--set {setting}x: \w+: '.*' is no .*; did you mean '{setting.partition('=')[2]}'"
+    ):
+        LOADERS[room](path, [f"{setting}x"])
+
+
 def test_a_setting_of_another_section_is_left_alone_and_an_unknown_section_refused():
     conf = training.load_conf(ROOT / "conf/train/baseline.yaml", ["train.epochs=3", "model.depth=18"])
     assert conf.epochs == 3

@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import errno
 import io
+import math
 import os
 import re
 import sys
@@ -90,6 +91,55 @@ def _as_it_came(error: UnicodeError) -> tuple[bytes, int]:
 
 
 codecs.register_error("as_it_came", _as_it_came)
+MOST = 2**31 - 1  # of whole numbers without a narrower range: more than any is meant to be, and no library overflows
+MOST_THREADS = 1024  # of threads and processes: a slip of the finger beyond it would bring a machine down
+
+
+def whole_number(least: int = 0, most: int = MOST) -> Callable[[str], int]:
+    """A `type` of parser options: whole numbers from `least` to `most`, and nothing else."""
+    bounds = f"of {least} or more" if most == MOST else f"from {least} to {most}"
+
+    def read(text: str) -> int:
+        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,20}", text) else None
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {bounds}")
+        return value
+
+    return read
+
+
+def real_number(above: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
+    """A `type` of parser options: finite numbers between `above` and `below`, neither of which is taken."""
+    ends = [f"{word} {end:g}" for word, end in (("above", above), ("below", below)) if math.isfinite(end)]
+    wanted = f"a number {' and '.join(ends)}" if ends else "a finite number"
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or not above < value < below:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return read
+
+
+THREADS = whole_number(1, MOST_THREADS)
+
+
+def word_or(number: Callable[[str], float], *words: str) -> Callable[[str], float | str]:
+    """A `type` of parser options: one of `words` as it is, or what the type `number` takes."""
+
+    def read(text: str) -> float | str:
+        if text in words:
+            return text
+        try:
+            return number(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, nor {' or '.join(words)}") from None
+
+    return read
 
 
 def run_program(main: Callable[[], int | None]) -> NoReturn:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -30,6 +31,26 @@ Schema = TypeVar("Schema")
 _MOST_VALUES = 50_000
 _DEEPEST = 40
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq")}
+
+
+def nearest(word: str, names: Iterable[str], cutoff: float = 0.4) -> str | None:
+    """The one of `names` that is most like `word`; of several that are, the one that is alike for longer from its begin.
+
+    cutoff: how alike it has to be, from 0 to 1. None where none is.
+    """
+
+    def likeness(name: str) -> tuple[float, int, str]:
+        return difflib.SequenceMatcher(None, name, word).ratio(), len(os.path.commonprefix([name, word])), name
+
+    best = max(map(likeness, names), default=(0.0, 0, ""))
+    return best[2] if best[0] >= cutoff and best[2] else None
+
+
+def hint_of(word: str, names: Iterable[str], prefix: str = "") -> str:
+    """What an error says of a misspelt name: the nearest right one, with `prefix` before it, or else all."""
+    names = list(names)
+    near = nearest(word, names)
+    return f"did you mean {prefix + near!r}?" if near else f"known here: {', '.join(names)}"
 
 
 def _construct(node: yaml.Node, path: Path | str, prefix: str, lines: dict[str, str], depth: int = 0) -> Any:
@@ -101,8 +122,8 @@ def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tupl
             raise UserError(f"{path}: its base: leads back to itself")
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1, 0.5)
-        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        near = nearest(path.stem, (p.stem for p in path.parent.glob("*.yaml")), 0.5)
+        hint = f"; did you mean {path.parent / near}.yaml?" if near else ""
         whose = f", the base: of {_seen[-1]}" if _seen else ""
         raise UserError(f"{path}: no such conf file{whose}{hint}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a NUL in the name
@@ -137,8 +158,7 @@ def parse_overrides(settings: Iterable[str], section: str, sections: Iterable[st
         if not equals or not rest:
             raise UserError(f"--set {shown}: write it as section.key=value, such as train.epochs=3")
         if head not in sections:
-            near = difflib.get_close_matches(head, sections, 1, 0.0)
-            raise UserError(f"--set {shown}: no section {head!r}; did you mean {near[0]!r}? ({', '.join(sections)})")
+            raise UserError(f"--set {shown}: no section {head!r}; {hint_of(head, sections)}")
         if head != section:
             continue
         try:
@@ -185,8 +205,8 @@ def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source
     if origin is Literal:
         choices = typing.get_args(wanted)
         if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
-            near = difflib.get_close_matches(str(value), [str(c) for c in choices], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = nearest(str(value), map(str, choices), 0.6)
+            hint = f"; did you mean {near!r}?" if near else ""
             raise UserError(f"{where}: {value!r} is none of {', '.join(map(str, choices))}{hint}")
         return value
     if origin in (tuple, list):
@@ -241,9 +261,7 @@ def build(schema: type[Schema], values: Mapping[str, Any], lines: Mapping[str, s
     for key, value in values.items():
         place = _place(prefix + key, lines, source)
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, 1, 0.4)
-            hint = f"did you mean {prefix + near[0]!r}?" if near else f"known here: {', '.join(fields)}"
-            raise UserError(f"{place}: unknown key {prefix + key!r}; {hint}")
+            raise UserError(f"{place}: unknown key {prefix + key!r}; {hint_of(key, fields, prefix)}")
         made[key] = _convert(value, hints[key], prefix + key, lines, source)
     missing = [
         name
@@ -273,6 +291,40 @@ def load(path: str | Path, schema: type[Schema], section: str, sections: Iterabl
                 del lines[within]
         lines[key] = f"--set {section}.{dotted}"
     return build(schema, _merge(values, overrides), lines, str(path))
+
+
+def load_kind(
+    path: str | Path,
+    key: str,
+    schema_of: Callable[[Any, str], type[Schema]],
+    section: str,
+    sections: Iterable[str],
+    settings: Iterable[str] = (),
+) -> Schema:
+    """`load` of a conf whose `key` decides which dataclass it is checked against: schema_of(value, source).
+
+    Raises UserError, too, for a setting of `key` to another value: the conf's other keys, and its name, would not go with it.
+    """
+    settings, sections = list(settings), list(sections)
+    kind = read_yaml(path).get(key)
+    schema = schema_of(kind, str(path))
+    wanted = parse_overrides(settings, section, sections).get(key, kind)
+    if wanted != kind:
+        given = f"--set {section}.{key}={wanted}"
+        schema_of(wanted, given)
+        fit = [str(other) for other in sorted(Path(path).parent.glob("*.yaml")) if _value_of(other, key) == wanted]
+        instead = f", such as {' or '.join(fit[:3])}" if fit else ""
+        raise UserError(
+            f"{given}: {path} has {key}: {kind}, whose keys do not go with another; choose a conf of {wanted}{instead}"
+        )
+    return load(path, schema, section, sections, settings)
+
+
+def _value_of(path: Path, key: str) -> Any:
+    try:
+        return read_yaml(path).get(key)
+    except UserError:  # another conf of the folder, which was not asked for
+        return None
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

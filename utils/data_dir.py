@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.files import make_dir_aside, read_json, write_json, write_lines
 from utils.tables import Keys, Strings, Table, order_of, table_of
 
@@ -607,10 +607,8 @@ def main_split() -> None:
     )
     parser.add_argument("--per-utt", action="store_true", help="split regardless of the speakers")
     parser.add_argument("data_dir", metavar="DATA-DIR", help="such as data/train")
-    parser.add_argument("parts", metavar="N", type=int, help="number of parts")
+    parser.add_argument("parts", metavar="N", type=whole_number(1), help="number of parts")
     args = parser.parse_args()
-    if args.parts < 1:
-        raise UserError(f"{args.parts} parts asked for; 1 is the least")
     split(DataDir(args.data_dir), args.parts, args.per_utt)
 
 
@@ -729,9 +727,10 @@ def main_subset() -> None:
         parser.error("SRC-DIR DEST-DIR are expected" if listed else "SRC-DIR N DEST-DIR are expected")
     n = 0
     if not listed:
-        if not args.places[1].isdigit() or int(args.places[1]) < 1:
-            parser.error(f"N is {args.places[1]!r}, not a whole number above 0")
-        n = int(args.places[1])
+        try:
+            n = whole_number(1)(args.places[1])
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"N: {error}")
     data, target = DataDir(args.places[0]), Path(args.places[-1])
     chosen = select(data, args, n)
 

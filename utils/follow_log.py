@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, real_number, run_program, whole_number
 
 PROGRESS = re.compile(rb"progress (\d+)/(\d+) (\S+)(?: (.*))?")
 PASSED_ON = (b"epoch ", b"WARNING")
@@ -233,9 +233,13 @@ def parse() -> argparse.Namespace:
         "utils/follow_log.py --while-pid $$ 'exp/log/make_feats.*.log' &",
     )
     parser.add_argument("logs", nargs="+", metavar="LOG", help="log files or quoted patterns; they need not exist yet")
-    parser.add_argument("--while-pid", type=int, required=True, metavar="PID", help="follow as long as this one lives")
+    parser.add_argument(
+        "--while-pid", type=whole_number(1), required=True, metavar="PID", help="follow as long as this one lives"
+    )
     parser.add_argument("--description", default="", metavar="TEXT", help="shown before the numbers")
-    parser.add_argument("--every", type=float, default=10.0, metavar="S", help="seconds between lines off a terminal")
+    parser.add_argument(
+        "--every", type=real_number(above=0), default=10.0, metavar="S", help="seconds between lines off a terminal"
+    )
     parser.add_argument(
         "--say-ready", action="store_true", help="print `ready` when what the logs hold by now has been set aside"
     )

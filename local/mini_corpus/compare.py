@@ -20,7 +20,7 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from local.mini_corpus.writers import read_manifest
-from utils.cli import ProgressLog, UserError, make_parser, run_program
+from utils.cli import ProgressLog, UserError, make_parser, real_number, run_program
 
 BITS, SAMPLES, CLOSE, LENGTH = "equal bit for bit", "equal samples, packed otherwise", "different", "of other lengths"
 _WORST = 3  # files named in the report
@@ -115,7 +115,9 @@ def main() -> int:
     parser = make_parser(__doc__, "local/mini_corpus/compare.py --tolerance-db -25 mine/LA theirs/LA")
     parser.add_argument("first", metavar="A/LA", type=Path, help="the folder LA of one build")
     parser.add_argument("second", metavar="B/LA", type=Path, help="and of the other")
-    parser.add_argument("--tolerance-db", type=float, default=-25.0, help="largest difference that is no failure")
+    parser.add_argument(
+        "--tolerance-db", type=real_number(), default=-25.0, help="largest difference that is no failure"
+    )
     args = parser.parse_args()
     differences, only_first, only_second = compare(args.first, args.second)
     for line in report(differences, only_first, only_second):

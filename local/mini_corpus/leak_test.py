@@ -26,7 +26,7 @@ from local.layout import Layout
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import LISTS, split_of
 from local.mini_corpus.speech import active_frames, active_level, frame_levels
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import THREADS, UserError, make_parser, real_number, run_program
 from utils.files import read_table
 
 FEATURES = [
@@ -94,8 +94,14 @@ def read_list(la: Path, listed: str) -> list[tuple[str, str, bool]]:
 def main() -> None:
     parser = make_parser(__doc__, "local/mini_corpus/leak_test.py --nj 2 downloads/mini_small/LA")
     parser.add_argument("corpus", metavar="LA", type=Path, help="the folder LA of a corpus")
-    parser.add_argument("--nj", type=int, default=2, help="worker processes")
-    parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT", help="EER that each list has to have")
+    parser.add_argument("--nj", type=THREADS, default=2, help="worker processes")
+    parser.add_argument(
+        "--at-least",
+        type=real_number(above=-1, below=100),
+        default=0.0,
+        metavar="PERCENT",
+        help="EER that each list has to have",
+    )
     args = parser.parse_args()
     rates: dict[str, float] = {}
     classifier: Pipeline | None = None

@@ -39,7 +39,7 @@ from local.mini_corpus.debian import DebianPackages, PackageMissing
 from local.mini_corpus.python_packages import PythonPackages, put_on_path
 from local.mini_corpus.speech import check_usable, prepare_item, read_file, read_prompts
 from steps import frontend as frontends
-from utils.cli import UserError, make_parser, run_program, warn
+from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_aside
 
 PROMPT = "conf-waitforleader"
@@ -276,7 +276,7 @@ def main() -> None:
     parser = make_parser(__doc__, "local/mini_corpus/sheet.py --audio /tmp/sheet docs/mini_corpus_sheet.png")
     parser.add_argument("out", metavar="OUT.png", type=Path, help="the sheet")
     parser.add_argument("--size", default="small", help="a conf of conf/mini_corpus: its attacks and chain")
-    parser.add_argument("--seed", type=int, default=1, help="of the drawn parameters")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="of the drawn parameters")
     parser.add_argument("--downloads", type=Path, default=ROOT / "downloads", help="cache of packages")
     parser.add_argument("--audio", metavar="DIR", type=Path, help="write the sounds there too, for listening")
     args = parser.parse_args()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from steps.augment.processing.recordings import Recordings
+from utils.conf import hint_of
 
 Range = tuple[float, ...]  # [lowest, highest]; a value is drawn evenly from it
 
@@ -41,8 +41,7 @@ _NO_STEPS = ("base", "chain")
 def module_of(kind: Any) -> Any:
     """The module of a step's type. Raises ValueError naming the nearest."""
     if kind not in step_types():
-        near = difflib.get_close_matches(str(kind), step_types(), 1, 0.0)
-        raise ValueError(f"type: {kind!r} is no augmentation; did you mean {near[0]!r}?")
+        raise ValueError(f"type: {kind!r} is no augmentation; {hint_of(str(kind), step_types())}")
     return importlib.import_module(f"steps.augment.{kind}")
 
 

@@ -6,7 +6,6 @@ holds `Conf` (a dataclass that extends FrontEndConf) and `FrontEnd` (a FrontEndB
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,15 +47,16 @@ def frontend_types() -> list[str]:
 
 def _module_of(kind: Any, source: str) -> Any:
     if kind not in frontend_types():
-        near = difflib.get_close_matches(str(kind), frontend_types(), 1, 0.0)
-        raise UserError(f"{source}: type: {kind!r} is no front end; did you mean {near[0]!r}?")
+        hint = conf_files.hint_of(str(kind), frontend_types())
+        raise UserError(f"{source}: type: {kind!r} is no front end; {hint}")
     return importlib.import_module(f"{__name__}.{kind}")
 
 
 def load_conf(path: str | Path, settings: Iterable[str] = ()) -> FrontEndConf:
     """The checked conf of a front end. Raises UserError naming file, line and key."""
-    kind = conf_files.read_yaml(path).get("type")
-    return conf_files.load(path, _module_of(kind, str(path)).Conf, "frontend", SECTIONS, settings)
+    return conf_files.load_kind(
+        path, "type", lambda kind, source: _module_of(kind, source).Conf, "frontend", SECTIONS, settings
+    )
 
 
 def conf_from_dict(values: Mapping[str, Any], source: str) -> FrontEndConf:

@@ -6,7 +6,6 @@ A network is one module of this package and one conf in conf/model/: the conf's 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
@@ -42,15 +41,16 @@ def model_types() -> list[str]:
 
 def _module_of(kind: Any, source: str) -> Any:
     if kind not in model_types():
-        near = difflib.get_close_matches(str(kind), model_types(), 1, 0.0)
-        raise UserError(f"{source}: type: {kind!r} is no network; did you mean {near[0]!r}?")
+        hint = conf_files.hint_of(str(kind), model_types())
+        raise UserError(f"{source}: type: {kind!r} is no network; {hint}")
     return importlib.import_module(f"{__name__}.{kind}")
 
 
 def load_conf(path: str | Path, settings: Iterable[str] = ()) -> ModelConf:
     """The checked conf of a network. Raises UserError naming file, line and key."""
-    kind = conf_files.read_yaml(path).get("type")
-    return conf_files.load(path, _module_of(kind, str(path)).Conf, "model", SECTIONS, settings)
+    return conf_files.load_kind(
+        path, "type", lambda kind, source: _module_of(kind, source).Conf, "model", SECTIONS, settings
+    )
 
 
 def conf_from_dict(values: Mapping[str, Any], source: str) -> ModelConf:

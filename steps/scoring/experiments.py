@@ -19,6 +19,7 @@ from typing import Any
 
 from steps.scoring.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS
 from steps.scoring.labels import corpus_label
+from steps.sections import WITHOUT_EFFECT
 from utils.cli import UserError
 from utils.conf import differences, read_yaml
 from utils.files import read_json
@@ -259,6 +260,7 @@ def read_experiment(folder: Path) -> Experiment:
             text
             for section in CONF_SECTIONS
             for text in differences(conf.get(section) or {}, confs[number].get(section) or {}, f"{section}.")
+            if not text.startswith(tuple(f"train.{key}: " for key in WITHOUT_EFFECT))
         ]
         if changed:
             notes.append(f"seed {number} was configured otherwise than seed {first}: {'; '.join(changed)}")

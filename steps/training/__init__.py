@@ -6,7 +6,6 @@ A method is one module of this package and one conf in conf/train/: the conf's `
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
@@ -34,15 +33,16 @@ def method_names() -> list[str]:
 
 def _module_of(name: Any, source: str) -> Any:
     if name not in method_names():
-        near = difflib.get_close_matches(str(name), method_names(), 1, 0.0)
-        raise UserError(f"{source}: method: {name!r} is no training method; did you mean {near[0]!r}?")
+        hint = conf_files.hint_of(str(name), method_names())
+        raise UserError(f"{source}: method: {name!r} is no training method; {hint}")
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def load_conf(path: str | Path, settings: Iterable[str] = ()) -> TrainConf:
     """The checked conf of a training method. Raises UserError naming file, line and key."""
-    name = conf_files.read_yaml(path).get("method")
-    return conf_files.load(path, _module_of(name, str(path)).Conf, "train", SECTIONS, settings)
+    return conf_files.load_kind(
+        path, "method", lambda kind, source: _module_of(kind, source).Conf, "train", SECTIONS, settings
+    )
 
 
 def conf_from_dict(values: Mapping[str, Any], source: str) -> TrainConf:

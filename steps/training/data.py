@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import multiprocessing
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from steps.augment import Chain, utterance_rng
 from steps.frontend import FrontEndBase
 from steps.frontend.processing.columns import CmvnStats
 from steps.nnet.base import BONAFIDE, SPOOF
-from steps.training.reading import Reading, ShardPlan, Shards, SharedPlan, make_shards
+from steps.sections import WITHOUT_EFFECT
+from steps.training.base import TrainConf
+from steps.training.reading import How, Reading, ShardPlan, Shards, SharedPlan, make_shards
 from steps.training.sources import FeatureSource
-from utils.cli import UserError
+from utils.cli import UserError, warn
+from utils.conf import to_dict
 from utils.tables import Strings, read_big_map
 
 LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
@@ -53,6 +60,47 @@ def network_input(
     if chain is not None and epoch > 0:
         fixed = chain.features(fixed, frontend.channels, utterance_rng(seed, epoch, utt, "features"))
     return fixed
+
+
+def way_of_reading(
+    reading: Reading, cache_mib: int, utterances: int, frontend: FrontEndBase, chain: Chain | None, in_arks: bool
+) -> How:
+    """How so many utterances are read: what `reading` says, `auto` decided. in_arks: they are on disk.
+
+    Raises UserError where they cannot be read as it says.
+    """
+    conf = frontend.conf.network_input
+    mib = utterances * conf.frames * frontend.n_columns * 4 / 2**20
+    same_each_epoch = conf.crop == "first" and not (
+        chain is not None and (chain.has_waveform_steps or chain.has_feature_steps)
+    )
+    if reading.how == "auto":
+        if mib <= cache_mib:
+            return "memory" if same_each_epoch else "random"
+        return "shards" if in_arks else "random"
+    if reading.how == "memory" and not same_each_epoch:
+        raise UserError(
+            "train.reading: memory: random crops and augmentation make other features in each epoch; use shards or "
+            "random, or auto"
+        )
+    if reading.how == "shards" and not in_arks:
+        raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
+    return reading.how
+
+
+def weights_depend_on(
+    conf: TrainConf, data_dir: Path, source: FeatureSource, frontend: FrontEndBase, chain: Chain | None
+) -> dict[str, Any]:
+    """The values of a training's conf that can change its weights, trained on that set.
+
+    Of how features are read only the order counts: shuffled, from memory or not, or by shards of so many MiB.
+    """
+    values = to_dict(conf)
+    utterances = sum(1 for utt, _ in read_big_map(data_dir / "utt2label").pairs() if utt not in source.left_out)
+    way = way_of_reading(conf.how_to_read(), conf.cache_mib, utterances, frontend, chain, source.storage is not None)
+    for key in (*WITHOUT_EFFECT, "reading", "cache_mib", *(() if way == "shards" else ("shard_mib", "buffer_mib"))):
+        del values[key]
+    return {**values, "order (by reading and cache_mib)": "by shards" if way == "shards" else "shuffled"}
 
 
 class FeatureSet(Dataset):
@@ -99,24 +147,8 @@ class FeatureSet(Dataset):
             raise UserError(f"{data_dir / 'utt2label'}: no utterances")
         self.labels = np.frombuffer(labels, np.uint8)
         conf = frontend.conf.network_input
-        mib = len(self.utts) * conf.frames * frontend.n_columns * 4 / 2**20
-        same_each_epoch = conf.crop == "first" and not (
-            chain is not None and (chain.has_waveform_steps or chain.has_feature_steps)
-        )
         self.reading = reading or Reading()
-        self.how = self.reading.how
-        if self.how == "auto":
-            if mib <= cache_mib:
-                self.how = "memory" if same_each_epoch else "random"
-            else:
-                self.how = "random" if source.storage is None else "shards"
-        elif self.how == "memory" and not same_each_epoch:
-            raise UserError(
-                "train.reading: memory: random crops and augmentation make other features in each epoch; use shards or "
-                "random, or auto"
-            )
-        elif self.how == "shards" and source.storage is None:
-            raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
+        self.how = way_of_reading(self.reading, cache_mib, len(self.utts), frontend, chain, source.storage is not None)
         self._cache: Tensor | None = None
         self._shards: Shards | None = None
         if self.how == "memory":
@@ -173,9 +205,8 @@ class FeatureSet(Dataset):
 
     def cmvn_stats(self, num_workers: int, part: slice = slice(None)) -> np.ndarray:
         """float64 (2, columns + 1): CmvnStats over the utterances of `part` at their natural length, as they are."""
-        loader = DataLoader(_Matrices(self), batch_size=None, sampler=range(len(self))[part], num_workers=num_workers)
         stats = CmvnStats(self.frontend.n_columns)
-        for features in loader:
+        for features in _read_by(_Matrices(self), num_workers, batch_size=None, sampler=range(len(self))[part]):
             stats.add(features.numpy())
         return stats.matrix
 
@@ -195,68 +226,127 @@ class FeatureSet(Dataset):
         def own(indices: np.ndarray) -> np.ndarray:
             return indices[share(len(indices))]
 
-        def move(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            # A network of convolutions is fastest with channels innermost, on CPU and GPU alike.
-            x = x.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-            return x, labels.to(device, non_blocking=True)
+        def move(values: Tensor) -> Tensor:
+            if pin and len(values) and not values.is_pinned():
+                values = values.pin_memory()
+            return values.to(device, non_blocking=True)
 
         if self._cache is not None:
-            in_memory = (self._cache[own(indices)] for indices in plan)
+            inputs = (self._cache[own(indices)] for indices in plan)
         elif isinstance(plan, ShardPlan):
-            in_memory = self._by_shards(SharedPlan(plan, share), num_workers)
+            inputs = self._by_shards(SharedPlan(plan, share), num_workers)
         else:
-            in_memory = None
-        if in_memory is not None:
-            for x, indices in zip(in_memory, plan):
-                labels = torch.from_numpy(self.labels[own(indices)].astype(np.int64))
-                yield *move(*((x.pin_memory(), labels.pin_memory()) if pin and len(x) else (x, labels))), indices
-            return
-        loader = DataLoader(
-            self,
-            batch_sampler=_Lists(plan, own),
-            num_workers=num_workers,
-            pin_memory=pin,
-            prefetch_factor=4 if num_workers else None,
-        )
-        with _one_message():
-            for (x, labels, _), indices in zip(loader, plan):
-                count = len(own(indices))
-                yield *move(x[:count], labels[:count]), indices
+            inputs = _read_by(self, num_workers, prefetch=4, batch_sampler=_Lists(plan, own), pin_memory=pin)
+        for x, indices in zip(inputs, plan):
+            labels = torch.from_numpy(self.labels[own(indices)].astype(np.int64))
+            # A network of convolutions is fastest with channels innermost, on CPU and GPU alike.
+            yield move(x[: len(labels)]).contiguous(memory_format=torch.channels_last), move(labels), indices
 
     def _by_shards(self, plan: SharedPlan, num_workers: int) -> Iterator[Tensor]:
         """The inputs of each batch's share: shards are read one after the other, as they lie, into a buffer."""
-        stretches = _Stretches(self, plan.stretches())
-        loader = DataLoader(
-            stretches, batch_size=None, num_workers=num_workers, prefetch_factor=2 if num_workers else None
-        )
+        shards = _read_by(_Stretches(self, plan.stretches()), num_workers, batch_size=None)
         conf = self.frontend.conf.network_input
         buffer = torch.empty(plan.held, self.frontend.channels, conf.frames, self.frontend.n_bins)
         stretch, begin = buffer[:0], 0
-        with _one_message():
-            shards = iter(loader)
 
-            def fill(places: np.ndarray) -> None:
-                nonlocal stretch, begin
-                done = 0
-                while done < len(places):
-                    if begin == len(stretch):
-                        stretch, begin = next(shards), 0
-                    count = min(len(places) - done, len(stretch) - begin)
-                    buffer[torch.from_numpy(places[done : done + count])] = stretch[begin : begin + count]
-                    done, begin = done + count, begin + count
+        def fill(places: np.ndarray) -> None:
+            nonlocal stretch, begin
+            done = 0
+            while done < len(places):
+                if begin == len(stretch):
+                    stretch, begin = next(shards), 0
+                count = min(len(places) - done, len(stretch) - begin)
+                buffer[torch.from_numpy(places[done : done + count])] = stretch[begin : begin + count]
+                done, begin = done + count, begin + count
 
-            for filled, taken in plan.draws():
-                fill(filled)
-                yield buffer[torch.from_numpy(taken)]
+        for filled, taken in plan.draws():
+            fill(filled)
+            yield buffer[torch.from_numpy(taken)]
 
 
 @contextlib.contextmanager
-def _one_message() -> Iterator[None]:
-    """A reading process's UserError comes with that process's traceback before it: only its message is kept."""
+def reading_errors() -> Iterator[None]:
+    """What goes wrong in processes that read, as one message.
+
+    Their UserErrors come with their tracebacks before them. That one was killed is raised wherever this process is.
+    """
     try:
         yield
     except UserError as error:
-        raise UserError(str(error).strip().rsplit("UserError: ", 1)[-1]) from None
+        text = str(error).strip().rsplit("UserError: ", 1)[-1]
+        raise (error if text == str(error) else UserError(text)) from None
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        by = re.search(r"killed by signal: (\w+( \w+)*)", f"{error} {error.__cause__}")
+        raise UserError(
+            f"a process that reads features was killed{f' (signal: {by[1]})' if by else ''}; was there too little memory? "
+            "start again: what is complete is kept, and fewer processes (num_workers) need less"
+        ) from None
+
+
+def _pass_on(x: Tensor) -> Tensor | np.ndarray:
+    """`x` as a process that reads hands it on: in shared memory, or through a pipe where there is no room in that.
+
+    Left to torch, a lack of room is found only after the fetch, in a thread: the item is lost, and waited for for ever.
+    """
+    if get_worker_info() is None:
+        return x
+    try:
+        return x.share_memory_()
+    except RuntimeError:
+        return x.numpy()
+
+
+def _pass_on_batch(items: list[tuple[Tensor, int, int]]) -> Tensor | np.ndarray:
+    return _pass_on(torch.stack([x for x, _, _ in items]))
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    warn(text)
+
+
+def _processes(wanted: int) -> int:
+    """How many processes can read: `wanted`, or none where /dev/shm has no room even for what they wait for each other by."""
+    try:
+        _ = wanted and [
+            multiprocessing.Lock() for _ in range(16 + 4 * wanted)
+        ]  # at least as many as a DataLoader makes
+    except OSError as error:
+        _warn_once(
+            f"/dev/shm: {error.strerror}, so no processes read features: this one does, which is slower; give a container "
+            "more (docker run --shm-size=1g)"
+        )
+        return 0
+    return wanted
+
+
+def _read_by(dataset: Dataset, num_workers: int, prefetch: int = 2, **options: Any) -> Iterator[Tensor]:
+    """The items of a `dataset`, or its batches of inputs, in order, read ahead by so many processes.
+
+    Where there is too little shared memory for that, it goes on without, and says so once. Nothing is drawn
+    from torch's generator, so that training is the same however its features are read.
+    """
+
+    num_workers = _processes(num_workers)
+    loader = DataLoader(
+        dataset,
+        num_workers=num_workers,
+        prefetch_factor=prefetch if num_workers else None,
+        collate_fn=_pass_on_batch if "batch_sampler" in options else _pass_on,
+        generator=torch.Generator(),
+        **options,
+    )
+    with reading_errors():
+        for item in loader:
+            if isinstance(item, np.ndarray):
+                _warn_once(
+                    "/dev/shm is too small for the processes that read features: pipes take its place, which are slower; "
+                    "give a container more (docker run --shm-size=1g)"
+                )
+                item = torch.from_numpy(item)
+            yield item
 
 
 class _Lists:

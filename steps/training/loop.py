@@ -267,8 +267,7 @@ class Trainer:
         self.train_set.set_epoch(0)
         plan = training_plan(len(self.train_set), self.conf.batch_size, self.seed, 0)[:_STATISTICS_BATCHES]
         looks = Embeddings(self.method.detector.backbone, self.train_set.frontend.floor)
-        # reading in other processes draws from torch's generator, which training then finds as it was
-        with torch.random.fork_rng(devices=[]), fresh_statistics(self.method), looks:
+        with fresh_statistics(self.method), looks:
             for x, _, _ in self._batches(self.train_set, plan):
                 looks.see_input(x)
                 with autocast(self.conf.amp, self.device):

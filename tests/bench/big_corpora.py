@@ -27,7 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, real_number, run_program, whole_number
 
 SPEAKERS_PER, ARKS, FRAMES, BINS = 500, 64, 330, 45
 TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2label", "utt2attack", "utt2dur", "feats.scp")
@@ -295,12 +295,16 @@ def main() -> int:
         measure(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
         return 0
     parser = make_parser(__doc__, "tests/bench/big_corpora.py --utterances 10000 100000 1000000 --plot curves.png")
-    parser.add_argument("--utterances", type=int, nargs="+", default=[10_000, 100_000], metavar="N", help="sizes")
+    parser.add_argument(
+        "--utterances", type=whole_number(1), nargs="+", default=[10_000, 100_000], metavar="N", help="sizes"
+    )
     parser.add_argument("--work", nargs="+", choices=list(WORK), default=list(WORK), help="what to measure")
     parser.add_argument("--plot", type=Path, help="write the curves to this file")
     parser.add_argument("--json", type=Path, help="keep the figures in this file, and go on from those in it")
     parser.add_argument("--work-dir", type=Path, default=Path(tempfile.gettempdir()), help="where to make the lists")
-    parser.add_argument("--limit", type=float, default=1.25, help="status 1 if a slope of time is above this")
+    parser.add_argument(
+        "--limit", type=real_number(above=0), default=1.25, help="status 1 if a slope of time is above this"
+    )
     args: argparse.Namespace = parser.parse_args()
     found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in args.work}
     if args.json and args.json.exists():

@@ -22,7 +22,7 @@ import numpy as np
 from steps.scoring.bootstrap import CmFigures, Draw, SpeakerDraw, TrialDraw, bootstrap
 from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.scoring.tandem import AsvRates, tdcf_2019, tdcf_2021
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, run_program, whole_number
 
 ASV = AsvRates(miss=0.0246, false_alarm=0.0246, miss_spoof=0.239)
 
@@ -36,15 +36,18 @@ def straightforward(bonafide: np.ndarray, score: np.ndarray, counts: np.ndarray)
 
 def main() -> int:
     parser = make_parser(__doc__ or "", "tests/bench/bootstrap.py --bonafide 18090 --spoof 116640")
-    parser.add_argument("--bonafide", type=int, default=18090, help="trials; as PA eval if not given")
-    parser.add_argument("--spoof", type=int, default=116640, help="trials; as PA eval if not given")
-    parser.add_argument("--speakers", type=int, default=48, help="speakers of both classes")
-    parser.add_argument("--draws", type=int, default=1000, help="draws of the quick way")
+    parser.add_argument("--bonafide", type=whole_number(1), default=18090, help="trials; as PA eval if not given")
+    parser.add_argument("--spoof", type=whole_number(1), default=116640, help="trials; as PA eval if not given")
+    parser.add_argument("--speakers", type=whole_number(1), default=48, help="speakers of both classes")
+    parser.add_argument("--draws", type=whole_number(1), default=1000, help="draws of the quick way")
     parser.add_argument(
-        "--compared", type=int, default=100, help="draws, the first of these, of the straightforward way"
+        "--compared", type=whole_number(1), default=100, help="draws, the first of these, of the straightforward way"
     )
     parser.add_argument(
-        "--digits", type=int, default=3, help="digits that the scores are rounded to, so that some are equal"
+        "--digits",
+        type=whole_number(0, 15),
+        default=3,
+        help="digits that the scores are rounded to, so that some are equal",
     )
     args = parser.parse_args()
 

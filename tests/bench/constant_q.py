@@ -34,7 +34,7 @@ from steps.frontend import load_conf, make_frontend
 from steps.frontend.constant_q import Conf as CqtConf
 from steps.frontend.processing.audio import read_waveform
 from tests.conftest import speech_like
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, real_number, run_program, whole_number
 from utils.files import read_map
 
 Extractor = Callable[[np.ndarray], np.ndarray]
@@ -92,9 +92,9 @@ def in_turn(plain: Extractor, ours: Extractor, waveforms: list[np.ndarray], roun
 def main() -> int:
     parser = make_parser(__doc__, "tests/bench/constant_q.py --wav-scp data/eval/wav.scp --at-least 3")
     parser.add_argument("--wav-scp", help="the first utterances of it; without it, made-up speech-like ones")
-    parser.add_argument("--utterances", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--at-least", type=float, default=0, help="fail if a median ratio is below this")
+    parser.add_argument("--utterances", type=whole_number(1), default=20)
+    parser.add_argument("--rounds", type=whole_number(1), default=5)
+    parser.add_argument("--at-least", type=real_number(), default=0, help="fail if a median ratio is below this")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message="n_fft=.* is too large")  # librosa, of its lowest octaves
     if args.wav_scp:

@@ -33,7 +33,7 @@ from steps.detection.detector import FakeSpeechDetector
 from steps.frontend import load_conf, make_frontend
 from tests.conftest import speech_like
 from utils import conf as conf_files
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, whole_number
 
 RATE = 16000
 SCORE = r"""
@@ -75,8 +75,10 @@ def main() -> int:
     parser = make_parser(__doc__, "tests/bench/detect.py --model conf/model/senet34.yaml")
     parser.add_argument("--frontend", type=Path, default=ROOT / "conf/frontend/f0_subband.yaml")
     parser.add_argument("--model", type=Path, default=ROOT / "conf/model/senet34.yaml")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--memory-minutes", type=int, default=60, help="length of the long recording; 0: not measured")
+    parser.add_argument("--rounds", type=whole_number(1), default=7)
+    parser.add_argument(
+        "--memory-minutes", type=whole_number(), default=60, help="length of the long recording; 0: not measured"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
 

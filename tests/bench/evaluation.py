@@ -47,7 +47,7 @@ from steps.scoring.groups import (
 )
 from steps.scoring.score_files import AsvScores, CmScores
 from steps.scoring.speakers import SpeakerFigures, per_speaker
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, run_program, whole_number
 
 COUNT, GENUINE, SPEAKERS = 134730, 18090, 48
 KNOWN = ("AA", "AC", "BB")
@@ -256,7 +256,9 @@ def timed(run: Callable[[], object]) -> tuple[float, object]:
 
 def main() -> int:
     parser = make_parser(__doc__, "tests/bench/evaluation.py --rounds 5")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of the toolkit's way; the plain way runs once")
+    parser.add_argument(
+        "--rounds", type=whole_number(1), default=3, help="runs of the toolkit's way; the plain way runs once"
+    )
     args = parser.parse_args()
     trials = Trials(seed=1)
     timed(lambda: toolkit(trials))  # loads what is loaded on first use

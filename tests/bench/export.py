@@ -30,7 +30,7 @@ from steps.detection.detector import FakeSpeechDetector
 from steps.exporting import checking, graph, quantise, runtime
 from steps.frontend import load_conf
 from tests.exporting.conftest import make_trained
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, whole_number
 
 MODELS = [f"{kind}{depth}" for kind in ("senet", "ecanet") for depth in (9, 18, 34, 50)]
 FRONTENDS = ["f0_subband", "lps", "lfcc"]
@@ -49,7 +49,7 @@ def milliseconds(score: Callable[[np.ndarray], object], waveforms: Sequence[np.n
 def main() -> int:
     parser = make_parser(__doc__, "tests/bench/export.py --data-dir egs/asvspoof2019/la/data/dev --models ecanet18")
     parser.add_argument("--data-dir", type=Path, required=True, help="whose utterances are scored")
-    parser.add_argument("--utts", type=int, default=16)
+    parser.add_argument("--utts", type=whole_number(1), default=16)
     parser.add_argument("--no-int8", action="store_true", help="leave int8 out")
     parser.add_argument("--no-pt2", action="store_true", help="leave torch.export out, which takes most of the time")
     parser.add_argument("--models", nargs="+", default=MODELS)

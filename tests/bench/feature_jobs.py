@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import read_map
 
 
@@ -40,9 +40,9 @@ def main() -> int:
     parser.add_argument("--wav-scp", required=True, help="audio to compute on")
     parser.add_argument("--frontend", default=str(ROOT / "conf/frontend/cqt_432.yaml"), help="conf of the front end")
     parser.add_argument(
-        "--utterances", type=int, default=1000, help="so many of the list, over and over if it has fewer"
+        "--utterances", type=whole_number(1), default=1000, help="so many of the list, over and over if it has fewer"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each number of jobs")
+    parser.add_argument("--rounds", type=whole_number(1), default=3, help="measurements of each number of jobs")
     args = parser.parse_args()
 
     wavs = list(read_map(args.wav_scp).values())

@@ -38,7 +38,7 @@ from steps.frontend import FrontEndBase, load_conf, make_frontend
 from steps.frontend.processing.audio import read_waveform
 from tests.conftest import speech_like
 from utils.ark import ArkWriter
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, real_number, run_program, whole_number
 from utils.files import read_map
 
 
@@ -159,11 +159,14 @@ def made_up(folder: Path, count: int) -> dict[str, str]:
 def main() -> int:
     parser = make_parser(__doc__, "tests/bench/frontends.py --wav-scp data/eval/wav.scp")
     parser.add_argument("--wav-scp", help="the first utterances of it; without it, made-up speech-like ones")
-    parser.add_argument("--utterances", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--utterances", type=whole_number(1), default=60)
+    parser.add_argument("--rounds", type=whole_number(1), default=5)
     parser.add_argument("--only", nargs="+", metavar="CONF", help="these front ends; without it, all")
     parser.add_argument(
-        "--at-least", type=float, default=0, help="fail if f0_subband's median ratio from flac to ark is below this"
+        "--at-least",
+        type=real_number(),
+        default=0,
+        help="fail if f0_subband's median ratio from flac to ark is below this",
     )
     parser.add_argument(
         "--check", action="store_true", help="fail if a ratio of computing is below the least of its row"

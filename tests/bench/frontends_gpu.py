@@ -27,7 +27,7 @@ import torch
 from steps.compute_feats import GPU_BATCH, GPU_SAMPLES, batches_of
 from steps.frontend import FrontEndBase, load_conf, make_frontend, read_utterance
 from tests.conftest import speech_like
-from utils.cli import UserError, make_parser, run_program
+from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import read_map
 
 Features = list[np.ndarray]
@@ -72,8 +72,8 @@ def main() -> int:
     parser.add_argument(
         "--wav-scp", help="the first utterances of it; without it, made-up speech-like ones of 1 to 6 s"
     )
-    parser.add_argument("--utterances", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--utterances", type=whole_number(1), default=64)
+    parser.add_argument("--rounds", type=whole_number(1), default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,8 +81,6 @@ def main() -> int:
         torch.zeros(1, dtype=torch.float64, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise UserError(f"--device {device}: torch cannot compute in float64 there: {error}") from None
-    if args.utterances < 1 or args.rounds < 1:
-        raise UserError("--utterances, --rounds: at least 1 each")
     frontends = {
         Path(conf).stem: make_frontend(load_conf(conf))
         for conf in args.confs or sorted((ROOT / "conf/frontend").glob("*.yaml"))

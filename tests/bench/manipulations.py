@@ -22,7 +22,7 @@ from steps.detection.calibration import BONAFIDE
 from steps.detection.detector import FakeSpeechDetector
 from steps.frontend import read_utterance
 from steps.frontend.processing.audio import read_wav_scp
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, run_program, whole_number
 from utils.tables import read_big_map
 
 RATE = 16000
@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument(
         "--data-dir", type=Path, default=Path("data/eval"), help="Kaldi data dir with wav.scp, utt2label"
     )
-    parser.add_argument("--count", type=int, default=100, help="utterances of each class")
+    parser.add_argument("--count", type=whole_number(1), default=100, help="utterances of each class")
     parser.add_argument(
         "models", nargs="+", type=Path, metavar="EXP", help="trainings, exp/NAME/seedN, evaluated on dev"
     )

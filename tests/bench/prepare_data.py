@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.corpus_lookalike import COUNTS, make_corpus
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, real_number, run_program, whole_number
 
 
 def seconds(corpus: Path, recipe: str, data: Path, sets: str, repeats: int) -> float:
@@ -35,14 +35,16 @@ def main() -> int:
         __doc__ or "", "tests/bench/prepare_data.py --trials 5000\ntests/bench/prepare_data.py --recipe pa --full"
     )
     parser.add_argument("--recipe", choices=sorted(COUNTS), default="la", help="which part of the corpus")
-    parser.add_argument("--trials", type=int, default=5000, metavar="N", help="the least number of trials")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each size, of which the fastest counts")
+    parser.add_argument("--trials", type=whole_number(1), default=5000, metavar="N", help="the least number of trials")
+    parser.add_argument(
+        "--repeats", type=whole_number(1), default=3, help="runs of each size, of which the fastest counts"
+    )
     parser.add_argument(
         "--full", action="store_true", help="also the part in full: 121,461 or 218,430 trials, 0.5 or 0.9 GB"
     )
     parser.add_argument("--work-dir", default=tempfile.gettempdir(), help="where to make the corpora")
     parser.add_argument(
-        "--limit", type=float, default=1.5, help="status 1 if the time per trial grows by more than this"
+        "--limit", type=real_number(above=0), default=1.5, help="status 1 if the time per trial grows by more than this"
     )
     args = parser.parse_args()
     work = Path(tempfile.mkdtemp(dir=args.work_dir))

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, real_number, run_program, whole_number
 
 FRAMES, BINS, ARKS, BATCH = 330, 45, 8, 64
 
@@ -84,13 +84,13 @@ def make_set(folder: Path, mib: int) -> int:
 
 def main() -> int:
     parser = make_parser(__doc__, "tests/bench/shard_reading.py --mib 2000 --buffer-mib 256")
-    parser.add_argument("--mib", type=int, default=300, help="size of the arks")
-    parser.add_argument("--shard-mib", type=int, default=16)
-    parser.add_argument("--buffer-mib", type=int, default=100)
-    parser.add_argument("--seek-ms", type=float, default=5.0, help="of the disk that is reckoned with")
-    parser.add_argument("--mb-per-second", type=float, default=100.0, help="likewise")
+    parser.add_argument("--mib", type=whole_number(1), default=300, help="size of the arks")
+    parser.add_argument("--shard-mib", type=whole_number(1), default=16)
+    parser.add_argument("--buffer-mib", type=whole_number(1), default=100)
+    parser.add_argument("--seek-ms", type=real_number(above=0), default=5.0, help="of the disk that is reckoned with")
+    parser.add_argument("--mb-per-second", type=real_number(above=0), default=100.0, help="likewise")
     parser.add_argument("--work-dir", default=tempfile.gettempdir(), help="where to make the arks")
-    parser.add_argument("--limit", type=float, default=100, help="status 1 with fewer times fewer seeks")
+    parser.add_argument("--limit", type=real_number(), default=100, help="status 1 with fewer times fewer seeks")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from utils.cli import make_parser, run_program
+from utils.cli import make_parser, real_number, run_program, whole_number
 from utils.memory import keep_freed_memory
 
 
@@ -129,13 +129,17 @@ def main() -> int:
     parser.add_argument("--model", nargs="+", default=["senet34", "ecanet18"], help="confs of conf/model")
     parser.add_argument("--device", nargs="+", help="cpu, or a GPU: cuda; default: both, where a GPU is found")
     parser.add_argument("--amp", default="none", choices=("none", "bf16", "fp16"), help="autocast")
-    parser.add_argument("--batch-size", type=int, default=64, help="utterances of a step")
-    parser.add_argument("--frames", type=int, default=600, help="of an utterance")
-    parser.add_argument("--bins", type=int, default=45, help="of a frame")
-    parser.add_argument("--steps", type=int, help="timed steps of a process; default: 8 on a CPU, 100 on a GPU")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
+    parser.add_argument("--batch-size", type=whole_number(2), default=64, help="utterances of a step")
+    parser.add_argument("--frames", type=whole_number(1), default=600, help="of an utterance")
+    parser.add_argument("--bins", type=whole_number(1), default=45, help="of a frame")
     parser.add_argument(
-        "--at-most", type=float, help="exit status 1 where self-distillation takes more times the baseline"
+        "--steps", type=whole_number(1), help="timed steps of a process; default: 8 on a CPU, 100 on a GPU"
+    )
+    parser.add_argument("--rounds", type=whole_number(1), default=3, help="processes of each kind")
+    parser.add_argument(
+        "--at-most",
+        type=real_number(above=0),
+        help="exit status 1 where self-distillation takes more times the baseline",
     )
     parser.add_argument("--child", nargs=2, metavar=("METHOD", "KEEP"), help="measure one kind and print it as JSON")
     args = parser.parse_args()

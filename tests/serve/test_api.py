@@ -341,7 +341,7 @@ def program():
 def test_wrong_calls(monkeypatch, tmp_path):
     serve = program()
     done = call(serve.main, "serve.py", "--model", tmp_path, "--max-mib", "0")
-    assert done.returncode == 2 and "--max-mib: above 0" in done.stderr
+    assert done.returncode == 2 and "--max-mib: '0' is not a number above 0" in done.stderr
     done = call(serve.main, "serve.py", "--model", tmp_path / "a.onnx")
     assert done.returncode == 2 and "give the training" in done.stderr
     sock, loopback = serve.listen("127.0.0.1", 0)

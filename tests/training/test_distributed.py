@@ -355,6 +355,6 @@ def test_what_the_launcher_refuses(monkeypatch):
     done = call(distribute.main, "distribute.py", "--nnodes", 2, "train.py")
     assert done.returncode == 1 and "this Slurm job has 1 machine(s)" in done.stderr
     done = call(distribute.main, "distribute.py", "--nproc", 0, "train.py")
-    assert done.returncode == 2 and "--nproc takes a whole number of 1 or more" in done.stderr
+    assert done.returncode == 2 and "--nproc: '0' is not a whole number from 1 to 1024" in done.stderr
     done = call(distribute.main, "distribute.py", "no_such_program.py")
     assert done.returncode == 1 and "no_such_program.py: no such program" in done.stderr

@@ -1,7 +1,10 @@
 """Training features read by shards: few seeks, a good shuffle, and the same batches however they are read."""
 
+import errno
 import math
+import os
 import shutil
+import signal
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -9,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from steps import train
+from steps import train, training
 from steps.frontend import load_conf, make_frontend
+from steps.training import data as reading
 from steps.training import distributed
 from steps.training.checkpoints import CheckpointFolder
 from steps.training.data import FeatureSet, training_plan
@@ -18,6 +22,7 @@ from steps.training.reading import Reading, Shards, SharedPlan, make_shards
 from steps.training.sources import DumpedFeatures
 from tests.bench.shard_reading import Disk
 from tests.in_process import call
+from utils import conf as conf_files
 from utils.ark import ArkWriter
 from utils.cli import UserError
 
@@ -172,6 +177,69 @@ def test_the_same_batches_however_many_processes_read(stored_set):
         assert all(torch.equal(one[0], two[0]) for one, two in zip(runs[0], other, strict=True))
 
 
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _no_shared_memory(*_: object) -> None:
+    raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device (28)")
+
+
+@pytest.mark.parametrize("how", ["shards", "random"])
+@pytest.mark.parametrize(
+    ("place", "refuses", "said"),
+    [
+        ("torch.Tensor.share_memory_", _no_shared_memory, "pipes take its place"),
+        ("multiprocessing.Lock", _no_room, "no processes read features"),
+    ],
+)
+def test_a_small_dev_shm_gives_the_same_batches(third_of_it, how, place, refuses, said, monkeypatch, capsys):
+    features = feature_set(third_of_it, how)
+    plan = features.epoch_plan(64, 1, 1)
+    expected = [x.clone() for x, _, _ in features.batches(plan, torch.device("cpu"), 0)]
+    monkeypatch.setattr(place, refuses)
+    reading._warn_once.cache_clear()
+    found = [x.clone() for x, _, _ in features.batches(plan, torch.device("cpu"), 2)]
+    assert all(torch.equal(one, two) for one, two in zip(expected, found, strict=True))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and "--shm-size" in line
+    reading._warn_once.cache_clear()
+
+
+@pytest.mark.parametrize("how", ["shards", "random"])
+def test_a_killed_reading_process_is_one_message(third_of_it, how, monkeypatch):
+    features, own = feature_set(third_of_it, how), os.getpid()
+
+    def end(utt: str, change: object = None) -> None:
+        assert os.getpid() != own
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(features.source, "read", end)
+    with pytest.raises(UserError, match=r"^a process that reads features was killed.*start again") as error:
+        list(features.batches(features.epoch_plan(64, 1, 1), torch.device("cpu"), 2))
+    assert "\n" not in str(error.value)
+
+
+def test_a_reading_process_may_be_killed_while_the_network_computes():
+    """torch raises it from the signal's handler, wherever the program is."""
+    with (
+        pytest.raises(UserError, match=r"killed \(signal: Killed\); was there too little memory"),
+        reading.reading_errors(),
+    ):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    with pytest.raises(RuntimeError, match="shapes"), reading.reading_errors():
+        raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize("how", ["shards", "random", "memory"])
+def test_reading_draws_nothing_from_the_generator_of_training(third_of_it, how):
+    features = feature_set(third_of_it, how, cache_mib=1000)
+    before = torch.get_rng_state()
+    for workers in (0, 1):
+        next(features.batches(features.epoch_plan(64, 1, 1), torch.device("cpu"), workers))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_each_process_reads_its_share_of_the_same_batches(third_of_it, monkeypatch):
     """By shards, at random and from memory; two processes, made believe; each reads its own utterances and no others."""
     for how in ("shards", "random", "memory"):
@@ -222,6 +290,35 @@ def test_which_way_is_taken(third_of_it, root):
         feature_set((data, feats, crops), "memory")
 
 
+def test_weights_depend_on_the_order_of_reading_alone(third_of_it, root):
+    data, feats, frontend = third_of_it
+    source = DumpedFeatures(feats)
+
+    def values(*settings: str) -> dict:
+        conf = training.load_conf(root / "conf/train/baseline.yaml", [f"train.{text}" for text in settings])
+        return reading.weights_depend_on(conf, data, source, frontend, None)
+
+    shuffled = values()
+    for same in (
+        "num_workers=9",
+        "cache_mib=9999",
+        "reading=random",
+        "shard_mib=3",
+        "buffer_mib=3",
+        "diverged_above=2e9",
+    ):
+        assert values(same) == shuffled
+    assert values("epochs=3") != shuffled
+    by_shards = values("cache_mib=0")
+    assert conf_files.differences(shuffled, by_shards) == [
+        "buffer_mib: None -> 1024",
+        "order (by reading and cache_mib): shuffled -> by shards",
+        "shard_mib: None -> 16",
+    ]
+    assert values("reading=shards") == values("reading=shards", "num_workers=0") == by_shards
+    assert values("cache_mib=0", "shard_mib=3") != by_shards != values("cache_mib=0", "buffer_mib=3")
+
+
 class Stopped(Exception):
     pass
 
@@ -248,7 +345,12 @@ def test_a_training_by_shards_goes_on_bit_for_bit(root, made_up_sets, tmp_path, 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(CheckpointFolder, "save", stop_after_the_first)
         run(tmp_path / "broken", "--set=train.num_workers=0")
-    done = run(tmp_path / "broken", "--set=train.num_workers=0")
+    done = run(tmp_path / "broken", "--set=train.shard_mib=17")
+    assert done.returncode == 1 and "trained otherwise (train.shard_mib: 16 -> 17)" in done.stderr
+    # what cannot change the weights may be another
+    done = run(
+        tmp_path / "broken", "--set=train.num_workers=1", "--set=train.cache_mib=7", "--set=train.diverged_above=9e9"
+    )
     assert done.returncode == 0 and "going on after epoch 1" in done.stdout, done.stderr
     whole, broken = (
         torch.load(tmp_path / name / "final.pt", weights_only=True)["state"] for name in ("whole", "broken")

@@ -93,6 +93,23 @@ def test_what_is_refused(load, text, place, message):
     assert place in said and message in said and "t.yaml" in said
 
 
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("senet35", "senet34"),
+        ("senet51", "senet50"),
+        ("ecanet35", "ecanet34"),
+        ("sanet34", "senet34"),
+        ("senet", "senet50"),
+        ("x", None),
+        ("", None),
+    ],
+)
+def test_the_nearest_name_differs_least_and_latest(word, near):
+    names = ["ecanet18", "ecanet34", "senet18", "senet34", "senet50"]
+    assert conf.nearest(word, names) == conf.nearest(word, reversed(names)) == near
+
+
 def test_missing_file_names_the_nearest(load, tmp_path):
     load(GOOD)
     (tmp_path / "baseline.yaml").write_text(GOOD)

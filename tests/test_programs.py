@@ -1,0 +1,102 @@
+"""Every program's command line: each number has a range, and a value beyond it ends in one line before any work."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.in_process import call
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = [
+    path.relative_to(ROOT)
+    for room in ("steps", "local", "utils", "tests")
+    for path in sorted((ROOT / room).rglob("*.py"))
+    if os.access(path, os.X_OK) and "make_parser(" in path.read_text()
+]
+NO_NUMBERS = ("-5", "0", "nan", "inf", "1e400", "")
+# The numbers that may be 0, or less.
+NAUGHT = {
+    "seed",
+    "ngpu",
+    "num_workers",
+    "port",
+    "bootstrap",
+    "max_restarts",
+    "kills",
+    "run_sh_kills",
+    "memory_minutes",
+    "digits",
+    "channels",
+}
+BELOW = {"threshold", "tolerance_db", "at_least", "limit"}
+
+
+class _Seen(Exception):
+    pass
+
+
+def _mains(program: Path) -> list[Callable]:
+    module = importlib.import_module(".".join(program.with_suffix("").parts))
+    return list(getattr(module, "PROGRAMS", {}).values()) if program.name == "data_dir.py" else [module.main]
+
+
+def _parser_of(main: Callable, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
+    def stop(parser: argparse.ArgumentParser, *_: object) -> None:
+        raise _Seen(parser)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        with pytest.raises(_Seen) as seen:
+            main()
+    return seen.value.args[0]
+
+
+def _numbers(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:
+        if action.type not in (None, Path):
+            assert action.type.__module__ == "utils.cli", (
+                f"{action.dest}: a number has a type of utils.cli, with its range"
+            )
+            yield action
+
+
+def _takes(action: argparse.Action, text: str) -> bool:
+    try:
+        value = action.type(text)
+    except argparse.ArgumentTypeError as error:
+        assert repr(text) in str(error)
+        return False
+    assert math.isfinite(value) and str(float(text)) == str(float(value))
+    return True
+
+
+def test_all_programs_are_found():
+    assert {"steps/score.py", "utils/data_dir.py", "local/mini_corpus/sheet.py", "tests/bench/training.py"} < set(
+        map(str, PROGRAMS)
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_a_number_out_of_range_is_one_line(program, monkeypatch):
+    if program.parts[-2] == "fuzz":
+        pytest.importorskip("atheris")
+    for main in _mains(program):
+        for action in _numbers(_parser_of(main, monkeypatch)):
+            taken = {text for text in NO_NUMBERS if _takes(action, text)}
+            assert taken <= ({"0"} if action.dest in NAUGHT else {"0", "-5"} if action.dest in BELOW else set()), (
+                action.dest
+            )
+            given = action.option_strings[-1:]
+            for text in sorted(set(NO_NUMBERS) - taken) if given else ():
+                done = call(main, program.name, f"{given[0]}={text}")
+                assert done.returncode == 2 and done.stdout == "", (given, text)
+                first, second = done.stderr.splitlines()
+                assert f"argument {given[0]}" in first or f"/{given[0]}" in first, first
+                assert repr(text) in first and second.startswith("(see ")
