@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Says of recordings whether they are bona fide or spoof: score, log-likelihood ratio, verdict, and where they score lowest."""
+"""Says of recordings whether they are bona fide or spoof: score, log-likelihood ratio, verdict, and which windows are below the
+threshold."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,8 +22,8 @@ import torch
 
 from steps import experiment
 from steps.detection import audio, picture
-from steps.detection.calibration import BONAFIDE, EER, SPOOF
-from steps.detection.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening, Result
+from steps.detection.calibration import EER
+from steps.detection.detector import POOLS, FakeSpeechDetector, Opening, Result
 from steps.detection.inputs import find_recordings
 from steps.detection.output import JsonLines, Output, Table, Tsv, printable, summary
 from steps.frontend.processing.audio import Command, add_allow_pipes
@@ -56,7 +58,10 @@ def main() -> int:
         metavar="LLR",
         help="in the place of --prior's; eer: that of the EER on dev",
     )
-    parser.add_argument("--pool", choices=POOLS, default="mean", help="how the windows' scores make the recording's")
+    parser.add_argument(
+        "--pool", choices=POOLS, default=POOLS[0], help="how the windows' scores make the recording's; every: their mean, and bonafide only if "
+        "each window is above the threshold; mean: the mean alone decides",
+    )  # fmt: skip
     parser.add_argument(
         "--hop", type=real_number(above=0), metavar="SECONDS", help="between windows; half a window if not given"
     )
@@ -88,8 +93,8 @@ def main() -> int:
 
     if args.stream and args.inputs != [STDIN]:
         parser.error("--stream reads standard input: give - and nothing else")
-    if args.stream and (args.png or args.pool != "mean"):
-        parser.error("--stream gives windows as they come: neither --png nor --pool goes with it")
+    if args.stream and (args.png or args.pool not in ("every", "mean")):
+        parser.error("--stream gives windows as they come: neither --png nor --pool min or first goes with it")
     if args.rate is not None and args.inputs.count(STDIN) != 1:
         parser.error("--rate is of standard input: give - once")
     torch.set_num_threads(args.num_threads)
@@ -132,7 +137,7 @@ class Scoring:
     def __init__(self, detector: FakeSpeechDetector, pictures: Path | None, allow_pipes: bool = False):
         self._detector, self._pictures, self._allow_pipes = detector, pictures, allow_pipes
         self._drawn: set[str] = set()
-        self._counts = {BONAFIDE: 0, SPOOF: 0, None: 0}
+        self._counts: Counter[str | None] = Counter()
 
     def run(self, inputs: Sequence[str], rate: int | None, make_output: Callable[[Sequence[str]], Output]) -> int:
         """Scores and prints all; the exit status."""
@@ -159,8 +164,7 @@ class Scoring:
             if progress is not None:
                 progress.close()
         if len(found) + len(refused) > 1:
-            told = summary(self._counts[BONAFIDE], self._counts[SPOOF], self._counts[None], failed)
-            sys.stderr.write(f"detect.py: {told}\n")
+            sys.stderr.write(f"detect.py: {summary(self._counts, failed)}\n")
         return 1 if failed else 0
 
     def _find(

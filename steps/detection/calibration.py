@@ -12,6 +12,7 @@ from utils.cli import UserError
 from utils.files import read_json, sha256_of
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
+PARTIAL = "partial"  # bona fide by its mean, but not every window of it
 EER = "eer"
 
 
@@ -88,8 +89,12 @@ class Decision:
         """False for an LLR beyond `limits`: nothing that was learnt from resembles what got it."""
         return llr is None or self.limits is None or self.limits[0] <= llr <= self.limits[1]
 
+    def below(self, llr: float | None) -> bool | None:
+        """Whether it is at or below the threshold, however far; None where there is none."""
+        return None if llr is None else not llr > self.threshold
+
     def verdict(self, llr: float | None) -> str | None:
-        return None if llr is None or not self.holds(llr) else BONAFIDE if llr > self.threshold else SPOOF
+        return None if llr is None or not self.holds(llr) else SPOOF if self.below(llr) else BONAFIDE
 
 
 def decision(

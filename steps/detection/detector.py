@@ -11,9 +11,12 @@ How a recording's score is made. It is resampled, its channels are mixed or take
 long as the network's input (windows.cut). Each window is treated as an utterance of a corpus is, by the front end and by the
 network; one shorter than a window is continued as in training. `pool` then makes one score of the windows':
 
-  mean    their mean; as the LLR is a line of the score, its LLR is the mean of the windows' LLRs. The default.
-  min     the lowest: for recordings that are false in places only. The minimum of many is lower than one: the calibration,
-          learnt on single utterances, does not hold for it, and long genuine recordings are rejected more often.
+  every   their mean; as the LLR is a line of the score, its LLR is the mean of the windows' LLRs. The default. The verdict is
+          bonafide only if every window is above the threshold; otherwise it is `partial`: a faked stretch in a long recording
+          hardly moves the mean. Of a long genuine recording some windows may be below the threshold, too.
+  mean    the same score, which alone decides.
+  min     the lowest. The minimum of many is lower than one: the calibration, learnt on single utterances, does not hold for it,
+          and long genuine recordings are rejected more often.
   first   what steps/score.py gives an utterance: features of the whole, of which the network sees the first frames. No
           other window is scored.
 
@@ -21,13 +24,14 @@ An utterance no longer than a window gets the same score by all three. A longer 
 begin only.
 
 Silent windows are not scored and do not count: nothing above -80 dBFS, or SILENCE_DB or more below the loudest window. Nor
-does a window count whose LLR lies far beyond all of dev's (calibration.Decision.limits). If no other is left, there is a
-score and no verdict. Nor is there a verdict on a recording that lacks the band which the detector looks at (band.BandLimits).
+does a window count whose LLR lies far beyond all of dev's (calibration.Decision.limits), but one far below is below the
+threshold. If no other is left, there is a score and no verdict. Nor is there a verdict on a recording that lacks the band which the detector looks at (band.BandLimits).
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +45,8 @@ import torch
 
 from steps import experiment
 from steps.detection import audio, windows
-from steps.detection.calibration import Decision, calibration_of, decision, read_calibration
+from steps.detection.below import Below
+from steps.detection.calibration import BONAFIDE, PARTIAL, Decision, calibration_of, decision, read_calibration
 from steps.detection.picture import Overview
 from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
 from steps.frontend.processing.audio import Command
@@ -56,22 +61,24 @@ from utils.cli import UserError
 LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz; a damaged header may tell of 1 Hz, which would make days of a small file
 SILENCE = 1e-4  # -80 dBFS: three steps of 16 bits
 MIX, EACH = "mix", "each"
-POOLS = ("mean", "min", "first")
+POOLS = ("every", "mean", "min", "first")
 Channels = Literal["mix", "each"] | int
-Pool = Literal["mean", "min", "first"]
+Pool = Literal["every", "mean", "min", "first"]
 Opening = contextlib.AbstractContextManager[audio.Recording]
 
 
 @dataclass(frozen=True)
 class Window:
     """begin, end: seconds; score: higher = bona fide, None where it is silent; llr: None without a calibration too; counts:
-    whether the recording's score is made of it, too."""
+    whether the recording's score is made of it, too; below: whether the LLR is at or below the threshold, None where there is
+    none and where the recording is not judged."""
 
     begin: float
     end: float
     score: float | None
     llr: float | None
     counts: bool
+    below: bool | None
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,9 @@ class Result:
     """What is said of a recording, or of one of its channels.
 
     name: of the file; channel: `mixed`, or its number from 0, None of a recording that has only one; seconds: its length;
-    windows: in the order of time; score, llr, verdict (bonafide, spoof): llr and verdict None without a calibration;
-    notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the reason; overview: for
-    a picture, if it was asked for.
+    windows: in the order of time; score, llr, verdict (bonafide, partial, spoof): llr and verdict None without a calibration;
+    notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the reason; below: which
+    windows are below the threshold, None where there is no verdict; overview: for a picture, if it was asked for.
     """
 
     name: str
@@ -93,6 +100,7 @@ class Result:
     verdict: str | None
     notes: tuple[str, ...]
     not_judged: str | None = None
+    below: Below | None = None
     overview: Overview | None = field(default=None, compare=False, repr=False)
 
     def lowest(self, count: int = 3) -> list[Window]:
@@ -105,11 +113,16 @@ class Result:
                 found.append(window)
         return found
 
+    @property
+    def below_in_words(self) -> str:
+        """`3 of 65 windows below the threshold: 1:18-1:26, 2:30-2:35`; empty for one window, and where there is no verdict."""
+        return "" if self.below is None else self.below.words(self.seconds)
+
 
 @dataclass(frozen=True)
 class Heard:
     """What `stream` says when a window is over. channel: as of a Result; verdict: of the window; score, llr, verdict_so_far:
-    of all windows until then, by their mean; each None where there is none."""
+    of all windows until then; below_so_far: how many of them are below the threshold; each None where there is none."""
 
     channel: str | None
     window: Window
@@ -117,6 +130,7 @@ class Heard:
     score: float | None
     llr: float | None
     verdict_so_far: str | None
+    below_so_far: int | None
 
 
 @dataclass(frozen=True)
@@ -191,7 +205,7 @@ class FakeSpeechDetector:
         corpus: dict[str, Any] | None = None,
         band: BandLimits | None = None,
         hop: float | None = None,
-        pool: Pool = "mean",
+        pool: Pool = "every",
         channels: Channels | None = None,
         device: torch.device | None = None,
         batch_size: int = 16,
@@ -202,12 +216,10 @@ class FakeSpeechDetector:
             raise UserError(f"pool: {pool!r} is none of {', '.join(POOLS)}")
         if channels is None:
             channels = MIX if frontend_conf.channel is None else frontend_conf.channel
-        if channels not in (MIX, EACH) and not (isinstance(channels, int) and channels >= 0):
-            raise UserError(f"channels: {channels!r} is neither {MIX}, {EACH} nor a number from 0")
         if batch_size < 1 or num_threads < 1:
             raise UserError(f"batch_size {batch_size}, num_threads {num_threads}: both are at least 1")
         self._network, self.frontend_conf, self._device = network, frontend_conf, device or torch.device("cpu")
-        self._pool, self._channels = pool, channels
+        self._pool, self._channels = pool, _checked(channels)
         self._batch_size, self._num_threads = batch_size, num_threads
         self.decision, self.corpus, self.band, self.model = decision, corpus or {}, band, ""
         self.sample_rate = frontend_conf.sample_rate
@@ -226,7 +238,7 @@ class FakeSpeechDetector:
         prior: float = 0.5,
         threshold: float | Literal["eer"] | None = None,
         hop: float | None = None,
-        pool: Pool = "mean",
+        pool: Pool = "every",
         channels: Channels | None = None,
         device: str | torch.device = "cpu",
         batch_size: int = 16,
@@ -277,6 +289,14 @@ class FakeSpeechDetector:
         made.model = str(path)
         return made
 
+    def on(self, channels: Channels | None) -> FakeSpeechDetector:
+        """This detector, of which recordings' channels are taken as given; as they are here for None. Raises UserError."""
+        if channels is None:
+            return self
+        other = copy.copy(self)
+        other._channels = _checked(channels)
+        return other
+
     @property
     def window_seconds(self) -> float:
         return self._window / self.sample_rate
@@ -303,6 +323,7 @@ class FakeSpeechDetector:
             "hop_seconds": self.hop_seconds,
             "band": None if self.band is None else dataclasses.asdict(self.band),
             "pool": self._pool,
+            "channels": self._channels,
             "calibration": made
             and {
                 "path": str(made.path),
@@ -351,29 +372,34 @@ class FakeSpeechDetector:
             yield take.name, self._outcome(take)
 
     def stream(self, recording: audio.Recording) -> Iterator[Heard]:
-        """Each window as soon as its last sample is there: one each hop, and the last at the end. By the mean, whatever `pool`
-        is: the last says what score_file says of the whole by `mean`. Raises UserError as score_file does."""
+        """Each window as soon as its last sample is there: one each hop, and the last at the end. By pool `mean`, or as by `every`
+        where it is another: the last says what score_file says of the whole. Raises UserError as score_file does."""
         picked, blocks = self._prepared(recording)
         samples, silent = 0, True
         scores: list[list[float]] = [[] for _ in picked]
         levels: list[list[np.ndarray]] = [[] for _ in picked]
+        below = [0] * len(picked)
         for begin, window in windows.cut(blocks, self._window, self._hop):
             samples = begin + len(window)
-            for channel, waveform, until_now, bands in zip(picked, window.T, scores, levels):
+            for number, (waveform, until_now, bands) in enumerate(zip(window.T, scores, levels)):
                 score = None
                 if not _is_silent(waveform):
                     silent = False
                     looked = self._looked_at(waveform, recording.where)
                     score = float(self._network_scores([looked.features])[0])
                     bands.append(looked.heard.bands)
-                said = self._window_of((begin, samples), score)
+                judged = self._missing(bands) is None
+                said = self._window_of((begin, samples), score, judged)
+                below[number] += self.decision.below(said.llr) is True
                 if said.counts:
                     until_now.append(score)
                 mean = float(np.mean(until_now)) if until_now else None
                 llr = self.decision.llr(mean)
-                judged = self._missing(bands) is None
-                verdicts = [self.decision.verdict(x) if judged else None for x in (said.llr, llr)]
-                yield Heard(channel, said, verdicts[0], mean, llr, verdicts[1])
+                of_window, so_far = self.decision.verdict(said.llr), self._verdict(llr, below[number])
+                if not judged:
+                    of_window = so_far = None
+                told = below[number] if so_far else None
+                yield Heard(picked[number], said, of_window, mean, llr, so_far, told)
         if not samples:
             raise UserError(f"{recording.where}: empty: no samples")
         if silent:
@@ -463,12 +489,16 @@ class FakeSpeechDetector:
         blocks = map(pick, recording.blocks)
         return picked, audio.resampled(blocks, len(picked), recording.rate, self.sample_rate)
 
-    def _notes(self, take: _Take, heard: Sequence[Window], missing: str | None) -> tuple[str, ...]:
+    def _notes(self, take: _Take, number: int, heard: Sequence[Window], missing: str | None) -> tuple[str, ...]:
+        """number: of the channel."""
         recording, picked = take.recording, take.picked
         notes = []
         if recording.channels > 1:
             what = {MIX: "mixed", EACH: "scored each by itself"}.get(self._channels, f"number {picked[0]} scored")
             notes.append(f"{recording.channels} channels, {what}")
+        mute = [name for name, scores in zip(picked, take.scores) if all(score is None for score in scores)]
+        if mute:
+            notes.append(f"only silence in channel {' and '.join(mute)}")
         if recording.rate != self.sample_rate:
             notes.append(f"resampled from {recording.rate} Hz")
         if take.samples < self._window:
@@ -484,10 +514,16 @@ class FakeSpeechDetector:
             notes.append(f"not judged: {missing}")
         return tuple(notes)
 
-    def _window_of(self, span: tuple[int, int], score: float | None) -> Window:
+    def _window_of(self, span: tuple[int, int], score: float | None, judged: bool) -> Window:
         llr = self.decision.llr(score)
         counts = score is not None and self.decision.holds(llr)
-        return Window(span[0] / self.sample_rate, span[1] / self.sample_rate, score, llr, counts)
+        below = self.decision.below(llr) if judged else None
+        return Window(span[0] / self.sample_rate, span[1] / self.sample_rate, score, llr, counts, below)
+
+    def _verdict(self, llr: float | None, below: int) -> str | None:
+        """Of a recording. below: how many of its windows are below the threshold."""
+        verdict = self.decision.verdict(llr)
+        return PARTIAL if verdict == BONAFIDE and below and self._pool != "mean" else verdict
 
     def _spans(self, take: _Take, blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """Windows of a recording, as (first sample, (samples, channels)); for pool `first` the whole, or as much of it as
@@ -602,24 +638,25 @@ class FakeSpeechDetector:
             of_windows = take.heard[number]
             loudest = max((one.level for one in of_windows.values()), default=0.0)
             audible = {i for i, one in of_windows.items() if one.level > loudest - SILENCE_DB}
+            missing = self._missing([of_windows[i].bands for i in sorted(audible)])
             heard = tuple(
-                self._window_of(span, score if i in audible else None)
+                self._window_of(span, score if i in audible else None, missing is None)
                 for i, (span, score) in enumerate(zip(take.spans, scores))
             )
             scored = [window.score for window in heard if window.score is not None]
             if not scored:
-                if len(take.picked) == 1:
-                    return _only_silence(take.name)
                 continue
             if not np.isfinite(scored).all():
                 return UserError(f"{take.name}: its score is not finite; look at final.pt")
             counted = [window.score for window in heard if window.counts] or scored
             score = min(counted) if self._pool == "min" else float(np.mean(counted))
             llr = self.decision.llr(score)
-            missing = self._missing([of_windows[i].bands for i in sorted(audible)])
-            verdict = None if missing else self.decision.verdict(llr)
             beyond = llr is not None and not self.decision.holds(llr)
             reason = missing or ("its score lies far beyond all scores of dev" if beyond else None)
+            if reason:
+                heard = tuple(dataclasses.replace(window, below=None) for window in heard)
+            below = None if reason or llr is None else Below.among(heard)
+            verdict = None if below is None else self._verdict(llr, below.windows)
             results.append(
                 Result(
                     take.name,
@@ -629,14 +666,26 @@ class FakeSpeechDetector:
                     score,
                     llr,
                     verdict,
-                    self._notes(take, heard, missing),
+                    self._notes(take, number, heard, missing),
                     reason,
+                    below,
                     take.overviews[number] if take.overviews else None,
                 )
             )
         if not results:
             return _only_silence(take.name)
         return results
+
+
+def channels_of(text: str) -> Channels:
+    """`mix`, `each`, or a number from 0. Raises ValueError."""
+    return text if text in (MIX, EACH) else int(text)
+
+
+def _checked(channels: Channels) -> Channels:
+    if channels not in (MIX, EACH) and not (type(channels) is int and channels >= 0):
+        raise UserError(f"channels: {channels!r} is neither {MIX}, {EACH} nor a number from 0")
+    return channels
 
 
 def _only_silence(where: str) -> UserError:

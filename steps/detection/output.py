@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from steps.detection.calibration import BONAFIDE
+from steps.detection.calibration import BONAFIDE, PARTIAL, SPOOF
 from steps.detection.clock import clock
 from steps.detection.detector import Heard, Result, Window
 
@@ -40,7 +42,8 @@ def about_lines(about: dict[str, Any]) -> list[str]:
             "the mini corpus is small and for trying the toolkit: no verdict here is evidence about a recording"
         )
     pools = {
-        "mean": "a recording's score is the mean of its windows'",
+        "every": "a recording's score is the mean of its windows'; bonafide only if each of them is above the threshold",
+        "mean": "a recording's score is the mean of its windows', which alone decides",
         "min": "a recording's score is its lowest window's, for which the calibration was not learnt",
         "first": "scored as steps/score.py does: the first window only",
     }
@@ -89,7 +92,15 @@ class Table:
 
     def head(self, about: dict[str, Any]) -> list[str]:
         says = "llr" if about["calibration"] else "score"
-        titles = self._row("file", "score", "LLR", "verdict", "seconds", "win.", f"lowest windows ({says}); notes")
+        titles = self._row(
+            "file",
+            "score",
+            "LLR",
+            "verdict",
+            "seconds",
+            "win.",
+            f"windows below the threshold; lowest windows ({says}); notes",
+        )
         return [*("# " + line for line in about_lines(about)), titles]
 
     def results(self, results: Sequence[Result]) -> list[str]:
@@ -97,15 +108,16 @@ class Table:
         for one in results:
             name = printable(one.name) + ("" if one.channel in (None, "mixed") else f" [{one.channel}]")
             low = ", ".join(stretch(w, one.seconds) for w in one.lowest(self._lowest)) if len(one.windows) > 1 else ""
-            rest = "; ".join(filter(None, [low, *one.notes]))
+            rest = "; ".join(filter(None, [one.below_in_words, low, *one.notes]))
             length, count = f"{one.seconds:.2f}", str(len(one.windows))
             lines.append(
                 self._row(name, _number(one.score, 3), _number(one.llr, 2), one.verdict or "-", length, count, rest)
             )
             for w in one.windows if self._windows else ():
                 when = f"  {clock(w.begin, one.seconds)}-{clock(w.end, one.seconds)}"
-                why = "" if w.counts else "silent" if w.score is None else "not counted"
-                lines.append(self._row(when, _number(w.score, 3), _number(w.llr, 2), "", "", "", why))
+                why = "silent" if w.score is None else "" if w.counts else "not counted"
+                says = "below" if w.below else ""
+                lines.append(self._row(when, _number(w.score, 3), _number(w.llr, 2), says, "", "", why))
         return lines
 
     def failed(self, name: str, message: str) -> list[str]:
@@ -113,10 +125,11 @@ class Table:
 
     @staticmethod
     def _heard_row(when: str, window: Sequence[str], so_far: Sequence[str]) -> str:
-        return f"{when:<19}  {window[0]:>8}  {window[1]:>7}  {window[2]:<8}  {so_far[0]:>8}  {so_far[1]:>7}  {so_far[2]:<8}".rstrip()
+        own, until_now = (f"{one[0]:>8}  {one[1]:>7}  {one[2]:<8}" for one in (window, so_far))
+        return f"{when:<19}  {own}  {until_now}  {so_far[3]:>5}".rstrip()
 
     def stream_head(self, about: dict[str, Any]) -> list[str]:
-        titles = self._heard_row("window", ("score", "LLR", "verdict"), ("so far", "LLR", "verdict"))
+        titles = self._heard_row("window", ("score", "LLR", "verdict"), ("so far", "LLR", "verdict", "below"))
         return [*("# " + line for line in about_lines(about)), titles]
 
     def heard(self, heard: Heard) -> list[str]:
@@ -129,7 +142,8 @@ class Table:
             _number(window.llr, 2),
             "silent" if window.score is None else heard.verdict or "-",
         )
-        so_far = _number(heard.score, 3), _number(heard.llr, 2), heard.verdict_so_far or "-"
+        below = "-" if heard.below_so_far is None else str(heard.below_so_far)
+        so_far = _number(heard.score, 3), _number(heard.llr, 2), heard.verdict_so_far or "-", below
         return [self._heard_row(when, own, so_far)]
 
 
@@ -141,7 +155,9 @@ def message_without(name: str, message: str) -> str:
 class Tsv:
     """For programs: lines of `#`, one of titles, then one of each recording, channel or, if so wished, window."""
 
-    TITLES = ["file", "channel", "begin", "end", "score", "llr", "verdict", "windows", "lowest", "notes", "error"]
+    TITLES = [
+        "file", "channel", "begin", "end", "score", "llr", "verdict", "windows", "n_below", "below", "lowest", "notes", "error",
+    ]  # fmt: skip
 
     def __init__(self, windows: bool, lowest: int):
         self._windows, self._lowest = windows, lowest
@@ -153,7 +169,8 @@ class Tsv:
         lines = []
         for one in results:
             name, channel = _escaped(one.name), one.channel or "-"
-            low = ",".join(f"{w.begin:.3f}-{w.end:.3f}" for w in one.lowest(self._lowest)) or "-"
+            low = _spans((w.begin, w.end) for w in one.lowest(self._lowest))
+            n_below, below = ("-", "-") if one.below is None else (one.below.windows, _spans(one.below.stretches))
             lines.append(
                 self._line(
                     name,
@@ -164,6 +181,8 @@ class Tsv:
                     one.llr,
                     one.verdict,
                     len(one.windows),
+                    n_below,
+                    below,
                     low,
                     "; ".join(one.notes) or "-",
                     "-",
@@ -180,6 +199,8 @@ class Tsv:
                         w.llr,
                         None,
                         1,
+                        None if w.below is None else int(w.below),
+                        "-",
                         "-",
                         "window" if w.counts else "window not counted",
                         "-",
@@ -200,7 +221,7 @@ class Tsv:
         return "\t".join(texts)
 
     def failed(self, name: str, message: str) -> list[str]:
-        return [self._line(_escaped(name), *["-"] * 9, message_without(name, message))]
+        return [self._line(_escaped(name), *["-"] * (len(self.TITLES) - 2), message_without(name, message))]
 
     STREAM_TITLES = [
         "channel",
@@ -212,6 +233,7 @@ class Tsv:
         "score_so_far",
         "llr_so_far",
         "verdict_so_far",
+        "below_so_far",
     ]
 
     def stream_head(self, about: dict[str, Any]) -> list[str]:
@@ -219,6 +241,10 @@ class Tsv:
 
     def heard(self, heard: Heard) -> list[str]:
         return ["\t".join("-" if value is None else str(value) for value in _heard_values(heard))]
+
+
+def _spans(stretches: Iterable[tuple[float, float]]) -> str:
+    return ",".join(f"{begin:.3f}-{end:.3f}" for begin, end in stretches) or "-"
 
 
 def _escaped(name: str) -> str:
@@ -246,6 +272,7 @@ class JsonLines:
                     "llr": one.llr,
                     "verdict": one.verdict,
                     "not_judged": one.not_judged,
+                    "below_threshold": below_threshold(one),
                     "notes": one.notes,
                     "lowest": [_window(w) for w in one.lowest(self._lowest)],
                     "windows": [_window(w) for w in one.windows],
@@ -268,11 +295,20 @@ def _heard_values(heard: Heard) -> list[Any]:
     """In the order of Tsv.STREAM_TITLES."""
     window = heard.window
     own = [round(window.begin, 3), round(window.end, 3), window.score, window.llr, heard.verdict]
-    return [heard.channel, *own, heard.score, heard.llr, heard.verdict_so_far]
+    return [heard.channel, *own, heard.score, heard.llr, heard.verdict_so_far, heard.below_so_far]
+
+
+def below_threshold(result: Result) -> dict[str, Any] | None:
+    """As JSON and the API tell it; None where there is no verdict."""
+    if result.below is None:
+        return None
+    stretches = [{"begin": begin, "end": end} for begin, end in result.below.stretches]
+    counts = {"windows": result.below.windows, "of": result.below.of}
+    return counts | {"stretches": stretches, "in_words": result.below_in_words}
 
 
 def _window(window: Window) -> dict[str, float | None]:
-    return {"begin": window.begin, "end": window.end, "score": window.score, "llr": window.llr, "counts": window.counts}
+    return dataclasses.asdict(window)
 
 
 def _json(value: dict[str, Any]) -> str:
@@ -280,13 +316,13 @@ def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def summary(bonafide: int, spoof: int, plain: int, failed: int) -> str:
+def summary(verdicts: Counter[str | None], failed: int) -> str:
     """Counts of what was said, for the end."""
     said = []
-    if bonafide + spoof:
-        said.append(f"{bonafide} {BONAFIDE}, {spoof} spoof")
-    if plain:
-        said.append(f"{plain} scored without a verdict")
+    if verdicts[BONAFIDE] + verdicts[PARTIAL] + verdicts[SPOOF]:
+        said.append(", ".join(f"{verdicts[verdict]} {verdict}" for verdict in (BONAFIDE, PARTIAL, SPOOF)))
+    if verdicts[None]:
+        said.append(f"{verdicts[None]} scored without a verdict")
     if failed:
         said.append(f"{failed} could not be scored")
     return "; ".join(said) or "nothing was scored"

@@ -15,15 +15,17 @@ from steps.detection.clock import clock
 from utils.files import write_aside
 
 if TYPE_CHECKING:
-    from steps.detection.detector import Result
+    from steps.detection.detector import Result, Window
 
 _COLUMN_SECONDS = 0.01
 _FRAME_SECONDS = 0.032
 _MOST_COLUMNS = 2400  # about the picture's pixels
 _RANGE_DB = 70
+_LABEL_SHARE = 0.05  # of the picture's width, what a label of a lowest window needs
 
 _INK, _SOFT, _GRID = "#101418", "#59626d", "#d9dde2"
 _BONAFIDE, _SPOOF, _PLAIN = "#0072b2", "#d55e00", "#59626d"  # Okabe and Ito's blue and vermilion
+_COLOURS = {False: _BONAFIDE, True: _SPOOF, None: _PLAIN}  # by whether it is below the threshold
 _STYLE = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
@@ -129,6 +131,8 @@ def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> 
         figure = Figure(figsize=(12, 6.4), layout="constrained")
         wave, spectrogram, scores = figure.subplots(3, 1, sharex=True, height_ratios=(1.0, 2.0, 1.6))
         figure.suptitle(_title(result), x=0.01, ha="left", fontsize=11, fontweight="bold")
+        if result.below_in_words:
+            wave.set_title(result.below_in_words, loc="left", x=0, pad=18, fontsize=9, color=_INK)
 
         times = np.arange(len(low)) * step
         wave.fill_between(times, low, high, step="post", color=_INK, linewidth=0.3)
@@ -149,14 +153,11 @@ def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> 
         spectrogram.set_ylabel("kHz")
 
         _draw_scores(scores, result, about, calibrated)
-        marked = result.lowest(lowest) if len(result.windows) > 1 else []
-        for number, window in enumerate(marked, 1):
+        for begin, end in result.below.stretches if result.below else ():
             for axes in (wave, scores):
-                axes.axvspan(window.begin, window.end, color=_SPOOF, alpha=0.12, linewidth=0)
-            wave.text(
-                (window.begin + window.end) / 2, 1.02, f"lowest {number}" if number == 1 else str(number),
-                transform=wave.get_xaxis_transform(), ha="center", va="bottom", fontsize=8, color=_SPOOF,
-            )  # fmt: skip
+                axes.axvspan(begin, end, color=_SPOOF, alpha=0.14, linewidth=0)
+        if len(result.windows) > 1:
+            _draw_lowest(wave, result.lowest(lowest), seconds)
         scores.set_xlim(0, max(seconds, 1e-3))
         scores.xaxis.set_major_formatter(FuncFormatter(lambda t, _: clock(t, seconds).removesuffix(".0")))
         if seconds >= 60:
@@ -166,6 +167,22 @@ def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> 
         figure.supxlabel(_foot(result, about), x=0.01, ha="left", fontsize=8, color=_SOFT)
         with write_aside(path, "wb") as handle:
             figure.savefig(handle, format="png", dpi=120)
+
+
+def _draw_lowest(axes: Any, windows: Sequence[Window], seconds: float) -> None:
+    """A line over each and their numbers above it; those that would lie on one another share a label."""
+    above = {"transform": axes.get_xaxis_transform(), "clip_on": False, "color": _SOFT}
+    labels: list[tuple[float, list[int]]] = []
+    for number, window in sorted(enumerate(windows, 1), key=lambda one: one[1].begin):
+        axes.plot([window.begin, window.end], [1.03, 1.03], linewidth=2, solid_capstyle="butt", **above)
+        middle = (window.begin + window.end) / 2
+        if labels and middle - labels[-1][0] < _LABEL_SHARE * seconds:
+            labels[-1][1].append(number)
+        else:
+            labels.append((middle, [number]))
+    for middle, numbers in labels:
+        text = ("lowest " if 1 in numbers else "") + ", ".join(map(str, sorted(numbers)))
+        axes.text(middle, 1.06, text, ha="center", va="bottom", fontsize=8, **above)
 
 
 def _whole_ticks(axes: Any, seconds: float) -> None:
@@ -208,9 +225,7 @@ def _draw_scores(axes: Any, result: Result, about: dict[str, Any], calibrated: b
     windows = [window for window in result.windows if window.counts]
     beyond = [window for window in result.windows if window.score is not None and not window.counts]
     values = np.array([window.llr if calibrated else window.score for window in windows])
-    colours: Sequence[str] = [_PLAIN] * len(values)
-    if calibrated:
-        colours = [_BONAFIDE if value > threshold else _SPOOF for value in values]
+    colours = [_COLOURS[window.below] for window in windows]
     middles = np.array([(window.begin + window.end) / 2 for window in windows])
     if len(windows) <= 60:
         begins, ends = [w.begin for w in windows], [w.end for w in windows]
@@ -224,7 +239,7 @@ def _draw_scores(axes: Any, result: Result, about: dict[str, Any], calibrated: b
     if not windows:
         values = np.array([mean])
     axes.axhline(mean, color=_INK, linewidth=0.9, linestyle=":")
-    labels = [(mean, {"mean": "mean", "min": "lowest", "first": "score"}[about["pool"]], _INK)]
+    labels = [(mean, {"min": "lowest", "first": "score"}.get(about["pool"], "mean"), _INK)]
     if calibrated:
         axes.axhline(threshold, color=_SOFT, linewidth=0.9, linestyle="--")
         labels.append((threshold, "threshold", _SOFT))
@@ -233,8 +248,8 @@ def _draw_scores(axes: Any, result: Result, about: dict[str, Any], calibrated: b
     axes.set_ylim(min(span) - margin, max(span) + margin)
     for window in beyond:  # at the edge, so that they leave the others room
         up = window.llr > mean
-        axes.plot((window.begin + window.end) / 2, float(up), marker="^" if up else "v", color=_SOFT, markersize=5,
-                  clip_on=False, transform=axes.get_xaxis_transform())  # fmt: skip
+        axes.plot((window.begin + window.end) / 2, 0.96 if up else 0.04, marker="^" if up else "v", color=_COLOURS[window.below],
+                  markersize=5, transform=axes.get_xaxis_transform())  # fmt: skip
     labels.sort(key=lambda label: label[0])
     close = len(labels) == 2 and labels[1][0] - labels[0][0] < 0.09 * (max(span) - min(span) + 2 * margin)
     for number, (value, text, colour) in enumerate(labels):

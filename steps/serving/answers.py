@@ -15,6 +15,23 @@ class Stretch(BaseModel):
     score: float | None = Field(description="higher = bona fide; null where the window is silent")
     llr: float | None = Field(description="log-likelihood ratio, natural logarithm; null without a calibration")
     counts: bool = Field(description="whether the recording's score is made of it, too")
+    below: bool | None = Field(
+        description="whether its LLR is at or below the threshold; null where there is none, and where the recording is not judged"
+    )
+
+
+class Span(BaseModel):
+    begin: float = Field(description="seconds from the recording's begin")
+    end: float = Field(description="seconds")
+
+
+class BelowThreshold(BaseModel):
+    """Windows whose LLR is at or below the threshold."""
+
+    windows: int = Field(description="how many there are")
+    of: int = Field(description="windows that are not silent")
+    stretches: list[Span] = Field(description="where, in the order of time; windows that overlap or touch are one")
+    in_words: str = Field(description="how many and where; empty for one window")
 
 
 class Picture(BaseModel):
@@ -32,26 +49,31 @@ class LookedAt(BaseModel):
 
 
 class Verdict(BaseModel):
-    verdict: Literal["bonafide", "spoof"] | None = Field(
-        description="null without a calibration, and where not_judged says why"
+    """Of a recording, or of one of its channels."""
+
+    channel: str | None = Field(description="mixed, or its number from 0; null where the recording has one only")
+    verdict: Literal["bonafide", "partial", "spoof"] | None = Field(
+        description="partial: the score is above the threshold, but not every window; null without a calibration, and where "
+        "not_judged says why"
     )
     not_judged: str | None = Field(
         description="why this recording gets no verdict: it lacks a band that the detector needs, or its score lies far "
         "beyond all scores of dev"
     )
-    headline: str = Field(description="the verdict in words")
+    below_threshold: BelowThreshold | None = Field(description="null where there is no verdict")
+    headline: str = Field(description="the verdict in words, with the windows below the threshold")
     explanation: str
     caution: str | None = Field(description="said with each verdict of a model that was trained on the mini corpus")
     score: float = Field(description="the mean of the windows' scores; higher = bona fide")
     llr: float | None = Field(description="log-likelihood ratio, natural logarithm; null without a calibration")
-    threshold: float | None = Field(description="of the LLR: above it the verdict is bonafide")
+    threshold: float | None = Field(description="of the LLR: bonafide if it and all windows are above it")
     seconds: float = Field(description="the recording's length")
     notes: list[str] = Field(description="what was done to the audio")
     lowest: list[Stretch] = Field(description="the lowest-scoring stretches, lowest first, none overlapping another")
     windows: list[Stretch] = Field(description="all windows, in the order of time")
     spectrogram: Picture | None = Field(description="of the whole recording; null with pictures=false")
     looked_at: list[LookedAt] = Field(
-        description="of the lowest-scoring stretches and the highest-scoring one, in the order of time; empty with "
+        description="of the lowest-scoring stretches, lowest first, and the highest-scoring window; empty with "
         "pictures=false"
     )
 
@@ -71,6 +93,9 @@ class Model(BaseModel):
     sample_rate: int = Field(description="Hz; recordings are resampled to it")
     window_seconds: float
     hop_seconds: float = Field(description="from one window to the next")
+    channels: Literal["mix", "each"] | int = Field(
+        description="of several, those that are scored if a request names none"
+    )
     threshold: float | None = Field(description="of the LLR")
     rests_on: list[str] = Field(description="training, windows, calibration and threshold, in words")
     limits: Limits

@@ -7,7 +7,7 @@ import contextlib
 import http
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from steps.serving.answers import Model, Problem, Verdict
@@ -43,12 +44,17 @@ _BODY = {
 }
 
 
+Channel = Annotated[int, Field(ge=0)]
+
+
 class Judge(Protocol):
     """worker.Worker, or what stands for it."""
 
     def model(self) -> dict[str, Any]: ...
 
-    def judge(self, data: bytes, pictures: bool) -> dict[str, Any]: ...
+    def judge(
+        self, data: bytes, pictures: bool, channels: int | str | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]: ...
 
     def close(self) -> None: ...
 
@@ -119,13 +125,16 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
     @app.post(
         "/api/verdict",
         summary="Score a recording",
-        response_model=Verdict,
+        response_model=Verdict | list[Verdict],
         responses=_responses(403, 408, 413, 415, 422, 500, 503, 504),
         openapi_extra={"requestBody": _BODY},
     )
-    async def verdict(request: Request, pictures: bool = True) -> Any:
-        """The verdict on one recording, where in it the score is lowest, and what the network looked at. Uploads are scored
-        one after the other, in the order in which they arrived. Nothing of them is kept."""
+    async def verdict(
+        request: Request, pictures: bool = True, channels: Literal["mix", "each"] | Channel | None = None
+    ) -> Any:
+        """The verdict on one recording, where in it the score is lowest, and what the network looked at. Of several channels
+        their mean is scored (`mix`), one by its number from 0, or `each`: then a list of verdicts. Uploads are scored one after
+        the other, in the order in which they arrived. Nothing of them is kept."""
         told = request.headers.get("content-length", "")
         waits = request.headers.get("expect", "").lower() == "100-continue"
         with intake.place() as held:
@@ -137,7 +146,7 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
             async with turn:
                 if await request.is_disconnected():
                     return Response(status_code=204)  # nobody reads it
-                return JSONResponse(await asyncio.to_thread(judge.judge, bytes(held), pictures))
+                return JSONResponse(await asyncio.to_thread(judge.judge, bytes(held), pictures, channels))
 
     @app.get("/api/model", summary="What the verdicts rest on", response_model=Model, responses=_responses(403))
     async def model_of() -> Any:

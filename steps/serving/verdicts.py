@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from steps.detection import audio
-from steps.detection.calibration import BONAFIDE, SPOOF
+from steps.detection.calibration import BONAFIDE, PARTIAL, SPOOF
 from steps.detection.clock import clock
-from steps.detection.detector import Evidence, FakeSpeechDetector, Result, Window
-from steps.detection.output import about_lines, message_without
+from steps.detection.detector import EACH, Channels, Evidence, FakeSpeechDetector, Result, Window
+from steps.detection.output import about_lines, below_threshold, message_without
 from steps.nnet.grad_cam import blend
 from steps.serving.refused import Refused, time_words
 from utils.cli import UserError
@@ -42,7 +42,7 @@ def readable_formats() -> str:
 def model_of(detector: FakeSpeechDetector) -> dict[str, Any]:
     """What answers.Model tells of it, and `formats`, which can be read."""
     about = detector.about()
-    keys = ("model", "corpus", "frontend", "sample_rate", "window_seconds", "hop_seconds", "threshold")
+    keys = ("model", "corpus", "frontend", "sample_rate", "window_seconds", "hop_seconds", "channels", "threshold")
     told = {key: about[key] for key in keys}
     return told | {"caution": _caution(about), "rests_on": about_lines(about), "formats": readable_formats()}
 
@@ -51,23 +51,41 @@ def _caution(about: dict[str, Any]) -> str | None:
     return _CAUTION.format(corpus=about["corpus"]) if about["mini_corpus"] else None
 
 
-def judge(detector: FakeSpeechDetector, data: bytes, max_seconds: float, pictures: bool = True) -> dict[str, Any]:
-    """The answers.Verdict of an upload's bytes. Raises Refused."""
+def judge(
+    detector: FakeSpeechDetector,
+    data: bytes,
+    max_seconds: float,
+    pictures: bool = True,
+    channels: Channels | None = None,
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """The answers.Verdict of an upload's bytes, or of `each` channel one. channels: as of FakeSpeechDetector.load; the detector's
+    own for None. Raises Refused."""
+    detector = detector.on(channels)
     with _in_memory(data) as path:
         with _opened(path, max_seconds) as recording:
             try:
-                (result,) = detector.score_recording(recording, overview=pictures)
+                results = detector.score_recording(recording, overview=pictures)
             except UserError as error:
                 raise Refused(422, _sentence(error)) from None
-        seen: list[Evidence] = []
-        if pictures:
-            with _opened(path, max_seconds) as recording:
-                seen = detector.evidence(recording, _worth_a_look(result), STAGE, result.channel)
-    about = detector.about()
+        said = []
+        for result in results:
+            seen: list[Evidence] = []
+            if pictures:
+                worth = _worth_a_look(result)
+                with _opened(path, max_seconds) as recording:
+                    found = detector.evidence(recording, worth, STAGE, result.channel)
+                seen = sorted(found, key=lambda one: worth.index(one.window))
+            said.append(_verdict(result, seen, detector.about()))
+    return said if channels == EACH else said[0]
+
+
+def _verdict(result: Result, seen: list[Evidence], about: dict[str, Any]) -> dict[str, Any]:
     headline, explanation = in_words(result, about)
     return {
+        "channel": result.channel,
         "verdict": result.verdict,
         "not_judged": result.not_judged,
+        "below_threshold": below_threshold(result),
         "headline": headline,
         "explanation": explanation,
         "caution": _caution(about),
@@ -78,7 +96,7 @@ def judge(detector: FakeSpeechDetector, data: bytes, max_seconds: float, picture
         "notes": list(result.notes),
         "lowest": [dataclasses.asdict(window) for window in result.lowest(LOWEST)],
         "windows": [dataclasses.asdict(window) for window in result.windows],
-        "spectrogram": _spectrogram(result) if pictures else None,
+        "spectrogram": _spectrogram(result) if result.overview else None,
         "looked_at": [_looked_at(one, result.seconds) for one in seen],
     }
 
@@ -130,12 +148,10 @@ def _too_long(how_long: str, max_seconds: float) -> Refused:
 
 
 def _worth_a_look(result: Result) -> list[Window]:
-    """The lowest-scoring stretches, and the highest-scoring window."""
+    """The lowest-scoring stretches, lowest first, and the highest-scoring window."""
     counted = [window for window in result.windows if window.counts]
-    chosen = result.lowest(LOWEST)
-    if counted:
-        chosen.append(max(counted, key=lambda window: window.score))
-    return sorted(set(chosen), key=lambda window: window.begin)
+    highest = [max(counted, key=lambda window: window.score)] if counted else []
+    return list(dict.fromkeys([*result.lowest(LOWEST), *highest]))
 
 
 def in_words(result: Result, about: dict[str, Any]) -> tuple[str, str]:
@@ -148,11 +164,17 @@ def in_words(result: Result, about: dict[str, Any]) -> tuple[str, str]:
     if result.verdict is None:
         return "No verdict", f"This recording is not judged: {result.not_judged}."
     said = {
-        BONAFIDE: ("Bona fide", "The detector takes this for genuine speech."),
-        SPOOF: ("Spoof", "The detector takes this for synthetic, converted or replayed speech."),
+        BONAFIDE: ("Bona fide", f"The detector takes this for genuine speech. {_odds(result.llr)}"),
+        PARTIAL: (
+            "Partly spoof",
+            "The detector takes most of this for genuine speech, but the stretches named for synthetic, converted or replayed "
+            "speech. Listen to them. The more windows a recording has, the more often one of genuine speech falls below the "
+            "threshold.",
+        ),
+        SPOOF: ("Spoof", f"The detector takes this for synthetic, converted or replayed speech. {_odds(result.llr)}"),
     }
-    headline, sentence = said[result.verdict]
-    return headline, f"{sentence} {_odds(result.llr)}"
+    headline, explanation = said[result.verdict]
+    return ", ".join(filter(None, [headline, result.below_in_words])), explanation
 
 
 def _odds(llr: float) -> str:

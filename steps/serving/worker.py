@@ -37,7 +37,8 @@ class Settings:
     num_threads: int = 1
 
 
-Judge = Callable[[bytes, bool], dict[str, Any]]
+Answer = dict[str, Any] | list[dict[str, Any]]
+Judge = Callable[[bytes, bool, int | str | None], Answer]
 
 
 def load_detector(settings: Settings) -> tuple[dict[str, Any], Judge]:
@@ -52,7 +53,7 @@ def load_detector(settings: Settings) -> tuple[dict[str, Any], Judge]:
 
     torch.set_num_threads(settings.num_threads)
     detector = FakeSpeechDetector.load(**settings.detector)
-    return model_of(detector), lambda data, pictures: judge(detector, data, settings.max_seconds, pictures)
+    return model_of(detector), lambda data, *asked: judge(detector, data, settings.max_seconds, *asked)
 
 
 class Worker:
@@ -102,7 +103,7 @@ class Worker:
         with self._lock:
             return self._ready()
 
-    def judge(self, data: bytes, pictures: bool) -> dict[str, Any]:
+    def judge(self, data: bytes, pictures: bool, channels: int | str | None = None) -> Answer:
         """As verdicts.judge. Raises Refused, also where it takes too long (504) or fails (500)."""
         with self._lock:
             if self._closed:
@@ -118,7 +119,7 @@ class Worker:
                 raise Refused(500, "The model could not be loaded again; the server's messages say why.") from None
             deadline = time.monotonic() + self.timeout
             try:
-                self._pipe.send(pictures)
+                self._pipe.send((pictures, channels))
                 self._pipe.send_bytes(data)
                 if not self._pipe.poll(max(0.0, deadline - time.monotonic())):
                     self._again()
@@ -158,11 +159,11 @@ def _run(pipe: Connection, settings: Settings, prepare: Callable[[Settings], tup
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would have the upload in it
     while True:
         try:
-            pictures, data = pipe.recv(), pipe.recv_bytes()
+            asked, data = pipe.recv(), pipe.recv_bytes()
         except EOFError:  # the server is no more
             return
         try:
-            answer: Any = judge(data, pictures)
+            answer: Any = judge(data, *asked)
         except Refused as refused:
             answer = refused
         except MemoryError:

@@ -106,7 +106,7 @@ def main() -> int:
     )
     args = parser.parse_args()
 
-    detectors = [FakeSpeechDetector.load(model, threshold="eer") for model in args.models]
+    detectors = [FakeSpeechDetector.load(model, threshold="eer", pool="mean") for model in args.models]
     wavs, labels = read_wav_scp(args.data_dir / "wav.scp"), read_big_map(args.data_dir / "utt2label")
     waveforms: dict[str, list[np.ndarray]] = {}
     for kind in ("bonafide", "spoof"):

@@ -66,6 +66,8 @@ def test_one_bad_file_costs_one_line(training, recordings, tmp_path):
         "llr",
         "verdict",
         "windows",
+        "n_below",
+        "below",
         "lowest",
         "notes",
         "error",
@@ -192,6 +194,41 @@ def test_the_threshold(training, tmp_path, speech):
     assert said("--threshold", result["llr"] - 0.01)[1]["verdict"] == "bonafide"
     assert said("--threshold", result["llr"])[1]["verdict"] == "spoof"  # not above it
     assert run("--model", training, "--threshold", "nan", tmp_path / "a.wav").returncode == 2
+
+
+def test_all_outputs_tell_the_windows_below_the_threshold(training, tmp_path, speech, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", np.concatenate([speech(2.0, seed) for seed in range(6)]), RATE)
+    scored = json.loads(run("--model", training, "--json", tmp_path / "a.wav").stdout.splitlines()[1])
+    lowest = min(window["llr"] for window in scored["windows"])
+    options = ("--model", training, "--threshold", (lowest + scored["llr"]) / 2, tmp_path / "a.wav")
+
+    said = json.loads(run(*options, "--json").stdout.splitlines()[1])
+    below = [window for window in said["windows"] if window["below"]]
+    told = said["below_threshold"]
+    assert said["verdict"] == "partial" and 0 < len(below) == told["windows"] < told["of"] == len(said["windows"])
+    assert told["stretches"][0]["begin"] == below[0]["begin"] and told["stretches"][-1]["end"] == below[-1]["end"]
+    words = told["in_words"]
+    assert words.startswith(f"{len(below)} of {len(said['windows'])} windows below the threshold: ")
+
+    titles = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, label, **_: titles.append(label))
+    table = run(*options, "--windows", "--png", tmp_path / "png")
+    row, *windows = table.stdout.splitlines()[-1 - len(said["windows"]) :]
+    assert " partial " in row and words in row and sum(line.endswith("below") for line in windows) == len(below)
+    assert titles == [words]
+
+    head, row, *windows = (
+        line.split("\t") for line in run(*options, "--tsv", "--windows").stdout.splitlines() if line[0] != "#"
+    )
+    row = dict(zip(head, row))
+    spans = [f"{one['begin']:.3f}-{one['end']:.3f}" for one in told["stretches"]]
+    assert (row["verdict"], row["n_below"], row["below"]) == ("partial", str(len(below)), ",".join(spans))
+    assert sum(int(window[head.index("n_below")]) for window in windows) == len(below)
+
+    by_mean = json.loads(run(*options, "--json", "--pool", "mean").stdout.splitlines()[1])
+    assert (by_mean["verdict"], by_mean["below_threshold"]) == ("bonafide", told)
+    done = run(*options, tmp_path / "a.wav", "--tsv")
+    assert "0 bonafide, 2 partial, 0 spoof" in done.stderr
 
 
 def test_a_calibration_belongs_to_its_dev_scores(tmp_path):

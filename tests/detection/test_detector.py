@@ -1,5 +1,6 @@
 """steps/detection: the detector applied to recordings."""
 
+import dataclasses
 import threading
 import tracemalloc
 import warnings
@@ -12,7 +13,9 @@ import soundfile
 
 from steps import score
 from steps.detection import audio, windows
-from steps.detection.detector import FakeSpeechDetector
+from steps.detection.below import Below
+from steps.detection.detector import FakeSpeechDetector, Window
+from steps.frontend.processing.band import BandLimits
 from tests import in_process
 from tests.detection.conftest import RATE, SETTINGS, save_training
 from utils.cli import UserError
@@ -189,6 +192,10 @@ def test_channels_and_rates(training, tmp_path, speech):
     each = FakeSpeechDetector.load(training, channels="each").score_file(tmp_path / "stereo.wav")
     assert [result.channel for result in each] == ["0", "1"]
     assert [result.score for result in each] == pytest.approx([want[0].score, want[1].score], abs=1e-5)
+    assert FakeSpeechDetector.load(training).on("each").score_file(tmp_path / "stereo.wav") == each
+    soundfile.write(tmp_path / "mute.wav", np.stack([left, 0 * left], 1), RATE, subtype="DOUBLE")
+    spoken = one(alone.on("each").score_file(tmp_path / "mute.wav"))
+    assert spoken.channel == "0" and "only silence in channel 1" in spoken.notes
     second = one(FakeSpeechDetector.load(training, channels=1).score_file(tmp_path / "stereo.wav"))
     assert (second.channel, second.score) == ("1", pytest.approx(want[1].score, abs=1e-5))
     with pytest.raises(UserError, match="no channel 2"):
@@ -236,6 +243,92 @@ def test_pools_and_lowest_stretches(training, speech):
     assert [w.score for w in found] == sorted(w.score for w in found)
     spans = sorted((w.begin, w.end) for w in found)
     assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:]))
+
+
+@pytest.fixture
+def partial(training, speech):
+    """detector, wave: its mean score is above the threshold, its windows around 10 and 20 s are below."""
+    wave = np.random.default_rng(0).normal(0, 0.2, 30 * RATE)
+    for begin in (10, 20):
+        wave[begin * RATE : (begin + 1) * RATE] = speech(1.0, begin)
+    scored = one(FakeSpeechDetector.load(training).score(wave, RATE))
+    llrs = np.array([window.llr for window in scored.windows])
+    where = np.array([any(w.end > begin and w.begin < begin + 1 for begin in (10, 20)) for w in scored.windows])
+    sign = np.sign(
+        llrs[~where].mean() - llrs[where].mean()
+    )  # the network is random: what it takes speech for is chance
+    detector = FakeSpeechDetector.load(training, threshold=0.0)
+    made = detector.decision.calibration
+    middle = (sign * llrs[where]).mean() / 2 + (sign * llrs[~where]).mean() / 2
+    made = dataclasses.replace(
+        made, weight=sign * made.weight, offset=sign * made.offset - middle, trained_on={**made.trained_on, "llr_range": [-9, 9]}
+    )  # fmt: skip
+    detector.decision = dataclasses.replace(detector.decision, calibration=made)
+    return detector, wave
+
+
+def test_a_recording_with_a_low_stretch_is_not_bona_fide(partial):
+    detector, wave = partial
+    result = one(detector.score(wave, RATE))
+    low = [w for w in result.windows if w.llr <= 0]
+    assert result.llr > 0 and result.verdict == "partial" and [w for w in result.windows if w.below] == low
+    assert (result.below.windows, result.below.of) == (len(low), len(result.windows)) and len(low) > 2
+    covered = lambda t: any(begin <= t < end for begin, end in result.below.stretches)
+    for t in np.arange(0, 30, 0.05):
+        assert covered(t) == any(w.begin <= t < w.end for w in low)
+    assert len(result.below.stretches) == 2 and covered(10.5) and covered(20.5) and not covered(15)
+    (a, b), (c, d) = result.below.stretches
+    assert result.below_in_words == (
+        f"{len(low)} of {len(result.windows)} windows below the threshold: {a:.1f}-{b:.1f} s, {c:.1f}-{d:.1f} s"
+    )
+    # by the mean alone it would be
+    detector._pool = "mean"
+    by_mean = one(detector.score(wave, RATE))
+    assert (by_mean.verdict, by_mean.below) == ("bonafide", result.below)
+    assert one(detector.score(wave[: 5 * RATE], RATE)).below_in_words.startswith("0 of ")
+    # a window alone is the recording
+    detector._pool = "every"
+    alone = one(detector.score(wave[round(10.2 * RATE) : round(10.7 * RATE)], RATE))
+    assert (alone.verdict, alone.below.windows, alone.below_in_words) == ("spoof", 1, "")
+    heard = list(detector.stream(audio.of_waveform("x", wave, RATE)))
+    assert (heard[-1].verdict_so_far, heard[-1].below_so_far) == ("partial", len(low))
+    assert {said.verdict_so_far for said in heard if said.window.end < 10} == {"bonafide"}
+
+
+def test_a_window_far_below_all_of_dev_does_not_count_but_is_below(partial):
+    detector, wave = partial
+    result = one(detector.score(wave, RATE))
+    made, low = detector.decision.calibration, sorted(window.llr for window in result.windows)[1]
+    of_dev = {**made.trained_on, "llr_range": [0.4 * low, -0.2 * low]}  # it holds from `low` on
+    detector.decision = dataclasses.replace(detector.decision, calibration=dataclasses.replace(made, trained_on=of_dev))
+    again = one(detector.score(wave, RATE))
+    assert sum(not window.counts for window in again.windows) >= 1
+    assert (again.verdict, again.below) == ("partial", result.below)
+
+
+def test_what_is_not_judged_has_no_windows_below_the_threshold(partial):
+    detector, wave = partial
+    with detector._frontend() as frontend:
+        bands = len(frontend.levels(wave[:RATE]))
+    detector.band = BandLimits(tuple(float(hz) for hz in range(100, 100 + bands)), (99.0,) * bands)
+    result = one(detector.score(wave, RATE))
+    assert result.not_judged and (result.verdict, result.below, result.below_in_words) == (None, None, "")
+    assert {window.below for window in result.windows} == {None} and result.llr is not None
+    said = list(detector.stream(audio.of_waveform("x", wave, RATE)))[-1]
+    assert (said.verdict, said.verdict_so_far, said.below_so_far, said.window.below) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    "edges, of, words",
+    [
+        ([(78.7, 83.6), (81.1, 86.0), (150.3, 155.2)], 162, "3 of 3 windows below the threshold: 1:18-1:26, 2:30-2:36"),
+        ([(5.0, 10.0), (10.0, 15.0)], 59, "2 of 2 windows below the threshold: 5.0-15.0 s"),
+        ([(i, i + 0.5) for i in range(3600, 3609)], 7200, "9 of 9 windows below the threshold: 1:00:00-1:00:01, 1:00:01-1:00:02, "
+         "1:00:02-1:00:03, 1:00:03-1:00:04, 1:00:04-1:00:05 and 4 more"),
+    ],
+)  # fmt: skip
+def test_places_in_words(edges, of, words):
+    assert Below.among([Window(*edge, -1.0, -1.0, True, True) for edge in edges]).words(of) == words
 
 
 def test_load_says_what_is_wrong(training, tmp_path):

@@ -40,8 +40,8 @@ class Here:
     def model(self):
         return verdicts.model_of(self.detector)
 
-    def judge(self, data, pictures):
-        return verdicts.judge(self.detector, data, self.max_seconds, pictures)
+    def judge(self, data, *asked):
+        return verdicts.judge(self.detector, data, self.max_seconds, *asked)
 
     def close(self):
         pass

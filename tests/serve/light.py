@@ -11,7 +11,7 @@ def prepare(settings):
     if settings.detector["model"] == "lost":
         raise UserError("no final.pt in it")
 
-    def judge(data, pictures):
+    def judge(data, pictures, channels):
         if data == b"fails":
             raise ZeroDivisionError("on purpose")
         if data == b"grows":

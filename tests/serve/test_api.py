@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import io
 import os
 import re
@@ -17,6 +18,7 @@ from PIL import Image
 
 from steps.detection import audio
 from steps.detection.detector import FakeSpeechDetector
+from steps.frontend.processing.band import BandLimits
 from steps.serving import verdicts
 from steps.serving.answers import Verdict
 from steps.serving.app import make_app
@@ -58,7 +60,10 @@ def test_the_answer_is_the_detectors(client, detector, tmp_path):
     assert [one["score"] for one in said["windows"]] == [one.score for one in result.windows]
     assert [one["begin"] for one in said["lowest"]] == [one.begin for one in result.lowest()]
     assert said["seconds"] == 5.0 and said["threshold"] == 0.0
-    assert said["headline"] == {"bonafide": "Bona fide", "spoof": "Spoof"}[result.verdict]
+    start = {"bonafide": "Bona fide, ", "partial": "Partly spoof, ", "spoof": "Spoof, "}[result.verdict]
+    assert (
+        said["headline"] == start + result.below_in_words and result.below_in_words in said["below_threshold"].values()
+    )
     assert "mini corpus 1 (tiny)" in said["caution"]
 
 
@@ -148,6 +153,55 @@ def test_sound_whose_header_tells_no_length_is_cut_off_too(monkeypatch):
 def test_forms_are_told_what_to_do(client):
     answer = client.post("/api/verdict", files={"file": ("a.wav", sound_of(speech_like(RATE)))})
     assert answer.status_code == 415 and "--data-binary" in answer.json()["detail"]
+
+
+def test_channels_of_a_call(client, detector, tmp_path):
+    sides = np.stack([speech_like(2 * RATE, 1), speech_like(2 * RATE, 2)], 1)
+    (tmp_path / "call.wav").write_bytes(sound_of(sides))
+    say = lambda channels: ask(client, sound_of(sides), params={"pictures": "false", "channels": channels}).json()
+    each = say("each")
+    assert [one["channel"] for one in each] == ["0", "1"]
+    assert [say(side) for side in (0, 1)] == [
+        one | {"notes": [f"2 channels, number {side} scored"]} for side, one in enumerate(each)
+    ]
+    wanted = detector.on("each").score_file(tmp_path / "call.wav")
+    assert [(one["score"], one["verdict"]) for one in each] == [(result.score, result.verdict) for result in wanted]
+    assert (
+        say("mix") == ask(client, sound_of(sides), params={"pictures": "false"}).json()
+        and say("mix")["channel"] == "mixed"
+    )
+    assert "no channel 2: it has 2, counted from 0" in say(2)["detail"].lower()
+    for wrong in ("left", -1):
+        assert ask(client, b"x", params={"channels": wrong}).status_code == 422
+    (alone,) = ask(client, sound_of(sides[:, 0]), params={"channels": "each"}).json()
+    assert alone["channel"] is None and alone["looked_at"]
+
+
+def test_a_recording_with_a_low_stretch_is_partly_spoof(detector):
+    judge = verdicts.judge
+    data = sound_of(np.concatenate([speech_like(2 * RATE, seed) for seed in range(4)]))
+    scored = judge(detector, data, 60.0, False)
+    threshold = (min(one["llr"] for one in scored["windows"]) + scored["llr"]) / 2
+    strict = detector.on("mix")
+    strict.decision = dataclasses.replace(detector.decision, threshold=threshold)
+    said = judge(strict, data, 60.0)
+    words = said["below_threshold"]["in_words"]
+    assert (
+        said["verdict"] == "partial"
+        and said["headline"] == f"Partly spoof, {words}"
+        and "times as likely" not in said["explanation"]
+    )
+    ranks = [one["stretch"]["score"] for one in said["looked_at"]]
+    assert ranks == sorted(ranks) and len(ranks) > 2  # the lowest first, the highest last
+    strict._pool = "mean"
+    said = judge(strict, data, 60.0, False)
+    assert (said["verdict"], said["headline"]) == ("bonafide", f"Bona fide, {words}")
+    with strict._frontend() as frontend:
+        bands = len(frontend.levels(speech_like(RATE)))
+    strict.band = BandLimits(tuple(float(hz) for hz in range(100, 100 + bands)), (99.0,) * bands)
+    said = judge(strict, data, 60.0, False)
+    assert (said["headline"], said["below_threshold"]) == ("No verdict", None)
+    assert {one["below"] for one in said["windows"]} == {None}
 
 
 def test_without_a_calibration_there_is_a_score(tmp_path):

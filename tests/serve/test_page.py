@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx2
+import numpy as np
 import pytest
 
 from tests.conftest import speech_like
@@ -18,6 +19,7 @@ def files(tmp_path_factory):
     contents = {
         "talk.wav": sound_of(speech_like(4 * RATE, 1)),
         "hm.flac": sound_of(speech_like(RATE // 4, 2), form="FLAC"),
+        "call.wav": sound_of(np.stack([speech_like(2 * RATE, 1), speech_like(2 * RATE, 2)], 1)),
         "notes.txt": b"no sound " * 50,
         "hours.flac": three_hours(),
         "huge.wav": bytes(5 << 20),
@@ -98,6 +100,98 @@ def test_upload_verdict_plot_and_play(show, files, server):
     page.fill("#to", "0.5")
     page.locator("#to").blur()
     assert page.locator("#play").is_disabled() and "begins before it ends" in page.locator("#chosen").inner_text()
+
+
+def made_up_answer(windows, lowest, **changes):
+    """Of the API: windows: (begin, LLR); above 0 not below the threshold."""
+    made = [
+        {"begin": t, "end": t + 5, "score": llr, "llr": llr, "counts": abs(llr) < 20, "below": llr <= 0}
+        for t, llr in windows
+    ]
+    below = [one for one in made if one["below"]]
+    picture = {"png": PIXEL, "low_hz": 0.0, "high_hz": 8000.0, "says": "Spectrogram."}
+    answer = {
+        "channel": None, "verdict": "partial", "not_judged": None, "headline": "Partly spoof, 2 of 9 windows below the threshold: 0-1",
+        "explanation": "Why.", "caution": None, "score": 0.0, "llr": 0.0, "threshold": 0.0, "seconds": made[-1]["end"], "notes": [],
+        "below_threshold": {"windows": len(below), "of": len(made), "stretches": below, "in_words": ""}, "windows": made,
+        "lowest": [made[i] for i in lowest], "spectrogram": picture, "looked_at": [],
+    }  # fmt: skip
+    return answer | changes
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+COVERED = """svg => {
+  const box = (one) => { const r = one.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom] };
+  const meet = ([a, b, c, d], [e, f, g, h]) => a < g - 0.5 && e < c - 0.5 && b < h - 0.5 && f < d - 0.5;
+  const texts = [...svg.querySelectorAll("text")];
+  const marks = [...svg.querySelectorAll("circle, rect.below, path.above, path.below, path.plain, .span, .threshold, .bar, .axis, image")];
+  const found = [];
+  texts.forEach((text, i) => {
+    for (const mark of marks) if (meet(box(text), box(mark))) found.push(`${text.textContent} on ${mark.outerHTML}`);
+    for (const other of texts.slice(i + 1)) if (meet(box(text), box(other))) found.push(`${text.textContent} on ${other.textContent}`);
+  });
+  return found }"""
+
+
+LAYOUTS = {
+    "overlapping neighbours, lowest at both ends": ([(2.5 * i, 4.0 if i % 3 else -0.2) for i in range(8)], [0, 3, 6]),
+    "far beyond dev": ([(2.5 * i, (9.0, 9.0, 9.0, -0.01, 30.0, -30.0)[i]) for i in range(6)], [3, 0, 2]),
+    "all at the threshold": ([(2.5 * i, 0.01 if i % 2 else -0.01) for i in range(9)], [8, 6, 0]),
+    "narrow, side by side": ([(2.5 * i, -0.5 if 300 < i < 304 else 2.0) for i in range(700)], [301, 303, 302]),
+    "narrow, at the end": ([(2.5 * i, -3.0 if i > 1090 else 2.0) for i in range(1100)], [1099, 1097, 1091]),
+}
+
+
+def test_no_label_covers_a_mark_or_a_label(show, files):
+    page = show()
+    page.route("**/api/verdict*", lambda route: route.fulfill(json=answer))
+    for name, (windows, lowest) in LAYOUTS.items():
+        answer = made_up_answer(windows, lowest, headline=name)
+        page.set_viewport_size({"width": 1000, "height": 800})
+        page.evaluate("document.getElementById('file').value = ''")
+        give(page, files / "hm.flac", f"#verdict:has-text('{name}')")
+        assert page.locator("#plot svg").evaluate(COVERED) == [], name
+        page.set_viewport_size({"width": 360, "height": 800})
+        page.wait_for_function("() => document.querySelector('#plot svg').viewBox.baseVal.width < 400")
+        assert page.locator("#plot svg").evaluate(COVERED) == [], name
+        # the lowest windows first
+        scores = [float(text.replace("−", "-")) for text in page.locator("#rows td:nth-child(3)").all_text_contents()]
+        assert scores == sorted(scores) and len(scores) == len(windows)
+
+
+def test_a_call_side_by_side(show, files, server):
+    def said(channels):
+        return httpx2.post(
+            f"{server.url}/api/verdict?channels={channels}", content=(files / "call.wav").read_bytes(), timeout=60
+        ).json()
+
+    page = show()
+    give(page, files / "call.wav")
+    assert "channels mixed" in page.locator("#of").inner_text() and not page.locator("#sides").is_visible()
+    page.select_option("#channels", "each")
+    page.wait_for_selector("#sides button")
+    for side, answer in enumerate(said("each")):
+        button = page.locator("#sides button").nth(side)
+        assert button.inner_text() == f"Channel {side}: {answer['headline']}"
+        button.click()
+        assert button.get_attribute("aria-pressed") == "true" and f"channel {side}" in page.locator("#of").inner_text()
+        assert answer["headline"] in page.locator("#verdict").inner_text()
+    page.locator("#sides button").nth(0).click()
+    page.select_option("#channels", "1")
+    page.wait_for_selector("#of:has-text('channel 1')")
+    assert said(1)["headline"] in page.locator("#verdict").inner_text() and not page.locator("#sides").is_visible()
+
+
+def test_what_is_not_judged_has_no_colours(show, files):
+    page = show()
+    answer = made_up_answer([(0, 1.0), (2.5, -1.0), (5, 2.0)], [1], verdict=None, not_judged="nothing below 70 Hz",
+                            headline="No verdict", below_threshold=None)  # fmt: skip
+    for window in answer["windows"]:
+        window["below"] = None
+    page.route("**/api/verdict*", lambda route: route.fulfill(json=answer))
+    give(page, files / "hm.flac")
+    assert page.locator("#plot .above, #plot .below").count() == 0 and page.locator("#plot circle.plain").count() == 3
+    assert set(page.locator("#rows td:last-child").all_text_contents()) == {""}
 
 
 def test_errors_are_told_and_the_next_file_is_scored(show, files):

@@ -30,8 +30,10 @@ function complain(title, detail) {
 }
 
 let asking = null; // the request that is on its way
+let given = null; // what was scored last, to score its channels otherwise
 
 async function judge(blob, name) {
+  given = { blob, name };
   asking?.abort();
   const mine = (asking = new AbortController());
   by("error").replaceChildren();
@@ -47,7 +49,7 @@ async function judge(blob, name) {
   let answer;
   try {
     const headers = { "Content-Type": "application/octet-stream" };
-    const response = await fetch("/api/verdict", { method: "POST", body: blob, headers, signal: mine.signal });
+    const response = await fetch(`/api/verdict?channels=${by("channels").value}`, { method: "POST", body: blob, headers, signal: mine.signal });
     answer = await response.json();
     if (!response.ok) {
       if (mine === asking) complain(answer.title, answer.detail);
@@ -59,8 +61,12 @@ async function judge(blob, name) {
     else complain("No answer", "The server cannot be reached, or the file cannot be read any more. Is the server still running?");
     return;
   }
-  if (mine === asking) show(answer, blob, name);
+  if (mine === asking) showAll([answer].flat(), blob, name);
 }
+
+by("channels").addEventListener("change", () => {
+  if (given && !by("result").hidden && given.several) judge(given.blob, given.name);
+});
 
 by("cancel").addEventListener("click", () => asking?.abort());
 
@@ -154,7 +160,7 @@ if (!canRecord()) {
 let answer = null, url = null;
 const plot = new Plot(by("plot"), (begin, end) => choose(begin, end));
 
-const MARKS = { bonafide: "M3 9l4 4 7-9", spoof: "M3 3l10 10M13 3L3 13", null: "M3 8h10" };
+const MARKS = { bonafide: "M3 9l4 4 7-9", partial: "M8 2v7M8 13v.2", spoof: "M3 3l10 10M13 3L3 13", null: "M3 8h10" };
 
 function mark(verdict) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -171,8 +177,24 @@ const valueWords = (one) => {
   return one.llr === null ? `score ${number(one.score)}` : `LLR ${number(one.llr)}`;
 };
 
-function show(given, blob, name) {
-  answer = given;
+// A button of each channel, where there are several.
+function showAll(answers, blob, name) {
+  given.several = answers[0].channel !== null;
+  by("sides").hidden = answers.length < 2;
+  const buttons = answers.map((one) => element("button", { type: "button" }, `Channel ${one.channel}: ${one.headline}`));
+  const press = (index) => {
+    buttons.forEach((button, i) => button.setAttribute("aria-pressed", i === index));
+    show(answers[index], blob, name);
+  };
+  buttons.forEach((button, index) => button.addEventListener("click", () => press(index)));
+  by("sides").replaceChildren(...buttons);
+  press(0);
+}
+
+const ofChannel = (channel) => (channel === null ? "" : channel === "mixed" ? ", channels mixed" : `, channel ${channel}`);
+
+function show(one, blob, name) {
+  answer = one;
   by("result").hidden = false;
   if (standing) standing.hidden = true; // it is said with the verdict
   const kind = answer.verdict ?? "";
@@ -181,7 +203,7 @@ function show(given, blob, name) {
   const sign = mark(answer.verdict);
   if (kind) sign.classList.add(kind);
   by("verdict").replaceChildren(sign, headline, element("span", { class: "llr" }, value));
-  by("of").textContent = `${name}, ${clock(answer.seconds, answer.seconds)}${answer.seconds < 60 ? " s" : ""}`;
+  by("of").textContent = `${name}${ofChannel(answer.channel)}, ${clock(answer.seconds, answer.seconds)}${answer.seconds < 60 ? " s" : ""}`;
   by("explanation").textContent = answer.explanation;
   by("caution").textContent = answer.caution ?? "";
   const figures = [["Score", number(answer.score, 3)]];
@@ -212,10 +234,11 @@ function show(given, blob, name) {
 }
 
 function showRows() {
-  by("rows").replaceChildren(...answer.windows.map((one) => {
+  const lowestFirst = [...answer.windows].sort((a, b) => (a.score ?? Infinity) - (b.score ?? Infinity) || a.begin - b.begin);
+  by("rows").replaceChildren(...lowestFirst.map((one) => {
     const value = (figure) => (figure === null ? "–" : number(figure, 3));
-    let says = one.score === null ? "silent" : one.counts ? "" : "not counted";
-    if (one.counts && answer.threshold !== null) says = one.llr > answer.threshold ? "bona fide" : "spoof";
+    const verdict = one.below === null ? [] : [one.below ? "spoof" : "bona fide"];
+    const says = one.score === null ? "silent" : [...verdict, ...(one.counts ? [] : ["not counted"])].join(", ");
     const cells = [one.end.toFixed(2), value(one.score), value(one.llr), says];
     return element("tr", {}, element("th", { scope: "row" }, one.begin.toFixed(2)), ...cells.map((text) => element("td", {}, text)));
   }));

@@ -2,7 +2,9 @@
 import { clock, number } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const LEFT = 52, RIGHT = 12, TOP = 18, PICTURE = 150, GAP = 22, SCORES = 140, BOTTOM = 34;
+const LEFT = 52, RIGHT = 12, TOP = 18, PICTURE = 150, GAP = 28, SCORES = 140, BOTTOM = 34;
+const LABEL = 64; // room of a label of a lowest window
+const BAR = 5; // height of the marks of what is below the threshold
 const PICTURE_END = TOP + PICTURE, SCORES_TOP = PICTURE_END + GAP, SCORES_END = SCORES_TOP + SCORES;
 const HEIGHT = SCORES_END + BOTTOM;
 const FEW = 60; // windows that are drawn as long as they are
@@ -86,14 +88,28 @@ export class Plot {
     for (const [hz, y] of [[high, TOP + 10], [high / 2, TOP + PICTURE / 2 + 4], [0, PICTURE_END]]) {
       this.svg.append(make("text", { x: LEFT - 6, y, "text-anchor": "end" }, `${hz / 1000}${hz ? " kHz" : ""}`));
     }
-    if (this.answer.windows.length > 1) {
-      this.answer.lowest.forEach((one, i) => {
-        const middle = (this.x(one.begin) + this.x(one.end)) / 2, label = i === 0 && width > 500 ? "lowest 1" : `${i + 1}`;
-        this.svg.append(
-          make("line", { class: "below", x1: this.x(one.begin), x2: this.x(one.end), y1: TOP - 2, y2: TOP - 2, "stroke-width": 2 }),
-          make("text", { x: middle, y: TOP - 6, "text-anchor": "middle" }, label),
-        );
-      });
+    if (this.answer.windows.length > 1) this.drawLowest(width);
+    for (const { begin, end } of this.answer.below_threshold?.stretches ?? []) {
+      const x = this.x(begin);
+      this.svg.append(make("rect", { class: "bar", x, width: Math.max(2, this.x(end) - x), y: PICTURE_END + 1, height: BAR }));
+    }
+  }
+
+  // Numbers of the lowest windows above the spectrogram; those that would lie on one another share a label.
+  drawLowest(width) {
+    const groups = [];
+    const places = this.answer.lowest.map((one, i) => ({ rank: i + 1, from: this.x(one.begin), to: this.x(one.end) }));
+    for (const one of places.sort((a, b) => a.from - b.from)) {
+      const middle = (one.from + one.to) / 2, last = groups.at(-1);
+      if (last && middle - last.middle < LABEL) last.ranks.push(one.rank);
+      else groups.push({ middle, ranks: [one.rank] });
+      this.svg.append(make("line", { class: "axis", x1: one.from, x2: Math.max(one.to, one.from + 2), y1: TOP - 2, y2: TOP - 2, "stroke-width": 2 }));
+    }
+    const words = (group) => (width > 500 && group.ranks.includes(1) ? "lowest " : "") + group.ranks.sort((a, b) => a - b).join(", ");
+    for (const group of groups) {
+      const anchor = group.middle > width - 60 ? "end" : group.middle < LEFT + 40 ? "start" : "middle";
+      const x = { end: Math.min(width - RIGHT, group.middle + 8), start: Math.max(LEFT, group.middle - 8), middle: group.middle }[anchor];
+      this.svg.append(make("text", { x, y: TOP - 6, "text-anchor": anchor }, words(group)));
     }
   }
 
@@ -124,21 +140,20 @@ export class Plot {
     const y = (value) => SCORES_END - ((value - low) / (high - low)) * SCORES;
     const step = stepFor(high - low, 5, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]);
     for (let i = Math.ceil(low / step); i * step <= high; i++) {
-      this.svg.append(
-        make("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(i * step), y2: y(i * step) }),
-        make("text", { x: LEFT - 6, y: y(i * step) + 4, "text-anchor": "end" }, number(i * step, step < 1 ? 1 : 0)),
-      );
+      this.svg.append(make("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(i * step), y2: y(i * step) }));
+      if (y(i * step) > SCORES_END - 4) continue; // there the times begin
+      this.svg.append(make("text", { x: LEFT - 6, y: y(i * step) + 4, "text-anchor": "end" }, number(i * step, step < 1 ? 1 : 0)));
     }
     const what = answer.llr === null ? "score" : "LLR";
     this.svg.append(make("text", { class: "name", x: LEFT, y: SCORES_TOP - 7 }, `${what} (up: bona fide)`));
     if (threshold !== null) {
       this.svg.append(make("line", { class: "threshold", x1: LEFT, x2: width - RIGHT, y1: y(threshold), y2: y(threshold) }));
     }
-    const kind = (value) => (threshold === null ? "plain" : value > threshold ? "above" : "below");
+    const kind = (one) => (one.below === null ? "plain" : one.below ? "below" : "above");
     const middle = (one) => this.x((one.begin + one.end) / 2);
     if (counted.length <= FEW) {
       counted.forEach((one, i) => this.svg.append(make("line", {
-        class: `span ${kind(values[i])}`, x1: this.x(one.begin), x2: this.x(one.end), y1: y(values[i]), y2: y(values[i]),
+        class: `span ${kind(one)}`, x1: this.x(one.begin), x2: this.x(one.end), y1: y(values[i]), y2: y(values[i]),
       })));
     } else {
       const hop = answer.windows[1].begin - answer.windows[0].begin;
@@ -153,18 +168,19 @@ export class Plot {
     counted.forEach((one, i) => {
       const cx = middle(one), cy = y(values[i]);
       // round above the threshold, square below: not told by colour alone
-      this.svg.append(kind(values[i]) === "below"
+      this.svg.append(one.below
         ? make("rect", { class: "below", x: cx - r, y: cy - r, width: 2 * r, height: 2 * r })
-        : make("circle", { class: kind(values[i]), cx, cy, r }));
+        : make("circle", { class: kind(one), cx, cy, r }));
     });
     for (const one of answer.windows) {
       if (one.counts || one.score === null) continue;
       const up = this.valueOf(one) > mean, at = up ? SCORES_TOP + 4 : SCORES_END - 4, tip = up ? -6 : 6;
-      this.svg.append(make("path", { class: "plain", d: `M${middle(one) - 5} ${at}h10l-5 ${tip}z` }));
+      this.svg.append(make("path", { class: kind(one), d: `M${middle(one) - 5} ${at}h10l-5 ${tip}z` }));
     }
-    if (threshold !== null) {
-      const below = mean < threshold === y(threshold) < SCORES_TOP + 20;
-      this.svg.append(make("text", { class: "name halo", x: width - RIGHT - 2, y: y(threshold) + (below ? 14 : -5), "text-anchor": "end" }, "threshold"));
+    if (threshold !== null) { // told above the plot, where nothing is drawn
+      this.svg.append(
+        make("text", { class: "name", x: width - RIGHT, y: SCORES_TOP - 7, "text-anchor": "end" }, `threshold ${number(threshold)}`),
+      );
     }
   }
 
