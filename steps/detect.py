@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,13 +19,25 @@ keep_freed_memory()  # before torch is loaded
 import torch
 
 from steps import experiment
-from steps.detection import audio, picture
+from steps.detection import picture
 from steps.detection.calibration import EER
-from steps.detection.detector import POOLS, FakeSpeechDetector, Opening, Result
+from steps.detection.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening, Result
 from steps.detection.inputs import find_recordings
 from steps.detection.output import JsonLines, Output, Table, Tsv, printable, summary
-from steps.frontend.processing.audio import Command, add_allow_pipes
-from utils.cli import THREADS, ProgressLog, UserError, make_parser, real_number, run_program, whole_number, word_or
+from steps.frontend.processing.audio import add_allow_pipes
+from utils import audio
+from utils.audio import Command
+from utils.cli import (
+    THREADS,
+    ProgressLog,
+    UserError,
+    make_parser,
+    real_number,
+    run_program,
+    warn,
+    whole_number,
+    word_or,
+)
 
 STDIN = "-"
 LOWEST = 3  # stretches that are named
@@ -178,7 +188,11 @@ class Scoring:
                 found.append((STDIN, self._standard_input(rate, stack)))
                 continue
             try:
-                found += find_recordings([argument], self._allow_pipes)
+                path = stack.enter_context(audio.seekable(argument))
+                if path == argument:
+                    found += find_recordings([argument], self._allow_pipes)
+                else:
+                    found.append((argument, path))
             except UserError as error:
                 refused.append((argument, str(error)))
         return found, refused
@@ -188,10 +202,7 @@ class Scoring:
         """Raw samples are read as they are; what has a header may have to be read to and fro, and goes to disk first."""
         if rate is not None:
             return audio.open_stream(sys.stdin.buffer, rate)
-        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "standard_input"
-        with path.open("wb") as handle:
-            shutil.copyfileobj(sys.stdin.buffer, handle)
-        return str(path)
+        return stack.enter_context(audio.seekable(sys.stdin.buffer))
 
     def _draw(self, result: Result) -> None:
         if self._pictures is None:
@@ -215,6 +226,8 @@ def stream(detector: FakeSpeechDetector, rate: int | None, output: Output) -> in
     with audio.open_stream(sys.stdin.buffer, rate) as recording:
         for heard in detector.stream(recording):
             _say(output.heard(heard))
+    for note in recording.notes:
+        warn(note)
     return 0
 
 

@@ -44,22 +44,24 @@ import numpy as np
 import torch
 
 from steps import experiment
-from steps.detection import audio, windows
+from steps.detection import windows
 from steps.detection.below import Below
 from steps.detection.calibration import BONAFIDE, PARTIAL, Decision, calibration_of, decision, read_calibration
 from steps.detection.picture import Overview
 from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
-from steps.frontend.processing.audio import Command
 from steps.frontend.processing.band import BandLimits
 from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.nnet import Detector, grad_cam
 from steps.nnet.base import score_of
 from steps.scoring.labels import corpus_label
 from steps.training.data import network_input
+from utils import audio
+from utils.audio import Command
 from utils.cli import UserError
 
 LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz; a damaged header may tell of 1 Hz, which would make days of a small file
 SILENCE = 1e-4  # -80 dBFS: three steps of 16 bits
+CANCELLED = 0.1  # of the power that channels which have nothing to do with each other leave in their mean
 MIX, EACH = "mix", "each"
 POOLS = ("every", "mean", "min", "first")
 Channels = Literal["mix", "each"] | int
@@ -403,7 +405,7 @@ class FakeSpeechDetector:
         if not samples:
             raise UserError(f"{recording.where}: empty: no samples")
         if silent:
-            raise _only_silence(recording.where)
+            raise _only_silence(recording.where, recording.notes)
 
     def evidence(
         self, recording: audio.Recording, wanted: Sequence[Window], stage: int = 4, channel: str | None = None
@@ -483,10 +485,11 @@ class FakeSpeechDetector:
         elif chosen == EACH:
             picked, pick = [str(i) for i in range(count)], lambda block: block
         elif chosen == MIX:
-            picked, pick = ["mixed"], lambda block: block.mean(axis=1, keepdims=True, dtype=np.float64)
+            picked, pick = ["mixed"], lambda block: block
         else:
             picked, pick = [str(chosen)], lambda block: block[:, chosen : chosen + 1]
-        blocks = map(pick, recording.blocks)
+        mixes = count > 1 and chosen == MIX
+        blocks = _mixed(recording) if mixes else map(pick, recording.blocks)
         return picked, audio.resampled(blocks, len(picked), recording.rate, self.sample_rate)
 
     def _notes(self, take: _Take, number: int, heard: Sequence[Window], missing: str | None) -> tuple[str, ...]:
@@ -501,6 +504,7 @@ class FakeSpeechDetector:
             notes.append(f"only silence in channel {' and '.join(mute)}")
         if recording.rate != self.sample_rate:
             notes.append(f"resampled from {recording.rate} Hz")
+        notes += recording.notes
         if take.samples < self._window:
             notes.append("shorter than a window")
         silent = sum(window.score is None for window in heard)
@@ -673,7 +677,7 @@ class FakeSpeechDetector:
                 )
             )
         if not results:
-            return _only_silence(take.name)
+            return _only_silence(take.name, take.recording.notes)
         return results
 
 
@@ -688,8 +692,24 @@ def _checked(channels: Channels) -> Channels:
     return channels
 
 
-def _only_silence(where: str) -> UserError:
-    return UserError(f"{where}: only silence: nothing above -80 dBFS")
+def _only_silence(where: str, notes: Sequence[str]) -> UserError:
+    return UserError("; ".join([f"{where}: only silence: nothing above -80 dBFS", *notes]))
+
+
+def _mixed(recording: audio.Recording) -> Iterator[np.ndarray]:
+    """The mean of the channels, (n, 1), of each block; a note where they cancel each other out in it."""
+    cancelled = 0
+    for block in recording.blocks:
+        mean = block.mean(axis=1, keepdims=True, dtype=np.float64)
+        power = np.square(block, dtype=np.float64).mean() if len(block) else 0.0
+        if power > SILENCE**2 and np.square(mean).mean() < CANCELLED * power / recording.channels:
+            cancelled += len(block)
+        yield mean
+    if cancelled:
+        recording.notes.append(
+            f"its channels cancel each other out in the mix for {cancelled / recording.rate:.1f} s, as one is inverted: score one "
+            "of them (--channels 0)"
+        )
 
 
 def _is_silent(waveform: np.ndarray) -> bool:

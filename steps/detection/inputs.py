@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from steps.detection.audio import Recording, looks_like_audio, refused
-from steps.frontend.processing.audio import Command, wav_scp_entries
+from steps.frontend.processing.audio import wav_scp_entries
+from utils.audio import Command, Recording, looks_like_audio, refused
 from utils.cli import UserError
 
 Found = tuple[str, str | Command | contextlib.AbstractContextManager[Recording]]

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from steps.detection import audio
 from steps.detection.calibration import BONAFIDE, PARTIAL, SPOOF
 from steps.detection.clock import clock
 from steps.detection.detector import EACH, Channels, Evidence, FakeSpeechDetector, Result, Window
 from steps.detection.output import about_lines, below_threshold, message_without
 from steps.nnet.grad_cam import blend
 from steps.serving.refused import Refused, time_words
+from utils import audio
 from utils.cli import UserError
 
 LOWEST = 3

@@ -200,7 +200,7 @@ def test_a_recording_without_the_low_band_is_not_judged(detector, trained, tmp_p
 
 
 def test_the_band_is_judged_as_it_arrives_too(detector):
-    from steps.detection import audio
+    from utils import audio
 
     sections = scipy.signal.butter(20, 300, "highpass", fs=RATE, output="sos")
     for x, judged in ((genuine(20000, 1), True), (scipy.signal.sosfilt(sections, genuine(20000, 1)), False)):

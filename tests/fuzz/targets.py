@@ -228,7 +228,7 @@ def waveform(name: str) -> None:
 
 
 def recording(name: str) -> None:
-    from steps.detection.audio import open_recording, resampled
+    from utils.audio import open_recording, resampled
 
     with open_recording(name) as opened:
         for block in resampled(opened.blocks, opened.channels, opened.rate, 16000):

@@ -16,7 +16,6 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 
-from steps.detection import audio
 from steps.detection.detector import FakeSpeechDetector
 from steps.frontend.processing.band import BandLimits
 from steps.serving import verdicts
@@ -28,6 +27,7 @@ from tests.conftest import ROOT, speech_like
 from tests.detection.conftest import save_training
 from tests.in_process import call
 from tests.serve.conftest import Here
+from utils import audio
 
 RATE = 16000
 LIMITS = Limits(max_mib=2.0, max_seconds=60.0, timeout=20.0, max_waiting=8)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from steps.augment.processing.signals import fit, resample
-from steps.frontend.processing.audio import open_audio, read_channel, refuse_command
+from utils.audio import Recording, open_recording, refuse_command
 from utils.cli import UserError
 from utils.files import read_map, sha256_of
 
@@ -34,15 +34,34 @@ class Recordings:
         not audio, truncated, empty, has NaN or infinite samples, or, where it is taken whole, nothing but zeros.
         """
         where, path = self._recordings[rng.integers(len(self._recordings))]
-        with open_audio(where, path) as sound:
-            rate, wanted = sound.samplerate, sound.frames
-            if samples is not None:
-                wanted = min(wanted, -(-samples * rate // self.sample_rate))
-            sound.seek(int(rng.integers(sound.frames - wanted + 1)))
-            waveform = read_channel(sound, where, int(rng.integers(sound.channels)), wanted)
+        with open_recording(path, where, strict=True) as recording:
+            rate, wanted = recording.rate, None if samples is None else -(-samples * recording.rate // self.sample_rate)
+            waveform = _stretch(recording, wanted, rng)
         waveform = resample(waveform, rate, self.sample_rate)
         if samples is None:
             if not waveform.any():
                 raise UserError(f"{where}: nothing but zeros")
             return waveform
         return fit(np.tile(waveform, -(-samples // len(waveform))), samples)
+
+
+def _stretch(recording: Recording, wanted: int | None, rng: np.random.Generator) -> np.ndarray:
+    """A random stretch of so many samples, or of all where there are fewer or `wanted` is None, of a random channel: (samples,)."""
+    held, begin, blocks = recording.samples, 0, recording.blocks
+    if held is None:  # nothing but decoding tells
+        blocks = list(blocks)
+        held = sum(map(len, blocks))
+    wanted = held if wanted is None else min(wanted, held)
+    begin, channel = int(rng.integers(held - wanted + 1)), int(rng.integers(recording.channels))
+    if recording.seek is not None:
+        recording.seek(begin)
+        begin = 0
+    found, count = [], 0
+    for block in blocks:
+        found.append(block[:, channel])
+        count += len(block)
+        if wanted < held and count >= begin + wanted:  # all of it is read to its end, where what is missing is noticed
+            break
+    if not count:
+        raise UserError(f"{recording.where}: empty: no samples")
+    return np.concatenate(found)[begin : begin + wanted]

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import subprocess
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
+from utils.audio import Command, is_command, open_recording
 from utils.cli import UserError
 from utils.files import quoted
 from utils.tables import Table, read_big_map
 
 
-@dataclass(frozen=True)
-class Command:
-    """An entry of a wav.scp that is a command whose output is audio, as Kaldi has it: `sph2pipe -f wav a.sph |`.
-
-    text: without the pipe sign. Only wav_scp_entries makes one, and only where the user allowed it: a plain text is never run.
-    """
-
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.text} |"
-
-    def output(self, where: str) -> bytes:
-        """What the command writes, run by the shell as Kaldi runs it. Raises UserError that begins with `where`, with its
-        exit status and the end of what it said on standard error, where it fails."""
-        done = subprocess.run(self.text, shell=True, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
-            end = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-            raise UserError(f"{where}: the command ended with {end}: {' / '.join(said) or 'it said nothing'}")
-        return done.stdout
-
-
-def _is_command(entry: str | Path) -> bool:
-    return str(entry).strip().endswith("|")
-
-
-def refuse_command(where: str, path: str | Path) -> None:
-    """Raises UserError that begins with `where` for an entry of a wav.scp that is a command."""
-    if _is_command(path):
-        raise UserError(f"{where}: wav.scp entries that are commands are not run here; write the audio to files first")
-
-
 def _allowed(entry: str) -> str | Command:
     """An entry of a wav.scp whose commands the user allowed."""
-    return Command(entry.strip().removesuffix("|").strip()) if _is_command(entry) else entry
+    return Command(entry.strip().removesuffix("|").strip()) if is_command(entry) else entry
 
 
 def _refusal(path: str | Path, number: int, utt: str, entry: str) -> UserError:
@@ -67,7 +30,7 @@ def wav_scp_entries(path: str | Path, allow_pipes: bool = False) -> Iterator[tup
     """(utterance, entry) of a wav.scp, in its order: the name of a file or, with `allow_pipes`, a command. Without it the
     UserError that refuses the command, naming file and line. Raises UserError as read_big_map does."""
     for number, (utt, entry) in enumerate(read_big_map(path).pairs(), 1):  # an entry a line
-        refused = _is_command(entry) and not allow_pipes
+        refused = is_command(entry) and not allow_pipes
         yield utt, _refusal(path, number, utt, entry) if refused else _allowed(entry)
 
 
@@ -95,7 +58,7 @@ def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> WavScp:
     entries = read_big_map(path)
     if not allow_pipes:
         for number, (utt, entry) in enumerate(entries.pairs(), 1):
-            if _is_command(entry):
+            if is_command(entry):
                 raise _refusal(path, number, utt, entry)
     return WavScp(entries)
 
@@ -108,56 +71,6 @@ def add_allow_pipes(parser: ArgumentParser) -> None:
     )
 
 
-def _is_file(path: str | Path) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # a name longer than any can be
-        return False
-
-
-UNKNOWN_FRAMES = 1 << 62  # libsndfile tells more of a FLAC that was written to a pipe
-
-
-@contextmanager
-def open_audio(where: str, path: str | Path | Command) -> Iterator[soundfile.SoundFile]:
-    """The audio file of `path`, or what a command writes, open for reading.
-
-    Raises UserError that begins with `where`: a command that fails or is a plain text, missing, of unknown length,
-    unreadable, also while it is read from.
-    """
-    if not isinstance(path, Command):
-        refuse_command(where, path)
-        if not _is_file(path):
-            raise UserError(f"{where}: no such file")
-    source = io.BytesIO(path.output(where)) if isinstance(path, Command) else str(path)
-    try:
-        if isinstance(source, str) and source.lower().endswith(".raw"):  # soundfile wants to be told rate and channels
-            raise UserError(f"{where}: cannot be read as audio: .raw has no header; make it a WAV or FLAC file")
-        with soundfile.SoundFile(source) as sound:
-            if sound.frames > UNKNOWN_FRAMES:
-                raise UserError(
-                    f"{where}: its header does not tell how long it is (a FLAC from a pipe?): write it anew"
-                )
-            yield sound
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{where}: cannot be read as audio: {error.error_string}") from None
-
-
-def read_channel(sound: soundfile.SoundFile, where: str, channel: int, samples: int) -> np.ndarray:
-    """The next `samples` of one channel, float64 (samples,), full scale 1.
-
-    Raises UserError that begins with `where`: truncated, empty, NaN or infinite samples.
-    """
-    waveform = sound.read(samples, dtype="float64", always_2d=True)[:, channel]
-    if len(waveform) < samples:
-        raise UserError(f"{where}: truncated: {len(waveform)} of {samples} samples")
-    if len(waveform) == 0:
-        raise UserError(f"{where}: empty: no samples")
-    if not np.isfinite(waveform).all():
-        raise UserError(f"{where}: NaN or infinite samples")
-    return waveform
-
-
 def read_waveform(
     utt: str, path: str | Path | Command, sample_rate: int, resample: bool = False, channel: int | None = None
 ) -> np.ndarray:
@@ -166,23 +79,26 @@ def read_waveform(
     Audio of another rate is an error, or with `resample` brought to `sample_rate` (soxr, high quality:
     ceil-like number of samples, duration kept). Audio of several channels is an error, or of it `channel` (from 0) is taken.
 
-    Raises UserError naming the utterance and file: missing, unreadable, truncated, empty, NaN or infinite samples,
+    Raises UserError naming the utterance and file: what utils.audio.open_recording refuses when it is strict, no samples,
     another rate without `resample`, several channels without `channel`, fewer channels than it asks for.
     """
     where = f"{utt} ({path})"
-    with open_audio(where, path) as sound:
-        rate = sound.samplerate
+    with open_recording(path, where, strict=True) as recording:
+        rate = recording.rate
         if rate != sample_rate and not resample:
             raise UserError(
                 f"{where}: {rate} Hz where the conf's sample_rate is {sample_rate}: resample it, or set resample: true"
             )
-        if sound.channels != 1 and channel is None:
+        if recording.channels != 1 and channel is None:
             raise UserError(
-                f"{where}: {sound.channels} channels where one is expected: mix them first, or set channel: 0"
+                f"{where}: {recording.channels} channels where one is expected: mix them first, or set channel: 0"
             )
-        if channel is not None and channel >= sound.channels:
-            raise UserError(f"{where}: no channel {channel}: it has {sound.channels}, counted from 0")
-        waveform = read_channel(sound, where, channel or 0, sound.frames)
+        if channel is not None and channel >= recording.channels:
+            raise UserError(f"{where}: no channel {channel}: it has {recording.channels}, counted from 0")
+        blocks = [block[:, channel or 0] for block in recording.blocks]
+    if not blocks:
+        raise UserError(f"{where}: empty: no samples")
+    waveform = np.concatenate(blocks, dtype=np.float64)
     if rate != sample_rate:
         import soxr  # here, because few need it and it takes a while to load
 

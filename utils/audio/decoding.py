@@ -1,0 +1,407 @@
+"""Decoding recordings block by block, so that a long one never lies in memory as a whole. All that reads sound reads it here.
+
+One rule: all samples that a file holds are decoded. Where fewer come out than the file promises, it is refused. What else lies
+in it, or makes one doubt that it is whole, is refused where features are made (`strict`), and noted beside a verdict.
+
+libsndfile (through soundfile) decodes what containers.py knows the structure of. Anything else (m4a, webm, amr, the sound of a
+video) FFmpeg decodes, through PyAV, which is an extra (requirements-codecs.txt).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile
+
+from utils.audio import by_ffmpeg
+from utils.audio.by_ffmpeg import NotSound
+from utils.audio.command import Command, refuse_command
+from utils.audio.containers import Layout, Span, layout_of
+from utils.audio.source import FileBytes, Part, Source
+from utils.cli import UserError
+
+BLOCK_SECONDS = 2.0
+STREAM_SECONDS = 0.1  # a block of what arrives
+MOST_PEAK = 10.0  # 20 dB above full scale: floats that were meant as integers
+_MPG123 = (b"[src/libmpg123/", b"Note: ", b"Warning: ", b"\n")
+_FORMATS = "wav, aiff, au, caf, w64, rf64, sphere, voc, flac, ogg, opus and mp3"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """where: how messages name it; rate: Hz; channels; blocks: float (n, channels), full scale 1, to be read once, raising
+    UserError where it is truncated, damaged, or has NaN or infinite samples; samples: of each channel by its header, None where
+    that does not tell; notes: what there is to say of it, all of it when the blocks are read; seek: lets the blocks begin at that
+    sample, None where it cannot."""
+
+    where: str
+    rate: int
+    channels: int
+    blocks: Iterator[np.ndarray]
+    samples: int | None = None
+    notes: list[str] = field(default_factory=list)
+    seek: Callable[[int], None] | None = None
+
+    @property
+    def told_seconds(self) -> float | None:
+        """Its length by its header."""
+        return None if self.samples is None else self.samples / self.rate
+
+
+def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
+    """A Recording of samples in memory: (samples,) or (samples, channels), floats at full scale 1, or integers of any size
+    (their own full scale). Raises UserError for another shape or kind."""
+    waveform = np.asarray(waveform)
+    if waveform.ndim not in (1, 2) or waveform.dtype.kind not in "fi":
+        raise UserError(f"{where}: {waveform.dtype} {waveform.shape}, not numbers (samples,) or (samples, channels)")
+    if rate < 1:
+        raise UserError(f"{where}: a rate of {rate} Hz")
+    full_scale = 1.0 if waveform.dtype.kind == "f" else -float(np.iinfo(waveform.dtype).min)
+    columns = waveform.reshape(len(waveform), -1)
+    size = max(1, int(BLOCK_SECONDS * rate))
+    blocks = (columns[i : i + size].astype(np.float64) / full_scale for i in range(0, len(columns), size))
+    notes: list[str] = []
+    return Recording(where, rate, columns.shape[1], _checked(blocks, where, rate, False, notes), len(columns), notes)
+
+
+@contextlib.contextmanager
+def open_recording(path: str | Path | Command, where: str | None = None, strict: bool = False) -> Iterator[Recording]:
+    """The recording in a file, or that a wav.scp's command writes, open for reading. strict: refuse what else is noted.
+
+    Raises UserError that begins with `where` (else the path): missing, no file but a pipe or a folder, a command that fails or
+    is a plain text, empty, not audio, truncated, damaged.
+    """
+    where = str(path) if where is None else where
+    with _looked_at(path, where) as (handle, source, layout):
+        notes: list[str] = []
+        doubt = layout.doubt if layout is not None else ""
+        if layout is None or not layout.spans:
+            opened = _by_ffmpeg(handle, where, layout, strict, notes)
+        else:
+            opened = _by_libsndfile(source, layout, where, notes)
+        with opened as recording:
+            if doubt and not strict:
+                notes.append(doubt)
+            blocks = _checked(recording.blocks, where, recording.rate, strict, notes, doubt if strict else "")
+            yield replace(recording, blocks=blocks)
+
+
+@contextlib.contextmanager
+def _looked_at(path: str | Path | Command, where: str) -> Iterator[tuple[IO[bytes], Source, Layout | None]]:
+    """The file, open, its bytes, and its structure. Raises UserError where that shows that sound is missing."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(path, Command):
+            source: Source = path.output(where)
+            handle: IO[bytes] = io.BytesIO(source)
+        else:
+            refuse_command(where, path)
+            handle = stack.enter_context(_opened(path, where))
+            source = FileBytes(handle.fileno())
+        if not len(source):
+            raise UserError(f"{where}: empty: no bytes")
+        try:
+            layout = layout_of(source)
+        except OSError as error:
+            raise UserError(f"{where}: cannot be read: {error.strerror}") from None
+        if layout is not None and layout.missing:
+            raise UserError(f"{where}: {layout.missing}")
+        yield handle, source, layout
+
+
+@contextlib.contextmanager
+def refused(error: UserError) -> Iterator[Recording]:
+    """In the place of a recording that must not be opened."""
+    raise error
+    yield  # which makes it a context manager
+
+
+@contextlib.contextmanager
+def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterator[Recording]:
+    """What arrives on a stream, in short blocks: samples s16le of one channel where a `rate` (Hz) is given, else a
+    container that says itself what it is, by FFmpeg, or without PyAV one that libsndfile can read from a pipe (WAV, Ogg).
+
+    Raises UserError that begins with `where` for what cannot be read.
+    """
+    notes: list[str] = []
+    if rate is not None:
+        yield Recording(
+            where, rate, 1, _checked(_raw_blocks(stream, where, rate), where, rate, False, notes), notes=notes
+        )
+        return
+    if has_ffmpeg():
+        with by_ffmpeg.opened(_Arriving(stream), where, None, STREAM_SECONDS, False, notes, live=True) as decoded:
+            blocks = _checked(decoded.blocks, where, decoded.rate, False, notes)
+            yield Recording(where, decoded.rate, decoded.channels, blocks, notes=notes)
+        return
+    try:
+        with soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
+            blocks = _checked(_from_a_pipe(sound, where), where, sound.samplerate, False, notes)
+            yield Recording(where, sound.samplerate, sound.channels, blocks, notes=notes)
+    except soundfile.LibsndfileError as error:
+        raise UserError(
+            f"{where}: not a stream that libsndfile can read ({_reason(error)}); give raw s16le with --rate, or install "
+            f"PyAV: {by_ffmpeg.how_to_install()}"
+        ) from None
+
+
+@contextlib.contextmanager
+def seekable(path: str | IO[bytes]) -> Iterator[str]:
+    """The path of a file in which one can go to and fro: `path` itself or, of a pipe (`<(command)`, /dev/stdin) or an open
+    stream, of a temporary copy of all that comes out of it."""
+    if isinstance(path, str):
+        with contextlib.suppress(OSError, ValueError):
+            if stat.S_ISFIFO(Path(path).stat().st_mode):
+                with Path(path).open("rb") as stream, seekable(stream) as copy:
+                    yield copy
+                return
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "arrived"
+        with copy.open("wb") as handle:
+            while data := path.read(1 << 20):
+                handle.write(data)
+        yield str(copy)
+
+
+def seconds_of(path: str | Path, where: str | None = None) -> float:
+    """The length of a recording: of a complete FLAC as its structure tells it, of any other by decoding all of it.
+
+    Raises UserError as open_recording with `strict` does, and for one without samples.
+    """
+    where = str(path) if where is None else where
+    with _looked_at(path, where) as (_, _, layout):
+        if layout is not None and layout.kind == "FLAC" and not layout.doubt and layout.samples and layout.rate:
+            return layout.samples / layout.rate
+    with open_recording(path, where, strict=True) as recording:
+        samples = sum(map(len, recording.blocks))
+    if not samples:
+        raise UserError(f"{where}: empty: no samples")
+    return samples / recording.rate
+
+
+def has_ffmpeg() -> bool:
+    """Whether what libsndfile does not know can be read all the same."""
+    return by_ffmpeg.pyav() is not None
+
+
+def _opened(path: str | Path, where: str) -> IO[bytes]:
+    if not str(path):
+        raise UserError(f"{where}: an empty path; is a variable of the shell not set?")
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 (a path may be of any name)
+        if stat.S_ISREG(mode):
+            return Path(path).open("rb")
+    except FileNotFoundError:
+        hint = "; standard input is not read here" if str(path) == "-" else ""
+        raise UserError(f"{where}: no such file{hint}") from None
+    except OSError as error:
+        raise UserError(f"{where}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f"{where!r}: {error}") from None
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{where}: a folder")
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    raise UserError(f"{where}: {kind}, not a file; write the audio to a file first")
+
+
+@contextlib.contextmanager
+def _by_ffmpeg(
+    handle: IO[bytes], where: str, layout: Layout | None, strict: bool, notes: list[str]
+) -> Iterator[Recording]:
+    if not has_ffmpeg():
+        kind = f"none of {_FORMATS}" if layout is None else layout.kind
+        raise NotSound(
+            f"{where}: cannot be read as audio by libsndfile: {kind}; m4a, webm, amr and video take PyAV: {by_ffmpeg.how_to_install()}"
+        )
+    handle.seek(0)
+    told = None if layout is None else layout.seconds
+    with by_ffmpeg.opened(handle, where, told, BLOCK_SECONDS, strict, notes) as decoded:
+        samples = None if decoded.seconds is None else round(decoded.seconds * decoded.rate)
+        yield Recording(where, decoded.rate, decoded.channels, decoded.blocks, samples, notes)
+
+
+@contextlib.contextmanager
+def _by_libsndfile(source: Source, layout: Layout, where: str, notes: list[str]) -> Iterator[Recording]:
+    is_mp3 = layout.kind.startswith("MP3")
+    with _Sound(source, layout.spans[0], where, is_mp3) as first:
+        rate, channels = first.sound.samplerate, first.sound.channels
+
+        def blocks() -> Iterator[np.ndarray]:
+            yield from first.blocks()
+            for number, span in enumerate(layout.spans[1:], 2):
+                with _Sound(source, span, where, is_mp3) as one:
+                    if (one.sound.samplerate, one.sound.channels) != (rate, channels):
+                        raise UserError(
+                            f"{where}: several recordings joined: number {number} has {one.sound.samplerate} Hz and "
+                            f"{one.sound.channels} channels, the first {rate} Hz and {channels}; part them"
+                        )
+                    yield from one.blocks()
+
+        alone = len(layout.spans) == 1
+        samples = first.samples if alone else layout.samples
+        yield Recording(where, rate, channels, blocks(), samples, notes, first.seek if alone else None)
+
+
+class _Sound:
+    """A span of a file, opened by libsndfile; closed at the end of the `with` block. samples: that it promises."""
+
+    def __init__(self, source: Source, span: Span, where: str, is_mp3: bool):
+        self._part, self._where = Part(source, span.begin, span.end, span.front, span.patches), where
+        self._quiet = without_chatter if is_mp3 else contextlib.nullcontext
+        with self._raising("cannot be read as audio"), self._quiet():
+            self.sound = soundfile.SoundFile(self._part)
+        self.samples = self.sound.frames if span.samples is None else span.samples
+        self._at = 0
+
+    def __enter__(self) -> _Sound:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sound.close()
+
+    @contextlib.contextmanager
+    def _raising(self, what: str) -> Iterator[None]:
+        """Raises UserError for what libsndfile says; what went wrong while it called back is the reason for that."""
+        try:
+            yield
+        except soundfile.LibsndfileError as error:
+            if self._part.error is None:
+                raise UserError(f"{self._where}: {what}: {_reason(error)}") from None
+        if isinstance(self._part.error, OSError):
+            raise UserError(f"{self._where}: cannot be read: {self._part.error.strerror}") from None
+        if self._part.error is not None:
+            raise self._part.error
+
+    def seek(self, sample: int) -> None:
+        with self._raising("truncated or damaged"), self._quiet():
+            self._at = self.sound.seek(sample)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        rate = self.sound.samplerate
+        size = max(1, int(BLOCK_SECONDS * rate))
+        while True:
+            with self._raising(f"truncated or damaged after {self._at / rate:.2f} s"), self._quiet():
+                block = self.sound.read(size, dtype="float64", always_2d=True)
+            if len(block) == 0:
+                break
+            self._at += len(block)
+            yield block
+        if self._at < self.samples:
+            told = self.samples
+            raise UserError(
+                f"{self._where}: truncated: {self._at} of {told} samples ({self._at / rate:.2f} of {told / rate:.2f} s)"
+            )
+
+
+def _from_a_pipe(sound: soundfile.SoundFile, where: str) -> Iterator[np.ndarray]:
+    size = max(1, int(STREAM_SECONDS * sound.samplerate))
+    try:
+        while len(block := sound.read(size, dtype="float64", always_2d=True)):
+            yield block
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{where}: truncated or damaged: {_reason(error)}") from None
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).strip().rstrip(".") or "libsndfile does not say why"
+
+
+_standard_error = threading.RLock()
+
+
+@contextlib.contextmanager
+def without_chatter() -> Iterator[None]:
+    """Keeps from standard error what libmpg123 writes there about files that are right; what else is written meanwhile goes on."""
+    with _standard_error, os.fdopen(os.memfd_create("stderr", os.MFD_CLOEXEC), "w+b") as caught:
+        sys.stderr.flush()
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught:
+                if not line.startswith(_MPG123):
+                    os.write(2, line)
+
+
+class _Arriving:
+    """A stream as PyAV takes it: what has arrived, without waiting for more."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._read = getattr(stream, "read1", stream.read)
+
+    def read(self, size: int) -> bytes:
+        return self._read(size)
+
+
+def _checked(
+    blocks: Iterable[np.ndarray], where: str, rate: int, strict: bool, notes: list[str], doubt: str = ""
+) -> Iterator[np.ndarray]:
+    """The blocks. Raises UserError for NaN or infinite samples, at the end for a `doubt`, and with `strict` for samples far
+    beyond full scale, which are noted otherwise."""
+    done, peak = 0, 0.0
+    for block in blocks:
+        loudest = float(np.abs(block).max(initial=0.0))
+        if not np.isfinite(loudest):
+            bad = int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+            raise UserError(f"{where}: NaN or infinite samples, the first at {(done + bad) / rate:.3f} s")
+        peak = max(peak, loudest)
+        if peak > MOST_PEAK and strict:
+            raise UserError(f"{where}: {_beyond(peak)}")
+        done += len(block)
+        yield block
+    if peak > MOST_PEAK:
+        notes.append(_beyond(peak))
+    if doubt:
+        raise UserError(f"{where}: {doubt}; write the audio anew, or leave it out")
+
+
+def _beyond(peak: float) -> str:
+    return (
+        f"a peak {20 * np.log10(peak):.0f} dB beyond full scale, which is 1 for floats ({peak:.6g}); integers were written as "
+        "floats: divide them by their full scale"
+    )
+
+
+def _raw_blocks(stream: IO[bytes], where: str, rate: int) -> Iterator[np.ndarray]:
+    arriving, rest = _Arriving(stream), b""
+    while data := arriving.read(max(2, 2 * int(STREAM_SECONDS * rate))):
+        data = rest + data
+        whole = len(data) // 2 * 2
+        rest = data[whole:]
+        if whole:
+            yield np.frombuffer(data[:whole], "<i2").reshape(-1, 1) / 2.0**15
+    if rest:
+        raise UserError(f"{where}: half a sample at the end: is it s16le?")
+
+
+def resampled(blocks: Iterable[np.ndarray], channels: int, rate: int, wanted: int) -> Iterator[np.ndarray]:
+    """float64 (n, channels) at `rate` -> at `wanted` Hz: the samples that soxr.resample would make of the whole."""
+    if rate == wanted:
+        yield from blocks
+        return
+    import soxr  # here, because it takes a while to load
+
+    stream = soxr.ResampleStream(rate, wanted, channels, dtype="float64", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(np.ascontiguousarray(block, np.float64)).reshape(-1, channels)
+    yield stream.resample_chunk(np.zeros((0, channels)), last=True).reshape(-1, channels)
