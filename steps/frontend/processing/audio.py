@@ -15,17 +15,20 @@ import soundfile
 
 from utils.cli import UserError
 from utils.files import quoted
-from utils.tables import Table, read_big_map
+from utils.segments import Stretch, Utterances
+from utils.tables import read_big_map
 
 
 @dataclass(frozen=True)
 class Command:
     """An entry of a wav.scp that is a command whose output is audio, as Kaldi has it: `sph2pipe -f wav a.sph |`.
 
-    text: without the pipe sign. Only wav_scp_entries makes one, and only where the user allowed it: a plain text is never run.
+    text: without the pipe sign. Only WavScp makes one, and only where the user allowed it: a plain text is never run.
+    kept: its output is held until another such command runs, for the segments of one recording that are read in a row.
     """
 
     text: str
+    kept: bool = False
 
     def __str__(self) -> str:
         return f"{self.text} |"
@@ -33,12 +36,23 @@ class Command:
     def output(self, where: str) -> bytes:
         """What the command writes, run by the shell as Kaldi runs it. Raises UserError that begins with `where`, with its
         exit status and the end of what it said on standard error, where it fails."""
+        if self in _held:
+            return _held[self]
         done = subprocess.run(self.text, shell=True, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
             end = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
             raise UserError(f"{where}: the command ended with {end}: {' / '.join(said) or 'it said nothing'}")
+        if self.kept:
+            _held.clear()
+            _held[self] = done.stdout
         return done.stdout
+
+
+_held: dict[Command, bytes] = {}  # the output of one command at most
+
+
+Audio = str | Command | Stretch  # what an utterance of a data dir is read from
 
 
 def _is_command(entry: str | Path) -> bool:
@@ -51,9 +65,9 @@ def refuse_command(where: str, path: str | Path) -> None:
         raise UserError(f"{where}: wav.scp entries that are commands are not run here; write the audio to files first")
 
 
-def _allowed(entry: str) -> str | Command:
+def _allowed(entry: str, kept: bool = False) -> str | Command:
     """An entry of a wav.scp whose commands the user allowed."""
-    return Command(entry.strip().removesuffix("|").strip()) if _is_command(entry) else entry
+    return Command(entry.strip().removesuffix("|").strip(), kept) if _is_command(entry) else entry
 
 
 def _refusal(path: str | Path, number: int, utt: str, entry: str) -> UserError:
@@ -63,25 +77,40 @@ def _refusal(path: str | Path, number: int, utt: str, entry: str) -> UserError:
     )
 
 
-def wav_scp_entries(path: str | Path, allow_pipes: bool = False) -> Iterator[tuple[str, str | Command | UserError]]:
-    """(utterance, entry) of a wav.scp, in its order: the name of a file or, with `allow_pipes`, a command. Without it the
-    UserError that refuses the command, naming file and line. Raises UserError as read_big_map does."""
-    for number, (utt, entry) in enumerate(read_big_map(path).pairs(), 1):  # an entry a line
-        refused = _is_command(entry) and not allow_pipes
-        yield utt, _refusal(path, number, utt, entry) if refused else _allowed(entry)
+def wav_scp_entries(path: str | Path, allow_pipes: bool = False) -> Iterator[tuple[str, Audio | UserError]]:
+    """(utterance, its audio) of a wav.scp, as WavScp has them, in their order. In the place of a command without
+    `allow_pipes` the UserError that refuses it, naming file and line. Raises UserError as WavScp does."""
+    wavs = WavScp(path, allow_pipes)
+    for utt in wavs.utts:
+        try:
+            yield utt, wavs[utt]
+        except UserError as error:
+            yield utt, error
 
 
-class WavScp(Mapping[str, str | Command]):
-    """The entries of a wav.scp none of which is refused, by utterance; `utts` in its order. A table's memory."""
+class WavScp(Mapping[str, Audio]):
+    """The audio of each utterance of a wav.scp: the name of a file, a command, or a Stretch of one of them where a `segments`
+    or a `reco2file_and_channel` stands beside it. utts: in their order; place: the file that lists them. A table's memory.
 
-    def __init__(self, entries: Table):
-        self._entries, self.utts = entries, entries.key_column
+    Raises UserError as read_big_map and utils.segments.Utterances do, and, when it is asked for, for an utterance whose audio
+    is a command, without `allow_pipes`.
+    """
 
-    def __getitem__(self, utt: str) -> str | Command:
-        return _allowed(self._entries[utt])
+    def __init__(self, path: str | Path, allow_pipes: bool = False):
+        self._path, self._entries, self._allow_pipes = path, read_big_map(path), allow_pipes
+        self._utterances = Utterances(path, self._entries)
+        self.utts, self.place = self._utterances.keys, self._utterances.place
+
+    def __getitem__(self, utt: str) -> Audio:
+        recording = self._utterances.recording_of(utt)
+        entry = self._entries[recording]
+        if not self._allow_pipes and _is_command(entry):
+            number = self._entries.place(recording) + 1  # an entry a line
+            raise _refusal(self._path, number, recording, entry)
+        return self._utterances.stretch_of(utt, _allowed(entry, kept=self._utterances.has_segments))
 
     def __contains__(self, utt: str) -> bool:  # type: ignore[override]
-        return utt in self._entries
+        return utt in self._utterances
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.utts)
@@ -91,13 +120,12 @@ class WavScp(Mapping[str, str | Command]):
 
 
 def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> WavScp:
-    """wav_scp_entries by utterance. Raises UserError for the first entry that is refused, and as read_big_map does."""
-    entries = read_big_map(path)
-    if not allow_pipes:
-        for number, (utt, entry) in enumerate(entries.pairs(), 1):
-            if _is_command(entry):
-                raise _refusal(path, number, utt, entry)
-    return WavScp(entries)
+    """The audio of a wav.scp's utterances. Raises UserError for the first that is a command without `allow_pipes`, and as
+    WavScp does."""
+    wavs = WavScp(path, allow_pipes)
+    for _ in () if allow_pipes else wavs.values():
+        pass
+    return wavs
 
 
 def add_allow_pipes(parser: ArgumentParser) -> None:
@@ -158,20 +186,33 @@ def read_channel(sound: soundfile.SoundFile, where: str, channel: int, samples: 
     return waveform
 
 
+def _skip(sound: soundfile.SoundFile, samples: int) -> None:
+    """Go to a sample. An MP3 is decoded up to there: libsndfile's seeking in it is not exact."""
+    if sound.format != "MP3":
+        sound.seek(samples)
+        return
+    while samples > 0:
+        samples -= len(sound.read(min(samples, 1 << 20), always_2d=True)) or samples
+
+
 def read_waveform(
-    utt: str, path: str | Path | Command, sample_rate: int, resample: bool = False, channel: int | None = None
+    utt: str, path: str | Path | Command | Stretch, sample_rate: int, resample: bool = False, channel: int | None = None
 ) -> np.ndarray:
     """float64 (samples,), full scale 1, at `sample_rate` (Hz).
+
+    Of a Stretch only its samples are decoded and, of several channels, the one that it names.
 
     Audio of another rate is an error, or with `resample` brought to `sample_rate` (soxr, high quality:
     ceil-like number of samples, duration kept). Audio of several channels is an error, or of it `channel` (from 0) is taken.
 
     Raises UserError naming the utterance and file: missing, unreadable, truncated, empty, NaN or infinite samples,
-    another rate without `resample`, several channels without `channel`, fewer channels than it asks for.
+    another rate without `resample`, several channels without `channel`, fewer channels than it asks for, a Stretch that is
+    not there.
     """
     where = f"{utt} ({path})"
-    with open_audio(where, path) as sound:
-        rate = sound.samplerate
+    stretch = path if isinstance(path, Stretch) else Stretch(path)
+    with open_audio(where, stretch.path) as sound:
+        rate, channel = sound.samplerate, stretch.channel_of(sound.channels, channel)
         if rate != sample_rate and not resample:
             raise UserError(
                 f"{where}: {rate} Hz where the conf's sample_rate is {sample_rate}: resample it, or set resample: true"
@@ -182,7 +223,10 @@ def read_waveform(
             )
         if channel is not None and channel >= sound.channels:
             raise UserError(f"{where}: no channel {channel}: it has {sound.channels}, counted from 0")
-        waveform = read_channel(sound, where, channel or 0, sound.frames)
+        first, last = stretch.span(where, rate, sound.frames)
+        if first > 0:
+            _skip(sound, first)
+        waveform = read_channel(sound, where, channel or 0, last - first)
     if rate != sample_rate:
         import soxr  # here, because few need it and it takes a while to load
 
