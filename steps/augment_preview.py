@@ -18,9 +18,10 @@ import numpy as np
 from steps import augment
 from steps import frontend as frontends
 from steps.augment.base import FeatureStep, StepConf, WaveformStep, module_of
+from steps.frontend.processing.audio import WavScp
 from steps.training.data import network_input
 from utils.cli import UserError, make_parser, run_program, whole_number
-from utils.files import read_map, write_aside
+from utils.files import write_aside
 
 WINDOW_S, HOP_S = 0.025, 0.005
 FLOOR_DB = -80  # of the spectrograms, below the loudest point of the original
@@ -265,7 +266,7 @@ def main() -> int:
 
     utt, path = args.utt or Path(args.audio).stem, args.audio
     if args.utt:
-        wavs = read_map(args.audio)
+        wavs = WavScp(args.audio)
         if args.utt not in wavs:
             raise UserError(f"{args.audio}: no utterance {args.utt}")
         path = wavs[args.utt]

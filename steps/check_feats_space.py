@@ -7,10 +7,8 @@ finished.
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,10 +17,9 @@ import numpy as np
 
 from steps.frontend import FrontEndBase, load_conf, make_frontend
 from utils.cli import UserError, make_parser, run_program, whole_number
-from utils.files import quoted, read_table
+from utils.segments import durations
 
 _BYTES = {"none": 4, "16bit": 2, "8bit": 1}
-_DAY = 86400.0  # seconds
 _POINTS = 8  # durations at which frames are counted; in between, their number is taken to be linear
 
 
@@ -35,23 +32,9 @@ def frames_of(frontend: FrontEndBase, seconds: np.ndarray) -> np.ndarray:
     return np.interp(seconds, points, counts)
 
 
-def durations_of(utt2dur: Path) -> Iterator[float]:
-    """Seconds of each utterance. Raises UserError for what cannot be one's length."""
-    for number, (_, text) in read_table(utt2dur):
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = math.nan
-        if not 0 < seconds < _DAY:
-            raise UserError(
-                f"{utt2dur}: line {number}: {quoted(text)} is no utterance's length in seconds; run --stage 0"
-            )
-        yield seconds
-
-
 def feats_bytes(frontend: FrontEndBase, data: Path) -> int:
-    """About how many bytes a data dir's features take in ark files. Raises UserError if its utt2dur is not there or damaged."""
-    seconds = np.fromiter(durations_of(data / "utt2dur"), np.float64)
+    """About how many bytes a data dir's features take in ark files. Raises UserError as utils.segments.durations does."""
+    seconds = np.fromiter((length for _, length in durations(data)), np.float64)
     if not len(seconds):
         raise UserError(f"{data / 'utt2dur'}: no utterances")
     return int(frames_of(frontend, seconds).sum() * frontend.n_columns * _BYTES[frontend.conf.compress])

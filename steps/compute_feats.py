@@ -14,6 +14,7 @@ import numpy as np
 from steps.frontend import UTT2BANDS, load_conf, make_frontend, read_utterance
 from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from steps.frontend.processing.columns import CmvnStats
+from steps.frontend.processing.made_from import UTT2AUDIO, stamp_line
 from utils.ark import ArkWriter, write_matrix
 from utils.cli import ProgressLog, UserError, make_parser, run_program, whole_number
 from utils.files import write_lines
@@ -69,11 +70,13 @@ def main() -> int:
         "--ngpu", type=whole_number(0, 1), default=0, help="1: in batches on a GPU; the same but for rounding"
     )
     add_allow_pipes(parser)
-    parser.add_argument("wav_scp", help="UTT PATH, a line each")
+    parser.add_argument(
+        "wav_scp", help="of a data dir: a line UTT PATH each, or RECORDING PATH where there is a segments"
+    )
     parser.add_argument(
         "prefix",
         help="writes PREFIX.ark, PREFIX.scp, PREFIX.utt2num_frames, PREFIX.utt2bands (levels of third-octave bands, dB), "
-        "PREFIX.bad; PREFIX.cmvn for global normalisation",
+        "PREFIX.utt2audio (size and time of the audio), PREFIX.bad; PREFIX.cmvn for global normalisation",
     )
     args = parser.parse_args()
 
@@ -86,12 +89,14 @@ def main() -> int:
     utts = part_of(wavs.utts, args.part)
     num_frames: list[str] = []
     levels: list[str] = []
+    made_from: list[str] = []
     bad: list[str] = []
     stats = CmvnStats(frontend.n_columns)
     progress = ProgressLog(len(utts), "utt")
 
     def readable() -> Iterator[tuple[str, np.ndarray]]:
         for utt in utts:
+            made_from.append(stamp_line(utt, wavs[utt]))  # before: what replaces it while it is read is noticed
             try:
                 waveform = read_utterance(utt, wavs[utt], frontend.conf)
             except UserError as error:
@@ -128,6 +133,7 @@ def main() -> int:
         write_matrix(f"{args.prefix}.cmvn", stats.matrix)
     write_lines(f"{args.prefix}.bad", bad)
     write_lines(f"{args.prefix}.{UTT2BANDS}", levels)
+    write_lines(f"{args.prefix}.{UTT2AUDIO}", made_from)
     write_lines(mark, num_frames)
     return 0
 

@@ -24,9 +24,8 @@ from steps.detection.calibration import EER
 from steps.detection.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening, Result
 from steps.detection.inputs import find_recordings
 from steps.detection.output import JsonLines, Output, Table, Tsv, printable, summary
-from steps.frontend.processing.audio import add_allow_pipes
+from steps.frontend.processing.audio import Audio, add_allow_pipes
 from utils import audio
-from utils.audio import Command
 from utils.cli import (
     THREADS,
     ProgressLog,
@@ -179,9 +178,9 @@ class Scoring:
 
     def _find(
         self, inputs: Sequence[str], rate: int | None, stack: contextlib.ExitStack
-    ) -> tuple[list[tuple[str, str | Command | Opening]], list[tuple[str, str]]]:
+    ) -> tuple[list[tuple[str, Audio | Opening]], list[tuple[str, str]]]:
         """(name, path) of what is to be scored, and (name, message) of arguments that lead nowhere."""
-        found: list[tuple[str, str | Command | Opening]] = []
+        found: list[tuple[str, Audio | Opening]] = []
         refused: list[tuple[str, str]] = []
         for argument in inputs:
             if argument == STDIN:

@@ -4,7 +4,7 @@
 # Usage: steps/make_feats.sh [options] <data-dir> <feats-dir>
 #  e.g.: steps/make_feats.sh --nj 4 --frontend conf/frontend/f0_subband.yaml data/train feats/f0_subband/train
 nj=4                                       # parallel jobs, and arks
-cmd=utils/run.sh                           # job runner
+cmd=run.sh                                 # job runner
 frontend=conf/frontend/f0_subband.yaml     # conf of the front end
 skip_bad=false                             # leave out utterances that cannot be read, listed in <feats-dir>/skipped
 allow_pipes=false                           # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
@@ -24,6 +24,7 @@ fi
 data=$1 dir=$2
 log=$dir/log parts=$dir/parts/$nj
 die() { echo "make_feats.sh: error: $*" >&2; exit 1; }
+command -v "${cmd%% *}" >/dev/null || die "--cmd $cmd: no such job runner here; name one by a path that holds in $PWD"
 
 [ -f "$data/wav.scp" ] || die "$data/wav.scp: no such file; make the data dir first (--stage 0)"
 read -r -d '' -a settings <<<"$set" || true
@@ -33,14 +34,12 @@ conf_options=(--frontend "$frontend" "${settings[@]/#/--set=}")
 
 pipes=(); ! $allow_pipes || pipes=(--allow-pipes)
 status=0
-merge_feats.py check "${conf_options[@]}" "${pipes[@]}" "$data/wav.scp" "$dir" || status=$?
+merge_feats.py check "${conf_options[@]}" "${pipes[@]}" --nj "$nj" "$data/wav.scp" "$dir" || status=$?
 case $status in
   0) ;;
   10) echo "make_feats.sh: $dir is whole and made from the same inputs and conf; nothing to do"; exit 0 ;;
   *) exit "$status" ;;
 esac
-utterances=$(wc -l < "$data/wav.scp")
-[ "$nj" -le "$utterances" ] || die "--nj $nj: more jobs than the $utterances utterances of $data"
 
 mkdir -p "$log" "$parts"
 # A part that a broken-off run finished is kept; its job ends at once.

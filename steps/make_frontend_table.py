@@ -23,9 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from steps.frontend import load_conf, make_frontend, read_utterance
+from steps.frontend.processing.audio import read_wav_scp
 from steps.scoring.experiments import Experiment, check_same_trials, read_experiments
 from utils.cli import UserError, make_parser, run_program, whole_number
-from utils.files import read_map, write_aside
+from utils.files import write_aside
 
 BEGIN, END = "<!-- choosing table -->", "<!-- end of choosing table -->"
 
@@ -97,7 +98,7 @@ def main() -> int:
     for name in sets:
         check_same_trials(s.results[name] for e in by_frontend.values() for s in e.seeds if name in s.results)
 
-    all_wavs = list(read_map(args.wav_scp).items())
+    all_wavs = list(read_wav_scp(args.wav_scp).items())
     wavs = dict(all_wavs[:: max(1, len(all_wavs) // args.utterances)][: args.utterances])
     header = ["front end", "bins", "frames/s", "ms per utterance", "MB per 1,000"]
     header += [text for name in sets for text in (f"{name} EER %", f"{name} min t-DCF")]

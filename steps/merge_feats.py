@@ -10,24 +10,33 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps.frontend import GLOBAL_CMVN, UTT2BANDS, dump_identity, load_conf, make_frontend
-from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
+from steps.frontend.processing.audio import WavScp, add_allow_pipes, read_wav_scp
+from steps.frontend.processing.made_from import UTT2AUDIO, replaced
 from utils import conf as conf_files
 from utils.ark import is_whole, read_matrix, write_matrix
 from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.files import read_map, sha256_of, write_lines
+from utils.segments import SEGMENTS, SIDES
 from utils.tables import Keys, Strings, order_of, read_big_map
 
 ALREADY_WHOLE = 10
 
 
 def identity(args) -> dict:
-    return {"frontend": dump_identity(load_conf(args.frontend, args.set)), "wav_scp_sha256": sha256_of(args.wav_scp)}
+    made = {"frontend": dump_identity(load_conf(args.frontend, args.set)), "wav_scp_sha256": sha256_of(args.wav_scp)}
+    for name in (SEGMENTS, SIDES):
+        path = Path(args.wav_scp).with_name(name)
+        if path.is_file():
+            made[f"{name}_sha256"] = sha256_of(path)
+    return made
 
 
 def check(args) -> int:
     """0: the jobs have to run. ALREADY_WHOLE: nothing to do. Raises UserError if the folder has other features."""
     folder = Path(args.feats_dir)
-    read_wav_scp(args.wav_scp, args.allow_pipes)  # what is wrong with it is said once, before jobs are started
+    wavs = read_wav_scp(args.wav_scp, args.allow_pipes)  # what is wrong is said once, before jobs are started
+    if not len(wavs):
+        raise UserError(f"{wavs.place}: no utterances; make the data dir again")
     wanted = identity(args)
     conf_file = folder / "conf.yaml"
     if conf_file.exists():
@@ -41,25 +50,27 @@ def check(args) -> int:
         spoiled = _set_aside_spoiled(folder)
         if (folder / "feats.scp").exists() and not spoiled:
             return ALREADY_WHOLE
+    if args.nj > len(wavs):
+        raise UserError(f"--nj {args.nj}: more jobs than the {len(wavs)} utterances of {wavs.place}")
     conf_files.write_yaml(conf_file, wanted)
     return 0
 
 
 def _set_aside_spoiled(folder: Path) -> bool:
-    """Let the jobs make anew what has been removed or cut off since: is there anything?"""
+    """Let the jobs make anew what has been removed or cut off since, or whose audio was replaced: is there anything?"""
     normalised = any(folder.glob("parts/*/feats.*.cmvn"))
-    needed = [".scp", ".bad", f".{UTT2BANDS}", *([".cmvn"] if normalised else [])]
-    spoiled = []
-    for mark in folder.glob("parts/*/feats.*.utt2num_frames"):
+    needed = [".scp", ".bad", f".{UTT2BANDS}", f".{UTT2AUDIO}", *([".cmvn"] if normalised else [])]
+    spoiled: dict[Path, str] = {}
+    for mark in sorted(folder.glob("parts/*/feats.*.utt2num_frames")):
         files = [mark.with_suffix(ending) for ending in needed]
         if not is_whole(mark.with_suffix(".ark")) or not all(file.is_file() for file in files):
-            spoiled.append(mark)
+            spoiled[mark] = "removed or cut off since it was made, or what belongs to it, or of an older version"
+        elif others := replaced(mark.with_suffix(f".{UTT2AUDIO}")):
+            spoiled[mark] = f"{len(others)} of its audio files were replaced since it was made (first: {others[0]})"
     if spoiled:
         (folder / "feats.scp").unlink(missing_ok=True)  # first: what has no feats.scp is not whole
-    for mark in spoiled:
-        warn(
-            f"{mark.with_suffix('.ark')}: removed or cut off since it was made, or what belongs to it; making it again"
-        )
+    for mark, why in spoiled.items():
+        warn(f"{mark.with_suffix('.ark')}: {why}; making it again")
         mark.unlink()
     return bool(spoiled) or (normalised and not (folder / GLOBAL_CMVN).exists())
 
@@ -86,7 +97,7 @@ def merge(args) -> int:
         bad |= bad_here
         if bad_here:
             spoiled.append(job)
-    wanted, keys = read_big_map(args.wav_scp), Keys(made)
+    wanted, keys = WavScp(args.wav_scp), Keys(made)
     lost = [utt for utt in wanted if keys.place(utt) < 0 and utt not in bad]
     if lost or keys.first_repeated() >= 0 or not len(frames) == len(bands) == len(scp):
         raise UserError(
@@ -130,7 +141,7 @@ def main() -> int:
     parser.add_argument("action", choices=["check", "merge"])
     parser.add_argument("--frontend", required=True, help="conf of the front end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--nj", type=whole_number(1), default=1, help="how many parts there are")
+    parser.add_argument("--nj", type=whole_number(1), default=1, help="how many parts there are, or shall be")
     parser.add_argument("--skip-bad", action="store_true", help="list bad utterances in skipped instead of failing")
     add_allow_pipes(parser)
     parser.add_argument("wav_scp")

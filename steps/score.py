@@ -29,7 +29,8 @@ from steps.scoring.score_parts import parse_part, part_file
 from steps.training.data import FeatureSet, reading_errors, scoring_plan
 from utils.cli import MOST_THREADS, THREADS, ProgressLog, UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_lines
-from utils.tables import read_big_map
+from utils.segments import SEGMENTS, SIDES
+from utils.tables import read_big_map, require_same_keys
 
 FINAL = "final"
 _CACHE_MIB = 1024
@@ -67,9 +68,8 @@ class Trials:
                 f"{source.place}: {len(left_out)} of {len(self.utt2label)} trials have no features, such as "
                 f"{left_out[0]}; mend their audio, or take them out of {data}"
             )
-        for utt in self.utt2label:
-            if utt not in self.utt2attack:
-                raise UserError(f"{data / 'utt2attack'}: no line of {utt}")
+        mend = "correct the data dir"
+        require_same_keys(data / "utt2attack", self.utt2attack, data / "utt2label", self.utt2label, mend)
 
     def write(self, out: Path, scores: np.ndarray) -> None:
         """`scores`: of the plan's trials. Of several parts each is a file of its own."""
@@ -111,7 +111,8 @@ def list_not_judged(data: Path, feats: Path | None, trials: Trials, band: BandLi
         source = trials.features.source
         levels = ((utt, source.levels(utt)) for utt in trials.utt2label)
     elif (feats / UTT2BANDS).exists():
-        levels = read_levels(feats / UTT2BANDS, len(band.centres))
+        source = trials.features.source
+        levels = read_levels(feats / UTT2BANDS, len(band.centres), source.utts, source.place)
     else:
         warn(
             f"{feats / UTT2BANDS}: no such file: whether the trials have the band that this detector needs is not known"
@@ -204,7 +205,7 @@ def main() -> int:
         outputs = [*heads.values(), *([scores_of / f"{name}.txt"] if FINAL in wanted else [])]
         inputs = [
             *(args.exp_dir / path for path in ("final.pt", "checkpoints/best.pt")),
-            *(data / path for path in ("utt2label", "utt2attack", "wav.scp")),
+            *(data / path for path in ("utt2label", "utt2attack", "wav.scp", SEGMENTS, SIDES)),
             *([] if args.online else [feats / "feats.scp"]),
         ]
         if is_whole(part, outputs, inputs):

@@ -178,7 +178,9 @@ def band_limits(args: argparse.Namespace, train_set: FeatureSet) -> BandLimits |
         if not path.exists():
             warn(f"{path}: no such file, so this detector will not know which band a recording needs")
             return None
-        levels = [of_utt for _, of_utt in frontends.read_levels(path, len(frontend.bands))]
+        source = train_set.source
+        of_utts = frontends.read_levels(path, len(frontend.bands), source.utts, source.place)
+        levels = [levels for _, levels in of_utts]
     return BandLimits.of_training(frontend.bands, levels)
 
 

@@ -141,7 +141,8 @@ seeds_to_do() { # <experiment> <is it done?>: the ranges of those of its trainin
 is_scored() {
   local features=() name
   for name in $test_sets; do
-    if $online; then features+=("$data_dir/$name/wav.scp"); else features+=("$feats/$name/feats.scp"); fi
+    features+=("$data_dir/$name/utt2label" "$data_dir/$name/utt2attack")
+    if $online; then features+=("$data_dir/$name/"{wav.scp,segments,reco2file_and_channel}); else features+=("$feats/$name/feats.scp"); fi
   done
   all_up_to_date "$(results_of "$1" scores .txt)" "$1/final.pt" "${features[@]}"
 }

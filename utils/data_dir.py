@@ -13,6 +13,7 @@ speakers, a few arrays (utils/tables.py), and one table more while it is sorted,
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import fcntl
 import heapq
@@ -30,7 +31,8 @@ from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.cli import UserError, make_parser, run_program, warn, whole_number
-from utils.files import make_dir_aside, read_json, write_json, write_lines
+from utils.files import make_dir_aside, read_filled_lines, read_json, write_json, write_lines
+from utils.segments import MOST_OVERSHOOT, SEGMENTS, SIDES, parse_segment, parse_side
 from utils.tables import Keys, Strings, Table, order_of, table_of
 
 TABLE = re.compile(r"(utt2|spk2|reco2)[A-Za-z0-9_]+")
@@ -45,24 +47,14 @@ T = TypeVar("T")
 def rows(path: Path, blank_values: bool = False) -> Iterator[tuple[int, str, str]]:
     """The lines of a table as (number from 1, key, whole line without the spaces at its end).
 
-    Raises UserError, naming file and line, for an empty line, for a key without a value unless `blank_values`, and for
-    text that is not UTF-8.
+    Raises UserError, naming file and line, for a key without a value unless `blank_values`, and as read_filled_lines does.
     """
-    number = 0
-    try:
-        with path.open(encoding="utf-8", newline="\n") as handle:
-            for number, line in enumerate(handle, 1):
-                line = line.rstrip()
-                fields = line.split(None, 1)
-                if not fields or (len(fields) < 2 and not blank_values):
-                    raise UserError(f"{path}: line {number}: {line!r} where `KEY VALUE` is expected; correct the line")
-                yield number, fields[0], line
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: line {number + 1}: not UTF-8 text; correct the line") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    for number, line in read_filled_lines(path):
+        line = line.rstrip()
+        fields = line.split(None, 1)
+        if len(fields) < 2 and not blank_values:
+            raise UserError(f"{path}: line {number}: {line!r} where `KEY VALUE` is expected; correct the line")
+        yield number, fields[0], line
 
 
 def value_of(line: str) -> str:
@@ -161,14 +153,15 @@ def _positive(text: str, kind: type) -> bool:
         return False
 
 
-def _check_segment(value: str) -> str:
-    fields = value.split()
-    if len(fields) != 3 or not _positive(fields[2], float):
-        return "is not `RECORDING START END`"
-    try:
-        return "" if 0 <= float(fields[1]) < float(fields[2]) else "ends before it begins"
-    except ValueError:
-        return "is not `RECORDING START END`"
+def _refusal_of(parse: Callable[[str], Any]) -> Callable[[str], str]:
+    def refusal(value: str) -> str:
+        try:
+            parse(value)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    return refusal
 
 
 # What is wrong with a value of a table; an empty text where nothing is
@@ -180,8 +173,30 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "utt2attack": lambda value: "is not one attack" if len(value.split()) != 1 else "",
     "wav.scp": lambda value: "begins with ~, which only a shell understands" if value.startswith("~") else "",
     "spk2gender": lambda value: "" if value in ("m", "f") else "is neither m nor f",
-    "segments": _check_segment,
+    SEGMENTS: _refusal_of(parse_segment),
+    SIDES: _refusal_of(parse_side),
 }
+
+
+def _check_form(path: Path) -> None:
+    """Raises UserError for what readers here pass over and Kaldi's do not: byte order marks, line ends of Windows, blank
+    lines; and for a last line without a newline, which may be cut off."""
+    mend = f"utils/fix_data_dir.sh {path.parent} mends it"
+    line = b""
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, 1):
+            if line.startswith(codecs.BOM_UTF8):
+                raise UserError(f"{path}: line {number}: it begins with a byte order mark; {mend}")
+            if b"\r" in line:
+                raise UserError(f"{path}: line {number}: its end is that of Windows; {mend}")
+            if not line.strip():
+                raise UserError(f"{path}: line {number}: empty; remove it, or write what it was")
+    if not line:
+        raise UserError(f"{path}: is empty; make the data directory again")
+    if not line.endswith(b"\n"):
+        raise UserError(
+            f"{path}: its last line has no newline, so that the file may be cut off; make it again, or {mend}"
+        )
 
 
 def _differing(keys: Iterable[str], wanted: Iterable[str]) -> Iterator[tuple[str, bool]]:
@@ -198,6 +213,7 @@ def _check_table(
 ) -> None:
     """Check a table: sorted, no key twice, good values, and the same keys as `wanted` if that is given, sorted too."""
     path, check = data[name], CHECKS.get(name)
+    _check_form(path)
     mend = f"utils/fix_data_dir.sh {data.path} mends it"
     last, same = "", True
     expected = iter(wanted()) if wanted else itertools.repeat(None)
@@ -213,12 +229,6 @@ def _check_table(
             )
         last = key
         same = same and next(expected, "") in (key, None)
-    if not last:
-        raise UserError(f"{path}: is empty; make the data directory again")
-    with path.open("rb") as handle:
-        handle.seek(-1, os.SEEK_END)
-        if handle.read(1) != b"\n":
-            raise UserError(f"{path}: its last line has no newline, so that the file may be cut off; make it again")
     if wanted is not None and not (same and next(expected, None) is None):
         first: dict[bool, str] = {}
         count = {True: 0, False: 0}
@@ -280,6 +290,14 @@ def validate(
         recordings = sorted({value_of(line).split()[0] for _, _, line in data.rows("segments")})
     for name in data.reco_tables():
         _check_table(data, name, lambda: recordings, "the recordings" + (" of segments" if data.has_segments else ""))
+    if data.has_segments and "utt2dur" in data:
+        for (number, utt, line), (_, _, length) in zip(data.rows(SEGMENTS), data.rows("utt2dur")):
+            _, begin, end = parse_segment(value_of(line))
+            if end is not None and abs(float(value_of(length)) - (end - begin)) > MOST_OVERSHOOT:
+                raise UserError(
+                    f"{data['utt2dur']}: line {number}: {utt}: {value_of(length)} s, where its segment has "
+                    f"{end - begin:g} s; correct the line"
+                )
     if "utt2label" in data and "utt2attack" in data:
         for (number, utt, label), (_, _, attack) in zip(data.rows("utt2label"), data.rows("utt2attack")):
             if (value_of(label) == "bonafide") != (value_of(attack) == "-"):
@@ -457,16 +475,16 @@ class Parts:
     """Which part each utterance of a data directory goes to, from 0; -1: to none."""
 
     def __init__(self, utts: Strings):
-        self._keys, self._part = Keys(utts), array("i", [-1]) * len(utts)
+        self.keys, self._part = Keys(utts), array("i", [-1]) * len(utts)
 
     def put(self, places: Iterable[int], part: int) -> None:
         """Let the utterances at these places of utt2spk go to a part."""
         for place in places:
             self._part[place] = part
 
-    def of(self, utt: str) -> tuple[int, ...]:
-        place = self._keys.place(utt)
-        return () if place < 0 or self._part[place] < 0 else (self._part[place],)
+    def at(self, place: int) -> tuple[int, ...]:
+        """The part of the utterance at a place of utt2spk; none, or one."""
+        return () if self._part[place] < 0 else (self._part[place],)
 
     def count(self, part: int) -> int:
         return self._part.count(part)
@@ -475,13 +493,15 @@ class Parts:
 def write_parts(data: DataDir, folders: Sequence[Path], parts: Parts) -> None:
     """Write a data directory per folder, with the utterances of its part.
 
-    Speakers and recordings go wherever an utterance of theirs goes. Each table is read once.
+    Speakers and recordings go wherever an utterance of theirs goes. Each table is read once. Raises UserError for a table
+    that lacks utterances of utt2spk or has others, and for one that lacks speakers or recordings of theirs.
     """
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
 
-    def distribute(name: str, parts_of: Callable[[str], Iterable[int]]) -> None:
+    def distribute(name: str, keys: Keys, parts_at: Callable[[int], Iterable[int]]) -> None:
         waiting: list[list[str]] = [[] for _ in folders]
+        seen, stranger = bytearray(len(keys.texts)), ""
 
         def write() -> None:  # not all files are open at once: there may be more than a process may open
             for folder, own in zip(folders, waiting):
@@ -490,17 +510,28 @@ def write_parts(data: DataDir, folders: Sequence[Path], parts: Parts) -> None:
                 own.clear()
 
         for number, key, line in data.rows(name):
-            for part in parts_of(key):
-                waiting[part].append(line + "\n")
+            place = keys.place(key)
+            if place >= 0:
+                seen[place] = 1
+                for part in parts_at(place):
+                    waiting[part].append(line + "\n")
+            else:
+                stranger = stranger or key
             if number % _LINES_AT_ONCE == 0:
                 write()
         write()
+        mend = f"utils/fix_data_dir.sh {data.path} leaves them out"
+        if lacking := seen.count(0):
+            of = "of utt2spk" if keys is parts.keys else "that its utterances have"
+            raise UserError(f"{data[name]}: {lacking} {of} are not in it (first: {keys.texts[seen.find(0)]}); {mend}")
+        if stranger and keys is parts.keys:
+            raise UserError(f"{data[name]}: it has utterances that are not in utt2spk (first: {stranger}); {mend}")
 
     spk_parts: dict[str, set[int]] = {}
     reco_parts: dict[str, set[int]] = {}
     spk_tables = data.spk_tables()
     for name in data.utt_tables():
-        distribute(name, parts.of)
+        distribute(name, parts.keys, parts.at)
         for part, folder in enumerate(folders):
             if name == "utt2spk":
                 by_speaker = BySpeaker(DataDir(folder).table("utt2spk"))
@@ -510,10 +541,13 @@ def write_parts(data: DataDir, folders: Sequence[Path], parts: Parts) -> None:
             elif name == "segments":
                 for _, _, line in rows(folder / "segments"):
                     reco_parts.setdefault(line.split()[1], set()).add(part)
-    for name in spk_tables:
-        distribute(name, lambda speaker: spk_parts.get(speaker, ()))
-    for name in data.reco_tables():
-        distribute(name, (lambda reco: reco_parts.get(reco, ())) if data.has_segments else parts.of)
+    for names, parts_of in ((spk_tables, spk_parts), (data.reco_tables() if data.has_segments else (), reco_parts)):
+        keys, own = Keys(Strings(parts_of)), list(parts_of.values())
+        for name in names:
+            distribute(name, keys, own.__getitem__)
+    if not data.has_segments:
+        for name in data.reco_tables():
+            distribute(name, parts.keys, parts.at)
     done = {"spk2utt", *data.utt_tables(), *spk_tables, *data.reco_tables()}
     for name in data.names:  # what is said of the whole, such as corpus.json or frame_shift
         if name not in done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import fcntl
@@ -165,8 +166,9 @@ def read_json(path: str | os.PathLike) -> Any:
 def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 text file, plain or gzipped (its first bytes tell, not its name), as (line number, line).
 
-    Line ends of any system are taken, and a byte order mark is skipped. Raises UserError with the file, and the line
-    where there is one, for a file that cannot be read, is damaged, or is not UTF-8.
+    Line ends of any system are taken, and byte order marks at the begin of lines are skipped (files that have one may have
+    been joined). Raises UserError with the file, and the line where there is one, for a file that cannot be read, is damaged,
+    or is not UTF-8.
     """
     path = Path(path)
     number = whole_lines = 0
@@ -174,7 +176,7 @@ def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             for data in gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file:
-                text = data.decode() if whole_lines else data.decode("utf-8-sig")
+                text = data.removeprefix(codecs.BOM_UTF8).decode()
                 whole_lines += 1
                 if "\r" not in text:
                     number += 1
@@ -203,17 +205,30 @@ def quoted(line: str, most: int = 120) -> str:
     return repr(text if len(text) <= most else f"{text[: most - 3]}...")
 
 
+def read_filled_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """read_lines without the empty lines at the end. Raises UserError for an empty line before the end, which may have been
+    one with content, and as read_lines does."""
+    empty = 0
+    for number, line in read_lines(path):
+        if not line.strip():
+            empty = empty or number
+            continue
+        if empty:
+            raise UserError(f"{path}: line {empty}: empty, with lines after it; remove it, or write what it was")
+        yield number, line
+
+
 def read_table(path: str | os.PathLike, columns: int | None = 2) -> Iterator[tuple[int, list[str]]]:
     """Lines of a Kaldi text table, as (line number, fields).
 
     `columns`: 2 splits once (key and the rest of the line), another number must match exactly, None takes any.
-    Raises UserError with file and line for an empty line or a wrong number of columns, and as read_lines does.
+    Raises UserError with file and line for a wrong number of columns, and as read_filled_lines does.
     """
-    for number, line in read_lines(path):
+    for number, line in read_filled_lines(path):
         fields = line.split(None, 1) if columns == 2 else line.split()
         if columns == 2 and len(fields) == 2:
             fields[1] = fields[1].rstrip()
-        if not fields or (columns is not None and len(fields) != columns):
+        if columns is not None and len(fields) != columns:
             raise UserError(
                 f"{path}: line {number}: {len(fields)} columns where {columns or 'at least one'} are expected: "
                 f"{quoted(line)}"

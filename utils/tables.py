@@ -11,7 +11,7 @@ import itertools
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -260,3 +260,29 @@ def refuse_repeated(path: str | os.PathLike, table: Table) -> None:
     place = table.first_repeated()
     if place >= 0:
         raise UserError(f"{path}: line {place + 1}: {table.key_column[place]} stands there twice")
+
+
+def require_keys(
+    path: str | os.PathLike,
+    table: Container[str],
+    other: str | os.PathLike,
+    keys: Collection[str],
+    mend: str,
+    what: str = "utterances",
+) -> None:
+    """Raise UserError, with their number and the first, for `keys`, those of the file `other`, that the table of the file
+    `path` lacks. what: the keys are."""
+    count, first = 0, ""
+    for key in keys:
+        if key not in table:
+            count, first = count + 1, first or key
+    if count:
+        raise UserError(f"{path}: {count} of the {len(keys)} {what} of {other} are not in it (first: {first}); {mend}")
+
+
+def require_same_keys(
+    path: str | os.PathLike, table: Mapping[str, T], other: str | os.PathLike, others: Mapping[str, T], mend: str
+) -> None:
+    """Raise UserError unless two tables, of the files `path` and `other`, have the same keys."""
+    require_keys(path, table, other, others, mend)
+    require_keys(other, others, path, table, mend)

@@ -58,6 +58,7 @@ from steps.training.data import network_input
 from utils import audio
 from utils.audio import Command
 from utils.cli import UserError
+from utils.segments import Stretch
 
 LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz; a damaged header may tell of 1 Hz, which would make days of a small file
 SILENCE = 1e-4  # -80 dBFS: three steps of 16 bits
@@ -361,13 +362,13 @@ class FakeSpeechDetector:
         return self._alone(recording.where, contextlib.nullcontext(recording), overview)
 
     def score_files(
-        self, files: Iterable[tuple[str, str | Path | Command | Opening]], overview: bool = False
+        self, files: Iterable[tuple[str, str | Path | Command | Stretch | Opening]], overview: bool = False
     ) -> Iterator[tuple[str, list[Result] | UserError]]:
         """(name, path) of files -> (name, its results or why it cannot be scored), in their order, each as soon as it is
         there; windows of several files go through the network together. In the place of a path may stand what
         audio.open_recording and audio.open_stream return."""
         opened = (
-            (name, audio.open_recording(path, name) if isinstance(path, str | Path | Command) else path)
+            (name, audio.open_recording(path, name) if isinstance(path, str | Path | Command | Stretch) else path)
             for name, path in files
         )
         for take in self._flow(opened, overview):

@@ -7,17 +7,18 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from steps.frontend.processing.audio import wav_scp_entries
-from utils.audio import Command, Recording, looks_like_audio, refused
+from steps.frontend.processing.audio import Audio, wav_scp_entries
+from utils.audio import Recording, looks_like_audio, refused
 from utils.cli import UserError
 
-Found = tuple[str, str | Command | contextlib.AbstractContextManager[Recording]]
+Found = tuple[str, Audio | contextlib.AbstractContextManager[Recording]]
 
 
 def find_recordings(arguments: Iterable[str], allow_pipes: bool = False) -> Iterator[Found]:
     """(name, path) of each recording; with `allow_pipes`, a wav.scp's commands too, else what refuses each when it is opened.
 
-    A wav.scp (any name in .scp), or a data dir that has one: its utterances, by their ids. Another folder: what in it, or in
+    A wav.scp (any name in .scp), or a data dir that has one: its utterances, by their ids, cut as the `segments` beside it
+    says. Another folder: what in it, or in
     folders within it, is audio by its ending or its first bytes, sorted by path; nothing that begins with a dot. Anything
     else is a recording by itself, whether it is there or not.
 

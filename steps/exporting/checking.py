@@ -13,9 +13,11 @@ from steps.detection.detector import FakeSpeechDetector
 from steps.exporting.graph import Scorer, padded
 from steps.exporting.runtime import OnnxModel
 from steps.frontend import FrontEndConf, read_utterance
+from steps.frontend.processing.audio import Audio, read_wav_scp
 from steps.scoring.bootstrap import CmFigures, Interval, TrialDraw, bootstrap, percentile_interval
 from utils.cli import ProgressLog, UserError
 from utils.files import read_map
+from utils.tables import require_same_keys
 
 TOLERANCE = 1e-4  # of a score, absolute
 _BATCH = 8
@@ -31,8 +33,8 @@ def pick(utts: Sequence[str], count: int) -> list[str]:
 
 def read_waveforms(data_dir: Path, count: int, conf: FrontEndConf) -> dict[str, np.ndarray]:
     """float32 (samples,) of utterances of a data dir. Raises UserError for audio that cannot be read."""
-    wavs = read_map(data_dir / "wav.scp")
-    return {utt: read_utterance(utt, wavs[utt], conf).astype(np.float32) for utt in pick(list(wavs), count)}
+    wavs = read_wav_scp(data_dir / "wav.scp")
+    return {utt: read_utterance(utt, wavs[utt], conf).astype(np.float32) for utt in pick(wavs.utts, count)}
 
 
 def reference_scores(detector: FakeSpeechDetector, waveforms: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -86,21 +88,20 @@ class Int8Cost:
     ratio: float
 
 
-def read_trials(data_dir: Path) -> tuple[dict[str, str], np.ndarray]:
-    """wav.scp's entries of the trials of a data dir's utt2label, and (trials,) which are bona fide. Raises UserError for a
-    set that has not both classes."""
-    wavs, labels = read_map(data_dir / "wav.scp"), read_map(data_dir / "utt2label")
+def read_trials(data_dir: Path) -> tuple[dict[str, Audio], np.ndarray]:
+    """The audio of a data dir's trials, and (trials,) which are bona fide. Raises UserError for a set that has not both
+    classes, and for a trial without audio or audio without a label."""
+    wavs, path = read_wav_scp(data_dir / "wav.scp"), data_dir / "utt2label"
+    labels = read_map(path)
     bonafide = np.array([label == "bonafide" for label in labels.values()])
     if bonafide.all() or not bonafide.any():
-        raise UserError(f"{data_dir / 'utt2label'}: an EER wants bona fide and spoof trials")
-    lacking = [utt for utt in labels if utt not in wavs]
-    if lacking:
-        raise UserError(f"{data_dir / 'wav.scp'}: no line of {lacking[0]}")
+        raise UserError(f"{path}: an EER wants bona fide and spoof trials")
+    require_same_keys(wavs.place, wavs, path, labels, f"utils/fix_data_dir.sh {data_dir} leaves them out")
     return {utt: wavs[utt] for utt in labels}, bonafide
 
 
 def measure_int8(
-    exact: OnnxModel, int8: OnnxModel, wavs: Mapping[str, str], bonafide: np.ndarray, conf: FrontEndConf
+    exact: OnnxModel, int8: OnnxModel, wavs: Mapping[str, Audio], bonafide: np.ndarray, conf: FrontEndConf
 ) -> Int8Cost:
     """Both models on all trials, as read_trials has them, one utterance at a time."""
     scores = np.empty((2, len(wavs)))

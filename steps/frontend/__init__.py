@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from steps.frontend.base import FrontEndBase, FrontEndConf, NetworkInput
-from steps.frontend.processing.audio import Command, read_waveform
+from steps.frontend.processing.audio import Audio, read_waveform
 from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
-from utils.tables import read_big_map
+from utils.tables import read_big_map, require_keys
 
 GLOBAL_CMVN = "global_cmvn"  # file in a feats dir: the sums of its frames, a single Kaldi matrix
 UTT2BANDS = "utt2bands"  # file in a feats dir: each utterance's levels in FrontEndBase.bands, dB
@@ -75,14 +75,19 @@ def make_frontend(conf: FrontEndConf) -> FrontEndBase:
     return _module_of(conf.type, "conf").FrontEnd(conf)
 
 
-def read_utterance(utt: str, path: str | Path | Command, conf: FrontEndConf) -> np.ndarray:
+def read_utterance(utt: str, path: Audio | Path, conf: FrontEndConf) -> np.ndarray:
     """An utterance's waveform as the front end of `conf` takes it: see processing.audio.read_waveform."""
     return read_waveform(utt, path, conf.sample_rate, conf.resample, conf.channel)
 
 
-def read_levels(path: Path, bands: int) -> Iterator[tuple[str, np.ndarray]]:
-    """(utterance, its levels (bands,) in decibels) of an utt2bands. Raises UserError naming a line that has something else."""
-    for utt, text in read_big_map(path).pairs():
+def read_levels(path: Path, bands: int, utts: Sequence[str], place: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """(utterance, its levels (bands,) in decibels) of an utt2bands. utts: those of the file `place`.
+
+    Raises UserError naming a line that has something else, and for one of `utts` that has no line.
+    """
+    table = read_big_map(path)
+    require_keys(path, table, place, utts, "remove the file and run again from --stage 1")
+    for utt, text in table.pairs():
         try:
             levels = np.array(text.split(), float)
         except ValueError:

@@ -25,7 +25,7 @@ from steps.training.reading import How, Reading, ShardPlan, Shards, SharedPlan, 
 from steps.training.sources import FeatureSource
 from utils.cli import UserError, warn
 from utils.conf import to_dict
-from utils.tables import Strings, read_big_map
+from utils.tables import Strings, read_big_map, require_keys
 
 LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 _READ_AT_ONCE = 2**20  # bytes, by shards
@@ -111,8 +111,8 @@ class FeatureSet(Dataset):
     `crop: random` and `chain` draw by (seed, epoch, utterance); set_epoch() turns both on, otherwise the first frames
     are taken, and as they are.
 
-    Raises UserError naming the utterance for a trial without features, and for features of other width than
-    `frontend` makes; and where they cannot be read as `reading` says.
+    Raises UserError naming the utterance for a trial without features, features without a label, and features of other width
+    than `frontend` makes; and where they cannot be read as `reading` says.
     """
 
     def __init__(
@@ -132,6 +132,13 @@ class FeatureSet(Dataset):
         self.source, self.chain = source, chain
         self.seed, self.epoch = seed, 0
         self.utts = Strings() if source.left_out else utt2label.key_column
+        require_keys(
+            data_dir / "utt2label",
+            utt2label,
+            source.place,
+            source.utts,
+            "give them labels, or take them out of both: without a label they would go unseen",
+        )
         labels = bytearray()
         for utt, label in utt2label.pairs():
             if utt in source.left_out:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,10 +18,11 @@ WaveformChange = Callable[[np.ndarray], np.ndarray]
 
 
 class FeatureSource(Protocol):
-    """Features by utterance. `place` is the file to name in messages, `left_out` what the user chose to do without.
+    """Features by utterance. `place` is the file that lists `utts`, for messages; `left_out` what the user chose to do without.
     `storage`: where utterances lie, as ScpReader.storage tells; None where they do not lie in arks."""
 
     place: Path
+    utts: Sequence[str]
     left_out: frozenset[str]
     storage: Callable[[Iterable[str]], tuple[np.ndarray, np.ndarray]] | None
 
@@ -41,6 +42,7 @@ class DumpedFeatures:
         feats_dir = Path(feats_dir)
         self.place = feats_dir / "feats.scp"
         self._reader = ScpReader(self.place)
+        self.utts = self._reader.places.key_column
         self.storage = self._reader.storage
         skipped = feats_dir / "skipped"
         self.left_out = frozenset(read_map(skipped)) if skipped.exists() else frozenset()
@@ -68,8 +70,8 @@ class ComputedFeatures:
             raise UserError(
                 f"compress: {frontend.conf.compress} is for features on disk; with --online true set frontend.compress=none"
             )
-        self.place = Path(data_dir) / "wav.scp"
-        self._wavs, self._frontend = read_wav_scp(self.place, allow_pipes), frontend
+        self._wavs, self._frontend = read_wav_scp(Path(data_dir) / "wav.scp", allow_pipes), frontend
+        self.place, self.utts = self._wavs.place, self._wavs.utts
 
     def __contains__(self, utt: str) -> bool:
         return utt in self._wavs

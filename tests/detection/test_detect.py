@@ -134,6 +134,29 @@ def test_wav_scp_and_data_dir(training, tmp_path, speech):
     assert second["score"] == pytest.approx(first["score"], abs=1e-6)  # places in a batch differ by rounding
 
 
+def test_segments_of_a_data_dir(training, tmp_path, speech):
+    """Each is scored as a file of its own would be; one that is not there is refused alone."""
+    wave = np.round(speech(3.0) * 2**15).astype(np.int16)
+    soundfile.write(tmp_path / "rec1.flac", np.stack([wave // 3, wave], axis=1), RATE)
+    cuts = {"a": (0.0, 1.0), "b": (1.0, 2.5), "c": (2.5, -1)}
+    for utt, (begin, end) in cuts.items():
+        last = len(wave) if end == -1 else int(end * RATE)
+        soundfile.write(tmp_path / f"{utt}.flac", wave[int(begin * RATE) : last], RATE)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "wav.scp").write_text(f"rec1 {tmp_path}/rec1.flac\n")
+    (data / "reco2file_and_channel").write_text("rec1 rec1 B\n")
+    lines = [f"{utt} rec1 {begin} {end}\n" for utt, (begin, end) in cuts.items()]
+    (data / "segments").write_text("".join([*lines, "d rec1 2 9\n"]))
+    done = run("--model", training, "--json", data)
+    *found, missing = [json.loads(line) for line in done.stdout.splitlines()[1:]]
+    assert done.returncode == 1 and missing["file"] == "d" and "the recording has only 3.00 s" in missing["error"]
+    files = run("--model", training, "--json", *(tmp_path / f"{utt}.flac" for utt in cuts))
+    for one, other, utt in zip(found, [json.loads(line) for line in files.stdout.splitlines()[1:]], cuts, strict=True):
+        assert one["file"] == utt and one["windows"][-1]["end"] == other["windows"][-1]["end"]
+        assert one["score"] == pytest.approx(other["score"], abs=1e-6)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("raw", [False, True])
 def test_standard_input(training, tmp_path, speech, monkeypatch, stream, raw):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps.frontend.processing.audio import read_waveform
+from steps.frontend.processing.audio import read_wav_scp, read_waveform
 from utils.cli import UserError
 
 
@@ -80,3 +80,53 @@ def test_a_channel_of_several_is_taken_when_asked(tmp_path, waveform_maker):
     np.testing.assert_array_equal(read_waveform("a", tmp_path / "two.wav", 16000, channel=1), right)
     with pytest.raises(UserError, match="no channel 2: it has 2"):
         read_waveform("a", tmp_path / "two.wav", 16000, channel=2)
+
+
+FORMS = [
+    ("wav", "WAV", "PCM_16"), ("flac", "FLAC", "PCM_16"), ("ogg", "OGG", "VORBIS"), ("opus", "OGG", "OPUS"),
+    ("mp3", "MP3", "MPEG_LAYER_III"), ("sph", "NIST", "PCM_16"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ending", "form", "subtype"), FORMS)
+def test_a_segment_is_what_stands_there_in_the_whole_recording(tmp_path, waveform_maker, ending, form, subtype):
+    path = tmp_path / f"rec1.{ending}"
+    soundfile.write(path, waveform_maker(48000), 16000, format=form, subtype=subtype)
+    whole = read_waveform("rec1", path, 16000)
+    (tmp_path / "wav.scp").write_text(f"rec1 {path}\n")
+    (tmp_path / "segments").write_text("a rec1 0.1875 1.5\nb rec1 1.5 -1\nc rec1 0 0.5\n")
+    wavs = read_wav_scp(tmp_path / "wav.scp")
+    for utt, cut in (("a", slice(3000, 24000)), ("b", slice(24000, None)), ("c", slice(0, 8000))):
+        # exactly, but for libmpg123, which rounds by where a call begins
+        np.testing.assert_allclose(
+            read_waveform(utt, wavs[utt], 16000), whole[cut], rtol=0, atol=1e-7 * (form == "MP3")
+        )
+    assert "1.5 s to its end" in str(wavs["b"])
+    (tmp_path / "segments").write_text("a rec1 2 9\n")
+    with pytest.raises(UserError, match=r"a \(.*2 s to 9 s\): the recording has only 3\.\d\d s"):
+        read_waveform("a", read_wav_scp(tmp_path / "wav.scp")["a"], 16000)
+
+
+def test_segments_of_a_command_take_one_run_of_it(tmp_path, waveform_maker):
+    soundfile.write(tmp_path / "a.wav", waveform_maker(32000), 16000)
+    (tmp_path / "wav.scp").write_text(f"rec1 echo run >> {tmp_path}/ran; cat {tmp_path}/a.wav |\n")
+    (tmp_path / "segments").write_text("a rec1 0 1\nb rec1 1 2\n")
+    with pytest.raises(UserError, match="line 1: rec1: a command"):
+        read_wav_scp(tmp_path / "wav.scp")
+    wavs = read_wav_scp(tmp_path / "wav.scp", allow_pipes=True)
+    both = np.concatenate([read_waveform(utt, wavs[utt], 16000) for utt in wavs])
+    np.testing.assert_array_equal(both, read_waveform("a", tmp_path / "a.wav", 16000))
+    assert (tmp_path / "ran").read_text() == "run\n"
+
+
+def test_the_channel_of_a_recording_is_that_of_reco2file_and_channel(tmp_path, waveform_maker):
+    left, right = waveform_maker(400, 1), waveform_maker(400, 2)
+    soundfile.write(tmp_path / "two.wav", np.stack([left, right], axis=1), 16000, subtype="DOUBLE")
+    soundfile.write(tmp_path / "one.wav", right, 16000, subtype="DOUBLE")
+    (tmp_path / "wav.scp").write_text(f"c-A {tmp_path}/two.wav\nc-B {tmp_path}/two.wav\nd-B {tmp_path}/one.wav\n")
+    (tmp_path / "reco2file_and_channel").write_text("c-A c A\nc-B c B\nd-B d B\n")
+    wavs = read_wav_scp(tmp_path / "wav.scp")
+    for utt, wanted in (("c-A", left), ("c-B", right), ("d-B", right)):
+        np.testing.assert_array_equal(read_waveform(utt, wavs[utt], 16000), wanted)
+        if utt != "d-B":
+            np.testing.assert_array_equal(read_waveform(utt, wavs[utt], 16000, channel=0), wanted)

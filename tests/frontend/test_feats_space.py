@@ -74,5 +74,5 @@ def test_features_that_are_there_take_nothing_more(root, data, tmp_path, monkeyp
 @pytest.mark.parametrize("text", ["x", "nan", "-1", "0", "inf", "1e300"])
 def test_what_is_no_duration_is_named(root, data, tmp_path, monkeypatch, text):
     (data / "train" / "utt2dur").write_text(f"utt1 1.5\nutt2 {text}\n")
-    with pytest.raises(UserError, match=f"utt2dur: line 2: '{text}' is no utterance's length"):
+    with pytest.raises(UserError, match=f"utt2dur: line 2: utt2: '{text}' is no utterance's length"):
         run(monkeypatch, root, data, tmp_path / "feats")

@@ -1,6 +1,7 @@
 """Features computed in training instead of read from disk, augmentation of them, and global normalisation."""
 
 import dataclasses
+import shutil
 
 import kaldiio
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from steps import augment, compute_feats, merge_feats, score
 from steps import train as train_program
+from steps.experiment import set_identity
 from steps.frontend import load_conf, make_frontend
 from steps.frontend.processing.columns import CmvnStats, mean_and_scale
 from steps.training.data import FeatureSet, training_plan
@@ -116,6 +118,91 @@ def test_scoring_online_gives_the_same_scores(root, audio_sets, from_disk):
     assert (from_disk / "scores/dev.txt").read_text() == online and len(online.splitlines()) == 12
     done = run(score, *places, from_disk, "dev", check=False)
     assert done.returncode == 2 and "--feats-dir" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def by_segments(audio_sets, tmp_path_factory):
+    """The dev utterances joined to two recordings, as segments of them, and cut out again, as files: a folder of data dirs
+    `segments` and `files`. One recording is the second channel of two."""
+    folder = tmp_path_factory.mktemp("by_segments")
+    rng = np.random.default_rng(7)
+    tables = {name: [] for name in ("segments", "wav.scp", "utt2label", "utt2attack")}
+    for reco in ("rec1", "rec2"):
+        begin, waves = 0.0, []
+        for i in range(3):
+            wave = np.round(rng.standard_normal(8000 + 1000 * i) * 3000).astype(np.int16)
+            utt, end = f"{reco}-{i}", begin + len(wave) / 16000  # exact: sixteenths of a second
+            soundfile.write(folder / f"{utt}.flac", wave, 16000)
+            tables["segments"].append(f"{utt} {reco} {begin} {end}\n")
+            tables["wav.scp"].append(f"{utt} {folder}/{utt}.flac\n")
+            tables["utt2label"].append(f"{utt} {'spoof' if i else 'bonafide'}\n")
+            tables["utt2attack"].append(f"{utt} {'A01' if i else '-'}\n")
+            waves.append(wave)
+            begin = end
+        whole = np.concatenate(waves)
+        soundfile.write(folder / f"{reco}.flac", np.stack([whole // 2, whole], 1) if reco == "rec2" else whole, 16000)
+    for data in ("segments", "files"):
+        (folder / data).mkdir()
+        for name in set(tables) - {"segments"}:
+            (folder / data / name).write_text("".join(tables[name]))
+    (folder / "segments/wav.scp").write_text("".join(f"{reco} {folder}/{reco}.flac\n" for reco in ("rec1", "rec2")))
+    (folder / "segments/segments").write_text("".join(tables["segments"]))
+    (folder / "segments/reco2file_and_channel").write_text("rec1 one A\nrec2 two B\n")
+    return folder
+
+
+def test_segments_are_cut_in_training_and_scoring(root, by_segments, from_disk):
+    frontend = make_frontend(load_conf(root / "conf/frontend/f0_subband.yaml"))
+    cut, files = (ComputedFeatures(by_segments / name, frontend) for name in ("segments", "files"))
+    assert list(cut.utts) == list(files.utts) and cut.place == by_segments / "segments/segments"
+    for utt in cut.utts:
+        np.testing.assert_array_equal(cut.read(utt), files.read(utt))
+        np.testing.assert_array_equal(cut.levels(utt), files.levels(utt))
+    run(score, "--data-dir", by_segments, "--online", from_disk, "segments", "files")
+    scores = [(from_disk / f"scores/{name}.txt").read_text() for name in ("segments", "files")]
+    assert scores[0] == scores[1] and len(scores[0].splitlines()) == 6
+
+
+def test_a_training_knows_its_segments(by_segments, tmp_path):
+    """Durations come from them; other boundaries of the same lengths are another set."""
+    shutil.copytree(by_segments / "segments", tmp_path / "data")
+    before = set_identity(tmp_path / "data", None)
+    path = tmp_path / "data/segments"
+    path.write_text(path.read_text().replace("rec1 0.0 0.5\n", "rec1 0.25 0.75\n"))
+    assert set_identity(tmp_path / "data", None) != before
+    path.unlink()
+    with pytest.raises(UserError, match="utt2dur: no such file"):
+        set_identity(tmp_path / "data", None)
+
+
+@pytest.mark.parametrize("name", ["utt2label", "utt2attack", "wav.scp", "feats.scp", "utt2bands"])
+def test_a_table_that_lacks_utterances_is_an_error(root, audio_sets, from_disk, tmp_path, name):
+    """Whichever it is, from disk and online, in scoring and training: nothing is left out without a word."""
+    shutil.copytree(audio_sets / "data/dev", tmp_path / "data/dev")
+    shutil.copytree(audio_sets / "feats/f0_subband/dev", tmp_path / "feats/dev")
+    of_feats = name in ("feats.scp", "utt2bands")
+    table = tmp_path / ("feats/dev" if of_feats else "data/dev") / name
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:-2]))
+    for how in (["--online"], ["--feats-dir", tmp_path / "feats"]):
+        done = run(score, "--data-dir", tmp_path / "data", *how, from_disk, "dev", check=False)
+        if of_feats if how == ["--online"] else name == "wav.scp":
+            assert done.returncode == 0, done.stderr  # which it does not read
+        else:
+            assert done.returncode == 1 and name in done.stderr and "dev_010" in done.stderr
+    if name != "utt2attack":
+        places = (
+            tmp_path / "data/dev",
+            tmp_path / "feats/dev",
+            audio_sets / "data/dev",
+            audio_sets / "feats/f0_subband/dev",
+        )
+        options = ["--online"] if name == "wav.scp" else []
+        done = run(
+            train_program, "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / "conf/train/baseline_debug.yaml",
+            *SMALL, *options, *places, tmp_path / "exp", check=False,
+        )  # fmt: skip
+        assert done.returncode == 1 and name in done.stderr and "dev_010" in done.stderr
 
 
 def test_compressed_features_are_not_to_be_had_online(root, audio_sets, tmp_path):

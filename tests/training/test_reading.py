@@ -133,9 +133,10 @@ def third_of_it(stored_set, tmp_path_factory):
     """Each third of these utterances, of all three arks."""
     data, feats, frontend = stored_set
     folder = tmp_path_factory.mktemp("third")
-    lines = (data / "utt2label").read_text().splitlines(keepends=True)
-    (folder / "utt2label").write_text("".join(lines[::3]))
-    return folder, feats, frontend
+    for table in (data / "utt2label", feats / "feats.scp"):
+        lines = table.read_text().splitlines(keepends=True)
+        (folder / table.name).write_text("".join(lines[::3]))
+    return folder, folder, frontend
 
 
 def feature_set(stored_set, how, cache_mib=0):

@@ -187,6 +187,35 @@ def test_each_table_by_utterance_is_checked(call, data, name):
         assert content[3].split()[0] in message(content[:3] + content[4:])
 
 
+@pytest.mark.parametrize("name", [*UTT_TABLES, "spk2utt"])
+def test_the_form_of_a_table_is_checked_and_fixed_without_losing_an_utterance(call, data, name):
+    """Byte order marks, line ends of Windows, blank lines at the end, no last newline."""
+    good = (data / name).read_bytes()
+    head, tail = good.split(b"\n", 1)
+    for bad, message in (
+        (b"\xef\xbb\xbf" + good, "line 1: it begins with a byte order mark"),
+        (head + b"\n\xef\xbb\xbf" + tail, "line 2: it begins with a byte order mark"),
+        (good.replace(b"\n", b"\r\n"), "line 1: its end is that of Windows"),
+        (good + b"\n \n", f"line {good.count(10) + 1}: empty"),
+        (good[:-1], "no newline"),
+    ):
+        (data / name).write_bytes(bad)
+        done = call("validate_data_dir.sh", "--no-spk-sort", data)
+        assert done.returncode == 1 and f"{data / name}: " in done.stderr and message in done.stderr
+        done = call("subset_data_dir.sh", "--first", data, 60, data.parent / "sub")
+        assert done.returncode == 0, done.stderr
+        assert (data.parent / "sub" / name).read_bytes() == good
+        done = call("fix_data_dir.sh", data)
+        assert done.returncode == 0 and "kept all 60 of 60" in done.stdout and (data / name).read_bytes() == good
+    (data / name).write_bytes(head + b"\n\n" + tail)
+    for command in (("validate_data_dir.sh", "--no-spk-sort", data), ("fix_data_dir.sh", data)):
+        if name == "spk2utt" and command[0] == "fix_data_dir.sh":
+            continue  # which does not read it but makes it anew
+        done = call(*command)
+        assert done.returncode == 1 and f"{data / name}: line 2: empty" in done.stderr
+    assert (data / name).read_bytes() == head + b"\n\n" + tail
+
+
 def test_spk2utt_must_match(call, data):
     change(data / "spk2utt", 2, lines(data / "spk2utt")[1].rsplit(" ", 1)[0])
     done = call("validate_data_dir.sh", "--no-spk-sort", data)
@@ -273,6 +302,26 @@ def test_segments(call, tmp_path):
     assert done.returncode == 1 and "ends before it begins" in done.stderr
 
 
+def test_lengths_and_channels_go_with_the_segments(call, tmp_path):
+    data = tmp_path / "seg"
+    data.mkdir()
+    (data / "segments").write_text("rec0-0 rec0 0.0 1.5\nrec0-1 rec0 1.5 -1\n")
+    (data / "wav.scp").write_text("rec0 /a/0.wav\n")
+    (data / "reco2file_and_channel").write_text("rec0 call A\n")
+    (data / "utt2dur").write_text("rec0-0 1.49\nrec0-1 7\n")
+    (data / "utt2spk").write_text("rec0-0 rec0-0\nrec0-1 rec0-1\n")
+    (data / "spk2utt").write_text("rec0-0 rec0-0\nrec0-1 rec0-1\n")
+    check = ("validate_data_dir.sh", "--no-text", "--no-feats", data)
+    assert call(*check).returncode == 0
+    change(data / "utt2dur", 1, "rec0-0 8.5")
+    done = call(*check)
+    assert done.returncode == 1 and "utt2dur: line 1: rec0-0: 8.5 s, where its segment has 1.5 s" in done.stderr
+    change(data / "utt2dur", 1, "rec0-0 1.5")
+    change(data / "reco2file_and_channel", 1, "rec0 call C")
+    done = call(*check)
+    assert done.returncode == 1 and "reco2file_and_channel: line 1: rec0: 'call C' is not" in done.stderr
+
+
 # --- split
 
 
@@ -324,7 +373,7 @@ def test_too_many_parts(call, data):
     )
     done = call("split_data.sh", "--per-utt", data, 61)
     assert done.returncode == 1 and "60 utterances cannot be split into 61 parts" in done.stderr
-    assert call("split_data.sh", data, 0).returncode == 1 and call("split_data.sh", data, "x").returncode == 2
+    assert call("split_data.sh", data, 0).returncode == 2 and call("split_data.sh", data, "x").returncode == 2
     assert not list(data.glob("split*"))
 
 
@@ -337,6 +386,23 @@ def test_cuts_leave_no_part_empty(sizes, parts):
     if len(set(sizes)) == 1:
         runs = [b - a for a, b in zip(cuts, [*cuts[1:], len(sizes)])]
         assert max(runs) - min(runs) <= 1
+
+
+@pytest.mark.parametrize("name", ["wav.scp", "utt2label", "spk2gender"])
+def test_a_table_that_lacks_some_is_neither_split_nor_cut(call, data, tmp_path, name):
+    first = lines(data / name)[0].split()[0]
+    change(data / name, 1, None)
+    for command in (("split_data.sh", data, 2), ("subset_data_dir.sh", "--first", data, 60, tmp_path / "sub")):
+        done = call(*command)
+        assert done.returncode == 1 and f"{data / name}: 1 " in done.stderr and f"first: {first}" in done.stderr
+    assert not (data / "split2").exists() and not (tmp_path / "sub").exists()
+
+
+def test_a_table_with_others_is_not_split(call, data):
+    with (data / "utt2label").open("a") as handle:
+        handle.write("other spoof\n")
+    done = call("split_data.sh", data, 2)
+    assert done.returncode == 1 and "utt2label: it has utterances that are not in utt2spk (first: other)" in done.stderr
 
 
 # --- subset

@@ -85,7 +85,7 @@ def test_tables(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a 1\n\nb 2\n", "line 2: 0 columns"),
+        (b"a 1\n\nb 2\n", "line 2: empty, with lines after it"),
         (b"a 1\nb\n", "line 2: 1 columns"),
         (b"a 1\nb 2\na 3\n", "line 3: a stands there twice"),
         (b"a 1\nb \xff\n", "line 2: not UTF-8"),

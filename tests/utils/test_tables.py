@@ -66,7 +66,11 @@ def test_read_as_read_map_does(tmp_path):
     path = tmp_path / "t"
     path.write_text("c 1\na two words\nb 1\n")
     assert dict(read_big_map(path)) == read_map(path) and list(read_big_map(path)) == ["c", "a", "b"]
-    for text in ("a 1\na 1\n", "c 1\nb 2\nb 3\nc 4\n", "c 1\n\n", "c\n"):
+    path.write_bytes(
+        b"\xef\xbb\xbfc 1\n\xef\xbb\xbfa 2\nb 3\n \n\n"
+    )  # two files of Windows joined, and blank lines at the end
+    assert dict(read_big_map(path)) == read_map(path) == {"c": "1", "a": "2", "b": "3"}
+    for text in ("a 1\na 1\n", "c 1\nb 2\nb 3\nc 4\n", "c 1\n\nd 1\n", "c\n"):
         path.write_text(text)
         with pytest.raises(UserError) as one:
             read_map(path)

@@ -30,6 +30,7 @@ from utils.audio.command import Command, refuse_command
 from utils.audio.containers import Layout, Span, layout_of
 from utils.audio.source import FileBytes, Part, Source
 from utils.cli import UserError
+from utils.segments import Stretch
 
 BLOCK_SECONDS = 2.0
 STREAM_SECONDS = 0.1  # a block of what arrives
@@ -43,7 +44,7 @@ class Recording:
     """where: how messages name it; rate: Hz; channels; blocks: float (n, channels), full scale 1, to be read once, raising
     UserError where it is truncated, damaged, or has NaN or infinite samples; samples: of each channel by its header, None where
     that does not tell; notes: what there is to say of it, all of it when the blocks are read; seek: lets the blocks begin at that
-    sample, None where it cannot."""
+    sample, None where it cannot: in an MP3 libsndfile's seeking is not exact."""
 
     where: str
     rate: int
@@ -76,13 +77,20 @@ def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
 
 
 @contextlib.contextmanager
-def open_recording(path: str | Path | Command, where: str | None = None, strict: bool = False) -> Iterator[Recording]:
-    """The recording in a file, or that a wav.scp's command writes, open for reading. strict: refuse what else is noted.
+def open_recording(
+    path: str | Path | Command | Stretch, where: str | None = None, strict: bool = False
+) -> Iterator[Recording]:
+    """The recording in a file, or that a wav.scp's command writes, or a stretch of one, open for reading. strict: refuse what
+    else is noted.
 
     Raises UserError that begins with `where` (else the path): missing, no file but a pipe or a folder, a command that fails or
-    is a plain text, empty, not audio, truncated, damaged.
+    is a plain text, empty, not audio, truncated, damaged, a stretch that is not there.
     """
     where = str(path) if where is None else where
+    if isinstance(path, Stretch):
+        with open_recording(path.path, where, strict) as whole:
+            yield _cut(whole, path)
+        return
     with _looked_at(path, where) as (handle, source, layout):
         notes: list[str] = []
         doubt = layout.doubt if layout is not None else ""
@@ -95,6 +103,33 @@ def open_recording(path: str | Path | Command, where: str | None = None, strict:
                 notes.append(doubt)
             blocks = _checked(recording.blocks, where, recording.rate, strict, notes, doubt if strict else "")
             yield replace(recording, blocks=blocks)
+
+
+def _cut(whole: Recording, stretch: Stretch) -> Recording:
+    """A stretch of a recording; nothing after it is decoded."""
+    rate, channel = whole.rate, stretch.side if whole.channels > 1 else None
+    first, last = int(stretch.begin * rate), None if stretch.end is None else int(stretch.end * rate)
+    samples = None
+    if whole.samples is not None:
+        first, last = stretch.span(whole.where, rate, whole.samples)
+        samples = last - first
+
+    def blocks() -> Iterator[np.ndarray]:
+        done = 0
+        if whole.seek is not None and first > 0:
+            whole.seek(first)
+            done = first
+        for block in whole.blocks:
+            part = block[max(0, first - done) : None if last is None else max(0, last - done)]
+            done += len(block)
+            if len(part):
+                yield part if channel is None else part[:, channel : channel + 1]
+            if last is not None and done >= last:
+                return
+        stretch.span(whole.where, rate, done)  # a recording that ends before it
+
+    channels = whole.channels if channel is None else 1
+    return replace(whole, channels=channels, blocks=blocks(), samples=samples, seek=None)
 
 
 @contextlib.contextmanager
@@ -251,7 +286,7 @@ def _by_libsndfile(source: Source, layout: Layout, where: str, notes: list[str])
 
         alone = len(layout.spans) == 1
         samples = first.samples if alone else layout.samples
-        yield Recording(where, rate, channels, blocks(), samples, notes, first.seek if alone else None)
+        yield Recording(where, rate, channels, blocks(), samples, notes, first.seek if alone and not is_mp3 else None)
 
 
 class _Sound:

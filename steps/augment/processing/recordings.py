@@ -7,25 +7,28 @@ from pathlib import Path
 import numpy as np
 
 from steps.augment.processing.signals import fit, resample
+from steps.frontend.processing.audio import WavScp
 from utils.audio import Recording, open_recording, refuse_command
 from utils.cli import UserError
 from utils.files import read_map, sha256_of
 
 
 class Recordings:
-    """What the wav.scp of `data_dir` lists. Raises UserError if that is missing, empty, or has commands."""
+    """The utterances of `data_dir`, a recording or a segment each. Raises UserError if that is missing, empty, or has commands."""
 
     def __init__(self, data_dir: str, sample_rate: int):
         self.table = Path(data_dir) / "wav.scp"
         if not self.table.parent.is_dir():
             raise UserError(f"{data_dir}: no such data dir (a data_dir of the augmentation names it)")
         self.sample_rate = sample_rate
-        self._recordings = [(f"{self.table}: {name} ({path})", path) for name, path in read_map(self.table).items()]
+        self._recordings = WavScp(self.table)
+        for name, path in read_map(self.table).items():
+            refuse_command(f"{self.table}: {name} ({path})", path)
         if not self._recordings:
             raise UserError(f"{self.table}: empty")
-        for where, path in self._recordings:
-            refuse_command(where, path)
         self.sha256 = sha256_of(self.table)
+        if self._recordings.place != self.table:
+            self.sha256 += f" {sha256_of(self._recordings.place)}"
 
     def draw(self, rng: np.random.Generator, samples: int | None = None) -> np.ndarray:
         """A recording, or a random stretch of one: float64 (samples,) at sample_rate, repeated if it is shorter.
@@ -33,8 +36,10 @@ class Recordings:
         Of several channels one is drawn; another rate is resampled. Raises UserError naming a file that is missing,
         not audio, truncated, empty, has NaN or infinite samples, or, where it is taken whole, nothing but zeros.
         """
-        where, path = self._recordings[rng.integers(len(self._recordings))]
-        with open_recording(path, where, strict=True) as recording:
+        name = self._recordings.utts[rng.integers(len(self._recordings))]
+        audio = self._recordings[name]
+        where = f"{self.table}: {name} ({audio})"
+        with open_recording(audio, where, strict=True) as recording:
             rate, wanted = recording.rate, None if samples is None else -(-samples * recording.rate // self.sample_rate)
             waveform = _stretch(recording, wanted, rng)
         waveform = resample(waveform, rate, self.sample_rate)

@@ -11,12 +11,15 @@ import numpy as np
 from utils.audio import Command, is_command, open_recording
 from utils.cli import UserError
 from utils.files import quoted
-from utils.tables import Table, read_big_map
+from utils.segments import Stretch, Utterances
+from utils.tables import read_big_map
+
+Audio = str | Command | Stretch  # what an utterance of a data dir is read from
 
 
-def _allowed(entry: str) -> str | Command:
+def _allowed(entry: str, kept: bool = False) -> str | Command:
     """An entry of a wav.scp whose commands the user allowed."""
-    return Command(entry.strip().removesuffix("|").strip()) if is_command(entry) else entry
+    return Command(entry.strip().removesuffix("|").strip(), kept) if is_command(entry) else entry
 
 
 def _refusal(path: str | Path, number: int, utt: str, entry: str) -> UserError:
@@ -26,25 +29,40 @@ def _refusal(path: str | Path, number: int, utt: str, entry: str) -> UserError:
     )
 
 
-def wav_scp_entries(path: str | Path, allow_pipes: bool = False) -> Iterator[tuple[str, str | Command | UserError]]:
-    """(utterance, entry) of a wav.scp, in its order: the name of a file or, with `allow_pipes`, a command. Without it the
-    UserError that refuses the command, naming file and line. Raises UserError as read_big_map does."""
-    for number, (utt, entry) in enumerate(read_big_map(path).pairs(), 1):  # an entry a line
-        refused = is_command(entry) and not allow_pipes
-        yield utt, _refusal(path, number, utt, entry) if refused else _allowed(entry)
+def wav_scp_entries(path: str | Path, allow_pipes: bool = False) -> Iterator[tuple[str, Audio | UserError]]:
+    """(utterance, its audio) of a wav.scp, as WavScp has them, in their order. In the place of a command without
+    `allow_pipes` the UserError that refuses it, naming file and line. Raises UserError as WavScp does."""
+    wavs = WavScp(path, allow_pipes)
+    for utt in wavs.utts:
+        try:
+            yield utt, wavs[utt]
+        except UserError as error:
+            yield utt, error
 
 
-class WavScp(Mapping[str, str | Command]):
-    """The entries of a wav.scp none of which is refused, by utterance; `utts` in its order. A table's memory."""
+class WavScp(Mapping[str, Audio]):
+    """The audio of each utterance of a wav.scp: the name of a file, a command, or a Stretch of one of them where a `segments`
+    or a `reco2file_and_channel` stands beside it. utts: in their order; place: the file that lists them. A table's memory.
 
-    def __init__(self, entries: Table):
-        self._entries, self.utts = entries, entries.key_column
+    Raises UserError as read_big_map and utils.segments.Utterances do, and, when it is asked for, for an utterance whose audio
+    is a command, without `allow_pipes`.
+    """
 
-    def __getitem__(self, utt: str) -> str | Command:
-        return _allowed(self._entries[utt])
+    def __init__(self, path: str | Path, allow_pipes: bool = False):
+        self._path, self._entries, self._allow_pipes = path, read_big_map(path), allow_pipes
+        self._utterances = Utterances(path, self._entries)
+        self.utts, self.place = self._utterances.keys, self._utterances.place
+
+    def __getitem__(self, utt: str) -> Audio:
+        recording = self._utterances.recording_of(utt)
+        entry = self._entries[recording]
+        if not self._allow_pipes and is_command(entry):
+            number = self._entries.place(recording) + 1  # an entry a line
+            raise _refusal(self._path, number, recording, entry)
+        return self._utterances.stretch_of(utt, _allowed(entry, kept=self._utterances.has_segments))
 
     def __contains__(self, utt: str) -> bool:  # type: ignore[override]
-        return utt in self._entries
+        return utt in self._utterances
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.utts)
@@ -54,13 +72,12 @@ class WavScp(Mapping[str, str | Command]):
 
 
 def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> WavScp:
-    """wav_scp_entries by utterance. Raises UserError for the first entry that is refused, and as read_big_map does."""
-    entries = read_big_map(path)
-    if not allow_pipes:
-        for number, (utt, entry) in enumerate(entries.pairs(), 1):
-            if is_command(entry):
-                raise _refusal(path, number, utt, entry)
-    return WavScp(entries)
+    """The audio of a wav.scp's utterances. Raises UserError for the first that is a command without `allow_pipes`, and as
+    WavScp does."""
+    wavs = WavScp(path, allow_pipes)
+    for _ in () if allow_pipes else wavs.values():
+        pass
+    return wavs
 
 
 def add_allow_pipes(parser: ArgumentParser) -> None:
@@ -72,9 +89,11 @@ def add_allow_pipes(parser: ArgumentParser) -> None:
 
 
 def read_waveform(
-    utt: str, path: str | Path | Command, sample_rate: int, resample: bool = False, channel: int | None = None
+    utt: str, path: str | Path | Command | Stretch, sample_rate: int, resample: bool = False, channel: int | None = None
 ) -> np.ndarray:
     """float64 (samples,), full scale 1, at `sample_rate` (Hz).
+
+    Of a Stretch only its samples are decoded and, of several channels, the one that it names.
 
     Audio of another rate is an error, or with `resample` brought to `sample_rate` (soxr, high quality:
     ceil-like number of samples, duration kept). Audio of several channels is an error, or of it `channel` (from 0) is taken.
@@ -83,6 +102,8 @@ def read_waveform(
     another rate without `resample`, several channels without `channel`, fewer channels than it asks for.
     """
     where = f"{utt} ({path})"
+    if isinstance(path, Stretch) and path.side is not None:
+        channel = None  # the data dir says which one
     with open_recording(path, where, strict=True) as recording:
         rate = recording.rate
         if rate != sample_rate and not resample:
