@@ -159,9 +159,10 @@ def test_scores_far_outside_do_not_squeeze_the_histogram(la):
 
 def test_interval_of_a_mean():
     # three values: t of 2 degrees of freedom at 97.5 % is 4.3027, standard error 1 / sqrt(3)
-    low, high = interval_of_mean([1.0, 2.0, 3.0])
-    assert (low, high) == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), abs=1e-4)
-    assert interval_of_mean([1.0]) is None
+    low, high = interval_of_mean([11.0, 12.0, 13.0], 100)
+    assert (low, high) == pytest.approx((12 - 4.30265 / 3**0.5, 12 + 4.30265 / 3**0.5), abs=1e-4)
+    assert interval_of_mean([1.0, 2.0, 3.0], 3.5) == (0, 3.5)
+    assert interval_of_mean([1.0], 100) is None
 
 
 @pytest.mark.parametrize("name", ["f0_subband", "lps_257", "cqt_100", "fbank", "mel_spectrogram"])
