@@ -20,7 +20,7 @@ def unequal_conditions(
     the groups `same`. may_differ: keys of BUDGET that were chosen for each on purpose."""
     found = []
     for group in same:
-        found += differences(base.get(group) or {}, other.get(group) or {}, f"{group}.")
+        found += differences(_group(base, group), _group(other, group), f"{group}.")
     found += differences(*({"corpus": conf.get("corpus")} for conf in (base, other)))
     if all(
         base.get(key) == other.get(key) for key in ("frontend", "features")
@@ -28,8 +28,13 @@ def unequal_conditions(
         for key, what in (("train_set", "training"), ("dev_set", "development")):
             if base.get(key) != other.get(key):
                 found.append(f"{key}: other {what} utterances, labels or lengths")
-    ours, theirs = ({key: (conf.get("train") or {}).get(key) for key in BUDGET} for conf in (base, other))
+    ours, theirs = ({key: _group(conf, "train").get(key) for key in BUDGET} for conf in (base, other))
     return found + [text for text in differences(ours, theirs) if text.partition(": ")[0] not in may_differ]
+
+
+def _group(conf: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    group = conf.get(key)
+    return group if isinstance(group, Mapping) else {}
 
 
 def unequal_experiments(

@@ -110,11 +110,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Family:
-    """All networks compared alike: by the same two recipes, on the same front end and training set. Each once."""
+    """All networks compared alike: by the same two recipes, on the same front end and training set. Each once. of_which: front
+    end and training set in words, where the table has several."""
 
     base: str
     other: str
     pairs: list[Pair]
+    of_which: str
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,11 @@ def families(table: SetTable) -> list[Family]:
                     )
             unequal = unequal_experiments(base, other, set(base_results) & set(results))
             pairs.append(Pair(base, other, base_results, results, unequal))
-    return [Family(key[0], key[1], pairs) for key, pairs in found.items()]
+    several = len({(e.frontend, e.train_set) for e, _ in table.rows}) > 1
+    return [
+        Family(base, other, pairs, of_which(pairs[0].other) if several else "")
+        for (base, other, *_), pairs in found.items()
+    ]
 
 
 def _folder(results: Mapping[int, SetResult]) -> Path:
@@ -237,7 +243,7 @@ def _untested(family: Family, measures: Sequence[MeasureTests]) -> Iterator[str]
                     figures.append(f"{measure.name} {test.mean:+.{measure.digits}f}")
     for why, of_models in networks.items():
         told = "; ".join(f"{model} {', '.join(figures)}".strip() for model, figures in of_models.items())
-        yield f"{family.other} less {family.base}, not tested ({why}): {told}."
+        yield f"{family.other} less {family.base}{family.of_which}, not tested ({why}): {told}."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -259,9 +265,13 @@ def _verdicts(family: Family, measure: MeasureTests) -> Iterator[str]:
     if networks["not to be told apart from"]:
         told[-1] += f" ({'corrected ' if len(measure.corrected) > 1 else ''}p of the t-test {LEVEL:g} or more)"
     if told:
-        yield f"{measure.name}: {family.other} is {'; '.join(told)}."
+        yield f"{measure.name}: {family.other}{family.of_which} is {'; '.join(told)}."
     if measure.pooled is not None:
-        whose = "All networks together:" if told else f"{measure.name}, all networks together: {family.other} is"
+        whose = (
+            "All networks together:"
+            if told
+            else f"{measure.name}, all networks together: {family.other}{family.of_which} is"
+        )
         verdict = _verdict(measure.pooled.mean, measure.pooled.p_t)
         yield f"{whose} {verdict} {family.base} (p {p_text(measure.pooled.p_t)})."
 

@@ -184,6 +184,21 @@ def test_the_baseline_of_equal_conditions_is_taken(exp):
     assert "#### self_distill less baseline, paired by seed" in text and "trained otherwise" not in text
 
 
+def test_sentences_name_the_front_end_where_there_are_several(exp):
+    for name in ("lps", "f0_subband"):
+        for method in ("baseline", "self_distill"):
+            folder = exp.train("senet34", method, 1)
+            exp.evaluate(folder, 20.0)
+            conf = yaml.safe_load((folder / "conf.yaml").read_text())
+            (folder / "conf.yaml").write_text(yaml.safe_dump({**conf, "frontend_name": name}))
+            folder.parent.rename(folder.parents[1] / folder.parent.name.replace("f0_subband", name))
+    for text in (markdown(exp.read(), None), " ".join(plain(exp.read()).split())):
+        for name in ("f0_subband", "lps"):
+            assert (
+                text.count(f"self_distill less baseline ({name}, trained on train), not tested (1 common seed, ") == 1
+            )
+
+
 def test_intervals_stay_within_what_a_figure_can_be(exp):
     for method, costs in (("baseline", (0.1, 0.9, 0.8)), ("self_distill", (0.9, 0.1, 0.2))):
         for seed, cost in enumerate(costs, 1):
