@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from steps.reporting import resampling
-from steps.reporting.blocks import Block, Cell, Heading, Section, Table, Text
+from steps.reporting.blocks import Block, Cell, Heading, Section, Table, Text, filled_table
 from steps.reporting.systems import Comparison
 from steps.scoring.comparison import interval_of_mean, mean_and_spread
 from steps.scoring.experiments import Experiment, SetResult
@@ -72,7 +72,7 @@ def _of_set(comparison: Comparison, table: SetTable) -> Iterator[Block]:
             row += _measure(results, attribute, digits)
         rows.append([*row, Cell(str(len(results)), len(results)), *_size(e)])
     trials = f"{one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials; {asv}"
-    yield Table(f"{table.corpus}, {table.set_name}: {trials}", headings, rows, left)
+    yield filled_table(f"{table.corpus}, {table.set_name}: {trials}", headings, rows, left)
     yield from (Text(note, "note") for note in table.notes)
     yield from resampling.blocks(comparison, table)
     yield from _differences(table)
