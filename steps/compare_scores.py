@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +25,17 @@ from steps.scoring.bootstrap import (
     percentile_interval,
 )
 from steps.scoring.breakdown import asv_operating_point
-from steps.scoring.comparison import CONFIDENCE, holm, paired_differences, paired_test
+from steps.scoring.comparison import CONFIDENCE, holm, paired_differences, paired_test, untested
+from steps.scoring.conditions import unequal_conditions
 from steps.scoring.fitted_scores import mark_warnings
 from steps.scoring.groups import values_of_trials
 from steps.scoring.protocols import add_protocol_option, read_protocol
+from steps.scoring.results import LARGEST
 from steps.scoring.score_files import CmScores, read_asv_scores, read_cm_scores_by, same_trials
 from steps.scoring.score_layouts import add_columns_option
 from steps.scoring.tandem import AsvRates, UndefinedCost
 from utils.cli import UserError, make_parser, run_program, warn, whole_number
+from utils.conf import read_yaml
 from utils.files import write_json
 
 HEADINGS = {"eer": ("EER %", 2), "min_tdcf_2019": ("min t-DCF 2019", 4), "min_tdcf_2021": ("min t-DCF 2021", 4)}
@@ -75,6 +79,17 @@ def find_systems(given: Sequence[Path], set_name: str | None) -> list[System]:
         System(chr(ord("A") + i), path, {seed: seeds[seed] for seed in sorted(seeds) if seed is None or seed in common})
         for i, (path, seeds) in enumerate(zip(given, found))
     ]
+
+
+def why_unequal(base: System, other: System) -> str | None:
+    """Why a test over seeds would say nothing of how two systems were trained; None where it does."""
+    told: dict[str, None] = {}
+    for seed, file in other.files.items():
+        confs = [one.parents[1] / "conf.yaml" for one in (base.files[seed], file)]
+        for lacking in (path for path in confs if not path.exists()):
+            return f"there is no {lacking}, so that it is not known how the seeds were trained"
+        told |= dict.fromkeys(unequal_conditions(*map(read_yaml, confs), same=()))
+    return f"trained otherwise: {'; '.join(told)}" if told else None
 
 
 def speakers_of(trials: CmScores, path: Path) -> list[str]:
@@ -140,7 +155,8 @@ def measure(
                 base, other = (
                     {s: float(values[k]) for s, values in single[x.letter].items()} for x in (systems[0], system)
                 )
-                test = paired_test(paired_differences(base, other))
+                differences, why = paired_differences(base, other), why_unequal(systems[0], system)
+                test = untested(differences, why) if why else paired_test(differences, LARGEST[name])
                 one["over_seeds"] = {
                     "pairs": test.count,
                     "interval": test.interval,
@@ -187,14 +203,24 @@ def table(told: dict, ways: Sequence[str]) -> list[str]:
                 + "".join(f"   {span(one[f'interval_by_{by}'], '+'):>22}" for by in ways)
             )
             lines.append(" " * 25 + "".join(f"   {p_of(one, by):>22}" for by in ways))
-            if seeds := one.get("over_seeds"):
-                if seeds["untested"]:
-                    lines.append(f"    over seeds: not tested ({seeds['untested']})")
-                else:
-                    lines.append(
-                        f"    over {seeds['pairs']} seeds: {span(seeds['interval'], '+')}, p {seeds['p_t']:.3f} (t-test), "
-                        f"{seeds['p_sign_flip']:.3f} (signs)"
-                    )
+            if (seeds := one.get("over_seeds")) and not seeds["untested"]:
+                lines.append(
+                    f"    over {seeds['pairs']} seeds: {span(seeds['interval'], '+')}, p {seeds['p_t']:.3f} (t-test), "
+                    f"{seeds['p_sign_flip']:.3f} (signs)"
+                )
+    for difference in told["differences"]:
+        over_seeds = (one.get("over_seeds") for one in difference["figures"].values())
+        for why in dict.fromkeys(seeds["untested"] for seeds in over_seeds if seeds and seeds["untested"]):
+            who = f"{difference['system']} less {difference['less']}"
+            lines += [
+                "",
+                *textwrap.wrap(
+                    f"{who}: not tested over seeds ({why}); p is of these very trainings alone.",
+                    80,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                ),
+            ]
     return lines
 
 
@@ -204,7 +230,7 @@ def main() -> int:
         "by trial (bona fide and spoof trials drawn apart), and with --speakers by speaker, all trials of a speaker drawn "
         "together, which counts that a speaker's trials are alike and that other speakers might do otherwise. A system is a "
         "score file, or an experiment folder: then figures are means over its seeds, and a paired test over seeds stands "
-        "beside. By trial and by speaker the trainings are as they are; over seeds the trials are.",
+        "beside, if conf.yaml says that both share data, epochs, batch size, optimizer, schedule and the choice of the epoch. By trial and by speaker the trainings are as they are; over seeds the trials are.",
         "steps/compare_scores.py --asv-scores data/eval/asv_scores --speakers data/eval/utt2speaker \\\n"
         "  exp/A/seed1/scores/eval.txt exp/B/seed1/scores/eval.txt\n"
         "steps/compare_scores.py --set eval --json compared.json exp/train_*_baseline exp/train_*_self_distill",

@@ -87,5 +87,11 @@ class Section:
     blocks: Sequence[Block] = field(default_factory=list)
 
 
+def filled_table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]], left: int) -> Table:
+    """The table without columns of figures that no row has."""
+    kept = [i for i in range(len(headings)) if i < left or any(row[i].text != "-" for row in rows)]
+    return Table(caption, [headings[i] for i in kept], [[row[i] for i in kept] for row in rows], left)
+
+
 def number(value: float | None, digits: int) -> Cell:
     return Cell("-") if value is None else Cell(figure_text(value, digits), value)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from steps.reporting.blocks import Block, Cell, Table, Text
+from steps.reporting.blocks import Block, Cell, Text, filled_table
 from steps.reporting.systems import Comparison, cm_scores_of, evaluation_of
 from steps.scoring.bootstrap import (
     FEWEST_SPEAKERS,
@@ -53,7 +53,7 @@ def blocks(comparison: Comparison, table: SetTable) -> Iterator[Block]:
         headings = ["network", "method"]
         for name, _, _ in measures:
             headings += [f"{name}, by {unit}" for unit in units]
-        yield Table(
+        yield filled_table(
             f"{table.corpus}, {table.set_name}: {100 * CONFIDENCE:.0f} % intervals of the mean over seeds, {DRAWS:,} draws of "
             "trials, or of speakers with all their trials",
             headings,

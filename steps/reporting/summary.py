@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from steps.reporting import resampling
-from steps.reporting.blocks import Block, Cell, Heading, Section, Table, Text
+from steps.reporting.blocks import Block, Cell, Heading, Section, Table, Text, filled_table
 from steps.reporting.systems import Comparison
 from steps.scoring.comparison import interval_of_mean, mean_and_spread
 from steps.scoring.experiments import Experiment, SetResult
 from steps.scoring.results import (
+    LARGEST,
     MEASURES,
     SetTable,
     by_seed,
@@ -24,7 +25,7 @@ from steps.scoring.results import (
 
 def over_seeds(results: dict[int, SetResult], attribute: str) -> tuple[float, float] | None:
     values = list(by_seed(results, attribute).values())
-    return interval_of_mean(values) if values else None
+    return interval_of_mean(values, LARGEST[attribute]) if values else None
 
 
 def section(comparison: Comparison) -> Section:
@@ -71,7 +72,7 @@ def _of_set(comparison: Comparison, table: SetTable) -> Iterator[Block]:
             row += _measure(results, attribute, digits)
         rows.append([*row, Cell(str(len(results)), len(results)), *_size(e)])
     trials = f"{one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials; {asv}"
-    yield Table(f"{table.corpus}, {table.set_name}: {trials}", headings, rows, left)
+    yield filled_table(f"{table.corpus}, {table.set_name}: {trials}", headings, rows, left)
     yield from (Text(note, "note") for note in table.notes)
     yield from resampling.blocks(comparison, table)
     yield from _differences(table)
@@ -88,8 +89,7 @@ def _measure(results: dict[int, SetResult], attribute: str, digits: int) -> list
     ends = over_seeds(results, attribute)
     if ends is None:
         return [*cells, Cell("-")]
-    low, high = (max(0.0, end) for end in ends)
-    return [*cells, Cell(f"{low:.{digits}f} to {high:.{digits}f}", high - low)]
+    return [*cells, Cell(" to ".join(f"{end:.{digits}f}" for end in ends), ends[1] - ends[0])]
 
 
 def _size(e: Experiment) -> list[Cell]:
@@ -104,7 +104,9 @@ def _differences(table: SetTable) -> Iterator[Block]:
         measures = significance(family)
         rows = []
         for measure in measures:
-            tests = [(model, test, measure.corrected.get(model)) for model, test in measure.tests.items()]
+            tests = [
+                (model, one, measure.corrected.get(model)) for model, one in measure.tests.items() if not one.untested
+            ]
             if measure.pooled is not None:
                 tests.append(("all networks", measure.pooled, None))
             for model, test, corrected in tests:
@@ -114,16 +116,15 @@ def _differences(table: SetTable) -> Iterator[Block]:
                     [
                         Cell(measure.name),
                         Cell(model),
-                        Cell("-") if test.mean is None else Cell(f"{test.mean:+.{digits}f}", test.mean),
-                        Cell("-")
-                        if ends is None
-                        else Cell(" to ".join(f"{end:+.{digits}f}" for end in ends), ends[1] - ends[0]),
-                        Cell("-") if test.p_t is None else Cell(p_text(test.p_t), test.p_t),
+                        Cell(f"{test.mean:+.{digits}f}", test.mean),
+                        Cell(" to ".join(f"{end:+.{digits}f}" for end in ends), ends[1] - ends[0]),
+                        Cell(p_text(test.p_t), test.p_t),
                         Cell("-") if corrected is None else Cell(p_text(corrected), corrected),
                         Cell(str(test.count), test.count),
                     ]
                 )
         caption = f"{family.other} less {family.base}{of_which(family.pairs[0].other)}, paired by seed; {table.corpus}, {table.set_name}"
         headings = ["figure", "network", "difference", "95 % interval", "p, t-test", "p, corrected", "pairs"]
-        yield Table(caption, headings, rows, 2)
+        if rows:
+            yield Table(caption, headings, rows, 2)
         yield from (Text(sentence) for sentence in significance_sentences(family, measures))

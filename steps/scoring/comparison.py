@@ -12,6 +12,7 @@ Sources:
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,14 +31,19 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def interval_of_mean(values: Sequence[float]) -> tuple[float, float] | None:
-    """Student's 95 % confidence interval of the mean over seeds; None with one value. It weighs the chance of training
-    only, and takes the values as normal."""
+def within(interval: tuple[float, float], least: float, largest: float) -> tuple[float, float]:
+    """The part of an interval that a bounded figure can lie in: Student's knows no bounds."""
+    return max(interval[0], least), min(interval[1], largest)
+
+
+def interval_of_mean(values: Sequence[float], largest: float) -> tuple[float, float] | None:
+    """Student's 95 % confidence interval of the mean over seeds, within 0 and `largest`; None with one value. It weighs the chance
+    of training only, and takes the values as normal."""
     mean, spread = mean_and_spread(values)
     if spread is None:
         return None
     half = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2)) * spread / len(values) ** 0.5
-    return mean - half, mean + half
+    return within((mean - half, mean + half), 0.0, largest)
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ class PairedTest:
     """Differences, another method's figure less the baseline's, tested against 0; below 0 is better for error rates
     and costs.
 
-    count: of the differences; mean: None without any; standard_error: of the mean, None for fewer than 2;
-    interval: 95 % confidence interval of the mean; p_t, p_sign_flip: two-sided; the three are None where `untested`
+    count: of the differences; mean: None without any; standard_error: of the mean;
+    interval: 95 % confidence interval of the mean; p_t, p_sign_flip: two-sided; these are None where `untested`
     says why there is no test.
     """
 
@@ -64,8 +70,15 @@ def paired_differences(baseline: Mapping[int, float], other: Mapping[int, float]
     return [other[seed] - baseline[seed] for seed in sorted(set(baseline) & set(other))]
 
 
-def paired_test(differences: Sequence[float], unit: str = "common seeds") -> PairedTest:
-    """Student's t-test of `differences` and Fisher's test by their signs; `unit` names them in `untested`.
+def untested(differences: Sequence[float], why: str) -> PairedTest:
+    """The mean of the differences, and why they are not tested."""
+    mean = statistics.fmean(differences) if differences else None
+    return PairedTest(len(differences), mean, None, None, None, None, why)
+
+
+def paired_test(differences: Sequence[float], largest: float = math.inf, unit: str = "common seeds") -> PairedTest:
+    """Student's t-test of `differences` and Fisher's test by their signs; `unit` names them in `untested`. largest: that a
+    difference can be either way.
 
     The t-test takes the differences as normal; the sign-flip test [Fisher 1935] takes their signs as random if the
     methods are alike, and cannot give a p under smallest_sign_flip_p(). It is exact up to MOST_FOR_ALL_SIGNS
@@ -76,14 +89,15 @@ def paired_test(differences: Sequence[float], unit: str = "common seeds") -> Pai
     error = None if spread is None else spread / count**0.5
     if count < FEWEST:
         why = f"{count or 'no'} {unit.removesuffix('s') if count == 1 else unit}, and a test takes {FEWEST}"
-        return PairedTest(count, mean, error, None, None, None, why)
+        return untested(differences, why)
     values = np.asarray(differences, dtype=np.float64)
     if np.ptp(values) <= 1e-12 * np.abs(values).max():
-        return PairedTest(count, mean, error, None, None, None, "all differences are equal, so that there is no spread")
+        return untested(differences, "all differences are equal, so that there is no spread")
     from scipy import stats  # here: it takes longer to load than most evaluations
 
     student = stats.ttest_1samp(values, 0.0)
-    low, high = student.confidence_interval(CONFIDENCE)
+    interval = student.confidence_interval(CONFIDENCE)
+    low, high = within((interval.low, interval.high), -largest, largest)
     signs = stats.permutation_test(
         (values,),
         lambda sample, axis: np.mean(sample, axis=axis),
@@ -95,7 +109,7 @@ def paired_test(differences: Sequence[float], unit: str = "common seeds") -> Pai
     return PairedTest(count, mean, error, (float(low), float(high)), float(student.pvalue), float(signs.pvalue), None)
 
 
-def pooled_test(differences_of_networks: Sequence[Sequence[float]]) -> PairedTest:
+def pooled_test(differences_of_networks: Sequence[Sequence[float]], largest: float = math.inf) -> PairedTest:
     """All networks together: a test of the networks' mean differences, one value for each that has any.
 
     The seeds of one network are no independent evidence on the method: what a network gains, it gains with every seed.
@@ -104,7 +118,7 @@ def pooled_test(differences_of_networks: Sequence[Sequence[float]]) -> PairedTes
     weighs the same, however many seeds it has. What the networks share otherwise (trials, training data, the order
     by which a seed shuffles them) stays out of account.
     """
-    return paired_test([statistics.fmean(values) for values in differences_of_networks if values], "networks")
+    return paired_test([statistics.fmean(values) for values in differences_of_networks if values], largest, "networks")
 
 
 def smallest_sign_flip_p(count: int) -> float:

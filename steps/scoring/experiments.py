@@ -68,9 +68,10 @@ class SetResult:
 
 @dataclass(frozen=True)
 class Seed:
-    """results: by set; heads: by set, then by block from 1."""
+    """conf: its conf.yaml, empty without one; results: by set; heads: by set, then by block from 1."""
 
     number: int
+    conf: dict[str, Any] = field(default_factory=dict)
     results: dict[str, SetResult] = field(default_factory=dict)
     heads: dict[str, dict[int, SetResult]] = field(default_factory=dict)
 
@@ -175,8 +176,8 @@ def read_result(path: Path) -> SetResult:
     )
 
 
-def _read_seed(folder: Path, number: int) -> Seed:
-    seed = Seed(number)
+def _read_seed(folder: Path, number: int, conf: dict[str, Any]) -> Seed:
+    seed = Seed(number, conf)
     for path in sorted(folder.glob("results/*/metrics.json")):
         head = re.fullmatch(r"(.+)_head([1-9]\d*)", path.parent.name)
         if head:
@@ -288,7 +289,7 @@ def read_experiment(folder: Path) -> Experiment:
         parameters=detector.get("parameters"),
         multiply_adds=detector.get("multiply_adds"),
         input_shape=tuple(shape) if isinstance(shape, list) else None,
-        seeds=[_read_seed(path, number) for number, path in numbered],
+        seeds=[_read_seed(path, number, confs.get(number, {})) for number, path in numbered],
         notes=notes,
     )
 

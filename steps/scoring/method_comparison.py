@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from steps.scoring.block_cost import block_multiply_adds
-from steps.scoring.comparison import CONFIDENCE, PairedTest, holm, paired_differences, paired_test
+from steps.scoring.comparison import CONFIDENCE, PairedTest, holm, paired_differences, paired_test, untested
+from steps.scoring.conditions import unequal_experiments
 from steps.scoring.experiments import Experiment, SetResult
-from steps.scoring.results import SetTable, by_seed, collect, p_text, stat
+from steps.scoring.results import LARGEST, SetTable, by_seed, collect, p_text, stat
 from steps.scoring.results_markdown import markdown_table
 from utils.cli import UserError
-from utils.conf import differences
 
-BUDGET = ("epochs", "batch_size", "optimizer", "schedule", "max_grad_norm", "select_by", "average_last")
 NOTE = f"""\
 EER and min t-DCF: mean ± standard deviation over seeds. Difference: EER less that of the same network's baseline, trained
 with the same seed, in points; below 0 favours the method. Interval ({100 * CONFIDENCE:.0f} %) and p are of the paired t-test over
@@ -44,17 +43,22 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row: names, cost of one trial, and results by seed with those of the baseline, which is None for itself."""
+    """A row: names, cost of one trial, and results by seed with those of the baseline, which is None for itself; unequal: by
+    which conditions their trainings differ, and are not tested."""
 
     names: list[str]
     multiply_adds: int | None
     results: dict[int, SetResult]
     baseline: dict[int, SetResult] | None
+    unequal: list[str] = field(default_factory=list)
 
     def test(self) -> PairedTest | None:
         if self.baseline is None:
             return None
-        return paired_test(paired_differences(by_seed(self.baseline, "eer"), by_seed(self.results, "eer")))
+        differences = paired_differences(by_seed(self.baseline, "eer"), by_seed(self.results, "eer"))
+        if self.unequal:
+            return untested(differences, f"trained otherwise: {'; '.join(self.unequal)}")
+        return paired_test(differences, LARGEST["eer"])
 
 
 def _place(e: Experiment) -> tuple[str, str, str]:
@@ -80,9 +84,8 @@ def budget_notes(experiments: Sequence[Experiment], recipe: str, tuned: Collecti
     notes = []
     for e in experiments:
         base = baselines[_place(e)]
-        ours, theirs = ({key: one.conf["train"].get(key) for key in BUDGET} for one in (e, base))
-        changed = [text for text in differences(theirs, ours) if text.partition(": ")[0] not in tuned]
         seeds, others = ([seed.number for seed in one.seeds] for one in (e, base))
+        changed = unequal_experiments(base, e, seeds, tuned)
         if seeds != others:
             changed.append(f"seeds: {' '.join(map(str, others))} -> {' '.join(map(str, seeds))}")
         if changed:
@@ -108,19 +111,34 @@ def tuned_keys(tuned: Mapping[str, Tuned]) -> set[str]:
     return {key for one in tuned.values() for key in one.values}
 
 
-def _whole_networks(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
-    base_of = {place: results for place, (_, results) in _baseline_results(table, recipe).items()}
+def _entry(
+    names: Sequence[str],
+    multiply_adds: int | None,
+    e: Experiment,
+    results: dict[int, SetResult],
+    base: tuple[Experiment, dict[int, SetResult]],
+    tuned: Collection[str],
+) -> Entry:
+    """The row of an experiment, or of a part of its network, beside the baseline."""
+    seeds = set(results) & set(base[1])
+    return Entry([*names], multiply_adds, results, base[1], unequal_experiments(base[0], e, seeds, tuned))
+
+
+def _whole_networks(table: SetTable, chosen: set[str], recipe: str, tuned: Collection[str]) -> list[Entry]:
+    base_of = _baseline_results(table, recipe)
     shown = [(e, results) for e, results in table.rows if e.name in chosen or e.recipe == recipe]
     places = {_place(e) for e, _ in shown if e.name in chosen and e.recipe != recipe} or set(base_of)
     order = sorted(shown, key=lambda row: (list(base_of).index(_place(row[0])), row[0].recipe != recipe))
     return [
-        Entry([e.model, e.recipe], e.multiply_adds, results, None if e.recipe == recipe else base_of[_place(e)])
+        Entry([e.model, e.recipe], e.multiply_adds, results, None)
+        if e.recipe == recipe
+        else _entry([e.model, e.recipe], e.multiply_adds, e, results, base_of[_place(e)], tuned)
         for e, results in order
         if _place(e) in places
     ]
 
 
-def _early_exits(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
+def _early_exits(table: SetTable, chosen: set[str], recipe: str, tuned: Collection[str]) -> list[Entry]:
     """A row for each block but the last of each experiment whose heads were evaluated, between whole networks."""
     base_of = _baseline_results(table, recipe)
     whole = {e.name: results for e, results in table.rows}
@@ -134,9 +152,14 @@ def _early_exits(table: SetTable, chosen: set[str], recipe: str) -> list[Entry]:
             entries.append(Entry([base.model, base.recipe, "-"], base.multiply_adds, base_results, None))
         for block in sorted(blocks):
             if block < max(costs):
-                entries.append(Entry([e.model, e.recipe, f"block {block}"], costs[block], blocks[block], base_results))
-        entries.append(Entry([e.model, e.recipe, "-"], e.multiply_adds, whole[e.name], base_results))
+                names = [e.model, e.recipe, f"block {block}"]
+                entries.append(_entry(names, costs[block], e, blocks[block], base_of[_place(e)], tuned))
+        names = [e.model, e.recipe, "-"]
+        entries.append(_entry(names, e.multiply_adds, e, whole[e.name], base_of[_place(e)], tuned))
     return entries
+
+
+_TESTS = ["95 % interval", "p", "p, corrected"]
 
 
 def _rows(entries: Sequence[Entry], of_whole: bool) -> Iterator[list[str]]:
@@ -163,14 +186,22 @@ def _rows(entries: Sequence[Entry], of_whole: bool) -> Iterator[list[str]]:
         yield [*entry.names, cost, str(seeds), figures[0], *cells, figures[1]]
 
 
-_FIGURES = ["multiply-adds", "seeds", "EER %", "difference", "95 % interval", "p", "p, corrected", "min t-DCF 2019"]
+_FIGURES = ["multiply-adds", "seeds", "EER %", "difference", *_TESTS, "min t-DCF 2019"]
 
 
 def _table(names: Sequence[str], entries: Sequence[Entry], of_whole: bool = False) -> list[str]:
-    lines = markdown_table([*names, *_FIGURES], _rows(entries, of_whole), len(names))
-    untested = {test.untested for entry in entries if (test := entry.test()) is not None and test.untested}
-    notes = [f"- Not tested where there is no p: {why}." for why in sorted(untested)]
-    return [*lines, *notes, *[""] * bool(notes)]
+    """Without the columns of tests where there is none; what was not tested is named under it."""
+    headings, rows = [*names, *_FIGURES], [*_rows(entries, of_whole)]
+    tests = [(entry, test) for entry in entries if (test := entry.test()) is not None]
+    if all(test.untested for _, test in tests):
+        kept = [i for i, heading in enumerate(headings) if heading not in _TESTS]
+        headings, *rows = ([row[i] for i in kept] for row in (headings, *rows))
+    why: dict[str, list[str]] = {}
+    for entry, test in tests:
+        if test.untested:
+            why.setdefault(test.untested, []).append(" ".join(name for name in entry.names if name != "-"))
+    notes = [f"- Not tested ({reason}): {', '.join(who)}." for reason, who in why.items()]
+    return [*markdown_table(headings, rows, len(names)), *notes, *[""] * bool(notes)]
 
 
 def _tuning(experiments: Sequence[Experiment], tuned: Mapping[str, Tuned]) -> list[str]:
@@ -238,9 +269,10 @@ def comparison(
     for title, experiments in groups:
         lines += [f"## {title}", ""]
         for table in tables:
-            entries = _whole_networks(table, {e.name for e in experiments}, recipe)
+            entries = _whole_networks(table, {e.name for e in experiments}, recipe, tuned_keys(tuned))
             lines += [*heading(table), *_table(["network", "method"], entries)]
-    exits = [(table, _early_exits(table, {e.name for e in groups[0][1]}, recipe)) for table in tables]
+    first = {e.name for e in groups[0][1]}
+    exits = [(table, _early_exits(table, first, recipe, tuned_keys(tuned))) for table in tables]
     if any(entries for _, entries in exits):
         lines += [f"## {exits_title}", ""]
         lines += ["The network left after a block, scored by the classifier that the block had in training.", ""]

@@ -16,7 +16,9 @@ from steps.scoring.comparison import (
     paired_differences,
     paired_test,
     pooled_test,
+    untested,
 )
+from steps.scoring.conditions import unequal_experiments
 from steps.scoring.experiments import Experiment, SetResult, check_same_trials, natural_order
 from utils.cli import UserError
 
@@ -28,6 +30,7 @@ MEASURES: tuple[tuple[str, str, int], ...] = (  # heading, attribute of SetResul
     ("min t-DCF 2021", "min_tdcf_2021", 4),
 )
 TESTED = (("EER", "eer", 2), ("min t-DCF 2019", "min_tdcf_2019", 4))
+LARGEST = {"eer": 100.0, "min_tdcf_2019": 1.0, "min_tdcf_2021": 1.0}  # a CM that accepts all, or rejects all, costs 1
 
 
 @dataclass(frozen=True)
@@ -95,21 +98,25 @@ def not_evaluated_at_all(experiments: Sequence[Experiment]) -> list[str]:
 
 @dataclass(frozen=True)
 class Pair:
-    """One network, trained by its baseline and by another method; results by seed number."""
+    """One network, trained by its baseline and by another method; results by seed number. unequal: by which conditions other
+    than the method the trainings differ; a test would say nothing of the method then."""
 
     base: Experiment
     other: Experiment
     base_results: dict[int, SetResult]
     other_results: dict[int, SetResult]
+    unequal: list[str]
 
 
 @dataclass(frozen=True)
 class Family:
-    """All networks compared alike: by the same two recipes, on the same front end and training set. Each once."""
+    """All networks compared alike: by the same two recipes, on the same front end and training set. Each once. of_which: front
+    end and training set in words, where the table has several."""
 
     base: str
     other: str
     pairs: list[Pair]
+    of_which: str
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ class MeasureTests:
     """The tests of one figure within a family.
 
     attribute: SetResult's; digits: after the point; tests: by network, in the family's order; corrected: the t-tests'
-    p-values corrected for the number of networks tested; pooled: all networks together, None for one network alone.
+    p-values corrected for the number of networks tested; pooled: all networks together, None where they are too few.
     """
 
     name: str
@@ -129,14 +136,16 @@ class MeasureTests:
 
 
 def baseline_of(table: SetTable, other: Experiment) -> tuple[Experiment, dict[int, SetResult]] | None:
-    """The baseline that `other` is to be compared with: same network, front end and training set, and the same variant,
-    or else the only one there is; None where there is none, or several of other variants."""
+    """The baseline that `other` is to be compared with: same network, front end and training set. Of several one that was
+    trained under equal conditions, then one of the same variant; None where there is none, or several are left."""
     candidates = [
         (e, results)
         for e, results in table.rows
         if e.method == BASELINE and (e.model, e.frontend, e.train_set) == (other.model, other.frontend, other.train_set)
     ]
-    chosen = [pair for pair in candidates if pair[0].variant == other.variant] or candidates
+    seeds = {seed.number for seed in other.seeds}
+    chosen = [pair for pair in candidates if not unequal_experiments(pair[0], other, seeds)] or candidates
+    chosen = [pair for pair in chosen if pair[0].variant == other.variant] or chosen
     return chosen[0] if len(chosen) == 1 else None
 
 
@@ -156,8 +165,13 @@ def families(table: SetTable) -> list[Family]:
                         f"measured on the same set ({table.set_name}, {table.corpus}); leave one out, or train it "
                         "under another --tag"
                     )
-            pairs.append(Pair(base, other, base_results, results))
-    return [Family(key[0], key[1], pairs) for key, pairs in found.items()]
+            unequal = unequal_experiments(base, other, set(base_results) & set(results))
+            pairs.append(Pair(base, other, base_results, results, unequal))
+    several = len({(e.frontend, e.train_set) for e, _ in table.rows}) > 1
+    return [
+        Family(base, other, pairs, of_which(pairs[0].other) if several else "")
+        for (base, other, *_), pairs in found.items()
+    ]
 
 
 def _folder(results: Mapping[int, SetResult]) -> Path:
@@ -174,6 +188,13 @@ def differences_of(pair: Pair, attribute: str) -> list[float]:
     return paired_differences(by_seed(pair.base_results, attribute), by_seed(pair.other_results, attribute))
 
 
+def test_of(pair: Pair, attribute: str) -> PairedTest:
+    differences = differences_of(pair, attribute)
+    if pair.unequal:
+        return untested(differences, f"trained otherwise: {'; '.join(pair.unequal)}")
+    return paired_test(differences, LARGEST[attribute])
+
+
 def significance(family: Family) -> list[MeasureTests]:
     """The tests of EER and of the paper's t-DCF (2019); a figure that no pair has is left out."""
     found = []
@@ -183,7 +204,9 @@ def significance(family: Family) -> list[MeasureTests]:
             by_seed(results, attribute) for pair in family.pairs for results in (pair.base_results, pair.other_results)
         ):
             continue
-        tests = {model: paired_test(values) for model, values in differences.items()}
+        largest = LARGEST[attribute]
+        tests = {pair.other.model: test_of(pair, attribute) for pair in family.pairs}
+        equal = [differences[pair.other.model] for pair in family.pairs if not pair.unequal]
         tested = {model: test.p_t for model, test in tests.items() if test.p_t is not None}
         found.append(
             MeasureTests(
@@ -192,16 +215,35 @@ def significance(family: Family) -> list[MeasureTests]:
                 digits,
                 tests,
                 dict(zip(tested, holm(list(tested.values())))),
-                pooled_test(list(differences.values())) if len(differences) > 1 else None,
+                pooled if (pooled := pooled_test(equal, largest)).untested is None else None,
             )
         )
     return found
 
 
+def is_tested(measure: MeasureTests) -> bool:
+    """Whether there is any test of it."""
+    return measure.pooled is not None or any(not test.untested for test in measure.tests.values())
+
+
 def significance_sentences(family: Family, measures: Sequence[MeasureTests]) -> list[str]:
-    """For each figure tested, for which networks the method is better, worse, or not to be told apart. `measures`:
-    what significance(family) gives."""
-    return [" ".join(_verdicts(family, measure)) for measure in measures]
+    """For each figure tested, for which networks the method is better, worse, or not to be told apart; then, for each reason
+    why networks were not tested, their differences. `measures`: what significance(family) gives."""
+    verdicts = [" ".join(_verdicts(family, measure)) for measure in measures]
+    return [*(text for text in verdicts if text), *_untested(family, measures)]
+
+
+def _untested(family: Family, measures: Sequence[MeasureTests]) -> Iterator[str]:
+    networks: dict[str, dict[str, list[str]]] = {}  # by reason, then by network
+    for measure in measures:
+        for model, test in measure.tests.items():
+            if test.untested:
+                figures = networks.setdefault(test.untested, {}).setdefault(model, [])
+                if test.mean is not None:
+                    figures.append(f"{measure.name} {test.mean:+.{measure.digits}f}")
+    for why, of_models in networks.items():
+        told = "; ".join(f"{model} {', '.join(figures)}".strip() for model, figures in of_models.items())
+        yield f"{family.other} less {family.base}{family.of_which}, not tested ({why}): {told}."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -216,24 +258,22 @@ def _verdict(mean: float, p: float) -> str:
 
 def _verdicts(family: Family, measure: MeasureTests) -> Iterator[str]:
     networks: dict[str, list[str]] = {"better than": [], "worse than": [], "not to be told apart from": []}
-    untested: dict[str, list[str]] = {}
     for model, test in measure.tests.items():
-        if test.untested:
-            untested.setdefault(test.untested, []).append(model)
-        else:
+        if not test.untested:
             networks[_verdict(test.mean, measure.corrected[model])].append(model)
     told = [f"{verdict} {family.base} for {_listed(models)}" for verdict, models in networks.items() if models]
     if networks["not to be told apart from"]:
         told[-1] += f" ({'corrected ' if len(measure.corrected) > 1 else ''}p of the t-test {LEVEL:g} or more)"
-    yield f"{measure.name}: {f'{family.other} is ' + '; '.join(told) if told else 'nothing to test'}."
-    for why, models in untested.items():
-        yield f"Not tested: {_listed(models)} ({why})."
+    if told:
+        yield f"{measure.name}: {family.other}{family.of_which} is {'; '.join(told)}."
     if measure.pooled is not None:
-        if measure.pooled.untested:
-            yield f"All networks together: not tested ({measure.pooled.untested})."
-        else:
-            verdict = _verdict(measure.pooled.mean, measure.pooled.p_t)
-            yield f"All networks together: {verdict} {family.base} (p {p_text(measure.pooled.p_t)})."
+        whose = (
+            "All networks together:"
+            if told
+            else f"{measure.name}, all networks together: {family.other}{family.of_which} is"
+        )
+        verdict = _verdict(measure.pooled.mean, measure.pooled.p_t)
+        yield f"{whose} {verdict} {family.base} (p {p_text(measure.pooled.p_t)})."
 
 
 def by_seed(results: dict[int, SetResult], attribute: str) -> dict[int, float]:

@@ -22,7 +22,9 @@ from steps.scoring.results import (
     attack_text,
     by_seed,
     collect,
+    differences_of,
     families,
+    is_tested,
     not_evaluated_at_all,
     of_which,
     p_text,
@@ -58,7 +60,8 @@ that pairing by seed takes out only a part of the chance. The interval is that o
 (Holm) for the number of networks; the sign-flip test takes all signs of the differences (of more than
 {MOST_FOR_ALL_SIGNS} pairs, {2**MOST_FOR_ALL_SIGNS:,} drawn ones). "All networks" takes each network's mean
 difference as one value, as seeds of one network are no independent evidence. The tests weigh the chance of training
-only: other trials and speakers might decide otherwise.""".splitlines()
+only: other trials and speakers might decide otherwise. Only trainings that share data, epochs, batch size, optimizer,
+schedule and the choice of the epoch that is kept are tested.""".splitlines()
 
 
 FUSION = f"""\
@@ -159,13 +162,11 @@ def _set_section(table: SetTable) -> list[str]:
 
 
 def _significance_section(family: Family) -> list[str]:
-    """Tests of one family of networks on one set, and what they come to."""
+    """Tests of one family of networks on one set, and what they come to; without any, why not."""
 
     def row(measure: MeasureTests, who: str, count: str, test: PairedTest, corrected: float | None) -> list[str]:
-        mean = "-" if test.mean is None else f"{test.mean:+.{measure.digits}f}"
-        interval = "-"
-        if test.interval is not None:
-            interval = " to ".join(f"{end:+.{measure.digits}f}" for end in test.interval)
+        mean = f"{test.mean:+.{measure.digits}f}"
+        interval = " to ".join(f"{end:+.{measure.digits}f}" for end in test.interval)
         p_values = ["-" if p is None else p_text(p) for p in (test.p_t, corrected, test.p_sign_flip)]
         return [measure.name, who, count, mean, interval, *p_values]
 
@@ -173,22 +174,25 @@ def _significance_section(family: Family) -> list[str]:
     rows = []
     for measure in measures:
         for model, test in measure.tests.items():
-            rows.append(row(measure, model, str(test.count), test, measure.corrected.get(model)))
+            if not test.untested:
+                rows.append(row(measure, model, str(test.count), test, measure.corrected.get(model)))
         if measure.pooled is not None:
-            pairs = sum(test.count for test in measure.tests.values())
+            pairs = sum(len(differences_of(pair, measure.attribute)) for pair in family.pairs if not pair.unequal)
             count = f"{pairs} in {measure.pooled.count} networks"
             rows.append(row(measure, "all networks", count, measure.pooled, None))
-    lines = [f"#### {family.other} less {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
-    lines += markdown_table(
-        ["figure", "network", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected", "p, sign flip"],
-        rows,
-        2,
-    )
+    lines = []
+    if rows:
+        lines += [f"#### {family.other} less {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
+        lines += markdown_table(
+            ["figure", "network", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected", "p, sign flip"],
+            rows,
+            2,
+        )
     lines += [f"- {sentence}" for sentence in significance_sentences(family, measures)]
-    tested = [test.count for measure in measures for test in measure.tests.values() if not test.untested]
-    if tested and (least := smallest_sign_flip_p(min(tested))) >= LEVEL:
+    counts = [test.count for measure in measures for test in measure.tests.values() if not test.untested]
+    if counts and (least := smallest_sign_flip_p(min(counts))) >= LEVEL:
         lines.append(
-            f"- The sign-flip test of {min(tested)} pairs cannot give a p under {least:.3g}; the sentences go by the "
+            f"- The sign-flip test of {min(counts)} pairs cannot give a p under {least:.3g}; the sentences go by the "
             "t-test."
         )
     return [*lines, ""]
@@ -482,7 +486,7 @@ def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
         "t-DCF as ASVspoof 2019 defined it and as ASVspoof 2021 revised it.",
         "",
     ]
-    if any(families(table) for table in tables):
+    if any(is_tested(measure) for table in tables for family in families(table) for measure in significance(family)):
         lines += [*SIGNIFICANCE, ""]
     if command:
         lines += ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""]

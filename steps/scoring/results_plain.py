@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from steps.scoring.comparison import paired_test
 from steps.scoring.experiments import Experiment
 from steps.scoring.labels import shorten
 from steps.scoring.results import (
@@ -15,13 +14,13 @@ from steps.scoring.results import (
     by_seed,
     collect,
     difference_stat,
-    differences_of,
     families,
     not_evaluated_at_all,
     of_which,
     significance,
     significance_sentences,
     stat,
+    test_of,
     without_baseline,
 )
 
@@ -61,9 +60,10 @@ def _plain_table(table: SetTable) -> list[str]:
         if e.name in pairs:
             pair, measures = pairs[e.name]
             done = {measure.attribute: measure.tests[e.model] for measure in measures}
-            tests = [done.get(name) or paired_test(differences_of(pair, name)) for _, name, _ in MEASURES]
+            tests = [done.get(name) or test_of(pair, name) for _, name, _ in MEASURES]
             figures = [difference_stat(test, digits) for test, (_, _, digits) in zip(tests, MEASURES)]
-            lines.append(_plain_row("difference", str(tests[0].count), figures))
+            if not all(test.untested for test in tests):  # else a sentence has the differences
+                lines.append(_plain_row("difference", str(tests[0].count), figures))
             if pair.base.variant != e.variant:
                 lines += _wrapped(f"(against {pair.base.recipe}, the only baseline of this network)", "  ")
     if partial:

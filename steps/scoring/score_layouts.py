@@ -28,9 +28,25 @@ LAYOUTS = (
 )
 # What headings call the columns, letters and digits alone
 HEADINGS = {
-    UTT: {"utt", "uttid", "utterance", "utteranceid", "file", "filename", "fileid", "trial", "trialid", "name", "id"},
+    UTT: {
+        "utt",
+        "uttid",
+        "utterance",
+        "utteranceid",
+        "uttname",
+        "file",
+        "filename",
+        "fileid",
+        "filepath",
+        "path",
+        "wav",
+        "trial",
+        "trialid",
+        "name",
+        "id",
+    },
     SCORE: {"score", "scores", "cmscore", "llr"},
-    KEY: {"key", "label", "cmlabel"},
+    KEY: {"key", "label", "cmlabel", "class"},
     ATTACK: {"attack", "attackid", "attacktype"},
 }
 WANTED = (
@@ -175,12 +191,15 @@ def _fits(layout: str, fields: Sequence[str]) -> bool:
 
 
 def _suggested(fields: Sequence[str]) -> str | None:
-    """--columns for a line with one key, one number and something else; None for any other, and for ASV scores."""
+    """--columns for a line with one number, one key at most and something else; None for any other, such as ASV scores, and for
+    what is likely UTT ATTACK KEY SCORE with another word for the key."""
     keys = [i for i, field in enumerate(fields) if field in (BONAFIDE, SPOOF)]
     numbers = [i for i, field in enumerate(fields) if is_number(field)]
     others = [i for i in range(len(fields)) if i not in (*keys, *numbers)]
-    if len(keys) != 1 or len(numbers) != 1 or not others or {"target", "nontarget"} & set(fields):
+    if len(numbers) != 1 or len(keys) > 1 or not others or {"target", "nontarget"} & set(fields):
         return None
-    utt = others[1] if len(others) > 2 else others[0]  # where there are so many, the first is mostly the speaker
-    role_of = {keys[0]: KEY, numbers[0]: SCORE, utt: UTT}
+    if not keys and len(fields) == len(OURS[0].split()):
+        return None
+    utt = 1 if others[:2] == [0, 1] else others[0]  # of two columns at the beginning the first is mostly the speaker
+    role_of = {**dict.fromkeys(keys, KEY), numbers[0]: SCORE, utt: UTT}
     return " ".join(role_of.get(i, OTHER) for i in range(len(fields)))

@@ -14,7 +14,7 @@ from steps.nnet.base import score_of
 from steps.scoring.environments import ATTACKS, ENVIRONMENTS
 from steps.training.data import fix_length
 from tests.conftest import ROOT, speech_like
-from utils.conf import to_dict
+from utils.conf import read_yaml, to_dict
 
 MINI = {
     "name": "mini corpus", "version": "1", "size": "small", "recipe": "LA",
@@ -89,7 +89,7 @@ def la(tmp_path_factory):
     for method in METHODS:
         folder = root / "exp" / f"train_f0_subband_ecanet9_{method}"
         experiments.append(folder)
-        train = yaml.safe_load((ROOT / f"conf/train/{method}.yaml").read_text())
+        train = read_yaml(ROOT / f"conf/train/{method}.yaml")
         for seed in (1, 2):
             torch.manual_seed(seed + 10 * len(method))
             detector = experiment.detector_for(model_conf, made)

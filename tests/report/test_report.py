@@ -137,7 +137,7 @@ def test_tables_sort_both_ways_by_mouse_and_keys(la_page, show):
 
 def test_rows_without_a_figure_stay_last(la_page, show):
     page = show(la_page)
-    table = page.locator("#summary table").nth(1)  # differences: of two seeds nothing is tested
+    table = page.locator("#summary table").nth(1)
     table.evaluate(
         "one => { one.tBodies[0].rows[0].cells[2].textContent = '-'; delete one.tBodies[0].rows[0].cells[2].dataset.sort }"
     )

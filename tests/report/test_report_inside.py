@@ -1,5 +1,6 @@
 """What the report finds within detectors, and how it chooses what to show."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -10,10 +11,12 @@ from steps import frontend, nnet
 from steps.frontend import filter_bank
 from steps.nnet.base import score_of
 from steps.nnet.grad_cam import blend, evidence
+from steps.reporting.blocks import Table, Text
 from steps.reporting.det import section as det_section
 from steps.reporting.embedding import BONAFIDE, choose_trials, class_styles, place_by_tsne
 from steps.reporting.grad_cam import CASES, choose_cases
 from steps.reporting.histograms import section as histograms_section
+from steps.reporting.summary import section as summary_section
 from steps.reporting.systems import cm_scores_of, compare, median_seed
 from steps.scoring.comparison import interval_of_mean
 from steps.scoring.experiments import read_experiments
@@ -157,11 +160,31 @@ def test_scores_far_outside_do_not_squeeze_the_histogram(la):
     assert "; 1 far outside" in figure and f"far outside: {first.split()[0]}" in figure and "e+" not in figure
 
 
+def test_the_summary_has_no_columns_of_dashes(la, tmp_path):
+    """With one seed there is no interval over seeds, and without speakers none by speaker."""
+    for folder in la.experiments:
+        shutil.copytree(folder / "seed1", tmp_path / folder.name / "seed1")
+    comparison = compare(read_experiments(sorted(tmp_path.iterdir())), None, la.data, None)
+    blocks = summary_section(comparison).blocks
+    tables = [block for block in blocks if isinstance(block, Table)]
+    assert tables
+    for table in tables:
+        for i, heading in enumerate(table.headings):
+            assert any(row[i].text != "-" for row in table.rows), heading
+        assert "95 % interval" not in table.headings and not any("speaker" in heading for heading in table.headings)
+    untested = [block.text for block in blocks if isinstance(block, Text) and "not tested" in block.text]
+    assert len(untested) == len(comparison.tables)
+    assert all(text.startswith("self_distill less baseline, not tested (1 common seed, ") for text in untested), (
+        untested
+    )
+
+
 def test_interval_of_a_mean():
     # three values: t of 2 degrees of freedom at 97.5 % is 4.3027, standard error 1 / sqrt(3)
-    low, high = interval_of_mean([1.0, 2.0, 3.0])
-    assert (low, high) == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), abs=1e-4)
-    assert interval_of_mean([1.0]) is None
+    low, high = interval_of_mean([11.0, 12.0, 13.0], 100)
+    assert (low, high) == pytest.approx((12 - 4.30265 / 3**0.5, 12 + 4.30265 / 3**0.5), abs=1e-4)
+    assert interval_of_mean([1.0, 2.0, 3.0], 3.5) == (0, 3.5)
+    assert interval_of_mean([1.0], 100) is None
 
 
 @pytest.mark.parametrize("name", ["f0_subband", "lps_257", "cqt_100", "fbank", "mel_spectrogram"])

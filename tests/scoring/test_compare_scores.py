@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from steps.compare_scores import main
 from steps.scoring.comparison import paired_test
@@ -75,12 +76,47 @@ def test_a_system_and_itself(place):
     assert one == {"value": 0, "interval_by_trial": [0, 0], "p_by_trial": 1}
 
 
+def trained(*folders, seeds=(1, 2, 3), **changed):
+    for folder in folders:
+        for seed in seeds:
+            conf = {
+                "seed": seed,
+                "model_name": folder,
+                "train": {"method": folder, "epochs": 8, "batch_size": 32} | changed,
+            }
+            Path(folder, f"seed{seed}/conf.yaml").write_text(yaml.safe_dump(conf))
+
+
+def test_trainings_under_other_conditions_are_not_tested_over_seeds(place):
+    for seed in (1, 2, 3):
+        for name, distance in (("base", 2.0), ("method", 2.4), ("third", 2.5)):
+            write(f"{name}/seed{seed}/scores/eval.txt", distance, seed + 10 * len(name))
+    trained("base", "method", "third")
+    trained("third", seeds=[3], epochs=32)
+    done, told = compare("--set", "eval", "--asv-scores", "asv.txt", "base", "method", "third")
+    second, third = (one["figures"]["min_tdcf_2019"]["over_seeds"] for one in told["differences"])
+    assert (second["untested"], third["untested"]) == (None, "trained otherwise: epochs: 8 -> 32")
+    assert (third["pairs"], third["p_t"], third["interval"]) == (3, None, None)
+    said = "C less A: not tested over seeds (trained otherwise: epochs: 8 -> 32)"
+    assert done.stdout.count(said) == done.stdout.count("not tested") == 1
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    low, high = second["interval"]
+    assert -1 <= low < high <= 1
+    Path("method/seed2/conf.yaml").unlink()
+    done, told = compare("--set", "eval", "base", "method")
+    assert (
+        "no method/seed2/conf.yaml, so that it is not known"
+        in told["differences"][0]["figures"]["eer"]["over_seeds"]["untested"]
+    )
+
+
 def test_seeds_are_averaged_and_tested_as_elsewhere(place):
     eers = {
         name: [write(f"{name}/seed{seed}/scores/eval.txt", distance, seed + 10 * len(name)) for seed in (1, 2, 3)]
         for name, distance in (("base", 2.0), ("method", 2.4))
     }
     write("base/seed4/scores/eval.txt", 2.0, 50)
+    trained("base", "method")
     done, told = compare("--set", "eval", "base", "method")
     assert "WARNING: base: seeds 4 are left out" in done.stderr
     assert "B = method, mean of seeds 1 2 3" in done.stdout

@@ -304,6 +304,12 @@ TWO_COLUMN_FAULTS = {
         "A07 spoof 1.5\n",
         ["line 1: its 3 columns", '--columns "utt key score"', "ATTACK KEY SCORE are ASV scores, for --asv-scores"],
     ),
+    "score first": ("1.5 LA_E_0\n", ["line 1: its 2 columns are not UTT ATTACK KEY SCORE", '--columns "score utt"']),
+    "another speaker's column": ("s1 LA_E_0 1.5\n", ["line 1: its 3 columns", '--columns "- utt score"']),
+    "another word for the key": (
+        "LA_E_0 - genuine 1.5\n",
+        ["line 1: LA_E_0: the key 'genuine' is neither bonafide nor spoof"],
+    ),
     "five columns": ("a b c d e\n", ["line 1: 5 columns, which are of no known layout: 'a b c d e'", "--columns"]),
     "a heading of other words": (
         "clip,result\n" + two_columns(sep=","),

@@ -107,6 +107,24 @@ def test_an_unequal_budget_is_said(exp):
     note = "not the same budget: train_f0_subband_senet9_baseline and train_f0_subband_senet9_other (epochs: 8 -> 16)"
     assert done.returncode == 0 and f"- {note}" in text and f"WARNING: {note}" in done.stderr
     assert text.count("not the same budget") == 1
+    methods, losses = text.split("## Methods")[1].split("## Losses left out")
+    mean = sum(GAINS["other"]) / 3
+    assert row_of(methods, "senet9", "other")[5:9] == [f"{mean:+.2f}", "-", "-", "-"]
+    assert row_of(methods, "senet34", "other")[7] != "-"
+    assert "- Not tested (trained otherwise: epochs: 8 -> 16): senet9 other." in methods and "Not tested" not in losses
+    # of two tests and not of three
+    tests = [paired_test(GAINS[other]).p_t for other in ("self_distill", "self_distill", "other")]
+    assert row_of(methods, "senet34", "other")[8] == f"{holm(tests)[2]:.3f}"
+
+
+def test_without_tests_there_are_no_columns_of_them(exp):
+    for folder in exp.root.glob("*/seed3"):
+        shutil.rmtree(folder)
+    done, text = compare(exp)
+    assert done.returncode == 0 and "| p |" not in text and "95 % interval |" not in text
+    assert row_of(text.split("## Losses")[0], "senet9", "other")[3:6] == ["2", "21.55 ± 0.07", "+0.05"]
+    said = "- Not tested (2 common seeds, and a test takes 3): senet9 other, senet9 self_distill, senet34 other, senet34 self_distill."
+    assert text.count(said) == 1 and text.count("Not tested") == 2  # a table each
 
 
 def test_what_was_tuned_is_told_and_is_no_unequal_budget(exp, tmp_path):

@@ -14,12 +14,14 @@ import pytest
 import yaml
 
 from steps.evaluate import evaluate_files
+from steps.reporting.summary import _measure
 from steps.scoring.block_cost import block_multiply_adds
 from steps.scoring.calibration import fit_mean
 from steps.scoring.calibration_metrics import cllr
 from steps.scoring.experiments import natural_order, read_experiments
 from steps.scoring.labels import corpus_label, shorten
 from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.scoring.results import collect
 from steps.scoring.results_markdown import markdown
 from steps.scoring.results_plain import plain
 from steps.scoring.score_files import read_cm_scores
@@ -115,6 +117,101 @@ def test_significance_of_one_network(exp):
     assert "- The sign-flip test of 3 pairs cannot give a p under 0.25; the sentences go by the t-test." in text
 
 
+def retrain(exp, pattern, **values):
+    """Change the conf of the trainings that match, `train__epochs=32` for train.epochs."""
+    folders = sorted(exp.root.glob(pattern))
+    assert folders
+    for folder in folders:
+        conf = yaml.safe_load((folder / "conf.yaml").read_text())
+        for key, value in values.items():
+            group, _, name = key.rpartition("__")
+            (conf[group] if group else conf)[name] = value
+        (folder / "conf.yaml").write_text(yaml.safe_dump(conf))
+
+
+UNEQUAL = {
+    "epochs": ({"train__epochs": 32}, "epochs: 8 -> 32"),
+    "batch": ({"train__batch_size": 64}, "batch_size: None -> 64"),
+    "schedule": ({"train__schedule": {"lr": 0.1}}, "schedule: None -> {'lr': 0.1}"),
+    "selection": ({"train__select_by": "dev_eer"}, "select_by: None -> dev_eer"),
+    "data": ({"train_set": "feed"}, "train_set: other training utterances, labels or lengths"),
+    "choice of epochs": ({"dev_set": "feed"}, "dev_set: other development utterances, labels or lengths"),
+    "corpus": ({"corpus": {"name": "other"}}, "corpus: None -> {'name': 'other'}"),
+    "input": ({"frontend__bins": 45}, "frontend.bins: None -> 45"),
+    "network": ({"model__stem": "conv3"}, "model.stem: None -> conv3"),
+}
+
+
+@pytest.mark.parametrize("values, told", UNEQUAL.values(), ids=UNEQUAL)
+def test_trainings_under_other_conditions_are_not_tested(exp, values, told):
+    """Their difference is there, and what they do not share; nothing is called better."""
+    networks(exp, {"senet9": (-5.0, -6.0, -4.5), "senet34": (-5.0, -5.1, -5.2)})
+    retrain(exp, "*_senet9_self_distill/seed*", **values)
+    text, words = markdown(exp.read(), None), " ".join(plain(exp.read()).split())
+    sentence = (
+        f"self_distill less baseline, not tested (trained otherwise: {told}): senet9 EER -5.17, min t-DCF 2019 -0.1292."
+    )
+    for shown in (text, words):
+        assert shown.count(sentence) == 1 and "better than baseline for senet34." in shown
+    assert "| EER | senet9 |" not in text and row_of(text, "EER", "senet34")[2:4] == ["3", "-5.10"]
+    retrain(exp, "*_senet9_baseline/seed*", **values)
+    assert "better than baseline for senet9 and senet34." in markdown(exp.read(), None)
+    # the method's own keys and how data is read are no conditions
+    retrain(exp, "*_senet9_self_distill/seed*", train__distill={"alpha": 0.1}, train__num_workers=9, augment={"p": 1})
+    assert "better than baseline for senet9 and senet34." in markdown(exp.read(), None)
+    retrain(
+        exp,
+        "*_senet9_self_distill/seed2",
+        **{name: "x" if isinstance(value, str) else {"x": 1} for name, value in values.items()},
+    )
+    assert "better than baseline for senet34." in markdown(exp.read(), None)  # one seed is enough
+
+
+def test_networks_trained_otherwise_are_left_out_of_all_networks_together(exp):
+    networks(exp, {f"senet{depth}": (-5.0 - depth / 90, -5.5) for depth in (9, 18, 34, 50)})
+    retrain(exp, "*_senet50_self_distill/seed*", train__epochs=32)
+    assert row_of(markdown(exp.read(), None), "EER", "all networks")[2] == "6 in 3 networks"
+
+
+def test_the_baseline_of_equal_conditions_is_taken(exp):
+    """Also where there is one of the same variant."""
+    exp.usual()
+    for seed in (1, 2, 3):
+        exp.evaluate(exp.train("senet34", "baseline", seed, tag="long", epochs=32), 15.0 + seed / 10)
+        exp.evaluate(exp.train("senet34", "self_distill", seed, tag="x", epochs=32), 10.0 + seed / 7)
+    text = markdown(exp.read(), None)
+    assert "#### self_distill_x less baseline_long, paired by seed" in text and "better than baseline_long" in text
+    assert "#### self_distill less baseline, paired by seed" in text and "trained otherwise" not in text
+
+
+def test_sentences_name_the_front_end_where_there_are_several(exp):
+    for name in ("lps", "f0_subband"):
+        for method in ("baseline", "self_distill"):
+            folder = exp.train("senet34", method, 1)
+            exp.evaluate(folder, 20.0)
+            conf = yaml.safe_load((folder / "conf.yaml").read_text())
+            (folder / "conf.yaml").write_text(yaml.safe_dump({**conf, "frontend_name": name}))
+            folder.parent.rename(folder.parents[1] / folder.parent.name.replace("f0_subband", name))
+    for text in (markdown(exp.read(), None), " ".join(plain(exp.read()).split())):
+        for name in ("f0_subband", "lps"):
+            assert (
+                text.count(f"self_distill less baseline ({name}, trained on train), not tested (1 common seed, ") == 1
+            )
+
+
+def test_intervals_stay_within_what_a_figure_can_be(exp):
+    for method, costs in (("baseline", (0.1, 0.9, 0.8)), ("self_distill", (0.9, 0.1, 0.2))):
+        for seed, cost in enumerate(costs, 1):
+            exp.evaluate(exp.train("senet34", method, seed), 50.0 * (1 + (cost > 0.5)), min_tdcf_2019=cost)
+    text = markdown(exp.read(), None)
+    assert row_of(text, "min t-DCF 2019", "senet34")[4] == "-1.0000 to +1.0000"
+    assert row_of(text, "EER", "senet34")[4] == "-100.00 to +100.00"
+    (table,) = collect(exp.read())
+    cells = [cell.text for cell in _measure(table.rows[0][1], "min_tdcf_2019", 4)]
+    assert cells == ["0.6000 ± 0.4359", "0.0000 to 1.0000"]
+    assert [cell.text for cell in _measure(table.rows[0][1], "eer", 2)][1] == "11.62 to 100.00"
+
+
 GAINS = {"senet9": (-5.0, -6.0, -4.5), "senet18": (4.0, 4.2, 4.1), "senet34": (1.0, -1.0, 0.3), "senet50": (-1.0, -2.0)}
 
 
@@ -130,13 +227,14 @@ def test_what_is_told_of_several_networks_follows_from_their_figures(exp):
     experiments = networks(exp, GAINS)
     wanted = (
         "EER: self_distill is better than baseline for senet9; worse than baseline for senet18; not to be told apart "
-        "from baseline for senet34 (corrected p of the t-test 0.05 or more). Not tested: senet50 (2 common seeds, and "
-        "a test takes 3). All networks together: not to be told apart from baseline (p "
+        "from baseline for senet34 (corrected p of the t-test 0.05 or more). All networks together: not to be told apart "
+        "from baseline (p "
     )
-    text = markdown(experiments, None)
-    assert f"- {wanted}" in text
-    assert wanted in " ".join(plain(experiments).split())
-    assert row_of(text, "EER", "senet50") == ["EER", "senet50", "2", "-1.50", "-", "-", "-", "-"]
+    untested = "self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet50 EER -1.50, min t-DCF 2019 -0.0375."
+    text, words = markdown(experiments, None), " ".join(plain(experiments).split())
+    assert f"- {wanted}" in text and wanted in words
+    assert text.count(untested) == text.count("not tested") == words.count(untested) == words.count("not tested") == 1
+    assert "| EER | senet50 |" not in text and words.count("difference ") == 3
     pooled = row_of(text, "EER", "all networks")
     # the mean of -31/6, 4.1, 0.1 and -1.5; the sum of their absolute values by other signs is as far from 0 for 12 of 16
     assert (pooled[2], pooled[3], pooled[6], pooled[7]) == ("11 in 4 networks", "-0.62", "-", "0.750")
@@ -149,9 +247,11 @@ def test_all_networks_together_may_differ(exp):
     # means -5.25, -4.2 and -4.7: t^2 = 3 (14.15 / 3)^2 / 0.27583 = 241.97, p = 1 - sqrt(241.97 / 243.97)
     text = markdown(networks(exp, {"senet9": (-5, -5.5), "senet18": (-4, -4.4), "senet34": (-4.5, -4.9)}), None)
     assert (
-        "- EER: nothing to test. Not tested: senet9, senet18 and senet34 (2 common seeds, and a test takes 3)." in text
+        "- self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet9 EER -5.25, min t-DCF 2019 -0.1313; "
+        "senet18 EER -4.20, min t-DCF 2019 -0.1050; senet34 EER -4.70, min t-DCF 2019 -0.1175.\n" in text
     )
-    assert "All networks together: better than baseline (p 0.004)." in text
+    assert "- EER, all networks together: self_distill is better than baseline (p 0.004)." in text
+    assert text.count("| EER |") == 1
     assert "sign-flip test of" not in text
 
 
@@ -358,7 +458,11 @@ def test_one_seed_has_no_spread_and_no_verdict(exp):
     assert row_of(markdown(experiments, None), "ecanet18", "baseline", "1,343,760")[5] == "20.00 (1 seed)"
     text = " ".join(plain(experiments).split())
     assert "20.00 (1 seed)" in text
-    assert "EER: nothing to test. Not tested: ecanet18 (1 common seed, and a test takes 3)." in text
+    untested = "self_distill less baseline, not tested (1 common seed, and a test takes 3): ecanet18 EER +0.00, min t-DCF 2019 +0.0000."
+    assert text.count(untested) == 1 and "difference 1" not in text
+    text = markdown(experiments, None)
+    assert text.count(f"- {untested}") == 1 and text.count("not tested") == 1
+    assert "Tests:" not in text and "| figure | network |" not in text
 
 
 def test_what_is_missing_is_told(exp):
