@@ -9,6 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from steps.frontend import GLOBAL_CMVN, UTT2BANDS, dump_identity, load_conf, make_frontend
 from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from utils import conf as conf_files

@@ -131,6 +131,8 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
 
     What the system refuses (no space, no permission, ...) is told like a UserError.
     """
+    import utils.environment  # what `main` imports only when it is needed may be missing too
+
     name = Path(sys.argv[0]).name
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no UTF-8: they go out as they came in
         sys.stdout.reconfigure(errors="surrogateescape")
