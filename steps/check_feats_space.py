@@ -13,6 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 import numpy as np
 
 from steps.frontend import FrontEndBase, load_conf, make_frontend

@@ -9,6 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 import numpy as np
 
 from steps.frontend import UTT2BANDS, load_conf, make_frontend, read_utterance

@@ -12,6 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from steps.scoring.bootstrap import FEWEST_SPEAKERS, CmFigures, Interval, SpeakerDraw, TrialDraw, intervals_of
 from steps.scoring.breakdown import Evaluation, evaluate
 from steps.scoring.environments import (

@@ -8,6 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from steps.evaluate import Breakdowns, evaluate_files
 from steps.scoring.fitted_scores import calibrate_training
 from utils.cli import UserError, make_parser, run_program

@@ -8,6 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from steps.scoring.experiments import read_experiments
 from steps.scoring.method_comparison import budget_notes, comparison, tuned_keys
 from steps.scoring.results import BASELINE

@@ -24,6 +24,8 @@ fi
 data=$1 dir=$2
 log=$dir/log parts=$dir/parts/$nj
 die() { echo "make_feats.sh: error: $*" >&2; exit 1; }
+require_numbers 1-1024 nj
+require_numbers 0-1 ngpu
 command -v "${cmd%% *}" >/dev/null || die "--cmd $cmd: no such job runner here; name one by a path that holds in $PWD"
 
 [ -f "$data/wav.scp" ] || die "$data/wav.scp: no such file; make the data dir first (--stage 0)"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from steps.frontend import GLOBAL_CMVN, UTT2BANDS, dump_identity, load_conf, make_frontend
 from steps.frontend.processing.audio import WavScp, add_allow_pipes, read_wav_scp
 from steps.frontend.processing.made_from import UTT2AUDIO, replaced

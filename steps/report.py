@@ -11,6 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.reporting import attacks, curves, det, environments, heads, histograms, provenance, summary
 from steps.reporting.blocks import Section, Text

@@ -17,6 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from steps import experiment, nnet, training
 from steps import frontend as frontends
 from steps.scoring.fitted_scores import set_reasons

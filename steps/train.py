@@ -14,6 +14,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from utils.memory import keep_freed_memory
 
 keep_freed_memory()  # before torch is loaded

@@ -33,6 +33,8 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 import matplotlib.figure  # noqa: F401 (loaded once, for all children)
 import torch
 import torch.utils.tensorboard

@@ -6,6 +6,9 @@ import argparse
 import importlib
 import math
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,6 +84,43 @@ def test_all_programs_are_found():
     assert {"steps/score.py", "utils/data_dir.py", "local/mini_corpus/sheet.py", "tests/bench/training.py"} < set(
         map(str, PROGRAMS)
     )
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_without_the_environment_a_program_says_how_to_get_it(program):
+    """-S: without the packages that are installed."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-S",
+            ROOT / program,
+            *(["validate_data_dir.sh"] if program.name == "data_dir.py" else []),
+            "--help",
+        ],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )
+    if done.returncode == 0:  # it needs none of them, so far
+        assert "usage" in done.stdout and done.stderr == ""
+    else:
+        (line,) = done.stderr.splitlines()
+        assert re.fullmatch(rf"{program.name}: error: .* has no \w+: run `\. \./path\.sh` first, in {ROOT}", line)
+
+
+def test_what_a_program_imports_late_may_be_missing_too(tmp_path):
+    program = tmp_path / "late.py"
+    program.write_text("from utils.cli import run_program\ndef main():\n    import numpy\nrun_program(main)\n")
+    done = subprocess.run(
+        [sys.executable, "-S", program], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 1 and done.stderr.startswith("late.py: error: this Python, ")
+    program.write_text(program.read_text().replace("numpy", "steps.numpy"))
+    done = subprocess.run(
+        [sys.executable, "-S", program], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 1 and "Traceback" in done.stderr  # a fault of the toolkit's own is told as it is
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)

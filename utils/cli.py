@@ -147,6 +147,8 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
 
     What the system refuses (no space, no permission, ...) is told like a UserError.
     """
+    import utils.environment  # what `main` imports only when it is needed may be missing too
+
     name = Path(sys.argv[0]).name
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

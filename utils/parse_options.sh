@@ -38,19 +38,23 @@ _is_option() { # name
   fi
 }
 
+nearest_name() { # <name>: that of the names on standard input, a line each, which is most like it; nothing if none is
+  awk -v want="$1" '
+    function common(a, b,   i, j, t) { # length of the longest common subsequence; of several alike, what is alike for longer
+      delete t
+      for (i = 1; i <= length(a); i++) for (j = 1; j <= length(b); j++)
+        t[i, j] = substr(a, i, 1) == substr(b, j, 1) ? t[i-1, j-1] + 1 : (t[i-1, j] > t[i, j-1] ? t[i-1, j] : t[i, j-1])
+      for (i = 1; i <= length(a) && substr(a, i, 1) == substr(b, i, 1); i++);
+      return t[length(a), length(b)] + i / 1000
+    }
+    { s = 2 * common(want, $1) / (length(want) + length($1)); if (index($1, want) == 1) s += 0.4; if (s > best) { best = s; near = $1 } }
+    END { if (best > 0.6) print near }'
+}
+
 _set_option() { # name, value
   local _option=$1 _value=$2 _old _near
   if ! _is_option "$_option"; then
-    _near=$(_options_of | awk '{print $1}' | sed 's/^--//' |
-      awk -v want="${_option//_/-}" '
-        function common(a, b,   i, j, t) { # length of the longest common subsequence
-          delete t
-          for (i = 1; i <= length(a); i++) for (j = 1; j <= length(b); j++)
-            t[i, j] = substr(a, i, 1) == substr(b, j, 1) ? t[i-1, j-1] + 1 : (t[i-1, j] > t[i, j-1] ? t[i-1, j] : t[i, j-1])
-          return t[length(a), length(b)]
-        }
-        { s = 2 * common(want, $1) / (length(want) + length($1)); if (index($1, want) == 1) s += 0.4; if (s > best) { best = s; near = $1 } }
-        END { if (best > 0.6) print near }')
+    _near=$(_options_of | awk '{print $1}' | sed 's/^--//' | nearest_name "${_option//_/-}")
     echo "$0: error: no option --${_option//_/-}${_near:+; did you mean --$_near?} (see $0 --help)" >&2
     exit 1
   fi

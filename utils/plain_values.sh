@@ -1,10 +1,33 @@
 # shellcheck shell=bash
-# Sourced; refuses values that would not reach a job as they are. Job runners (utils/run.sh, Kaldi's run.pl) give a job's
-# command line to a shell, which acts on a $, a ; or a *: that is their convention, and no value may make use of it.
+# Sourced; refuses numbers out of range, and values that would not reach a job as they are. Job runners (utils/run.sh,
+# Kaldi's run.pl) give a job's command line to a shell, which acts on a $, a ; or a *: that is their convention, and no value may make use of it.
 
 _shell_acts_on='[][:cntrl:][:space:]"'\''`$;&|<>(){}*?\[]'
 _several_words='\{.*,.*\}'
 _shell_runs='[[:cntrl:][:space:]"'\''`$;&|<>()\]'
+
+refuse() { # a message: ends the script
+  echo "${0##*/}: error: $*" >&2
+  exit 1
+}
+
+require_whole() { # <least>-<most> <option> <number>...: whole numbers, one or several
+  local least=${1%-*} most=${1#*-} option=$2 number range
+  if [ -n "$most" ]; then range="from $least to $most"; else range="of $least or more"; fi
+  shift 2
+  for number in "${@:-}"; do
+    # longer ones are more than bash can count
+    if ! [[ $number =~ ^(0|[1-9][0-9]{0,8})$ ]] || ((number < least || number > ${most:-number})); then
+      refuse "$option takes a whole number $range, not '$number'"
+    fi
+  done
+}
+
+require_numbers() { # <least>-<most> <name>...: variables that hold a whole number each
+  local range=$1 name
+  shift
+  for name in "$@"; do require_whole "$range" "--${name//_/-}" "${!name}"; done
+}
 
 require_plain() { # <what it is> <text>...: paths and names
   local what=$1 text

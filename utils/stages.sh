@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by recipes: numbered stages with a line when one begins and one when it ends, and paths as the caller means them.
 # Wants the variables stage, stop_stage, and caller_dir (the folder in which the recipe was called).
-: "${stage:?}" "${stop_stage:?}" "${caller_dir:?}"
+: "${stage?}" "${stop_stage?}" "${caller_dir:?}"
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/plain_values.sh"
 
@@ -105,25 +105,18 @@ output_path() { # a path given on the command line, and the option's default, wh
   esac
 }
 
-require_integers() { # names of variables that must hold whole numbers
-  local name
-  for name in "$@"; do
-    if ! [[ ${!name} =~ ^-?[0-9]+$ ]]; then
-      echo "${0##*/}: error: --${name//_/-} takes a whole number, not '${!name}'" >&2
-      exit 1
-    fi
-  done
+require_file() { # <option> <file>: it is there; else the nearest name in its folder is told
+  local near
+  [ ! -f "$2" ] || return 0
+  near=$(find "$(dirname "$2")/" -maxdepth 1 -name "*.${2##*.}" -printf '%f\n' 2>/dev/null | sed 's/\.[^.]*$//' | nearest_name "$(name_of "$2")") || near=
+  refuse "$1 $2: no such file${near:+; did you mean $(dirname "$2")/$near.${2##*.}?}"
 }
 
-require_counts() { # <option> <number>...: one whole number of 1 or more, or several
-  local option=$1 number
-  shift
-  for number in "${@:-}"; do
-    if ! [[ $number =~ ^[1-9][0-9]*$ ]]; then
-      echo "${0##*/}: error: $option takes whole numbers of 1 or more, not '$number'" >&2
-      exit 1
-    fi
-  done
+require_place() { # <option> <folder>: it is there, or can be made
+  local there=$2
+  until [ -e "$there" ]; do there=$(dirname "$there"); done
+  [ -d "$there" ] || refuse "$1 $2: $there is a file; remove it, or choose another folder"
+  [ "$there" = "$2" ] || [ -w "$there" ] || refuse "$1 $2: nothing can be written to $there; give yourself the right, or choose another folder"
 }
 
 up_to_date() { # is file $1 there, and newer than each of the files that follow?

@@ -15,10 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import utils.environment
+
 import numpy as np
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from local.mini_corpus.writers import read_manifest
 from utils.cli import ProgressLog, UserError, make_parser, real_number, run_program
 

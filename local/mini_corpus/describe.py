@@ -19,10 +19,13 @@ from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+import utils.environment
+
+import soundfile
+
 from local.layout import Layout
 from local.mini_corpus.attack import RATE, Draw
 from local.mini_corpus.conf import LISTS, SPLITS, AttackEntry, MiniCorpusConf, Speaker, load

@@ -13,6 +13,10 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import utils.environment
+
 import numpy as np
 import soundfile
 from scipy import signal
@@ -21,7 +25,6 @@ from sklearn.metrics import roc_curve
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from local.layout import Layout
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import LISTS, split_of

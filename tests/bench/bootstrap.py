@@ -17,6 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import utils.environment
+
 import numpy as np
 
 from steps.scoring.bootstrap import CmFigures, Draw, SpeakerDraw, TrialDraw, bootstrap

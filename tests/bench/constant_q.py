@@ -24,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import utils.environment
+
 import librosa
 import numpy as np
 import scipy.fft

@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import utils.environment
+
 from steps import train
 from steps.training import inside, loop, random_filter
 from utils.cli import make_parser, run_program

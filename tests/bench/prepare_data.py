@@ -13,6 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+import utils.environment
+
 from tests.corpus_lookalike import COUNTS, make_corpus
 from utils.cli import make_parser, real_number, run_program, whole_number
 

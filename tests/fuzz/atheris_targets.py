@@ -16,6 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import utils.environment
+
 import atheris
 
 INSTRUMENTED = ["local", "steps", "utils", "yaml", "kaldiio"]

@@ -38,11 +38,11 @@ def test_no_numbers_are_no_ranges():
 
 
 @pytest.mark.parametrize("given", ['""', "0", "1 x", "-1", "1.5"])
-def test_what_is_no_count_is_refused(given):
+def test_a_number_out_of_range_is_refused(given):
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        in_recipe(f"require_counts --seeds {given}")
-    assert "--seeds takes whole numbers of 1 or more" in refused.value.stderr
-    assert in_recipe("require_counts --seeds 1 20") == []
+        in_recipe(f"require_whole 1- --seeds {given}")
+    assert "--seeds takes a whole number of 1 or more, not '" in refused.value.stderr
+    assert in_recipe("require_whole 1- --seeds 1 20") == []
 
 
 def test_least_and_most_are_numeric():

@@ -47,45 +47,26 @@ cmd=                  # job runner in the place of those in cmd.sh
 command_line="egs/asvspoof2019/la/run.sh$GIVEN_OPTIONS"
 caller_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
-. ./path.sh || exit 1
-. ./cmd.sh
 set -euo pipefail
 . utils/stages.sh
-. utils/with_progress.sh
-[ $# -eq 0 ] || { echo "run.sh: error: unexpected argument '$1' (see run.sh --help)" >&2; exit 1; }
+[ $# -eq 0 ] || refuse "unexpected argument '$1' (see run.sh --help)"
 
 recipe=la mini_words="real speech and real synthesizers"
 real_frontend=conf/frontend/f0_subband.yaml mini_frontend=conf/frontend/f0_subband.yaml
+. steps/recipe_options.sh # checks them all, and makes nothing yet
+. ./path.sh || exit 1
+. ./cmd.sh
+. utils/with_progress.sh
 train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
-require_integers stage stop_stage mini_seed bonafide_utterances nj ngpu elastic
-require_counts --nproc "$nproc"
-require_counts --nnodes "$nnodes"
-[ -z "$score_jobs" ] || require_counts --score-jobs "$score_jobs"
-require_counts --seeds $seeds
-[ -z "$train_jobs" ] || require_counts --train-jobs "$train_jobs"
-[ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || { echo "run.sh: error: --bonafide-dir adds to the mini corpus, not to --corpus-dir" >&2; exit 1; }
-data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
-model=$(input_paths "$model")
-require_plain "the folder" "$PWD"
-require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; require_plain --exp-dir "$exp_dir"
-require_plain --frontend "$frontend"; require_plain --augment "$augment"; require_plain --model ${model//[[:space:]]/ }
-require_plain --baseline-conf "$baseline_conf"; require_plain --distill-conf "$distill_conf"
-require_name --tag "$tag"
-read -r -d '' -a set_list <<<"$set" || true
-require_plain_values --set "${set_list[@]}"
-settings=(); for setting in "${set_list[@]}"; do settings+=(--set "$setting"); done
+check_confs
 
 if begin_stage 0 "corpus and data lists"; then
   hold "$data_dir/.lock" "$data_dir" 60
-  if [ -n "$corpus_dir" ]; then
-    corpus=$(input_path "$corpus_dir")
-  else
+  corpus=$corpus_dir
+  if [ -z "$corpus" ]; then
     log "no --corpus-dir: using the mini corpus ($mini_size): $mini_words, but small; its figures say nothing about ASVspoof 2019"
     added=()
-    for dir in $bonafide_dir; do
-      split=; case $dir in *:train | *:dev | *:eval) split=:${dir##*:} dir=${dir%:*} ;; esac
-      added+=(--bonafide-dir "$(input_path "$dir")$split")
-    done
+    for dir in $bonafide_dir; do added+=(--bonafide-dir "$dir"); done
     local/make_mini_corpus.py --recipe "$recipe" --size "$mini_size" --seed "$mini_seed" --nj "$nj" \
       --bonafide-split "$bonafide_split" --bonafide-utterances "$bonafide_utterances" "${added[@]}" \
       --downloads "${FSD_DOWNLOADS:-$FSD_ROOT/downloads}" "$data_dir/mini_corpus_$mini_size"
@@ -96,18 +77,10 @@ if begin_stage 0 "corpus and data lists"; then
   end_stage "$data_dir"
 fi
 
-# The sets that stage 0 made, and what follows from which corpus they are of.
-[ -f "$data_dir/train/corpus.json" ] || { echo "run.sh: error: no data dirs in $data_dir yet; start with --stage 0" >&2; exit 1; }
+# The sets that stage 0 made.
 for list in "$data_dir"/*/utt2label; do require_plain "the data dir" "$(dirname "$list")"; done
 sets=$(cd "$data_dir" && for list in */utt2label; do dirname "$list"; done)
 test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
-variant='' default_frontend=$real_frontend
-if grep -q '"name": *"mini corpus"' "$data_dir/train/corpus.json"; then variant=_mini default_frontend=$mini_frontend; fi
-frontend=$(input_path "${frontend:-$default_frontend}")
-feats=$feats_dir/$(name_of "$frontend")
-baseline_conf=$(input_path "${baseline_conf:-conf/train/baseline$variant.yaml}")
-distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}")
-[ -z "$augment" ] || augment=$(input_path "$augment")
 . steps/trainings.sh
 
 if ! $online && begin_stage 1 "features by $(name_of "$frontend")"; then

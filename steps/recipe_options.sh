@@ -1,0 +1,103 @@
+# shellcheck shell=bash
+# Sourced by every recipe in its folder, once its options are parsed and utils/stages.sh is there: checks them and makes paths of
+# them, before the environment is looked for and anything is made. `check_confs` follows when there is the environment.
+#
+# Wants the recipe's options; recipe; real_frontend and mini_frontend, its front ends where none is given. Sets settings (of --set), feats.
+# shellcheck disable=SC2034,SC2154 # options are set by the recipe, which reads what is set here
+: "${recipe:?}" "${real_frontend:?}" "${mini_frontend:?}" "${caller_dir:?}"
+
+require_numbers 0-5 stage stop_stage
+[ "$stage" -le "$stop_stage" ] || refuse "--stage $stage --stop-stage $stop_stage: no stage is left to run"
+require_numbers 0- mini_seed elastic
+require_numbers 0-1024 ngpu
+require_numbers 1-1024 nj nproc nnodes
+require_numbers 1- bonafide_utterances
+[ -z "$score_jobs" ] || require_numbers 1-1024 score_jobs
+[ -z "$train_jobs" ] || require_numbers 1-1024 train_jobs
+require_whole 1- --seeds $seeds
+
+for name in data_dir feats_dir exp_dir model; do [ -n "${!name// /}" ] || refuse "--${name//_/-} is empty"; done
+data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
+[ -z "$corpus_dir" ] || corpus_dir=$(input_path "$corpus_dir")
+
+is_mini() { # are the sets, or will they be, of the mini corpus?
+  local corpus=$data_dir/train
+  if [ "$stage" -eq 0 ]; then
+    [ -n "$corpus_dir" ] || return 0
+    corpus=$corpus_dir
+  fi
+  grep -qs '"name": *"mini corpus"' "$corpus/corpus.json"
+}
+if is_mini; then variant=_mini default_frontend=$mini_frontend; else variant='' default_frontend=$real_frontend; fi
+frontend=$(input_path "${frontend:-$default_frontend}")
+baseline_conf=$(input_path "${baseline_conf:-conf/train/baseline$variant.yaml}")
+distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}")
+model=$(input_paths "$model")
+[ -z "$augment" ] || augment=$(input_path "$augment")
+
+require_plain "the folder" "$PWD"
+require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; require_plain --exp-dir "$exp_dir"
+require_plain --frontend "$frontend"; require_plain --augment "$augment"; require_plain --model ${model//[[:space:]]/ }
+require_plain --baseline-conf "$baseline_conf"; require_plain --distill-conf "$distill_conf"
+require_name --tag "$tag"
+read -r -d '' -a set_list <<<"$set" || true
+require_plain_values --set "${set_list[@]}"
+settings=(); for setting in "${set_list[@]}"; do settings+=(--set "$setting"); done
+feats=$feats_dir/$(name_of "$frontend")
+
+[ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || refuse "--bonafide-dir adds to the mini corpus, not to --corpus-dir"
+if [ "$stage" -eq 0 ]; then
+  if [ -n "$corpus_dir" ]; then
+    [ -d "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: no such folder"
+  else
+    case $recipe in la) size=$mini_size ;; *) size=${recipe}_$mini_size ;; esac
+    [ -f "conf/mini_corpus/$size.yaml" ] || refuse "--mini-size takes tiny, small or full, not '$mini_size'"
+    case $bonafide_split in train | dev | eval) ;; *) refuse "--bonafide-split takes train, dev or eval, not '$bonafide_split'" ;; esac
+    given=$bonafide_dir bonafide_dir=
+    for dir in $given; do
+      split=; case $dir in *:train | *:dev | *:eval) split=:${dir##*:} dir=${dir%:*} ;; esac
+      dir=$(input_path "$dir")
+      [ -d "$dir" ] || refuse "--bonafide-dir $dir: no such folder"
+      bonafide_dir+="$dir$split "
+    done
+  fi
+elif [ ! -f "$data_dir/train/corpus.json" ]; then
+  refuse "no data dirs in $data_dir yet; start with --stage 0"
+fi
+
+asked_for() { # stages...: is one of them to be run?
+  local number
+  for number in "$@"; do [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ] || return 0; done
+  return 1
+}
+
+# What a stage reads or makes; what it does not is not looked at.
+! asked_for 1 2 3 || require_file --frontend "$frontend"
+! asked_for 2 || require_file --baseline-conf "$baseline_conf"
+! asked_for 3 || require_file --distill-conf "$distill_conf"
+if asked_for 2 3; then
+  for network in $model; do require_file --model "$network"; done
+  [ -z "$augment" ] || require_file --augment "$augment"
+fi
+! asked_for 0 || require_place --data-dir "$data_dir"
+! asked_for 1 || $online || require_place --feats-dir "$feats_dir"
+! asked_for 2 3 4 5 || require_place --exp-dir "$exp_dir"
+! asked_for 5 || [ ! -d "$exp_dir" ] || [ -w "$exp_dir" ] || refuse "--exp-dir $exp_dir: nothing can be written there; give yourself the right, or choose another folder"
+
+check_confs() { # what the confs say, and --set on top of them; whether there are as many GPUs as are asked for
+  local options=() runner
+  for runner in "$train_cmd" "$cuda_cmd"; do
+    command -v "${runner%% *}" >/dev/null || refuse "--cmd: there is no program ${runner%% *}"
+  done
+  asked_for 1 2 3 || [ "$ngpu" -gt 0 ] || return 0
+  case ${cuda_cmd%% *} in *run.sh | *run.pl) ;; *) options+=(--elsewhere) ;; esac # other runners find the GPUs
+  ! $online || options+=(--online)
+  ! asked_for 1 2 3 || options+=(--frontend "$frontend")
+  ! asked_for 2 || options+=(--train-conf "$baseline_conf")
+  ! asked_for 3 || options+=(--train-conf "$distill_conf")
+  if asked_for 2 3; then
+    for network in $model; do options+=(--model "$network"); done
+    [ -z "$augment" ] || options+=(--augment "$augment")
+  fi
+  steps/check_confs.py --ngpu "$ngpu" --processes $(((ngpu > 0 ? ngpu : nproc) * nnodes)) "${settings[@]}" "${options[@]}" || exit 1
+}
