@@ -53,7 +53,6 @@ if [ "$tune_trials" -gt 0 ]; then
 fi
 
 exp_dir=$(output_path "$exp_dir" exp_comparison)
-[[ $caller_dir == "$PWD" || $exp_dir == /* ]] || exp_dir=$PWD/$exp_dir # run.sh is called from where the caller stands
 model=$(input_paths "$model") baseline=$(input_path "$baseline")
 if [ -z "$methods" ]; then
   for conf in conf/train/*.yaml; do
