@@ -319,7 +319,8 @@ def _made_of(folder: Path) -> list[Any]:
 def read_with_those_beside(folders: Sequence[Path]) -> list[Experiment]:
     """As read_experiments, with all experiments beside them that have a finished training of the same front end and corpus. One
     that cannot be read, or was measured on other trials, is left out with a warning."""
-    own = read_experiments(folders)
+    own = _by_set(read_experiments(folders))
+    corpora = {corpus for corpus, _ in own}
     given = {folder.resolve() for folder in folders}
     wanted = [_made_of(folder) for folder in folders if any(folder.glob("seed*/final.pt"))]
     found = list(folders)
@@ -330,8 +331,10 @@ def read_with_those_beside(folders: Sequence[Path]) -> list[Experiment]:
             try:
                 if _made_of(folder) not in wanted:
                     continue
-                for name, results in _by_set([read_experiment(folder)]).items():
-                    check_same_trials([*_by_set(own).get(name, []), *results])
+                for (corpus, name), results in _by_set([read_experiment(folder)]).items():
+                    if corpora and corpus not in corpora:
+                        raise UserError(f"measured on {corpus}, not on {' and '.join(sorted(corpora))}")
+                    check_same_trials([*own.get((corpus, name), []), *results])
             except UserError as error:
                 warn(f"left out of the results: {folder}: {error}")
                 continue
