@@ -110,14 +110,14 @@ find_trainings() { # sets trainings to the folders that stages 2 and 3 finished,
 }
 
 say_next() { # what to do with the trainings that were found: commands as they can be given where the recipe was called
-  local python training name utt recording='' page
+  local python training name recording='' page
   for training in "${trainings[@]}"; do [ "${training%/seed*}" != "${experiments[-1]}" ] || break; done
   python=$(from_caller "$FSD_PYTHON") training=$(from_caller "$training")
   for name in $test_sets; do
-    if read -r utt recording <"$data_dir/$name/wav.scp" && [ "$name" = eval ]; then break; fi
+    if read -r _ recording <"$data_dir/$name/wav.scp" && [ "$name" = eval ]; then break; fi
   done
   if [ -f "$recording" ]; then recording=$(from_caller "$recording"); else recording=RECORDING.wav; fi
-  if $report; then page="$python -m webbrowser file://$(realpath "$exp_dir/report.html")"; else page="less $(from_caller "$exp_dir/RESULTS.md")"; fi
+  if ${report:-true}; then page="$python -m webbrowser file://$(realpath "$exp_dir/report.html")"; else page="less $(from_caller "$exp_dir/RESULTS.md")"; fi
   echo "Next:"
   echo "  $page"
   echo "  $python $(from_caller "$FSD_ROOT/steps/detect.py") --model $training $recording"

@@ -80,7 +80,7 @@ _let_go() {
 
 _say_failed_stage() {
   local status=$?
-  if [ "$status" -eq 130 ] || [ "$status" -eq 143 ]; then
+  if [ "$status" -eq 130 ]; then
     log "interrupted; run the same command to resume" >&2
   elif [ "$status" -ne 0 ] && [ -n "$_stage_number" ]; then
     log "stage $_stage_number failed; when it is mended, go on with --stage $_stage_number" >&2
@@ -88,7 +88,6 @@ _say_failed_stage() {
 }
 trap _say_failed_stage EXIT
 trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # Recipes work in their own folder; the paths that they use and print are valid where they were called too.
 
@@ -96,7 +95,7 @@ input_path() { # a path given on the command line: where the caller stands, or e
   case $1 in
     '' | /*) echo "$1" ;;
     *) if [ "$caller_dir" = "$PWD" ]; then echo "$1"
-      elif [ -e "$caller_dir/$1" ]; then echo "$caller_dir/$1"
+      elif [ -e "$caller_dir/$1" ]; then realpath -sm -- "$caller_dir/$1"
       elif [ -e "$1" ]; then echo "$PWD/$1"
       else echo "$1"; fi ;;
   esac
@@ -110,7 +109,7 @@ input_paths() { # several, separated by spaces
 output_path() { # a path given on the command line, and the option's default, which is in the recipe's folder
   case $1 in
     /*) echo "$1" ;;
-    *) if [ "$caller_dir" = "$PWD" ]; then echo "$1"; elif [ "$1" != "$2" ]; then echo "$caller_dir/$1"; else echo "$PWD/$1"; fi ;;
+    *) if [ "$caller_dir" = "$PWD" ]; then echo "$1"; elif [ "$1" != "$2" ]; then realpath -sm -- "$caller_dir/$1"; else echo "$PWD/$1"; fi ;;
   esac
 }
 
