@@ -120,14 +120,15 @@ class Follower:
         return [Path(path) for path in found]
 
     def look(self) -> list[str]:
-        """Read what is new; the lines to pass on, with their log's name where there are several logs."""
+        """Read what is new; the lines to pass on, with their log's name where there are, or may come to be, several logs."""
         for path in self.paths():
             self.logs.setdefault(path, Log(path))
         lines = []
         names = distinct_names(list(self.logs))
+        several = len(self.logs) > 1 or any(map(glob.has_magic, self.patterns))
         for log in self.logs.values():
             log.read()
-            prefix = f"{names[log.path]}: " if len(self.logs) > 1 else ""
+            prefix = f"{names[log.path]}: " if several else ""
             lines += [prefix + line for line in log.passed_on]
             log.passed_on = []
         return lines
