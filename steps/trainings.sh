@@ -74,13 +74,15 @@ score_all() { # <experiment> <first:last>: scores the test sets by its trainings
   log "scoring by $1, seeds $2"
   if [ "$score_jobs" -eq 1 ]; then
     threads_of "$2" 1
-    $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB="$2" "$1/log/score.JOB.log" \
+    with_progress "$1/log/score.*.log" -- \
+      $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB="$2" "$1/log/score.JOB.log" \
       score.py "${threads[@]}" "${options[@]}" "$1/seedJOB" $test_sets
     return
   fi
   for seed in $(seq "${2%:*}" "${2#*:}"); do
     threads_of "1:$score_jobs" 1
-    $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB=1:"$score_jobs" "$1/log/score.$seed.JOB.log" \
+    with_progress "$1/log/score.$seed.*.log" -- \
+      $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB=1:"$score_jobs" "$1/log/score.$seed.JOB.log" \
       score.py --part "JOB/$score_jobs" "${threads[@]}" "${options[@]}" "$1/seed$seed" $test_sets
     files=$(results_of "$1/seed$seed" scores .txt)
     merge_scores.py --nj "$score_jobs" --data-dir "$data_dir" $files

@@ -66,7 +66,7 @@ read -r -a options <<< "$run_options"
 
 run_stages() { # networks, first and last stage, method's conf, tag, settings: by the recipe itself, from where the caller stands
   (cd "$caller_dir" && "$recipe_dir/run.sh" --stage "$2" --stop-stage "$3" --model "$1" --seeds "$seeds" --exp-dir "$exp_dir" \
-    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --set "$budget $set $6" --nj "$nj" --ngpu "$ngpu" --report false "${options[@]}")
+    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --set "$budget $set $6" --nj "$nj" --ngpu "$ngpu" --report false --report-all false "${options[@]}")
 }
 
 run_option() { # name, default: what --run-options gives an option of run.sh
