@@ -45,6 +45,8 @@ esac
 
 mkdir -p "$log" "$parts"
 # A part that a broken-off run finished is kept; its job ends at once.
+kept=$(find "$parts" -name 'feats.*.utt2num_frames' | wc -l)
+[ "$kept" -eq 0 ] || echo "make_feats.sh: resumes $dir: $kept of $nj jobs are done"
 gpu=(); [ "$ngpu" -eq 0 ] || gpu=(--gpu "$ngpu")
 with_progress "$log/make_feats.*.log" -- $cmd "${gpu[@]}" JOB=1:"$nj" "$log/make_feats.JOB.log" \
   test -f "$parts/feats.JOB.utt2num_frames" '||' \

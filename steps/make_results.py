@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.scoring.experiments import read_experiments
+from steps.scoring.experiments import add_beside, read_experiments, read_with_those_beside
 from steps.scoring.results import collect
 from steps.scoring.results_markdown import markdown
 from steps.scoring.results_plain import plain
@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("experiments", metavar="EXP", nargs="+", type=Path, help="experiment folders")
     parser.add_argument("--out", metavar="RESULTS.md", type=Path, required=True, help="Markdown file to write")
     parser.add_argument("--command", metavar="TEXT", help="the command that makes these results, shown in the file")
+    add_beside(parser)
     args = parser.parse_args()
 
-    experiments = read_experiments(args.experiments)
+    experiments = (read_with_those_beside if args.beside else read_experiments)(args.experiments)
     if not collect(experiments):
         raise UserError(
             f"{args.out}: nothing to write, as no seed of {', '.join(e.name for e in experiments)} has "

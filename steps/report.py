@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +20,8 @@ from steps.reporting import attacks, curves, det, environments, heads, histogram
 from steps.reporting.blocks import Section, Text
 from steps.reporting.page import render
 from steps.reporting.systems import Comparison, compare
-from steps.scoring.experiments import Experiment, read_experiments
-from utils.cli import UserError, make_parser, run_program, system_error_text, warn, whole_number
+from steps.scoring.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
+from utils.cli import ProgressLog, UserError, make_parser, run_program, system_error_text, warn, whole_number
 from utils.files import write_aside
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,9 +54,9 @@ def is_made_of(path: Path, digest: str) -> bool:
         return False
 
 
-def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> list[Section]:
+def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> Iterator[Section]:
     """The sections that look into the detectors; one whose inputs lack says why and how to get them."""
-    sections, detectors = [], None
+    detectors = None
     for key in wanted:
         try:
             wavs = comparison.data / "wav.scp"
@@ -65,13 +67,13 @@ def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> list
 
             detectors = detectors or Detectors(comparison)
             if key == "embedding":
-                sections.append(embedding.section(comparison, detectors))
+                made = embedding.section(comparison, detectors)
             else:
-                sections.append(grad_cam.section(comparison, detectors, stages))
+                made = grad_cam.section(comparison, detectors, stages)
         except UserError as error:
             warn(f"left out of the report: {LOOKS_INSIDE[key]}: {error}")
-            sections.append(Section(key, LOOKS_INSIDE[key], [Text(f"Left out: {error}.", "note")]))
-    return sections
+            made = Section(key, LOOKS_INSIDE[key], [Text(f"Left out: {error}.", "note")])
+        yield made
 
 
 def main() -> None:
@@ -109,10 +111,11 @@ def main() -> None:
         default=[],
         help="leave out a section that takes long; may be given several times",
     )
+    add_beside(parser)
     add_allow_pipes(parser)
     args = parser.parse_args()
 
-    experiments = read_experiments(args.experiments)
+    experiments = (read_with_those_beside if args.beside else read_experiments)(args.experiments)
     own_command = shlex.join(["steps/report.py", *sys.argv[1:]])
     said = "\n".join(["1", args.command or "", own_command, provenance.commit(), *map(str, provenance.versions())])
     digest = digest_of(experiments, args.data_dir, said)
@@ -121,17 +124,18 @@ def main() -> None:
         return
     comparison = replace(compare(experiments, args.set, args.data_dir, args.feats_dir), allow_pipes=args.allow_pipes)
     stages = sorted(set(args.cam_stage or (2, 4)))
-    sections = [
-        summary.section(comparison),
-        det.section(comparison),
-        attacks.section(comparison),
-        environments.section(comparison),
-        histograms.section(comparison),
-        curves.section(comparison),
-        heads.section(comparison),
-        *inside(comparison, [key for key in LOOKS_INSIDE if key not in args.skip], stages),
-        provenance.section(comparison, args.command, own_command),
-    ]
+    plain = [module.section for module in (summary, det, attacks, environments, histograms, curves, heads)]
+    looks = [key for key in LOOKS_INSIDE if key not in args.skip]
+    progress = ProgressLog(len(plain) + len(looks), "section", "report")
+    sections: list[Section | None] = []
+    with contextlib.closing(progress):
+        for section in plain:
+            sections.append(section(comparison))
+            progress.update()
+        for section in inside(comparison, looks, stages):
+            sections.append(section)
+            progress.update()
+    sections.append(provenance.section(comparison, args.command, own_command))
     recipes = list(dict.fromkeys(system.recipe for system in comparison.systems))
     title = args.title or f"{', '.join(recipes)}: results on {comparison.set_name}"
     page = render(title, comparison.corpus, [section for section in sections if section is not None], digest)

@@ -273,7 +273,7 @@ def train(args: argparse.Namespace) -> int:
     band = band_limits(args, train_set) if first else None
     trainer = Trainer(train_conf, method, train_set, dev_set, args.exp_dir, args.seed, device, eer, title)
     if trainer.resume():  # with the normalisation that the first epoch began with
-        print(f"going on after epoch {trainer.epoch} of {train_conf.epochs}")
+        print(f"going on after epoch {trainer.epoch} of {train_conf.epochs}", flush=True)
     elif detector.normalisation is not None:
         set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()

@@ -74,13 +74,15 @@ score_all() { # <experiment> <first:last>: scores the test sets by its trainings
   log "scoring by $1, seeds $2"
   if [ "$score_jobs" -eq 1 ]; then
     threads_of "$2" 1
-    $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB="$2" "$1/log/score.JOB.log" \
+    with_progress "$1/log/score.*.log" -- \
+      $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB="$2" "$1/log/score.JOB.log" \
       score.py "${threads[@]}" "${options[@]}" "$1/seedJOB" $test_sets
     return
   fi
   for seed in $(seq "${2%:*}" "${2#*:}"); do
     threads_of "1:$score_jobs" 1
-    $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB=1:"$score_jobs" "$1/log/score.$seed.JOB.log" \
+    with_progress "$1/log/score.$seed.*.log" -- \
+      $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB=1:"$score_jobs" "$1/log/score.$seed.JOB.log" \
       score.py --part "JOB/$score_jobs" "${threads[@]}" "${options[@]}" "$1/seed$seed" $test_sets
     files=$(results_of "$1/seed$seed" scores .txt)
     merge_scores.py --nj "$score_jobs" --data-dir "$data_dir" $files
@@ -107,6 +109,21 @@ find_trainings() { # sets trainings to the folders that stages 2 and 3 finished,
     echo "run.sh: error: nothing is trained yet; run stages 2 and 3 with the same options first" >&2
     exit 1
   fi
+}
+
+say_next() { # what to do with the trainings that were found: commands as they can be given where the recipe was called
+  local python training name recording='' page
+  for training in "${trainings[@]}"; do [ "${training%/seed*}" != "${experiments[-1]}" ] || break; done
+  python=$(from_caller "$FSD_PYTHON") training=$(from_caller "$training")
+  for name in $test_sets; do
+    if read -r _ recording <"$data_dir/$name/wav.scp" && [ "$name" = eval ]; then break; fi
+  done
+  if [ -f "$recording" ]; then recording=$(from_caller "$recording"); else recording=RECORDING.wav; fi
+  if ${report:-true}; then page="$python -m webbrowser file://$(realpath "$exp_dir/report.html")"; else page="less $(from_caller "$exp_dir/RESULTS.md")"; fi
+  echo "Next:"
+  echo "  $page"
+  echo "  $python $(from_caller "$FSD_ROOT/steps/detect.py") --model $training $recording"
+  echo "  $python $(from_caller "$FSD_ROOT/steps/serve.py") --model $training"
 }
 
 results_of() { # <training> <folder> <ending>: the files that a set's detector and heads end in, a line each

@@ -41,6 +41,14 @@ for set in train dev eval; do
   "$root/utils/validate_data_dir.sh" --no-text --no-spk-sort --no-feats "$work/data-tiny/$set" || die "data dir $set"
 done
 
+# It ends with three commands that can be given where it was called.
+mapfile -t next < <(sed -n '/^Next:$/,$p' "$work/first.out" | sed 1d)
+[ ${#next[@]} -eq 3 ] && [ -s "${next[0]##*file://}" ] || die "run.sh does not end with three commands: ${next[*]}"
+(cd "$work" && bash -c "${next[1]}") > "$work/detect.out" || die "not to be given: ${next[1]}"
+grep -Eq "(bonafide|partial|spoof|-) +[0-9.]+ +[0-9]+" "$work/detect.out" || die "no verdict by ${next[1]}"
+[[ ${next[2]} == *"steps/serve.py --model exp-tiny/train_${features}_ecanet9_self_distill_debug/seed1" ]] || die "${next[2]}"
+[[ "$(grep -o 'see [^,]*' "$work/first.out" | cut -d' ' -f2 | sort -u)" != *$'\n'[^/]* ]] || die "a path that holds in the recipe's folder only"
+
 if [ "$part" = la ]; then
   # What is not the synthesis tells little: duration, level, silences, outer bands. On so few files the EER is coarse.
   "$root/local/mini_corpus/leak_test.py" --at-least 25 "$work/data-tiny/mini_corpus_tiny/LA"
@@ -95,6 +103,9 @@ RUNNER
   recipe --stage 3 --set train.distill.temperature=4 --tag t4 --seeds 1 --report false --cmd "$work/like_queue.sh" | tee "$work/variant.out"
   grep -q "left out: .*baseline_debug_t4/seed1" "$work/variant.out" || die "nothing is said of the baseline that is not there"
   [ -s "$exp/train_${features}_ecanet9_self_distill_debug_t4/seed1/results/eval/metrics.json" ] || die "no results of the variant"
+  for name in baseline_debug self_distill_debug self_distill_debug_t4; do
+    grep -q "^| ecanet9 | $name |" "$exp/RESULTS.md" || die "$exp/RESULTS.md lost $name"
+  done
 
   # Features computed on the way, augmented; no stage 1, and a name of its own.
   recipe --stage 1 --stop-stage 2 --online true --augment conf/augment/rawboost.yaml --feats-dir feats-none --seeds 1

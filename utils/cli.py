@@ -185,8 +185,18 @@ def warn(message: str) -> None:
     sys.stderr.flush()
 
 
+def time_left(seconds: float, done: int, left: int) -> str:
+    """`about 12 min left`, where `done` of equal pieces took `seconds` and `left` are to come; empty if that tells nothing yet."""
+    if seconds < 1 or done <= 0 or left <= 0:
+        return ""
+    to_come = seconds * left / done
+    if to_come < 90:
+        return f"about {max(1, round(to_come))} s left"
+    return f"about {to_come / 60:.0f} min left" if to_come < 5400 else f"about {to_come / 3600:.1f} h left"
+
+
 class ProgressLog:
-    """Progress of a job: a bar on a terminal, `progress DONE/TOTAL` lines elsewhere.
+    """Progress of a job: a bar on a terminal, `progress DONE/TOTAL` lines with an estimate of the time left elsewhere.
 
     utils/follow_log.py turns those lines, from the logs of one or many jobs, back into a bar.
     """
@@ -196,7 +206,8 @@ class ProgressLog:
 
         self._clock = time.monotonic
         self.total, self.unit, self.done, self.every = total, unit, done, every_seconds
-        self._next = self._clock()
+        self._next = self._began = self._clock()
+        self._done_before = done  # by a run that was interrupted
         self._bar = None
         if sys.stderr.isatty():
             from tqdm import tqdm
@@ -206,7 +217,9 @@ class ProgressLog:
             self._say()
 
     def _say(self, text: str = "") -> None:
-        sys.stderr.write(f"progress {self.done}/{self.total} {self.unit}{' ' + text if text else ''}\n")
+        left = time_left(self._clock() - self._began, self.done - self._done_before, self.total - self.done)
+        said = ", ".join(filter(None, [text, left]))
+        sys.stderr.write(f"progress {self.done}/{self.total} {self.unit}{' ' + said if said else ''}\n")
         sys.stderr.flush()
         self._next = self._clock() + self.every
 

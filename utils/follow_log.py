@@ -3,7 +3,7 @@
 
 A job's log holds lines `progress DONE/TOTAL UNIT [text]` (utils.cli.ProgressLog writes them). The newest one of each
 log is taken, and their sum shown on standard error: a bar on a terminal, else a line now and then. Lines that begin
-with `epoch ` or `WARNING` are passed on. Only what is written after this program started counts: what a former run
+with `epoch `, `going on after ` or `WARNING` are passed on. Only what is written after this program started counts: what a former run
 left in a log does not.
 """
 
@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from utils.cli import make_parser, real_number, run_program, whole_number
+from utils.cli import make_parser, real_number, run_program, time_left, whole_number
 
 PROGRESS = re.compile(rb"progress (\d+)/(\d+) (\S+)(?: (.*))?")
-PASSED_ON = (b"epoch ", b"WARNING")
+OWN_ESTIMATE = re.compile(rb"(?:^|, )about \S+ \w+ left$")  # of one job; that of all is told here
+PASSED_ON = (b"epoch ", b"going on after ", b"WARNING")
 MOST_WARNINGS = 10  # of one log; the rest is counted
 FINGERPRINT = 256  # bytes at a log's beginning by which a log that was begun anew is known (it has its time of start)
 BLOCK = 1 << 20
@@ -81,7 +82,8 @@ class Log:
         match = PROGRESS.fullmatch(line.rstrip(b"\r"))
         if match:
             self.done, self.total = int(match[1]), int(match[2])
-            self.unit, self.text = match[3].decode(errors="replace"), (match[4] or b"").decode(errors="replace")
+            text = OWN_ESTIMATE.sub(b"", match[4] or b"")
+            self.unit, self.text = match[3].decode(errors="replace"), text.decode(errors="replace")
             self.changed = time.monotonic()
         elif line.startswith(PASSED_ON):
             if line.startswith(b"WARNING"):
@@ -118,14 +120,15 @@ class Follower:
         return [Path(path) for path in found]
 
     def look(self) -> list[str]:
-        """Read what is new; the lines to pass on, with their log's name where there are several logs."""
+        """Read what is new; the lines to pass on, with their log's name where there are, or may come to be, several logs."""
         for path in self.paths():
             self.logs.setdefault(path, Log(path))
         lines = []
         names = distinct_names(list(self.logs))
+        several = len(self.logs) > 1 or any(map(glob.has_magic, self.patterns))
         for log in self.logs.values():
             log.read()
-            prefix = f"{names[log.path]}: " if len(self.logs) > 1 else ""
+            prefix = f"{names[log.path]}: " if several else ""
             lines += [prefix + line for line in log.passed_on]
             log.passed_on = []
         return lines
@@ -179,25 +182,31 @@ class Bar:
 
 
 class Lines:
-    """Progress in a file or a pipe: a line at most every `every` seconds, and one at the end."""
+    """Progress in a file or a pipe, with the time left: a line at most every `every` seconds, and one at the end."""
 
     def __init__(self, description: str, every: float):
         self._prefix = f"{description}: " if description else ""
         self._every, self._started = every, time.monotonic()
         self._next = self._started + every
         self._latest = self._shown = ""
+        self._first = (0.0, 0, 0, "")  # when this count was first seen, what was done then, of how many of what
 
     def show(self, done: int, total: int, unit: str, text: str) -> None:
         if not unit:
             return
+        began, before, *what = self._first
+        if what != [total, unit] or done < before:  # another pass, or another thing that is counted
+            self._first = began, before, *_ = (time.monotonic(), done, total, unit)
         self._latest = f"{done}/{total} {unit}" + (f" ({100 * done // total} %)" if total else "")
         self._latest += f" {text}" if text else ""
+        self._left = time_left(time.monotonic() - began, done - before, total - done)
         if self._latest != self._shown and time.monotonic() >= self._next:
             self._print()
 
     def _print(self) -> None:
         now = time.monotonic()
-        self.say(f"{self._prefix}{self._latest} after {now - self._started:.0f} s")
+        left = f", {self._left}" if self._left else ""
+        self.say(f"{self._prefix}{self._latest} after {now - self._started:.0f} s{left}")
         self._shown, self._next = self._latest, now + self._every
 
     def say(self, line: str) -> None:

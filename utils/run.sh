@@ -2,8 +2,8 @@
 # Runs jobs on this machine, each with its own log, by the calling convention of Kaldi's run.pl and queue.pl.
 #
 # Usage: run.sh [options] [JOB=1:N] [options] <log> <command> [args...]
-#  e.g.: run.sh --max-jobs-run 4 JOB=1:10 exp/log/make_feats.JOB.log steps/make_feats.py --scp data/split10/JOB/wav.scp
-#  e.g.: run.sh --gpu 1 exp/log/train.log steps/train.py --config conf/train.yaml
+#  e.g.: run.sh --max-jobs-run 4 JOB=1:10 exp/log/score.JOB.log steps/score.py exp/NAME/seedJOB eval
+#  e.g.: run.sh --gpu 1 exp/log/score.log steps/score.py --ngpu 1 exp/NAME/seed1 eval
 #
 # JOB=1:N runs N jobs and JOB=3 the third alone; JOB may be any name, and is replaced by the number wherever it stands
 # in the log's name and in the command. The command is put together and given to bash as run.pl does it: an argument

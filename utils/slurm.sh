@@ -2,8 +2,8 @@
 # Runs jobs on a Slurm cluster as one job array, each with its own log, by the calling convention of Kaldi's slurm.pl.
 #
 # Usage: slurm.sh [options] [JOB=1:N] [options] <log> <command> [args...]
-#  e.g.: slurm.sh --mem 2G --max-jobs-run 20 JOB=1:100 exp/log/make_feats.JOB.log steps/make_feats.py --part JOB/100
-#  e.g.: slurm.sh --gpu 1 --time 8:00:00 --max-retries 2 exp/log/train.log steps/train.py --config conf/train.yaml
+#  e.g.: slurm.sh --mem 2G --max-jobs-run 20 JOB=1:100 exp/log/feats.JOB.log steps/compute_feats.py --frontend conf/frontend/lps.yaml --part JOB/100 data/eval/wav.scp feats/lps/eval/parts/100/feats.JOB
+#  e.g.: slurm.sh --gpu 1 --time 8:00:00 --max-retries 2 exp/log/score.log steps/score.py --ngpu 1 exp/NAME/seed1 eval
 #
 # JOB=1:N and the command are understood as by run.sh (see run.sh --help). The jobs see this shell's environment and start in
 # this folder, which, with the logs and all that the command needs, has to be on a file system that the nodes share.

@@ -80,16 +80,24 @@ _let_go() {
 
 _say_failed_stage() {
   local status=$?
-  if [ "$status" -ne 0 ] && [ -n "$_stage_number" ]; then
+  if [ "$status" -eq 130 ]; then
+    log "interrupted; run the same command to resume" >&2
+  elif [ "$status" -ne 0 ] && [ -n "$_stage_number" ]; then
     log "stage $_stage_number failed; when it is mended, go on with --stage $_stage_number" >&2
   fi
 }
 trap _say_failed_stage EXIT
+trap 'exit 130' INT
+
+# Recipes work in their own folder; the paths that they use and print are valid where they were called too.
 
 input_path() { # a path given on the command line: where the caller stands, or else in the recipe's folder
   case $1 in
-    /*) echo "$1" ;;
-    *) if [ "$caller_dir" != "$PWD" ] && [ -e "$caller_dir/$1" ]; then echo "$caller_dir/$1"; else echo "$1"; fi ;;
+    '' | /*) echo "$1" ;;
+    *) if [ "$caller_dir" = "$PWD" ]; then echo "$1"
+      elif [ -e "$caller_dir/$1" ]; then realpath -sm -- "$caller_dir/$1"
+      elif [ -e "$1" ]; then echo "$PWD/$1"
+      else echo "$1"; fi ;;
   esac
 }
 
@@ -101,7 +109,7 @@ input_paths() { # several, separated by spaces
 output_path() { # a path given on the command line, and the option's default, which is in the recipe's folder
   case $1 in
     /*) echo "$1" ;;
-    *) if [ "$caller_dir" != "$PWD" ] && [ "$1" != "$2" ]; then echo "$caller_dir/$1"; else echo "$1"; fi ;;
+    *) if [ "$caller_dir" = "$PWD" ]; then echo "$1"; elif [ "$1" != "$2" ]; then realpath -sm -- "$caller_dir/$1"; else echo "$PWD/$1"; fi ;;
   esac
 }
 
@@ -110,6 +118,13 @@ require_file() { # <option> <file>: it is there; else the nearest name in its fo
   [ ! -f "$2" ] || return 0
   near=$(find "$(dirname "$2")/" -maxdepth 1 -name "*.${2##*.}" -printf '%f\n' 2>/dev/null | sed 's/\.[^.]*$//' | nearest_name "$(name_of "$2")") || near=
   refuse "$1 $2: no such file${near:+; did you mean $(dirname "$2")/$near.${2##*.}?}"
+}
+
+from_caller() { # <path>: as it is written where the recipe was called, quoted for a shell; relative where that is shorter
+  local absolute relative
+  absolute=$(realpath -s -- "$1")
+  relative=$(realpath -s --relative-to="$caller_dir" -- "$1")
+  if [ ${#relative} -lt ${#absolute} ]; then printf '%q' "$relative"; else printf '%q' "$absolute"; fi
 }
 
 require_place() { # <option> <folder>: it is there, or can be made

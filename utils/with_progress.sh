@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced; gives with_progress, which shows the progress of jobs from their logs while they run, whatever runs them.
 #
-#   with_progress "exp/log/make_feats.*.log" -- $cmd JOB=1:$nj exp/log/make_feats.JOB.log steps/make_feats.py ...
+#   with_progress "exp/log/make_feats.*.log" -- $cmd JOB=1:$nj exp/log/make_feats.JOB.log compute_feats.py ...
 #
 # Before `--`: logs or quoted patterns of logs; they need not exist yet, and what they hold already is not shown.
 # Its status is that of the command. See utils/follow_log.py for the lines that a log is read for.

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def section(comparison: Comparison, command: str | None, own_command: str) -> Section:
     blocks: list[Block] = []
     if command:
-        blocks += [Text("The trainings were made by:"), Code(command)]
+        blocks += [Text("The last run of the recipe:"), Code(command)]
     blocks += [Text("This page was made by:"), Code(own_command), Text(commit())]
     rows = [[Cell(name), Cell(version)] for name, version in versions()]
     blocks.append(Table("Versions", ["package", "version"], rows, 2, folded="Versions of Python and packages"))

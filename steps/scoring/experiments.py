@@ -10,9 +10,10 @@ exp/<train set>_<frontend>_<model>_<training conf>[_<tag>]/seed<N>/
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from steps.scoring.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS
 from steps.scoring.labels import corpus_label
 from steps.sections import WITHOUT_EFFECT
-from utils.cli import UserError
+from utils.cli import UserError, warn
 from utils.conf import differences, read_yaml
 from utils.files import read_json
 
@@ -308,6 +309,60 @@ def read_experiments(folders: Iterable[Path]) -> list[Experiment]:
             e.method,
             e.name,
         ),
+    )
+
+
+def _made_of(folder: Path) -> list[Any]:
+    """Front end and corpus of an experiment's first finished training."""
+    confs = sorted(final.with_name("conf.yaml") for final in folder.glob("seed*/final.pt"))
+    conf = read_yaml(confs[0])
+    return [conf.get(key) for key in ("frontend_name", "frontend", "corpus")]
+
+
+def read_with_those_beside(folders: Sequence[Path]) -> list[Experiment]:
+    """As read_experiments, with all experiments beside them that have a finished training of the same front end and corpus. One
+    that cannot be read, or was measured on other trials, is left out with a warning."""
+    own = _by_set(read_experiments(folders))
+    corpora = {corpus for corpus, _ in own}
+    given = {folder.resolve() for folder in folders}
+    wanted = [_made_of(folder) for folder in folders if any(folder.glob("seed*/final.pt"))]
+    found = list(folders)
+    for parent in sorted({folder.parent for folder in folders}):
+        for folder in sorted({final.parents[1] for final in parent.glob("*/seed*/final.pt")}):
+            if folder.resolve() in given:
+                continue
+            try:
+                if _made_of(folder) not in wanted:
+                    continue
+                for (corpus, name), results in _by_set([read_experiment(folder)]).items():
+                    if corpora and corpus not in corpora:
+                        raise UserError(f"measured on {corpus}, not on {' and '.join(sorted(corpora))}")
+                    check_same_trials([*own.get((corpus, name), []), *results])
+            except UserError as error:
+                warn(f"left out of the results: {folder}: {error}")
+                continue
+            found.append(folder)
+    return read_experiments(found)
+
+
+def _by_set(experiments: Iterable[Experiment]) -> dict[tuple[str, str], list[SetResult]]:
+    """All results, those of heads too, by corpus and set."""
+    found: dict[tuple[str, str], list[SetResult]] = {}
+    for e in experiments:
+        for seed in e.seeds:
+            for name, result in seed.results.items():
+                found.setdefault((result.corpus, name), []).append(result)
+            for name, heads in seed.heads.items():
+                for result in heads.values():
+                    found.setdefault((result.corpus, name), []).append(result)
+    return found
+
+
+def add_beside(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--beside",
+        action="store_true",
+        help="take the experiments beside the given ones too that have a finished training of the same front end and corpus",
     )
 
 

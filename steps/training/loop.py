@@ -226,7 +226,7 @@ class Trainer:
         sums: dict[str, float | Tensor] = {}
         pending: list[tuple[int, np.ndarray, Tensor]] = []
         began, count = time.monotonic(), 0
-        for x, labels, indices in self._batches(self.train_set, plan):
+        for number, (x, labels, indices) in enumerate(self._batches(self.train_set, plan)):
             self.step += 1
             count += len(indices)
             x, labels = self._augmented(x, labels)
@@ -241,7 +241,7 @@ class Trainer:
             self.scaler.scale(total).backward()
             distributed.average_gradients(self.method.parameters())  # still scaled: all find the same infinities
             self.scaler.unscale_(self.optimizer)
-            if self.step % GRADIENT_EVERY == 1:
+            if number % GRADIENT_EVERY == 0:  # at least once in each epoch, however short
                 self.gradients.look()
             if conf.max_grad_norm is not None:
                 clip_grad_norm_(self.method.parameters(), conf.max_grad_norm)

@@ -376,6 +376,16 @@ def make_results() -> None:
     program("steps.make_results", "--out", "RESULTS.md", *map(str, sorted(Path("exp").iterdir())))
 
 
+def finished_experiments() -> dict[str, bytes]:
+    finals = dict.fromkeys((name.replace("conf.yaml", "final.pt") for name in experiment() if "conf.yaml" in name), b"")
+    return experiment() | finals
+
+
+def make_results_beside() -> None:
+    """The one that is spoilt is not named, but lies beside."""
+    program("steps.make_results", "--beside", "--out", "RESULTS.md", "exp/train_f0_subband_senet34_self_distill")
+
+
 def make_comparison() -> None:
     program("steps.make_comparison", "--out", "COMPARISON.md", "--table", "x", *map(str, sorted(Path("exp").iterdir())))
 
@@ -521,7 +531,7 @@ PROGRAMS = {
     "steps.calibrate": ["--train", "--model", "--prior", "--out-dir", "--protocol", "--columns", "--data-dir"],
     "steps.fuse": ["--model", "--method", "--prior", "--out-dir", "--protocol", "--columns", "--sets", "--data-dir"],
     "steps.compare_scores": ["--set", "--asv-scores", "--columns", "--speakers", "--draws", "--seed", "--json"],
-    "steps.make_results": ["--out", "--command"],
+    "steps.make_results": ["--out", "--command", "--beside"],
     "steps.make_comparison": ["--out", "--table", "--baseline", "--command"],
     "steps.merge_feats": ["--frontend", "--set", "--nj"],
     "steps.compute_feats": ["--frontend", "--set", "--part"],
@@ -606,6 +616,7 @@ def targets() -> list[Target]:
         conf_target("steps.tuning.space", "sweep", 80, "self_distill.yaml"),
         Target("--set", lambda: {"setting.txt": b"train.epochs=3\ntrain.schedule.lr=1e-3\ntrain.schedule.name=cosine"}, overrides, 100, names_file=False),
         Target("make_results.py", experiment, make_results, 150, vary=OF_BASELINE, writes=True, names_file=False),
+        Target("make_results.py --beside", finished_experiments, make_results_beside, 60, vary=OF_BASELINE, writes=True, names_file=False),
         Target("make_comparison.py", experiment, make_comparison, 100, vary=OF_BASELINE, writes=True, names_file=False),
         Target("epochs.tsv", lambda: {"epochs.tsv": EPOCHS}, epochs, 200),
         Target("checkpoint", checkpoint_file, checkpoint, 300),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from steps import make_results
 from steps.evaluate import evaluate_files
 from steps.reporting.summary import _measure
 from steps.scoring.block_cost import block_multiply_adds
@@ -25,6 +26,7 @@ from steps.scoring.results import collect
 from steps.scoring.results_markdown import markdown
 from steps.scoring.results_plain import plain
 from steps.scoring.score_files import read_cm_scores
+from tests import in_process
 from tests.made_up_experiments import MINI, Exp, row_of
 from utils.cli import UserError
 
@@ -54,6 +56,38 @@ def test_tables_by_hand(exp):
     assert row_of(text, "A07") == ["A07", "60", "22.00 / 21.67"]
     assert row_of(text, "A08") == ["A08", "40", "20.00 / 19.67"]
     assert row_of(text, "senet34", "baseline", "8")[-1] == "fixed 1363.6"
+
+
+def finished(exp, model, method, seed, eer, tag="", corpus=MINI, frontend=None):
+    folder = exp.train(model, method, seed, tag)
+    conf = yaml.safe_load((folder / "conf.yaml").read_text()) | {"corpus": MINI} | (frontend or {})
+    (folder / "conf.yaml").write_text(yaml.safe_dump(conf))
+    (folder / "final.pt").touch()
+    exp.evaluate(folder, eer, corpus=corpus)
+    return folder
+
+
+def test_all_finished_trainings_beside_the_given_ones_are_taken(exp, tmp_path, capsys):
+    base = finished(exp, "senet34", "baseline", 1, 20.0)
+    for method, eer in (("self_distill", 19.0), ("mutual", 18.0)):
+        finished(exp, "senet34", method, 1, eer)
+    other = {"frontend_name": "lps", "frontend": {"type": "log_spectrum", "n_fft": 512}}
+    finished(exp, "ecanet9", "baseline", 1, 11.0, "lps", frontend=other)  # another front end
+    finished(exp, "ecanet9", "baseline", 1, 12.0, "real", frontend={"corpus": REAL}, corpus=REAL)  # another corpus
+    for tag, more in (("other", {"seed": 7}), ("new", {"digest": "x"})):  # the last is of one name with the given one's
+        finished(exp, "ecanet9", "baseline", 1, 13.0, tag, corpus={**MINI, **more})
+    exp.train("ecanet9", "mutual", 1)  # not finished
+    (exp.root / "notes.txt").touch()
+    done = in_process.call(make_results.main, "make_results.py", "--beside", "--out", tmp_path / "R.md", base.parent)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "R.md").read_text()
+    for method in ("baseline", "self_distill", "mutual"):
+        row_of(text, "senet34", method, "1,343,760")
+    assert "ecanet9" not in text and done.stderr.count("WARNING: left out of the results: ") == 2
+    assert "ecanet9_baseline_other: measured on mini corpus" in done.stderr
+    assert "ecanet9_baseline_new" in done.stderr and "two corpora of one name" in done.stderr
+    done = in_process.call(make_results.main, "make_results.py", "--out", tmp_path / "R.md", base.parent)
+    assert "mutual" not in (tmp_path / "R.md").read_text() and done.returncode == 0
 
 
 def test_a_hard_loss_is_named_with_its_class_weights(exp):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +21,34 @@ def run(tmp_path: Path, commands: str, heads: str = "false", test_sets: str = "e
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def test_the_next_commands_name_what_was_made_from_where_the_recipe_was_called(tmp_path):
+    made = tmp_path / "exp/train_f_m_distill/seed2"
+    sound = tmp_path / "a sound.wav"
+    write(sound, 1000)
+    for name in ("dev", "eval"):
+        write(tmp_path / f"data/{name}/wav.scp", 1000)
+        (tmp_path / f"data/{name}/wav.scp").write_text(f"u1 {sound if name == 'eval' else 'sox x -t wav - |'}\n")
+    for training in (tmp_path / "exp/train_f_m_baseline/seed1", made):
+        write(training / "final.pt", 1000)
+    where = (
+        f"FSD_ROOT={ROOT} FSD_PYTHON={sys.executable} seeds='1 2'; caller_dir={tmp_path}; find_trainings > /dev/null; "
+    )
+    said = run(tmp_path, where + "report=true; say_next", test_sets="'dev eval'").split("\n")
+    assert said[0] == "Next:" and len(said) == 4 and all(line.startswith("  ") for line in said[1:])
+    page, detect, serve = (shlex.split(line) for line in said[1:])
+    assert page == [sys.executable, "-m", "webbrowser", f"file://{tmp_path}/exp/report.html"]
+    assert detect == [
+        sys.executable,
+        str(ROOT / "steps/detect.py"),
+        "--model",
+        "exp/train_f_m_distill/seed2",
+        "a sound.wav",
+    ]
+    assert serve == [sys.executable, str(ROOT / "steps/serve.py"), "--model", "exp/train_f_m_distill/seed2"]
+    said = run(tmp_path, where + "report=false; say_next", test_sets="dev").split("\n")
+    assert said[1] == "  less exp/RESULTS.md" and said[2].endswith("/seed2 RECORDING.wav")
 
 
 def is_evaluated(tmp_path: Path, test_sets: str = "eval") -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from utils import follow_log
+from utils.cli import ProgressLog, time_left
 from utils.follow_log import MOST_WARNINGS, Follower, distinct_names
 
 
@@ -65,10 +67,58 @@ def test_logs_of_one_name_are_told_apart_by_their_folders():
 def test_lines_that_are_passed_on(tmp_path):
     log = tmp_path / "train.log"
     follower = Follower([str(log)])
-    write(log, "epoch 1 loss 3\nan epoch 2\nWARNING: odd\nprogress x/y z\n" + "WARNING: again\n" * 30)
-    assert follower.look() == ["epoch 1 loss 3", "WARNING: odd", *["WARNING: again"] * (MOST_WARNINGS - 1)]
+    write(
+        log,
+        "epoch 1 loss 3\nan epoch 2\ngoing on after epoch 3 of 4\nWARNING: odd\nprogress x/y z\n"
+        + "WARNING: again\n" * 30,
+    )
+    assert follower.look() == [
+        "epoch 1 loss 3",
+        "going on after epoch 3 of 4",
+        "WARNING: odd",
+        *["WARNING: again"] * (MOST_WARNINGS - 1),
+    ]
     log.write_bytes(b"\xff\xfe broken \n" + b"epoch \xff 2\n")
     assert follower.look() == ["epoch \ufffd 2"]
+
+
+def test_the_time_left_is_of_all_jobs_and_of_this_run(monkeypatch, capsys, tmp_path):
+    now = [1000.0]
+    monkeypatch.setattr(follow_log.time, "monotonic", lambda: now[0])
+    lines = follow_log.Lines("", 10.0)
+    log = tmp_path / "x.log"
+    follower = Follower([str(log)])
+    for seconds, done in ((0, 600), (20, 700), (20, 800), (1, 1000)):  # 600 are of a run that was interrupted
+        now[0] += seconds
+        write(log, f"progress {done}/1000 utt epoch 2/3, about 9 min left\n")
+        follower.look()
+        lines.show(*follower.progress())
+    lines.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "700/1000 utt (70 %) epoch 2/3 after 20 s, about 60 s left",
+        "800/1000 utt (80 %) epoch 2/3 after 40 s, about 40 s left",
+        "1000/1000 utt (100 %) epoch 2/3 after 41 s",
+    ]
+    now[0] += 30
+    lines.show(1, 5, "file", "")  # another thing that is counted
+    assert capsys.readouterr().err == "1/5 file (20 %) after 71 s\n"
+
+
+def test_a_jobs_own_log_has_the_time_left(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    progress = ProgressLog(100, "utt", done=40)
+    for _ in range(3):
+        now[0] += 300
+        progress.update(20, "epoch 2/3")
+    assert capsys.readouterr().err.splitlines() == [
+        "progress 40/100 utt",
+        "progress 60/100 utt epoch 2/3, about 10 min left",
+        "progress 80/100 utt epoch 2/3, about 5 min left",
+        "progress 100/100 utt epoch 2/3",
+    ]
+    assert time_left(0.5, 1, 10) == time_left(9, 0, 1) == time_left(9, 1, 0) == ""
+    assert time_left(3600, 1, 2) == "about 2.0 h left"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,54 @@ def test_a_number_out_of_range_is_refused(given):
 
 def test_least_and_most_are_numeric():
     assert in_recipe("least 10 9; most 10 9") == ["9", "10"]
+
+
+def test_paths_hold_where_the_recipe_was_called(tmp_path):
+    """It works in its own folder; what it makes there by default is named by a path that holds anywhere."""
+    caller, recipe = tmp_path / "caller", tmp_path / "caller/egs/la"
+    (recipe / "conf").mkdir(parents=True)
+    for folder in (caller, recipe / "conf"):
+        (folder / "a.yaml").touch()
+    here = f"cd {recipe}; caller_dir={caller}; "
+    ask = "output_path exp exp; output_path mine exp; output_path /x exp; input_path a.yaml; input_path conf/a.yaml; input_path conf/b.yaml"
+    assert in_recipe(here + ask) == [
+        f"{recipe}/exp", f"{caller}/mine", "/x", f"{caller}/a.yaml", f"{recipe}/conf/a.yaml", "conf/b.yaml"
+    ]  # fmt: skip
+    assert in_recipe(f"cd {recipe}; caller_dir={recipe}; {ask}") == [
+        "exp",
+        "mine",
+        "/x",
+        "a.yaml",
+        "conf/a.yaml",
+        "conf/b.yaml",
+    ]
+    assert in_recipe(here + "from_caller exp/a; from_caller /bin/sh") == ["egs/la/exp/a/bin/sh"]
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    """As a terminal sends it, to the script and the job that it waits for."""
+    prelude = f"stage=0 stop_stage=5 caller_dir=$PWD; set -euo pipefail; . {ROOT}/utils/stages.sh; "
+    run = subprocess.Popen(
+        ["bash", "-c", prelude + f"begin_stage 0 try; {ROOT}/utils/run.sh {tmp_path}/x.log sleep 60", "recipe.sh"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "x.log").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode == 130 and errors.count("recipe.sh: interrupted; run the same command to resume\n") == 1, (
+        errors
+    )
+    assert "failed" not in errors
+
+
+def test_a_stage_that_fails_is_named():
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        in_recipe("begin_stage 3 try; false")
+    assert "stage 3 failed; when it is mended, go on with --stage 3" in failed.value.stderr
+    assert "interrupted" not in failed.value.stderr
 
 
 HELD = "begin_stage 0 try > /dev/null; hold {lock} {folder} 0; "

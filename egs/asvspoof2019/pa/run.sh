@@ -5,7 +5,7 @@
 #  e.g.: run.sh --corpus-dir /corpora/asvspoof2019/PA --ngpu 1 --seeds "1 2 3"
 #  e.g.: run.sh --stage 2 --model conf/model/senet34.yaml --set "train.epochs=8" --tag short
 #
-# Stages: 0 corpus and data lists, 1 features, 2 train the baseline, 3 train the self-distilled network, 4 score,
+# Stages: 0 corpus and data lists, 1 features, 2 train by --baseline-conf, 3 train by --distill-conf, 4 score,
 # 5 evaluate and report. What is whole and made from the same inputs and confs is not made again.
 # Paths are taken from where the command is given; confs and the defaults from the recipe's own folder.
 
@@ -41,6 +41,7 @@ skip_bad=false        # leave out utterances that cannot be read instead of stop
 allow_pipes=false     # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
 heads=true            # score and evaluate the heads of blocks 1 to 4 too, where a training has several
 report=true           # stage 5 also makes report.html, a page that compares the systems and looks into them
+report_all=true       # RESULTS.md and report.html take all finished trainings of this data and front end in --exp-dir; false: this command's
 cmd=                  # job runner in the place of those in cmd.sh
 
 . "$(dirname "${BASH_SOURCE[0]}")/utils/parse_options.sh"
@@ -94,12 +95,12 @@ if ! $online && begin_stage 1 "features by $(name_of "$frontend")"; then
   end_stage "$feats"
 fi
 
-if begin_stage 2 "train the baseline"; then
+if begin_stage 2 "train by $(name_of "$baseline_conf")"; then
   train_all "$baseline_conf"
   end_stage "$exp_dir/*_$(name_of "$baseline_conf")*/seed*/curves.png"
 fi
 
-if begin_stage 3 "train the self-distilled network"; then
+if begin_stage 3 "train by $(name_of "$distill_conf")"; then
   train_all "$distill_conf"
   end_stage "$exp_dir/*_$(name_of "$distill_conf")*/seed*/curves.png"
 fi
@@ -123,11 +124,13 @@ if begin_stage 5 "evaluate"; then
         evaluate_experiment.py --data-dir "$data_dir" "$experiment/seedJOB" $test_sets
     done
   done
-  make_results.py --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
+  beside=(); ! $report_all || beside=(--beside)
+  make_results.py "${beside[@]}" --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
   if $report; then
-    report.py "${pipes_option[@]}" --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
+    report.py "${beside[@]}" "${pipes_option[@]}" --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
       "${experiments[@]}"
   fi
   made="$exp_dir/RESULTS.md"; ! $report || made+=", $exp_dir/report.html"
   end_stage "$made, and $exp_dir/*/seed*/results/*/*.png"
+  say_next
 fi

@@ -55,7 +55,6 @@ if [ "$tune_trials" -gt 0 ]; then
 fi
 
 exp_dir=$(output_path "$exp_dir" exp_comparison)
-[[ $caller_dir == "$PWD" || $exp_dir == /* ]] || exp_dir=$PWD/$exp_dir # run.sh is called from where the caller stands
 model=$(input_paths "$model") baseline=$(input_path "$baseline")
 if [ -z "$methods" ]; then
   for conf in conf/train/*.yaml; do
@@ -69,7 +68,7 @@ read -r -a options <<< "$run_options"
 
 run_stages() { # networks, first and last stage, method's conf, tag, settings: by the recipe itself, from where the caller stands
   (cd "$caller_dir" && "$recipe_dir/run.sh" --stage "$2" --stop-stage "$3" --model "$1" --seeds "$seeds" --exp-dir "$exp_dir" \
-    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --set "$budget $set $6" --nj "$nj" --ngpu "$ngpu" --report false "${options[@]}")
+    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --set "$budget $set $6" --nj "$nj" --ngpu "$ngpu" --report false --report-all false "${options[@]}")
 }
 
 run_option() { # name, default: what --run-options gives an option of run.sh
