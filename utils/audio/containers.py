@@ -36,6 +36,10 @@ class Span:
     front: bytes = b""
     patches: tuple[tuple[int, bytes], ...] = ()
 
+    def is_all_of(self, data: Source) -> bool:
+        """Whether a decoder may take the file as it lies there."""
+        return not (self.begin or self.front or self.patches) and self.end == len(data)
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -76,8 +76,11 @@ def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
 
 
 @contextlib.contextmanager
-def open_recording(path: str | Path | Command, where: str | None = None, strict: bool = False) -> Iterator[Recording]:
-    """The recording in a file, or that a wav.scp's command writes, open for reading. strict: refuse what else is noted.
+def open_recording(
+    path: str | Path | Command, where: str | None = None, strict: bool = False, block_seconds: float = BLOCK_SECONDS
+) -> Iterator[Recording]:
+    """The recording in a file, or that a wav.scp's command writes, open for reading. strict: refuse what else is noted;
+    block_seconds: of a block, about.
 
     Raises UserError that begins with `where` (else the path): missing, no file but a pipe or a folder, a command that fails or
     is a plain text, empty, not audio, truncated, damaged.
@@ -89,7 +92,7 @@ def open_recording(path: str | Path | Command, where: str | None = None, strict:
         if layout is None or not layout.spans:
             opened = _by_ffmpeg(handle, where, layout, strict, notes)
         else:
-            opened = _by_libsndfile(source, layout, where, notes)
+            opened = _by_libsndfile(source, layout, where, notes, block_seconds)
         with opened as recording:
             if doubt and not strict:
                 notes.append(doubt)
@@ -176,13 +179,14 @@ def seekable(path: str | IO[bytes]) -> Iterator[str]:
 
 
 def seconds_of(path: str | Path, where: str | None = None) -> float:
-    """The length of a recording: of a complete FLAC as its structure tells it, of any other by decoding all of it.
+    """The length of a recording: of a complete FLAC as its frames tell it, of any other by decoding all of it.
 
     Raises UserError as open_recording with `strict` does, and for one without samples.
     """
     where = str(path) if where is None else where
     with _looked_at(path, where) as (_, _, layout):
-        if layout is not None and layout.kind == "FLAC" and not layout.doubt and layout.samples and layout.rate:
+        alone = layout is not None and layout.kind == "FLAC" and len(layout.spans) == 1 and not layout.doubt
+        if alone and layout.samples and layout.rate:
             return layout.samples / layout.rate
     with open_recording(path, where, strict=True) as recording:
         samples = sum(map(len, recording.blocks))
@@ -233,15 +237,17 @@ def _by_ffmpeg(
 
 
 @contextlib.contextmanager
-def _by_libsndfile(source: Source, layout: Layout, where: str, notes: list[str]) -> Iterator[Recording]:
+def _by_libsndfile(
+    source: Source, layout: Layout, where: str, notes: list[str], block_seconds: float
+) -> Iterator[Recording]:
     is_mp3 = layout.kind.startswith("MP3")
-    with _Sound(source, layout.spans[0], where, is_mp3) as first:
+    with _Sound(source, layout.spans[0], where, is_mp3, block_seconds) as first:
         rate, channels = first.sound.samplerate, first.sound.channels
 
         def blocks() -> Iterator[np.ndarray]:
             yield from first.blocks()
             for number, span in enumerate(layout.spans[1:], 2):
-                with _Sound(source, span, where, is_mp3) as one:
+                with _Sound(source, span, where, is_mp3, block_seconds) as one:
                     if (one.sound.samplerate, one.sound.channels) != (rate, channels):
                         raise UserError(
                             f"{where}: several recordings joined: number {number} has {one.sound.samplerate} Hz and "
@@ -257,11 +263,17 @@ def _by_libsndfile(source: Source, layout: Layout, where: str, notes: list[str])
 class _Sound:
     """A span of a file, opened by libsndfile; closed at the end of the `with` block. samples: that it promises."""
 
-    def __init__(self, source: Source, span: Span, where: str, is_mp3: bool):
+    def __init__(self, source: Source, span: Span, where: str, is_mp3: bool, block_seconds: float):
+        self._block_seconds = block_seconds
         self._part, self._where = Part(source, span.begin, span.end, span.front, span.patches), where
         self._quiet = without_chatter if is_mp3 else contextlib.nullcontext
+        opened: int | Part = self._part
+        if isinstance(source, FileBytes) and span.is_all_of(source):  # quicker than by calls back
+            opened = source.descriptor
+            os.lseek(opened, 0, os.SEEK_SET)
         with self._raising("cannot be read as audio"), self._quiet():
-            self.sound = soundfile.SoundFile(self._part)
+            self.sound = soundfile.SoundFile(opened, closefd=False)
+        self.sound.seekable = lambda: False  # else soundfile seeks after each block, where FLAC decodes anew
         self.samples = self.sound.frames if span.samples is None else span.samples
         self._at = 0
 
@@ -290,8 +302,9 @@ class _Sound:
 
     def blocks(self) -> Iterator[np.ndarray]:
         rate = self.sound.samplerate
-        size = max(1, int(BLOCK_SECONDS * rate))
+        size = max(1, int(self._block_seconds * rate))
         while True:
+            size = max(1, min(size, self.sound.frames - self._at))
             with self._raising(f"truncated or damaged after {self._at / rate:.2f} s"), self._quiet():
                 block = self.sound.read(size, dtype="float64", always_2d=True)
             if len(block) == 0:
@@ -360,7 +373,7 @@ def _checked(
     beyond full scale, which are noted otherwise."""
     done, peak = 0, 0.0
     for block in blocks:
-        loudest = float(np.abs(block).max(initial=0.0))
+        loudest = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))  # NaN stays NaN
         if not np.isfinite(loudest):
             bad = int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
             raise UserError(f"{where}: NaN or infinite samples, the first at {(done + bad) / rate:.3f} s")

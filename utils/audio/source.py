@@ -13,7 +13,7 @@ class FileBytes:
     does."""
 
     def __init__(self, descriptor: int):
-        self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+        self.descriptor, self._size = descriptor, os.fstat(descriptor).st_size
         self._at, self._chunk = 0, b""
 
     def __len__(self) -> int:
@@ -31,7 +31,7 @@ class FileBytes:
 
     def _read(self, begin: int, end: int) -> bytes:
         parts = []
-        while begin < end and (part := os.pread(self._descriptor, end - begin, begin)):
+        while begin < end and (part := os.pread(self.descriptor, end - begin, begin)):
             parts.append(part)
             begin += len(part)
         return b"".join(parts)
