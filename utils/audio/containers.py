@@ -17,7 +17,7 @@ from utils.audio.source import Source
 # Writers to pipes put this or more into a size of 32 bits that they cannot come back to.
 _UNTOLD = 0x7FFF0000
 _PRINTABLE = frozenset(string.printable[:95].encode())
-_FILES = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd")  # no chunk is called so
+_FILES = (b"RIFF", b"riff", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd")  # no chunk is called so
 _MP3_TAGS = (0x50, 0x55)  # of a WAV's format
 _FLAC_METADATA = 1 << 25  # bytes before the first frame: 16 MiB a block at most, which pictures have
 _FLAC_FRAME = 1 << 21  # bytes of the largest possible
@@ -174,18 +174,18 @@ _CAF = _Form(4, 8, "big", 1)
 
 def _of_wave(kind: str, data: Source, form: _Form, begin: int, name: Callable[[_Chunk], bytes]) -> Layout:
     rate = unit = coding = None
-    long_size = None
+    long_size = long_chunk = None
     for chunk in form.chunks(data, begin):
         content = data[chunk.begin : chunk.begin + min(40, max(0, chunk.size))]
         if name(chunk) == b"ds64":
-            long_size = int.from_bytes(content[8:16], "little")
+            long_size, long_chunk = int.from_bytes(content[8:16], "little"), chunk
         elif name(chunk) == b"fmt " and len(content) >= 16:
             number = lambda at, size, content=content: int.from_bytes(content[at : at + size], form.order)
             coding, rate, unit = number(0, 2), number(4, 4), number(12, 2)
             if coding == 0xFFFE and len(content) >= 26:
                 coding = number(24, 2)
         elif name(chunk) == b"data":
-            told: int | None = chunk.size
+            told: int | None = max(0, chunk.size)
             if long_size is not None and told == 0xFFFFFFFF:
                 told = long_size
             held = len(data) - chunk.begin
@@ -200,11 +200,13 @@ def _of_wave(kind: str, data: Source, form: _Form, begin: int, name: Callable[[_
                 )
             patches = ()
             if untold and long_size is not None:
-                patches = ((chunk.size_at, size.to_bytes(4, "little") if size < 1 << 32 else b"\xff" * 4),)
+                patches = ((chunk.size_at, b"\xff" * 4), (long_chunk.begin + 8, size.to_bytes(8, "little")))
             elif untold:
                 patches = (form.patch(chunk, min(size, (1 << 8 * form.size) - 1)),)
             samples = size // unit if plain else None
-            return Layout(kind, (Span(0, len(data), samples, patches=patches),), rate, missing, doubt)
+            tagged = tags.bytes_at_end(data[max(chunk.begin + size, len(data) - (1 << 20)) : len(data)])
+            end = chunk.begin + size if doubt or tagged else len(data)  # libsndfile takes them for samples
+            return Layout(kind, (Span(0, end, samples, patches=patches),), rate, missing, doubt)
     return Layout(kind, (), rate, "truncated: it has no chunk of samples")
 
 
@@ -228,7 +230,7 @@ def _caf(data: Source, at: int) -> Layout:
                 hz, _, _, packet, in_packet, _, _ = struct.unpack(">d4s5I", content)
                 rate, unit = int(hz) if 0 < hz < 1e9 else None, packet if in_packet == 1 else 0
         elif chunk.name == b"data":
-            told = None if chunk.size in (-1, 0xFFFFFFFFFFFFFFFF) else chunk.size - 4
+            told = None if chunk.size in (-1, 0xFFFFFFFFFFFFFFFF) else max(0, chunk.size - 4)
             inner = _Chunk(chunk.name, chunk.begin + 4, chunk.size - 4, chunk.size_at)
             size, untold, missing, doubt = _samples_chunk(data, _CAF, inner, told, unit or 1)
             patches = ((chunk.size_at, (size + 4).to_bytes(8, "big")),) if untold else ()
@@ -293,7 +295,8 @@ def _behind_a_header(kind: str, data: Source, begin: int, told: int | None, unit
         end = len(data) - tags.bytes_at_end(data[max(begin + size, len(data) - (1 << 20)) : len(data)])
         if any(_nonzero(data, begin + size, end)):
             doubt = _follows(end - begin - size)
-    return Layout(kind, (Span(0, len(data), size // unit if unit else None),), rate, missing, doubt), size
+    upto = begin + size if doubt else len(data)
+    return Layout(kind, (Span(0, upto, size // unit if unit else None),), rate, missing, doubt), size
 
 
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
@@ -345,23 +348,24 @@ def _sphere(data: Source, at: int) -> Layout:
 
 def _voc(data: Source, at: int) -> Layout:
     at, sounds, missing = int.from_bytes(data[20:22], "little"), 0, ""
-    while at < len(data):
+    size_of_all = len(data) - tags.bytes_at_end(data[max(0, len(data) - (1 << 20)) : len(data)])
+    while at < size_of_all:
         kind, size = data[at : at + 1][0], int.from_bytes(data[at + 1 : at + 4], "little")
         if kind == 0:
             at += 1
             break
-        if at + 4 > len(data) or at + 4 + size > len(data):
-            held = max(0, len(data) - at - 4)
+        if at + 4 > size_of_all or at + 4 + size > size_of_all:
+            held = max(0, size_of_all - at - 4)
             missing = _fewer(size, held, "bytes of samples")
             break
         sounds += kind in (1, 2, 3, 9)
         at += 4 + size
     else:
         missing = "" if sounds else "truncated: it has no samples"
-    doubt = "" if missing or not any(_nonzero(data, at, len(data))) else _follows(len(data) - at)
+    doubt = "" if missing or not any(_nonzero(data, at, size_of_all)) else _follows(size_of_all - at)
     if sounds > 1:
         doubt = f"it has {sounds} blocks of sound, of which the first is decoded"
-    return Layout("VOC", (Span(0, len(data)),), None, missing, doubt)
+    return Layout("VOC", (Span(0, at),), None, missing, doubt)
 
 
 # --- what FFmpeg decodes ----------------------------------------------------------------------------------------------
@@ -390,6 +394,14 @@ def _mp4(data: Source, at: int) -> Layout:
             return Layout("MP4", (), None, _fewer(size, len(data) - at, f"bytes of {kind.decode()}"))
         at += size
     return Layout("MP4", (), None, "" if has_index else "truncated: its index (moov) is missing")
+
+
+def _avi(data: Source, at: int) -> Layout:
+    for chunk in _RIFF.chunks(data, 0):
+        held = len(data) - chunk.begin
+        if held < chunk.size < _UNTOLD:
+            return Layout("AVI", (), None, _fewer(chunk.size, held, "bytes"))
+    return Layout("AVI", (), None)
 
 
 def _matroska(data: Source, at: int) -> Layout:
@@ -509,6 +521,7 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Source, int], Layout]], .
     (lambda head: head == b"Creative Voice F", _voc),
     (lambda head: head[:4] == flac.MARKER, _flac),
     (lambda head: head[:4] == b"OggS", _ogg),
+    (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
     (lambda head: head[4:8] == b"ftyp", _mp4),
     (lambda head: head[:4] == b"\x1aE\xdf\xa3", _matroska),
     (lambda head: head[:6] == b"#!AMR\n" or head[:9] == b"#!AMR-WB\n", _amr),

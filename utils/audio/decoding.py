@@ -89,11 +89,13 @@ def open_recording(
     with _looked_at(path, where) as (handle, source, layout):
         notes: list[str] = []
         doubt = layout.doubt if layout is not None else ""
-        if layout is None or not layout.spans:
-            opened = _by_ffmpeg(handle, where, layout, strict, notes)
-        else:
-            opened = _by_libsndfile(source, layout, where, notes, block_seconds)
-        with opened as recording:
+        with contextlib.ExitStack() as stack:
+            recording = None
+            if layout is not None and layout.spans:
+                with contextlib.suppress(*[NotSound] if has_ffmpeg() else []):
+                    recording = stack.enter_context(_by_libsndfile(source, layout, where, notes, block_seconds))
+            if recording is None:
+                recording = stack.enter_context(_by_ffmpeg(handle, where, layout, strict, notes))
             if doubt and not strict:
                 notes.append(doubt)
             blocks = _checked(recording.blocks, where, recording.rate, strict, notes, doubt if strict else "")
@@ -271,11 +273,11 @@ class _Sound:
         if isinstance(source, FileBytes) and span.is_all_of(source):  # quicker than by calls back
             opened = source.descriptor
             os.lseek(opened, 0, os.SEEK_SET)
-        with self._raising("cannot be read as audio"), self._quiet():
+        with self._raising("cannot be read as audio", NotSound), self._quiet():
             self.sound = soundfile.SoundFile(opened, closefd=False)
         self.sound.seekable = lambda: False  # else soundfile seeks after each block, where FLAC decodes anew
         self.samples = self.sound.frames if span.samples is None else span.samples
-        self._at = 0
+        self._at, self._exact = 0, span.samples is not None
 
     def __enter__(self) -> _Sound:
         return self
@@ -284,13 +286,13 @@ class _Sound:
         self.sound.close()
 
     @contextlib.contextmanager
-    def _raising(self, what: str) -> Iterator[None]:
+    def _raising(self, what: str, kind: type[UserError] = UserError) -> Iterator[None]:
         """Raises UserError for what libsndfile says; what went wrong while it called back is the reason for that."""
         try:
             yield
         except soundfile.LibsndfileError as error:
             if self._part.error is None:
-                raise UserError(f"{self._where}: {what}: {_reason(error)}") from None
+                raise kind(f"{self._where}: {what}: {_reason(error)}") from None
         if isinstance(self._part.error, OSError):
             raise UserError(f"{self._where}: cannot be read: {self._part.error.strerror}") from None
         if self._part.error is not None:
@@ -304,9 +306,11 @@ class _Sound:
         rate = self.sound.samplerate
         size = max(1, int(self._block_seconds * rate))
         while True:
-            size = max(1, min(size, self.sound.frames - self._at))
+            left = self.samples - self._at if self._exact else size
+            if left <= 0:
+                break
             with self._raising(f"truncated or damaged after {self._at / rate:.2f} s"), self._quiet():
-                block = self.sound.read(size, dtype="float64", always_2d=True)
+                block = self.sound.read(min(size, left), dtype="float64", always_2d=True)
             if len(block) == 0:
                 break
             self._at += len(block)
