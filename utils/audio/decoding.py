@@ -41,22 +41,32 @@ _FORMATS = "wav, aiff, au, caf, w64, rf64, sphere, voc, flac, ogg, opus and mp3"
 @dataclass(frozen=True)
 class Recording:
     """where: how messages name it; rate: Hz; channels; blocks: float (n, channels), full scale 1, to be read once, raising
-    UserError where it is truncated, damaged, or has NaN or infinite samples; samples: of each channel by its header, None where
-    that does not tell; notes: what there is to say of it, all of it when the blocks are read; seek: lets the blocks begin at that
-    sample, None where it cannot."""
+    UserError where it is truncated, damaged, or has NaN or infinite samples; told_seconds: its length by its header,
+    None where that does not tell; samples: of each channel, where they are known before they are decoded; notes: what there is to say of it, all of it when the blocks are read; seek: lets the blocks begin at that
+    sample, None where only decoding leads there."""
 
     where: str
     rate: int
     channels: int
     blocks: Iterator[np.ndarray]
+    told_seconds: float | None = None
     samples: int | None = None
     notes: list[str] = field(default_factory=list)
     seek: Callable[[int], None] | None = None
 
-    @property
-    def told_seconds(self) -> float | None:
-        """Its length by its header."""
-        return None if self.samples is None else self.samples / self.rate
+    def within(self, first: int, last: int | None) -> Iterator[np.ndarray]:
+        """The blocks from sample `first` until before `last`, None: to the end. Nothing after it is decoded."""
+        done = 0
+        if self.seek is not None and first:
+            self.seek(first)
+            done = first
+        for block in self.blocks:
+            part = block[max(0, first - done) : None if last is None else last - done]
+            done += len(block)
+            if len(part):
+                yield part
+            if last is not None and done >= last and done != self.samples:  # at its end it is read on: is that the end?
+                return
 
 
 def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
@@ -72,7 +82,15 @@ def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
     size = max(1, int(BLOCK_SECONDS * rate))
     blocks = (columns[i : i + size].astype(np.float64) / full_scale for i in range(0, len(columns), size))
     notes: list[str] = []
-    return Recording(where, rate, columns.shape[1], _checked(blocks, where, rate, False, notes), len(columns), notes)
+    return Recording(
+        where,
+        rate,
+        columns.shape[1],
+        _checked(blocks, where, rate, False, notes),
+        len(columns) / rate,
+        len(columns),
+        notes,
+    )
 
 
 @contextlib.contextmanager
@@ -234,8 +252,7 @@ def _by_ffmpeg(
     handle.seek(0)
     told = None if layout is None else layout.seconds
     with by_ffmpeg.opened(handle, where, told, BLOCK_SECONDS, strict, notes) as decoded:
-        samples = None if decoded.seconds is None else round(decoded.seconds * decoded.rate)
-        yield Recording(where, decoded.rate, decoded.channels, decoded.blocks, samples, notes)
+        yield Recording(where, decoded.rate, decoded.channels, decoded.blocks, decoded.seconds, None, notes)
 
 
 @contextlib.contextmanager
@@ -259,7 +276,9 @@ def _by_libsndfile(
 
         alone = len(layout.spans) == 1
         samples = first.samples if alone else layout.samples
-        yield Recording(where, rate, channels, blocks(), samples, notes, first.seek if alone else None)
+        exact = alone and not is_mp3  # libsndfile goes to about the right place in an MP3
+        told = None if samples is None else samples / rate
+        yield Recording(where, rate, channels, blocks(), told, samples, notes, first.seek if exact else None)
 
 
 class _Sound:
