@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -40,10 +41,13 @@ _FORMATS = "wav, aiff, au, caf, w64, rf64, sphere, voc, flac, ogg, opus and mp3"
 
 @dataclass(frozen=True)
 class Recording:
-    """where: how messages name it; rate: Hz; channels; blocks: float (n, channels), full scale 1, to be read once, raising
-    UserError where it is truncated, damaged, or has NaN or infinite samples; told_seconds: its length by its header,
-    None where that does not tell; samples: of each channel, where they are known before they are decoded; notes: what there is to say of it, all of it when the blocks are read; seek: lets the blocks begin at that
-    sample, None where only decoding leads there."""
+    """where: how messages name it; rate: Hz; channels.
+
+    blocks: float (n, channels), full scale 1, to be read once, raising UserError where it is truncated, damaged, or has NaN or
+    infinite samples. told_seconds: its length by its header, None where that does not tell. samples: of each channel, where they
+    are known before they are decoded. notes: what there is to say of it, complete when the blocks are read. seek: lets the blocks
+    begin at a sample, None where only decoding leads there.
+    """
 
     where: str
     rate: int
@@ -183,19 +187,24 @@ def seekable(path: str | IO[bytes]) -> Iterator[str]:
     """The path of a file in which one can go to and fro: `path` itself or, of a pipe (`<(command)`, /dev/stdin) or an open
     stream, of a temporary copy of all that comes out of it."""
     if isinstance(path, str):
-        with contextlib.suppress(OSError, ValueError):
-            if stat.S_ISFIFO(Path(path).stat().st_mode):
-                with Path(path).open("rb") as stream, seekable(stream) as copy:
-                    yield copy
-                return
-        yield path
+        if not _is_pipe(path):
+            yield path
+            return
+        with Path(path).open("rb") as stream, seekable(stream) as copy:
+            yield copy
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "arrived"
-        with copy.open("wb") as handle:
-            while data := path.read(1 << 20):
-                handle.write(data)
-        yield str(copy)
+        arrived = Path(folder) / "arrived"
+        with arrived.open("wb") as handle:
+            shutil.copyfileobj(path, handle)
+        yield str(arrived)
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(Path(path).stat().st_mode)
+    except (OSError, ValueError):  # opening it says what is wrong
+        return False
 
 
 def seconds_of(path: str | Path, where: str | None = None) -> float:
