@@ -98,6 +98,8 @@ def opened(
         if not container.streams.audio:
             raise NotSound(f"{where}: {container.format.name}: it has no sound in it")
         stream = container.streams.audio[0]
+        if stream.codec_context is None:  # a codec that it does not know
+            raise NotSound(refusal)
         rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
         if not rate or not channels:
             raise NotSound(refusal)  # a text that is named as if it were audio gets so far

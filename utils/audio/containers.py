@@ -45,7 +45,8 @@ class Span:
 class Layout:
     """spans: the file's sound, in order, empty where libsndfile does not decode it; rate: Hz, where the structure tells;
     missing: what shows that sound is missing, or that its header is wrong; doubt: what lies in it that is not decoded, or may be
-    missing; each empty where there is nothing of the kind; seconds: of what libsndfile does not decode, where that is told."""
+    missing; each empty where there is nothing of the kind; seconds: of what libsndfile does not decode, where that is told; data:
+    what the spans are of, where they are not of the file itself."""
 
     kind: str
     spans: tuple[Span, ...]
@@ -53,6 +54,7 @@ class Layout:
     missing: str = ""
     doubt: str = ""
     seconds: float | None = None
+    data: bytes | None = None
 
     @property
     def samples(self) -> int | None:
@@ -204,8 +206,9 @@ def _of_wave(kind: str, data: Source, form: _Form, begin: int, name: Callable[[_
             elif untold:
                 patches = (form.patch(chunk, min(size, (1 << 8 * form.size) - 1)),)
             samples = size // unit if plain else None
-            tagged = tags.bytes_at_end(data[max(chunk.begin + size, len(data) - (1 << 20)) : len(data)])
-            end = chunk.begin + size if doubt or tagged else len(data)  # libsndfile takes them for samples
+            end = (
+                chunk.begin + size if doubt or kind == "W64" else len(data)
+            )  # whose chunks' sizes libsndfile does not heed
             return Layout(kind, (Span(0, end, samples, patches=patches),), rate, missing, doubt)
     return Layout(kind, (), rate, "truncated: it has no chunk of samples")
 
@@ -295,8 +298,7 @@ def _behind_a_header(kind: str, data: Source, begin: int, told: int | None, unit
         end = len(data) - tags.bytes_at_end(data[max(begin + size, len(data) - (1 << 20)) : len(data)])
         if any(_nonzero(data, begin + size, end)):
             doubt = _follows(end - begin - size)
-    upto = begin + size if doubt else len(data)
-    return Layout(kind, (Span(0, upto, size // unit if unit else None),), rate, missing, doubt), size
+    return Layout(kind, (Span(0, begin + size, size // unit if unit else None),), rate, missing, doubt), size
 
 
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
@@ -483,6 +485,12 @@ def _ogg(data: Source, at: int) -> Layout:
     elif pages.unfinished:
         doubt = "its last page does not say that it is the last: it may be cut off"
     several = [link for link in pages.links if len(set(link.kinds) - {_SKELETON}) > 1 or len(link.kinds) > 2]
+    if not missing and all(link.kinds[0].startswith(ogg.FLAC) for link in pages.links) and not several:
+        native = b"".join(
+            ogg.native_flac(data, link) for link in pages.links
+        )  # libsndfile as it is built knows no other
+        inner = _flac(native, 0)
+        return replace(inner, kind="Ogg", doubt=doubt or inner.doubt, data=native)
     spans = () if several else tuple(Span(link.begin, link.end) for link in pages.links)
     return Layout("Ogg", spans, None, missing, doubt)
 

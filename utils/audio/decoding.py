@@ -35,6 +35,7 @@ from utils.cli import UserError
 BLOCK_SECONDS = 2.0
 STREAM_SECONDS = 0.1  # a block of what arrives
 MOST_PEAK = 10.0  # 20 dB above full scale: floats that were meant as integers
+_BEHIND = 4096  # samples that are asked for at once after those which were promised
 _MPG123 = (b"[src/libmpg123/", b"Note: ", b"Warning: ", b"\n")
 _FORMATS = "wav, aiff, au, caf, w64, rf64, sphere, voc, flac, ogg, opus and mp3"
 
@@ -115,7 +116,8 @@ def open_recording(
             recording = None
             if layout is not None and layout.spans:
                 with contextlib.suppress(*[NotSound] if has_ffmpeg() else []):
-                    recording = stack.enter_context(_by_libsndfile(source, layout, where, notes, block_seconds))
+                    spans_of = source if layout.data is None else layout.data
+                    recording = stack.enter_context(_by_libsndfile(spans_of, layout, where, notes, block_seconds))
             if recording is None:
                 recording = stack.enter_context(_by_ffmpeg(handle, where, layout, strict, notes))
             if doubt and not strict:
@@ -242,7 +244,7 @@ def _opened(path: str | Path, where: str) -> IO[bytes]:
     except OSError as error:
         raise UserError(f"{where}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
-        raise UserError(f"{where!r}: {error}") from None
+        raise UserError("{}: {}".format(where.replace("\0", "\\0"), error)) from None
     if stat.S_ISDIR(mode):
         raise UserError(f"{where}: a folder")
     kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
@@ -334,11 +336,11 @@ class _Sound:
         rate = self.sound.samplerate
         size = max(1, int(self._block_seconds * rate))
         while True:
-            left = self.samples - self._at if self._exact else size
-            if left <= 0:
+            left = self.samples - self._at
+            if left <= 0 and self._exact:
                 break
             with self._raising(f"truncated or damaged after {self._at / rate:.2f} s"), self._quiet():
-                block = self.sound.read(min(size, left), dtype="float64", always_2d=True)
+                block = self.sound.read(min(size, max(left, _BEHIND)), dtype="float64", always_2d=True)
             if len(block) == 0:
                 break
             self._at += len(block)
