@@ -22,6 +22,18 @@ _MP3_TAGS = (0x50, 0x55)  # of a WAV's format
 _FLAC_METADATA = 1 << 25  # bytes before the first frame: 16 MiB a block at most, which pictures have
 _FLAC_FRAME = 1 << 21  # bytes of the largest possible
 _FLAC_BEHIND = 1 << 16  # bytes of tags and the like behind the last frame
+_HEADED = (
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"BW64",
+    b"riff",
+    b"FORM",
+    b".snd",
+    b"dns.",
+    b"caff",
+    b"NIST",
+)  # their headers tell all
 _SKELETON = b"fishead\0"
 
 
@@ -75,6 +87,29 @@ def layout_of(data: Source) -> Layout | None:
     if mpeg.begins_with_frames(data[at : at + (1 << 17)]):
         return _of_mpeg(data, at, len(data))
     return None
+
+
+def layout_of_header(begin: bytes, size: int) -> Layout | None:
+    """Of a file of so many bytes, of which only the first are known; None where these do not tell how many samples it holds."""
+    layout = layout_of(_Header(begin, size)) if begin[:4] in _HEADED else None
+    return None if layout is None or not layout.spans or layout.kind.startswith("MP3") else layout
+
+
+class _Header:
+    """The beginning of a file as if it were all of it, with zeros behind."""
+
+    def __init__(self, begin: bytes, size: int):
+        self._begin, self._size = begin, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, where: slice) -> bytes:
+        first, last, _ = where.indices(self._size)
+        return self._begin[first:last].ljust(max(0, last - first), b"\0")
+
+    def find(self, wanted: bytes, begin: int = 0, end: int | None = None) -> int:
+        return self._begin.find(wanted, begin, end)
 
 
 def _part_of_a_sample(size: int, unit: int) -> str:

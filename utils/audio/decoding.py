@@ -28,13 +28,14 @@ import soundfile
 from utils.audio import by_ffmpeg
 from utils.audio.by_ffmpeg import NotSound
 from utils.audio.command import Command, refuse_command
-from utils.audio.containers import Layout, Span, layout_of
+from utils.audio.containers import Layout, Span, layout_of, layout_of_header
 from utils.audio.source import FileBytes, Part, Source
 from utils.cli import UserError
 
 BLOCK_SECONDS = 2.0
 STREAM_SECONDS = 0.1  # a block of what arrives
 MOST_PEAK = 10.0  # 20 dB above full scale: floats that were meant as integers
+_HEADER_BYTES = 1 << 16  # of a stream, that are kept until its end
 _BEHIND = 4096  # samples that are asked for at once after those which were promised
 _MPG123 = (b"[src/libmpg123/", b"Note: ", b"Warning: ", b"\n")
 _FORMATS = "wav, aiff, au, caf, w64, rf64, sphere, voc, flac, ogg, opus and mp3"
@@ -169,8 +170,9 @@ def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterat
         )
         return
     if has_ffmpeg():
-        with by_ffmpeg.opened(_Arriving(stream), where, None, STREAM_SECONDS, False, notes, live=True) as decoded:
-            blocks = _checked(decoded.blocks, where, decoded.rate, False, notes)
+        arriving = _Arriving(stream)
+        with by_ffmpeg.opened(arriving, where, None, STREAM_SECONDS, False, notes, live=True) as decoded:
+            blocks = _checked(_complete(decoded.blocks, arriving, where), where, decoded.rate, False, notes)
             yield Recording(where, decoded.rate, decoded.channels, blocks, notes=notes)
         return
     try:
@@ -391,13 +393,26 @@ def without_chatter() -> Iterator[None]:
 
 
 class _Arriving:
-    """A stream as PyAV takes it: what has arrived, without waiting for more."""
+    """A stream as PyAV takes it: what has arrived, without waiting for more. begin: its first bytes; count: of all."""
 
     def __init__(self, stream: IO[bytes]):
         self._read = getattr(stream, "read1", stream.read)
+        self.begin, self.count = b"", 0
 
     def read(self, size: int) -> bytes:
-        return self._read(size)
+        data = self._read(size)
+        if len(self.begin) < _HEADER_BYTES:
+            self.begin += data
+        self.count += len(data)
+        return data
+
+
+def _complete(blocks: Iterable[np.ndarray], arriving: _Arriving, where: str) -> Iterator[np.ndarray]:
+    """The blocks. Raises UserError at the end where the header told of more than arrived."""
+    yield from blocks
+    layout = layout_of_header(arriving.begin, arriving.count)
+    if layout is not None and layout.missing:
+        raise UserError(f"{where}: {layout.missing}")
 
 
 def _checked(
