@@ -323,8 +323,8 @@ def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, protoco
 
 def main() -> None:
     parser = make_parser(
-        "Turn the protocols of ASVspoof 2019 into Kaldi data directories DATA/<set>, with durations read from the "
-        "audio files' headers. A data directory that is there already and made from the same protocol is kept.",
+        "Turn the protocols of ASVspoof 2019 into Kaldi data directories DATA/<set>, with durations of the "
+        "audio that can be decoded. A data directory that is there already and made from the same protocol is kept.",
         "local/prepare_data.py --corpus-dir /corpora/LA --recipe la data\n"
         'local/prepare_data.py --corpus-dir /corpora/PA --recipe pa --sets "train dev" data',
     )
