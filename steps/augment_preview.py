@@ -5,6 +5,7 @@ network's input, as they do there."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import textwrap
@@ -22,6 +23,7 @@ from steps import frontend as frontends
 from steps.augment.base import FeatureStep, StepConf, WaveformStep, module_of
 from steps.frontend.processing.audio import WavScp
 from steps.training.data import network_input
+from utils import audio
 from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import write_aside
 
@@ -274,7 +276,8 @@ def main() -> int:
         path = wavs[args.utt]
     frontend = frontends.make_frontend(frontends.load_conf(args.frontend, args.set))
     conf = augment.load_conf(args.augment, args.set)
-    waveform = frontends.read_utterance(utt, path, frontend.conf)
+    with audio.seekable(path) if args.utt is None else contextlib.nullcontext(path) as source:  # of <(command)
+        waveform = frontends.read_utterance(utt, source, frontend.conf)
     rows = Preview(conf, frontend, utt, args.seed, args.epoch).rows(waveform)
     title = f"{Path(args.augment).stem} on {utt}, front end {Path(args.frontend).stem}, seed {args.seed}, epoch {args.epoch}"
     legend = []

@@ -57,6 +57,11 @@ def system_error_text(error: OSError) -> str | None:
 
 
 class _Parser(argparse.ArgumentParser):
+    def _get_values(self, action: argparse.Action, texts: list[str]) -> object:
+        if not action.option_strings and "" in texts:  # as a path it would be the current folder
+            self.error(f"{action.metavar or action.dest}: an empty argument; is a variable of the shell not set?")
+        return super()._get_values(action, texts)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n(see {self.prog} --help)\n")
 

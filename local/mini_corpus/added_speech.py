@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.chain import rng_of
 from local.mini_corpus.conf import SPLITS, Utterances
 from local.mini_corpus.speech import Joined, join_items, prepare_item, resample
+from utils import audio
 from utils.cli import ProgressLog, UserError, warn
 from utils.files import read_map
 
@@ -214,11 +214,12 @@ def speakers_of(added: Sequence[AddedFolder]) -> list[AddedSpeaker]:
     speakers = []
     for one in added:
         rates = _rates(one)
-        narrow = [path for path, rate in rates.items() if rate is not None and rate < RATE]
-        broken = [path for path, rate in rates.items() if rate is None]
+        narrow = [path for path, rate in rates.items() if isinstance(rate, int) and rate < RATE]
+        broken = [path for path, rate in rates.items() if isinstance(rate, str)]
         for paths, why in ((narrow, f"below {RATE // 1000} kHz"), (broken, "not to be read as sound")):
             if paths:
-                warn(f"{one.folder}: {len(paths)} of {len(rates)} files left out: {why} (such as {paths[0]})")
+                reason = f": {rates[paths[0]]}" if paths is broken else ""
+                warn(f"{one.folder}: {len(paths)} of {len(rates)} files left out: {why} (such as {paths[0]}{reason})")
         if len(narrow) + len(broken) == len(rates):
             raise UserError(
                 f"{one.folder}: none of its {len(rates)} files is usable: {RATE} Hz or more is needed, and a format that "
@@ -237,19 +238,19 @@ def _key(label: str) -> str:
     return "added-" + re.sub(r"[^A-Za-z0-9_-]", lambda found: f"%{ord(found[0]):02x}", label)
 
 
-def _rates(one: AddedFolder) -> dict[str, int | None]:
-    """Path -> sampling rate in Hz, None for a file that is no sound."""
+def _rates(one: AddedFolder) -> dict[str, int | str]:
+    """Path -> sampling rate in Hz, or why the file cannot be used."""
 
-    def rate(path: str) -> int | None:
+    def rate(path: str) -> int | str:
         try:
-            info = soundfile.info(one.folder / path)
-        except (soundfile.LibsndfileError, OSError):
-            return None
-        return info.samplerate if info.frames else None
+            with audio.open_recording(one.folder / path, "") as recording:
+                return recording.rate if recording.samples != 0 else "no samples"
+        except UserError as error:
+            return str(error).removeprefix(": ")
 
     paths = [path for files in one.files.values() for path in files]
     progress = ProgressLog(len(paths), "files", f"looking at {one.name}", every_seconds=10.0)
-    rates = {}
+    rates: dict[str, int | str] = {}
     with ThreadPoolExecutor(4) as pool:  # they wait for the disk most of the time
         for path, found in zip(paths, pool.map(rate, paths)):
             rates[path] = found
@@ -270,8 +271,7 @@ def one_word(text: str, keep: str = "") -> str:
 def join_added(speaker: AddedSpeaker, seed: int, conf: Utterances) -> list[Joined]:
     """At most `speaker.utterances` utterances from files in a random order; none where they hold too little speech.
 
-    A file longer than an utterance goes on in the next one. Raises UserError for a file that is damaged so that
-    libsndfile notices: of a file that was cut off it takes what is there (WAV, OGG), or had it left out before (FLAC).
+    A file longer than an utterance goes on in the next one. Raises UserError for a file that turns out to be damaged.
     """
     longest = speaker.utterances * conf.seconds[1] * 3 + 60  # seconds of one file: all that could be needed, and more
 
@@ -279,13 +279,11 @@ def join_added(speaker: AddedSpeaker, seed: int, conf: Utterances) -> list[Joine
         for i in rng_of(seed, f"join:{speaker.key}").permutation(len(speaker.files)):
             path = speaker.folder / speaker.files[i]
             try:
-                with soundfile.SoundFile(path) as sound:
-                    samples = sound.read(int(longest * sound.samplerate), dtype="float64", always_2d=True)
-                    rate = sound.samplerate
-            except (soundfile.LibsndfileError, OSError) as error:
-                raise UserError(
-                    f"{path}: cannot be decoded: {error}; mend it or take it out of {speaker.folder}"
-                ) from None
+                with audio.open_recording(path) as recording:
+                    rate = recording.rate
+                    samples = np.concatenate([*recording.within(0, int(longest * rate))])
+            except UserError as error:
+                raise UserError(f"{error}; mend it or take it out of {speaker.folder}") from None
             item = prepare_item(resample(samples.mean(axis=1), rate), conf)
             if item is not None:
                 yield one_word(speaker.files[i]), item

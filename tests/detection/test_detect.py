@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+import threading
 import types
 
 import numpy as np
@@ -175,12 +176,61 @@ def test_standard_input(training, tmp_path, speech, monkeypatch, stream, raw):
     assert len(lines) == (len(want["windows"]) if stream else 1)
 
 
+def test_a_pipe_under_a_name(training, tmp_path, speech):
+    """As the shell gives one for <(command)."""
+    soundfile.write(tmp_path / "a.wav", speech(0.5), RATE)
+    os.mkfifo(tmp_path / "63")
+    writer = threading.Thread(target=lambda: (tmp_path / "63").write_bytes((tmp_path / "a.wav").read_bytes()))
+    writer.start()
+    piped = json.loads(run("--model", training, "--json", tmp_path / "63").stdout.splitlines()[1])
+    writer.join()
+    plain = json.loads(run("--model", training, "--json", tmp_path / "a.wav").stdout.splitlines()[1])
+    assert piped["file"] == str(tmp_path / "63") and piped["score"] == plain["score"]
+
+
+def test_what_is_noted_of_the_audio(training, tmp_path, speech):
+    """Inverted channels, in all of it and in a part; floats that are integers; what follows the sound."""
+    wave = speech(5.0)
+    inverted = np.stack([wave, np.where(np.arange(len(wave)) < 2 * RATE, -wave, wave)], 1)
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -0.9999 * wave], 1) / 8, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", inverted, RATE)
+    soundfile.write(tmp_path / "c.wav", np.stack([wave, -wave], 1), RATE)
+    soundfile.write(tmp_path / "d.wav", wave * 32768, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "e.wav", wave, RATE)
+    with (tmp_path / "e.wav").open("ab") as handle:
+        handle.write(b"no chunk of a WAV file")
+    done = run("--model", training, "--json", *(tmp_path / f"{name}.wav" for name in "abcde"))
+    a, b, c, d, e = map(json.loads, done.stdout.splitlines()[1:])
+    cancelled = (
+        "its channels cancel each other out in the mix for {} s, as one is inverted: score one of them (--channels 0)"
+    )
+    for one in (a, c):
+        assert "only silence" in one["error"] and cancelled.format("5.0") in one["error"]
+    assert cancelled.format("2.0") in b["notes"] and np.isfinite(b["score"])
+    assert any("dB beyond full scale" in note for note in d["notes"])
+    assert "22 bytes follow its sound" in e["notes"]
+    for channels in ("0", "each"):
+        done = run("--model", training, "--json", "--channels", channels, tmp_path / "c.wav")
+        assert done.returncode == 0 and "cancel" not in done.stdout
+
+
+def test_a_stream_that_ends_early(training, tmp_path, speech, monkeypatch):
+    pytest.importorskip("av")
+    soundfile.write(tmp_path / "a.wav", speech(2.0), RATE)
+    data = (tmp_path / "a.wav").read_bytes()
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data[: len(data) // 2])))
+    done = run("--model", training, "--stream", "-")
+    assert done.returncode == 1 and f"truncated, or its header is wrong: it tells of {4 * RATE} bytes" in done.stderr
+
+
 def test_wrong_use(training):
     for arguments in (
         ["--stream", "a.wav"],
         ["--stream", "--pool", "min", "-"],
         ["--rate", "8000", "a.wav"],
         ["--num-threads", "0", "-"],
+        [""],
+        ["a.wav", ""],
     ):
         assert run("--model", training, *arguments).returncode == 2
 

@@ -170,17 +170,17 @@ def test_a_damaged_file_is_told_by_its_name(tmp_path):
     (speaker,) = speakers_of(added_from(str(at)))
     data = (at / "a" / "1.flac").read_bytes()
     (at / "a" / "1.flac").write_bytes(b"\0" * len(data))
-    with pytest.raises(UserError, match=r"a/1\.flac: cannot be decoded"):
+    with pytest.raises(UserError, match=r"a/1\.flac: cannot be read as audio"):
         added_speech.join_added(speaker, 1, Utterances())
 
 
-def test_of_a_wav_file_that_was_cut_off_the_rest_is_taken(tmp_path):
-    at = folder(tmp_path / "x", "a/1.wav", seconds=8.0)
+def test_a_file_that_was_cut_off_is_left_out_and_named(tmp_path, capsys):
+    at = folder(tmp_path / "x", "a/1.wav", "a/2.wav", seconds=8.0)
     data = (at / "a" / "1.wav").read_bytes()
     (at / "a" / "1.wav").write_bytes(data[: len(data) // 2])
     (speaker,) = speakers_of(added_from(str(at)))
-    made = added_speech.join_added(speaker, 1, Utterances())
-    assert made and sum(len(joined.speech) for joined in made) <= 4 * RATE
+    assert speaker.files == ("a/2.wav",)
+    assert "such as a/1.wav: truncated, or its header is wrong" in capsys.readouterr().err
 
 
 def test_names_with_blanks_stay_one_word_in_the_manifest(tmp_path):

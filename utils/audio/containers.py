@@ -17,11 +17,23 @@ from utils.audio.source import Source
 # Writers to pipes put this or more into a size of 32 bits that they cannot come back to.
 _UNTOLD = 0x7FFF0000
 _PRINTABLE = frozenset(string.printable[:95].encode())
-_FILES = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd")  # no chunk is called so
+_FILES = (b"RIFF", b"riff", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd")  # no chunk is called so
 _MP3_TAGS = (0x50, 0x55)  # of a WAV's format
 _FLAC_METADATA = 1 << 25  # bytes before the first frame: 16 MiB a block at most, which pictures have
 _FLAC_FRAME = 1 << 21  # bytes of the largest possible
 _FLAC_BEHIND = 1 << 16  # bytes of tags and the like behind the last frame
+_HEADED = (
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"BW64",
+    b"riff",
+    b"FORM",
+    b".snd",
+    b"dns.",
+    b"caff",
+    b"NIST",
+)  # their headers tell all
 _SKELETON = b"fishead\0"
 
 
@@ -36,12 +48,17 @@ class Span:
     front: bytes = b""
     patches: tuple[tuple[int, bytes], ...] = ()
 
+    def is_all_of(self, data: Source) -> bool:
+        """Whether a decoder may take the file as it lies there."""
+        return not (self.begin or self.front or self.patches) and self.end == len(data)
+
 
 @dataclass(frozen=True)
 class Layout:
     """spans: the file's sound, in order, empty where libsndfile does not decode it; rate: Hz, where the structure tells;
     missing: what shows that sound is missing, or that its header is wrong; doubt: what lies in it that is not decoded, or may be
-    missing; each empty where there is nothing of the kind; seconds: of what libsndfile does not decode, where that is told."""
+    missing; each empty where there is nothing of the kind; seconds: of what libsndfile does not decode, where that is told; data:
+    what the spans are of, where they are not of the file itself."""
 
     kind: str
     spans: tuple[Span, ...]
@@ -49,6 +66,7 @@ class Layout:
     missing: str = ""
     doubt: str = ""
     seconds: float | None = None
+    data: bytes | None = None
 
     @property
     def samples(self) -> int | None:
@@ -69,6 +87,29 @@ def layout_of(data: Source) -> Layout | None:
     if mpeg.begins_with_frames(data[at : at + (1 << 17)]):
         return _of_mpeg(data, at, len(data))
     return None
+
+
+def layout_of_header(begin: bytes, size: int) -> Layout | None:
+    """Of a file of so many bytes, of which only the first are known; None where these do not tell how many samples it holds."""
+    layout = layout_of(_Header(begin, size)) if begin[:4] in _HEADED else None
+    return None if layout is None or not layout.spans or layout.kind.startswith("MP3") else layout
+
+
+class _Header:
+    """The beginning of a file as if it were all of it, with zeros behind."""
+
+    def __init__(self, begin: bytes, size: int):
+        self._begin, self._size = begin, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, where: slice) -> bytes:
+        first, last, _ = where.indices(self._size)
+        return self._begin[first:last].ljust(max(0, last - first), b"\0")
+
+    def find(self, wanted: bytes, begin: int = 0, end: int | None = None) -> int:
+        return self._begin.find(wanted, begin, end)
 
 
 def _part_of_a_sample(size: int, unit: int) -> str:
@@ -170,18 +211,18 @@ _CAF = _Form(4, 8, "big", 1)
 
 def _of_wave(kind: str, data: Source, form: _Form, begin: int, name: Callable[[_Chunk], bytes]) -> Layout:
     rate = unit = coding = None
-    long_size = None
+    long_size = long_chunk = None
     for chunk in form.chunks(data, begin):
         content = data[chunk.begin : chunk.begin + min(40, max(0, chunk.size))]
         if name(chunk) == b"ds64":
-            long_size = int.from_bytes(content[8:16], "little")
+            long_size, long_chunk = int.from_bytes(content[8:16], "little"), chunk
         elif name(chunk) == b"fmt " and len(content) >= 16:
             number = lambda at, size, content=content: int.from_bytes(content[at : at + size], form.order)
             coding, rate, unit = number(0, 2), number(4, 4), number(12, 2)
             if coding == 0xFFFE and len(content) >= 26:
                 coding = number(24, 2)
         elif name(chunk) == b"data":
-            told: int | None = chunk.size
+            told: int | None = max(0, chunk.size)
             if long_size is not None and told == 0xFFFFFFFF:
                 told = long_size
             held = len(data) - chunk.begin
@@ -196,11 +237,14 @@ def _of_wave(kind: str, data: Source, form: _Form, begin: int, name: Callable[[_
                 )
             patches = ()
             if untold and long_size is not None:
-                patches = ((chunk.size_at, size.to_bytes(4, "little") if size < 1 << 32 else b"\xff" * 4),)
+                patches = ((chunk.size_at, b"\xff" * 4), (long_chunk.begin + 8, size.to_bytes(8, "little")))
             elif untold:
                 patches = (form.patch(chunk, min(size, (1 << 8 * form.size) - 1)),)
             samples = size // unit if plain else None
-            return Layout(kind, (Span(0, len(data), samples, patches=patches),), rate, missing, doubt)
+            end = (
+                chunk.begin + size if doubt or kind == "W64" else len(data)
+            )  # whose chunks' sizes libsndfile does not heed
+            return Layout(kind, (Span(0, end, samples, patches=patches),), rate, missing, doubt)
     return Layout(kind, (), rate, "truncated: it has no chunk of samples")
 
 
@@ -224,7 +268,7 @@ def _caf(data: Source, at: int) -> Layout:
                 hz, _, _, packet, in_packet, _, _ = struct.unpack(">d4s5I", content)
                 rate, unit = int(hz) if 0 < hz < 1e9 else None, packet if in_packet == 1 else 0
         elif chunk.name == b"data":
-            told = None if chunk.size in (-1, 0xFFFFFFFFFFFFFFFF) else chunk.size - 4
+            told = None if chunk.size in (-1, 0xFFFFFFFFFFFFFFFF) else max(0, chunk.size - 4)
             inner = _Chunk(chunk.name, chunk.begin + 4, chunk.size - 4, chunk.size_at)
             size, untold, missing, doubt = _samples_chunk(data, _CAF, inner, told, unit or 1)
             patches = ((chunk.size_at, (size + 4).to_bytes(8, "big")),) if untold else ()
@@ -289,7 +333,7 @@ def _behind_a_header(kind: str, data: Source, begin: int, told: int | None, unit
         end = len(data) - tags.bytes_at_end(data[max(begin + size, len(data) - (1 << 20)) : len(data)])
         if any(_nonzero(data, begin + size, end)):
             doubt = _follows(end - begin - size)
-    return Layout(kind, (Span(0, len(data), size // unit if unit else None),), rate, missing, doubt), size
+    return Layout(kind, (Span(0, begin + size, size // unit if unit else None),), rate, missing, doubt), size
 
 
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
@@ -341,23 +385,24 @@ def _sphere(data: Source, at: int) -> Layout:
 
 def _voc(data: Source, at: int) -> Layout:
     at, sounds, missing = int.from_bytes(data[20:22], "little"), 0, ""
-    while at < len(data):
+    size_of_all = len(data) - tags.bytes_at_end(data[max(0, len(data) - (1 << 20)) : len(data)])
+    while at < size_of_all:
         kind, size = data[at : at + 1][0], int.from_bytes(data[at + 1 : at + 4], "little")
         if kind == 0:
             at += 1
             break
-        if at + 4 > len(data) or at + 4 + size > len(data):
-            held = max(0, len(data) - at - 4)
+        if at + 4 > size_of_all or at + 4 + size > size_of_all:
+            held = max(0, size_of_all - at - 4)
             missing = _fewer(size, held, "bytes of samples")
             break
         sounds += kind in (1, 2, 3, 9)
         at += 4 + size
     else:
         missing = "" if sounds else "truncated: it has no samples"
-    doubt = "" if missing or not any(_nonzero(data, at, len(data))) else _follows(len(data) - at)
+    doubt = "" if missing or not any(_nonzero(data, at, size_of_all)) else _follows(size_of_all - at)
     if sounds > 1:
         doubt = f"it has {sounds} blocks of sound, of which the first is decoded"
-    return Layout("VOC", (Span(0, len(data)),), None, missing, doubt)
+    return Layout("VOC", (Span(0, at),), None, missing, doubt)
 
 
 # --- what FFmpeg decodes ----------------------------------------------------------------------------------------------
@@ -386,6 +431,14 @@ def _mp4(data: Source, at: int) -> Layout:
             return Layout("MP4", (), None, _fewer(size, len(data) - at, f"bytes of {kind.decode()}"))
         at += size
     return Layout("MP4", (), None, "" if has_index else "truncated: its index (moov) is missing")
+
+
+def _avi(data: Source, at: int) -> Layout:
+    for chunk in _RIFF.chunks(data, 0):
+        held = len(data) - chunk.begin
+        if held < chunk.size < _UNTOLD:
+            return Layout("AVI", (), None, _fewer(chunk.size, held, "bytes"))
+    return Layout("AVI", (), None)
 
 
 def _matroska(data: Source, at: int) -> Layout:
@@ -467,6 +520,12 @@ def _ogg(data: Source, at: int) -> Layout:
     elif pages.unfinished:
         doubt = "its last page does not say that it is the last: it may be cut off"
     several = [link for link in pages.links if len(set(link.kinds) - {_SKELETON}) > 1 or len(link.kinds) > 2]
+    if not missing and all(link.kinds[0].startswith(ogg.FLAC) for link in pages.links) and not several:
+        native = b"".join(
+            ogg.native_flac(data, link) for link in pages.links
+        )  # libsndfile as it is built knows no other
+        inner = _flac(native, 0)
+        return replace(inner, kind="Ogg", doubt=doubt or inner.doubt, data=native)
     spans = () if several else tuple(Span(link.begin, link.end) for link in pages.links)
     return Layout("Ogg", spans, None, missing, doubt)
 
@@ -505,6 +564,7 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Source, int], Layout]], .
     (lambda head: head == b"Creative Voice F", _voc),
     (lambda head: head[:4] == flac.MARKER, _flac),
     (lambda head: head[:4] == b"OggS", _ogg),
+    (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
     (lambda head: head[4:8] == b"ftyp", _mp4),
     (lambda head: head[:4] == b"\x1aE\xdf\xa3", _matroska),
     (lambda head: head[:6] == b"#!AMR\n" or head[:9] == b"#!AMR-WB\n", _amr),

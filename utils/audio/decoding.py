@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -27,7 +28,7 @@ import soundfile
 from utils.audio import by_ffmpeg
 from utils.audio.by_ffmpeg import NotSound
 from utils.audio.command import Command, refuse_command
-from utils.audio.containers import Layout, Span, layout_of
+from utils.audio.containers import Layout, Span, layout_of, layout_of_header
 from utils.audio.source import FileBytes, Part, Source
 from utils.cli import UserError
 from utils.segments import Stretch
@@ -35,29 +36,44 @@ from utils.segments import Stretch
 BLOCK_SECONDS = 2.0
 STREAM_SECONDS = 0.1  # a block of what arrives
 MOST_PEAK = 10.0  # 20 dB above full scale: floats that were meant as integers
+_HEADER_BYTES = 1 << 16  # of a stream, that are kept until its end
+_BEHIND = 4096  # samples that are asked for at once after those which were promised
 _MPG123 = (b"[src/libmpg123/", b"Note: ", b"Warning: ", b"\n")
 _FORMATS = "wav, aiff, au, caf, w64, rf64, sphere, voc, flac, ogg, opus and mp3"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """where: how messages name it; rate: Hz; channels; blocks: float (n, channels), full scale 1, to be read once, raising
-    UserError where it is truncated, damaged, or has NaN or infinite samples; samples: of each channel by its header, None where
-    that does not tell; notes: what there is to say of it, all of it when the blocks are read; seek: lets the blocks begin at that
-    sample, None where it cannot: in an MP3 libsndfile's seeking is not exact."""
+    """where: how messages name it; rate: Hz; channels.
+
+    blocks: float (n, channels), full scale 1, to be read once, raising UserError where it is truncated, damaged, or has NaN or
+    infinite samples. told_seconds: its length by its header, None where that does not tell. samples: of each channel, where they
+    are known before they are decoded. notes: what there is to say of it, complete when the blocks are read. seek: lets the blocks
+    begin at a sample, None where only decoding leads there.
+    """
 
     where: str
     rate: int
     channels: int
     blocks: Iterator[np.ndarray]
+    told_seconds: float | None = None
     samples: int | None = None
     notes: list[str] = field(default_factory=list)
     seek: Callable[[int], None] | None = None
 
-    @property
-    def told_seconds(self) -> float | None:
-        """Its length by its header."""
-        return None if self.samples is None else self.samples / self.rate
+    def within(self, first: int, last: int | None) -> Iterator[np.ndarray]:
+        """The blocks from sample `first` until before `last`, None: to the end. Nothing after it is decoded."""
+        done = 0
+        if self.seek is not None and first:
+            self.seek(first)
+            done = first
+        for block in self.blocks:
+            part = block[max(0, first - done) : None if last is None else max(0, last - done)]
+            done += len(block)
+            if len(part):
+                yield part
+            if last is not None and done >= last and done != self.samples:  # at its end it is read on: is that the end?
+                return
 
 
 def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
@@ -73,32 +89,46 @@ def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
     size = max(1, int(BLOCK_SECONDS * rate))
     blocks = (columns[i : i + size].astype(np.float64) / full_scale for i in range(0, len(columns), size))
     notes: list[str] = []
-    return Recording(where, rate, columns.shape[1], _checked(blocks, where, rate, False, notes), len(columns), notes)
+    return Recording(
+        where,
+        rate,
+        columns.shape[1],
+        _checked(blocks, where, rate, False, notes),
+        len(columns) / rate,
+        len(columns),
+        notes,
+    )
 
 
 @contextlib.contextmanager
 def open_recording(
-    path: str | Path | Command | Stretch, where: str | None = None, strict: bool = False
+    path: str | Path | Command | Stretch,
+    where: str | None = None,
+    strict: bool = False,
+    block_seconds: float = BLOCK_SECONDS,
 ) -> Iterator[Recording]:
     """The recording in a file, or that a wav.scp's command writes, or a stretch of one, open for reading. strict: refuse what
-    else is noted.
+    else is noted; block_seconds: of a block, about.
 
     Raises UserError that begins with `where` (else the path): missing, no file but a pipe or a folder, a command that fails or
     is a plain text, empty, not audio, truncated, damaged, a stretch that is not there.
     """
     where = str(path) if where is None else where
     if isinstance(path, Stretch):
-        with open_recording(path.path, where, strict) as whole:
+        with open_recording(path.path, where, strict, block_seconds) as whole:
             yield _cut(whole, path)
         return
     with _looked_at(path, where) as (handle, source, layout):
         notes: list[str] = []
         doubt = layout.doubt if layout is not None else ""
-        if layout is None or not layout.spans:
-            opened = _by_ffmpeg(handle, where, layout, strict, notes)
-        else:
-            opened = _by_libsndfile(source, layout, where, notes)
-        with opened as recording:
+        with contextlib.ExitStack() as stack:
+            recording = None
+            if layout is not None and layout.spans:
+                with contextlib.suppress(*[NotSound] if has_ffmpeg() else []):
+                    spans_of = source if layout.data is None else layout.data
+                    recording = stack.enter_context(_by_libsndfile(spans_of, layout, where, notes, block_seconds))
+            if recording is None:
+                recording = stack.enter_context(_by_ffmpeg(handle, where, layout, strict, notes))
             if doubt and not strict:
                 notes.append(doubt)
             blocks = _checked(recording.blocks, where, recording.rate, strict, notes, doubt if strict else "")
@@ -109,27 +139,27 @@ def _cut(whole: Recording, stretch: Stretch) -> Recording:
     """A stretch of a recording; nothing after it is decoded."""
     rate, channel = whole.rate, stretch.side if whole.channels > 1 else None
     first, last = int(stretch.begin * rate), None if stretch.end is None else int(stretch.end * rate)
-    samples = None
     if whole.samples is not None:
         first, last = stretch.span(whole.where, rate, whole.samples)
-        samples = last - first
+
+    length = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal length
+        for block in whole.blocks:
+            length += len(block)
+            yield block
 
     def blocks() -> Iterator[np.ndarray]:
-        done = 0
-        if whole.seek is not None and first > 0:
-            whole.seek(first)
-            done = first
-        for block in whole.blocks:
-            part = block[max(0, first - done) : None if last is None else max(0, last - done)]
-            done += len(block)
-            if len(part):
-                yield part if channel is None else part[:, channel : channel + 1]
-            if last is not None and done >= last:
-                return
-        stretch.span(whole.where, rate, done)  # a recording that ends before it
+        for block in replace(whole, blocks=counted()).within(first, last):
+            yield block if channel is None else block[:, channel : channel + 1]
+        if whole.samples is None and (last is None or length < last):
+            stretch.span(whole.where, rate, length)  # the recording ends before the stretch does
 
+    told = None if last is None else (last - first) / rate
+    samples = None if whole.samples is None or last is None else last - first
     channels = whole.channels if channel is None else 1
-    return replace(whole, channels=channels, blocks=blocks(), samples=samples, seek=None)
+    return replace(whole, channels=channels, blocks=blocks(), told_seconds=told, samples=samples, seek=None)
 
 
 @contextlib.contextmanager
@@ -175,8 +205,9 @@ def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterat
         )
         return
     if has_ffmpeg():
-        with by_ffmpeg.opened(_Arriving(stream), where, None, STREAM_SECONDS, False, notes, live=True) as decoded:
-            blocks = _checked(decoded.blocks, where, decoded.rate, False, notes)
+        arriving = _Arriving(stream)
+        with by_ffmpeg.opened(arriving, where, None, STREAM_SECONDS, False, notes, live=True) as decoded:
+            blocks = _checked(_complete(decoded.blocks, arriving, where), where, decoded.rate, False, notes)
             yield Recording(where, decoded.rate, decoded.channels, blocks, notes=notes)
         return
     try:
@@ -195,29 +226,35 @@ def seekable(path: str | IO[bytes]) -> Iterator[str]:
     """The path of a file in which one can go to and fro: `path` itself or, of a pipe (`<(command)`, /dev/stdin) or an open
     stream, of a temporary copy of all that comes out of it."""
     if isinstance(path, str):
-        with contextlib.suppress(OSError, ValueError):
-            if stat.S_ISFIFO(Path(path).stat().st_mode):
-                with Path(path).open("rb") as stream, seekable(stream) as copy:
-                    yield copy
-                return
-        yield path
+        if not _is_pipe(path):
+            yield path
+            return
+        with Path(path).open("rb") as stream, seekable(stream) as copy:
+            yield copy
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "arrived"
-        with copy.open("wb") as handle:
-            while data := path.read(1 << 20):
-                handle.write(data)
-        yield str(copy)
+        arrived = Path(folder) / "arrived"
+        with arrived.open("wb") as handle:
+            shutil.copyfileobj(path, handle)
+        yield str(arrived)
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(Path(path).stat().st_mode)
+    except (OSError, ValueError):  # opening it says what is wrong
+        return False
 
 
 def seconds_of(path: str | Path, where: str | None = None) -> float:
-    """The length of a recording: of a complete FLAC as its structure tells it, of any other by decoding all of it.
+    """The length of a recording: of a complete FLAC as its frames tell it, of any other by decoding all of it.
 
     Raises UserError as open_recording with `strict` does, and for one without samples.
     """
     where = str(path) if where is None else where
     with _looked_at(path, where) as (_, _, layout):
-        if layout is not None and layout.kind == "FLAC" and not layout.doubt and layout.samples and layout.rate:
+        alone = layout is not None and layout.kind == "FLAC" and len(layout.spans) == 1 and not layout.doubt
+        if alone and layout.samples and layout.rate:
             return layout.samples / layout.rate
     with open_recording(path, where, strict=True) as recording:
         samples = sum(map(len, recording.blocks))
@@ -244,7 +281,7 @@ def _opened(path: str | Path, where: str) -> IO[bytes]:
     except OSError as error:
         raise UserError(f"{where}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
-        raise UserError(f"{where!r}: {error}") from None
+        raise UserError("{}: {}".format(where.replace("\0", "\\0"), error)) from None
     if stat.S_ISDIR(mode):
         raise UserError(f"{where}: a folder")
     kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
@@ -263,20 +300,21 @@ def _by_ffmpeg(
     handle.seek(0)
     told = None if layout is None else layout.seconds
     with by_ffmpeg.opened(handle, where, told, BLOCK_SECONDS, strict, notes) as decoded:
-        samples = None if decoded.seconds is None else round(decoded.seconds * decoded.rate)
-        yield Recording(where, decoded.rate, decoded.channels, decoded.blocks, samples, notes)
+        yield Recording(where, decoded.rate, decoded.channels, decoded.blocks, decoded.seconds, None, notes)
 
 
 @contextlib.contextmanager
-def _by_libsndfile(source: Source, layout: Layout, where: str, notes: list[str]) -> Iterator[Recording]:
+def _by_libsndfile(
+    source: Source, layout: Layout, where: str, notes: list[str], block_seconds: float
+) -> Iterator[Recording]:
     is_mp3 = layout.kind.startswith("MP3")
-    with _Sound(source, layout.spans[0], where, is_mp3) as first:
+    with _Sound(source, layout.spans[0], where, is_mp3, block_seconds) as first:
         rate, channels = first.sound.samplerate, first.sound.channels
 
         def blocks() -> Iterator[np.ndarray]:
             yield from first.blocks()
             for number, span in enumerate(layout.spans[1:], 2):
-                with _Sound(source, span, where, is_mp3) as one:
+                with _Sound(source, span, where, is_mp3, block_seconds) as one:
                     if (one.sound.samplerate, one.sound.channels) != (rate, channels):
                         raise UserError(
                             f"{where}: several recordings joined: number {number} has {one.sound.samplerate} Hz and "
@@ -286,19 +324,27 @@ def _by_libsndfile(source: Source, layout: Layout, where: str, notes: list[str])
 
         alone = len(layout.spans) == 1
         samples = first.samples if alone else layout.samples
-        yield Recording(where, rate, channels, blocks(), samples, notes, first.seek if alone and not is_mp3 else None)
+        exact = alone and not is_mp3  # libsndfile goes to about the right place in an MP3
+        told = None if samples is None else samples / rate
+        yield Recording(where, rate, channels, blocks(), told, samples, notes, first.seek if exact else None)
 
 
 class _Sound:
     """A span of a file, opened by libsndfile; closed at the end of the `with` block. samples: that it promises."""
 
-    def __init__(self, source: Source, span: Span, where: str, is_mp3: bool):
+    def __init__(self, source: Source, span: Span, where: str, is_mp3: bool, block_seconds: float):
+        self._block_seconds = block_seconds
         self._part, self._where = Part(source, span.begin, span.end, span.front, span.patches), where
         self._quiet = without_chatter if is_mp3 else contextlib.nullcontext
-        with self._raising("cannot be read as audio"), self._quiet():
-            self.sound = soundfile.SoundFile(self._part)
+        opened: int | Part = self._part
+        if isinstance(source, FileBytes) and span.is_all_of(source):  # quicker than by calls back
+            opened = source.descriptor
+            os.lseek(opened, 0, os.SEEK_SET)
+        with self._raising("cannot be read as audio", NotSound), self._quiet():
+            self.sound = soundfile.SoundFile(opened, closefd=False)
+        self.sound.seekable = lambda: False  # else soundfile seeks after each block, where FLAC decodes anew
         self.samples = self.sound.frames if span.samples is None else span.samples
-        self._at = 0
+        self._at, self._exact = 0, span.samples is not None
 
     def __enter__(self) -> _Sound:
         return self
@@ -307,13 +353,13 @@ class _Sound:
         self.sound.close()
 
     @contextlib.contextmanager
-    def _raising(self, what: str) -> Iterator[None]:
+    def _raising(self, what: str, kind: type[UserError] = UserError) -> Iterator[None]:
         """Raises UserError for what libsndfile says; what went wrong while it called back is the reason for that."""
         try:
             yield
         except soundfile.LibsndfileError as error:
             if self._part.error is None:
-                raise UserError(f"{self._where}: {what}: {_reason(error)}") from None
+                raise kind(f"{self._where}: {what}: {_reason(error)}") from None
         if isinstance(self._part.error, OSError):
             raise UserError(f"{self._where}: cannot be read: {self._part.error.strerror}") from None
         if self._part.error is not None:
@@ -325,10 +371,13 @@ class _Sound:
 
     def blocks(self) -> Iterator[np.ndarray]:
         rate = self.sound.samplerate
-        size = max(1, int(BLOCK_SECONDS * rate))
+        size = max(1, int(self._block_seconds * rate))
         while True:
+            left = self.samples - self._at
+            if left <= 0 and self._exact:
+                break
             with self._raising(f"truncated or damaged after {self._at / rate:.2f} s"), self._quiet():
-                block = self.sound.read(size, dtype="float64", always_2d=True)
+                block = self.sound.read(min(size, max(left, _BEHIND)), dtype="float64", always_2d=True)
             if len(block) == 0:
                 break
             self._at += len(block)
@@ -379,13 +428,26 @@ def without_chatter() -> Iterator[None]:
 
 
 class _Arriving:
-    """A stream as PyAV takes it: what has arrived, without waiting for more."""
+    """A stream as PyAV takes it: what has arrived, without waiting for more. begin: its first bytes; count: of all."""
 
     def __init__(self, stream: IO[bytes]):
         self._read = getattr(stream, "read1", stream.read)
+        self.begin, self.count = b"", 0
 
     def read(self, size: int) -> bytes:
-        return self._read(size)
+        data = self._read(size)
+        if len(self.begin) < _HEADER_BYTES:
+            self.begin += data
+        self.count += len(data)
+        return data
+
+
+def _complete(blocks: Iterable[np.ndarray], arriving: _Arriving, where: str) -> Iterator[np.ndarray]:
+    """The blocks. Raises UserError at the end where the header told of more than arrived."""
+    yield from blocks
+    layout = layout_of_header(arriving.begin, arriving.count)
+    if layout is not None and layout.missing:
+        raise UserError(f"{where}: {layout.missing}")
 
 
 def _checked(
@@ -395,7 +457,7 @@ def _checked(
     beyond full scale, which are noted otherwise."""
     done, peak = 0, 0.0
     for block in blocks:
-        loudest = float(np.abs(block).max(initial=0.0))
+        loudest = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))  # NaN stays NaN
         if not np.isfinite(loudest):
             bad = int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
             raise UserError(f"{where}: NaN or infinite samples, the first at {(done + bad) / rate:.3f} s")

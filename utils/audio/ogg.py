@@ -8,18 +8,22 @@ from utils.audio import tags
 from utils.audio.source import Source
 
 _HEADER = 27
-_CONTINUED, _FIRST, _LAST = 1, 2, 4
+_FIRST, _LAST = 2, 4
+FLAC = b"\x7fFLAC"
+FLAC_HEADER = 9  # bytes before the native stream
 
 
 @dataclass
 class Link:
-    """A stream, or several that lie side by side. kinds: the first bytes of what each holds."""
+    """A stream, or several that lie side by side. kinds: the first bytes of what each holds; bodies: (begin, end) of what the
+    pages hold."""
 
     begin: int
     end: int
     kinds: list[bytes] = field(default_factory=list)
     next_page: dict[int, int] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    bodies: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -68,8 +72,9 @@ def walk(data: Source) -> Pages:
             at += size
             continue
         link = found.links[-1]
+        begin = at + _HEADER + head[26]
+        link.bodies.append((begin, at + size))
         if flags & _FIRST:
-            begin = at + _HEADER + head[26]
             link.kinds.append(data[begin : begin + 8])
             link.open.add(serial)
         else:
@@ -81,3 +86,8 @@ def walk(data: Source) -> Pages:
         at += size
         link.end = at
     return found
+
+
+def native_flac(data: Source, link: Link) -> bytes:
+    """The FLAC stream that a link holds (https://xiph.org/flac/ogg_mapping.html), as a file of its own."""
+    return b"".join(data[begin:end] for begin, end in link.bodies)[FLAC_HEADER:]

@@ -13,7 +13,7 @@ class FileBytes:
     does."""
 
     def __init__(self, descriptor: int):
-        self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+        self.descriptor, self._size = descriptor, os.fstat(descriptor).st_size
         self._at, self._chunk = 0, b""
 
     def __len__(self) -> int:
@@ -31,7 +31,7 @@ class FileBytes:
 
     def _read(self, begin: int, end: int) -> bytes:
         parts = []
-        while begin < end and (part := os.pread(self._descriptor, end - begin, begin)):
+        while begin < end and (part := os.pread(self.descriptor, end - begin, begin)):
             parts.append(part)
             begin += len(part)
         return b"".join(parts)
@@ -78,7 +78,8 @@ class Part(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = min(max(0, at), 1 << 62)  # a header may send a decoder anywhere
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:

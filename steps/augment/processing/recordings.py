@@ -52,21 +52,14 @@ class Recordings:
 
 def _stretch(recording: Recording, wanted: int | None, rng: np.random.Generator) -> np.ndarray:
     """A random stretch of so many samples, or of all where there are fewer or `wanted` is None, of a random channel: (samples,)."""
-    held, begin, blocks = recording.samples, 0, recording.blocks
+    held, blocks = recording.samples, None
     if held is None:  # nothing but decoding tells
-        blocks = list(blocks)
-        held = sum(map(len, blocks))
+        blocks = np.concatenate([np.zeros((0, recording.channels)), *recording.blocks])
+        held = len(blocks)
     wanted = held if wanted is None else min(wanted, held)
     begin, channel = int(rng.integers(held - wanted + 1)), int(rng.integers(recording.channels))
-    if recording.seek is not None:
-        recording.seek(begin)
-        begin = 0
-    found, count = [], 0
-    for block in blocks:
-        found.append(block[:, channel])
-        count += len(block)
-        if wanted < held and count >= begin + wanted:  # all of it is read to its end, where what is missing is noticed
-            break
-    if not count:
+    found = recording.within(begin, begin + wanted) if blocks is None else [blocks[begin : begin + wanted]]
+    waveform = [block[:, channel] for block in found]
+    if not waveform or not len(waveform[0]):
         raise UserError(f"{recording.where}: empty: no samples")
-    return np.concatenate(found)[begin : begin + wanted]
+    return np.concatenate(waveform)

@@ -104,7 +104,7 @@ def read_waveform(
     where = f"{utt} ({path})"
     if isinstance(path, Stretch) and path.side is not None:
         channel = None  # the data dir says which one
-    with open_recording(path, where, strict=True) as recording:
+    with open_recording(path, where, strict=True, block_seconds=60.0) as recording:
         rate = recording.rate
         if rate != sample_rate and not resample:
             raise UserError(
@@ -119,7 +119,9 @@ def read_waveform(
         blocks = [block[:, channel or 0] for block in recording.blocks]
     if not blocks:
         raise UserError(f"{where}: empty: no samples")
-    waveform = np.concatenate(blocks, dtype=np.float64)
+    waveform = (
+        blocks[0].astype(np.float64, copy=False) if len(blocks) == 1 else np.concatenate(blocks, dtype=np.float64)
+    )
     if rate != sample_rate:
         import soxr  # here, because few need it and it takes a while to load
 
