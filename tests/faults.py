@@ -371,7 +371,7 @@ def fault_scp_cut_off(bench: Bench) -> None:
     bench.after("features")
     scp = bench.work / "feats/train/feats.scp"
     scp.write_text("".join(scp.read_text().splitlines(keepends=True)[:9]))
-    bench.must_say("train", str(scp), "no line of", "remove it and run again from --stage 0")
+    bench.must_say("train", str(scp), "are not in it", "remove it and run again from --stage 1")
     scp.unlink()
     bench.must_end_well("features")
     bench.must_be_whole("features", "feats")

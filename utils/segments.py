@@ -65,7 +65,8 @@ class Stretch:
     def __str__(self) -> str:
         until = "its end" if self.end is None else f"{self.end:g} s"
         times = f", {self.begin:g} s to {until}" if self.begin or self.end is not None else ""
-        return f"{self.path}{times}{'' if self.side is None else f', channel {self.side}'}"
+        channel = "" if self.side is None else f", channel {'AB'[self.side]}"
+        return f"{self.path}{times}{channel}"
 
     def span(self, where: str, rate: int, samples: int) -> tuple[int, int]:
         """First sample and last + 1 in a recording of so many samples at `rate` (Hz), as Kaldi's extract-segments cuts.
