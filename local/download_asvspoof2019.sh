@@ -132,7 +132,7 @@ missing_of() { # an unpacked corpus, LA or PA: what it lacks, on one line; nothi
     kind=trl; [ "$name" != train ] || kind=trn
     protocol=$1/ASVspoof2019_${2}_cm_protocols/ASVspoof2019.$2.cm.$name.$kind.txt
     if [ ! -s "$protocol" ]; then lacking+=("${protocol#"$1"/}"); continue; fi
-    lines=$(wc -l < "$protocol")
+    lines=$(awk 'NF { n++ } END { print n + 0 }' "$protocol") # a last line without a newline counts too
     flacs=0
     [ ! -d "$1/ASVspoof2019_${2}_$name/flac" ] || flacs=$(find "$1/ASVspoof2019_${2}_$name/flac" -name '*.flac' | wc -l)
     # there are more of them than trials: the ASV's enrolment files

@@ -19,7 +19,7 @@ from steps.training.sources import ComputedFeatures, DumpedFeatures, FeatureSour
 from utils import conf as conf_files
 from utils.cli import UserError
 from utils.files import read_json
-from utils.segments import SEGMENTS, SIDES
+from utils.segments import SEGMENTS, beside
 
 FINAL_MEND = "remove it and run again from --stage 2: it is trained anew, and comes out the same"
 FINAL_FORMAT = 2
@@ -80,14 +80,14 @@ def source_of(
 def set_identity(data_dir: Path, feats_dir: Path | None) -> str:
     """A digest of a set's utterances, labels, segments and frames (durations without a feats_dir), the same wherever the files
     lie."""
-    optional = [data_dir / name for name in (SEGMENTS, SIDES)]
+    more = beside(data_dir / "wav.scp")
     needed = [data_dir / "utt2label"]
     if feats_dir is not None:
         needed.append(feats_dir / "utt2num_frames")
-    elif (data_dir / "utt2dur").exists() or not (data_dir / SEGMENTS).exists():
+    elif (data_dir / "utt2dur").exists() or data_dir / SEGMENTS not in more:
         needed.append(data_dir / "utt2dur")
     digest = hashlib.sha256()
-    for path in (*needed, *(path for path in optional if path.exists())):
+    for path in (*needed, *more):
         try:
             digest.update(path.read_bytes())
         except FileNotFoundError:

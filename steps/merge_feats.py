@@ -18,7 +18,7 @@ from utils import conf as conf_files
 from utils.ark import is_whole, read_matrix, write_matrix
 from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.files import read_map, sha256_of, write_lines
-from utils.segments import SEGMENTS, SIDES
+from utils.segments import beside
 from utils.tables import Keys, Strings, order_of, read_big_map
 
 ALREADY_WHOLE = 10
@@ -26,11 +26,7 @@ ALREADY_WHOLE = 10
 
 def identity(args) -> dict:
     made = {"frontend": dump_identity(load_conf(args.frontend, args.set)), "wav_scp_sha256": sha256_of(args.wav_scp)}
-    for name in (SEGMENTS, SIDES):
-        path = Path(args.wav_scp).with_name(name)
-        if path.is_file():
-            made[f"{name}_sha256"] = sha256_of(path)
-    return made
+    return made | {f"{path.name}_sha256": sha256_of(path) for path in beside(args.wav_scp)}
 
 
 def check(args) -> int:

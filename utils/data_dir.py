@@ -32,7 +32,7 @@ from typing import Any, TypeVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.files import make_dir_aside, read_filled_lines, read_json, write_json, write_lines
-from utils.segments import MOST_OVERSHOOT, SEGMENTS, SIDES, parse_segment, parse_side
+from utils.segments import MOST_OVERSHOOT, SEGMENTS, SIDES, durations, parse_segment, parse_side
 from utils.tables import Keys, Strings, Table, order_of, table_of
 
 TABLE = re.compile(r"(utt2|spk2|reco2)[A-Za-z0-9_]+")
@@ -701,9 +701,13 @@ def select(data: DataDir, args: argparse.Namespace, n: int) -> Parts:
         return chosen
     if args.shortest:
         name = next((name for name in ("utt2num_frames", "utt2dur") if name in data), None)
+        if name is None and not data.has_segments:
+            raise UserError(f"{data.path}: --shortest needs utt2num_frames, utt2dur or segments, and none is there")
         if name is None:
-            raise UserError(f"{data.path}: --shortest needs utt2num_frames or utt2dur, and neither is there")
-        table = data.table(name)
+            name = SEGMENTS
+            table = table_of((utt, repr(seconds)) for utt, seconds in durations(data.path))
+        else:
+            table = data.table(name)
         lengths = array("d")
         for utt in utts:
             place = table.place(utt)
@@ -749,7 +753,7 @@ def main_subset() -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--first", action="store_true", help="the first N utterances")
     how.add_argument("--last", action="store_true", help="the last N utterances")
-    how.add_argument("--shortest", action="store_true", help="the N shortest, by utt2num_frames or else utt2dur")
+    how.add_argument("--shortest", action="store_true", help="the N shortest, by utt2num_frames, utt2dur or segments")
     how.add_argument("--speakers", action="store_true", help="as many speakers, chosen at random, as have N utterances")
     how.add_argument("--per-spk", action="store_true", help="N utterances of each speaker, if there are so many")
     how.add_argument("--spk-list", metavar="FILE", help="the speakers in the first column of FILE")

@@ -24,6 +24,8 @@ from typing import IO, Any
 
 from utils.cli import UserError, warn
 
+_BOM = codecs.BOM_UTF8
+
 
 def aside(path: Path) -> Path:
     """The name under which `path` is written until it is whole: in the same folder, so that a rename is atomic.
@@ -176,7 +178,7 @@ def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             for data in gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file:
-                text = data.removeprefix(codecs.BOM_UTF8).decode()
+                text = (data[3:] if data[:3] == _BOM else data).decode()
                 whole_lines += 1
                 if "\r" not in text:
                     number += 1
@@ -210,7 +212,7 @@ def read_filled_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     one with content, and as read_lines does."""
     empty = 0
     for number, line in read_lines(path):
-        if not line.strip():
+        if line.isspace():
             empty = empty or number
             continue
         if empty:

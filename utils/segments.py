@@ -65,7 +65,8 @@ class Stretch:
     def __str__(self) -> str:
         until = "its end" if self.end is None else f"{self.end:g} s"
         times = f", {self.begin:g} s to {until}" if self.begin or self.end is not None else ""
-        return f"{self.path}{times}{'' if self.side is None else f', channel {self.side}'}"
+        channel = "" if self.side is None else f", channel {'AB'[self.side]}"
+        return f"{self.path}{times}{channel}"
 
     def span(self, where: str, rate: int, samples: int) -> tuple[int, int]:
         """First sample and last + 1 in a recording of so many samples at `rate` (Hz), as Kaldi's extract-segments cuts.
@@ -87,6 +88,13 @@ class Stretch:
         return first, min(last, samples)
 
 
+def beside(wav_scp: str | os.PathLike) -> list[Path]:
+    """Which tables of a data dir say more of what its wav.scp lists; none for a list of another name."""
+    path = Path(wav_scp)
+    found = (path.with_name(name) for name in (SEGMENTS, SIDES) if path.name == "wav.scp")
+    return [path for path in found if os.path.lexists(path)]  # what cannot be read is refused, not passed over
+
+
 class Utterances:
     """The utterances of a wav.scp: each a recording of it, or a stretch of one where a `segments` stands beside it.
 
@@ -99,9 +107,11 @@ class Utterances:
     def __init__(self, wav_scp: str | os.PathLike, recordings: Table):
         self.place = Path(wav_scp)
         self._segments = self._sides = None
-        if self.place.name == "wav.scp":
-            self._sides = self._read_sides(self.place.with_name(SIDES), recordings)
-            self._segments = self._read_segments(self.place.with_name(SEGMENTS), recordings)
+        for path in beside(wav_scp):
+            if path.name == SIDES:
+                self._sides = self._read_sides(path, recordings)
+            else:
+                self._segments = self._read_segments(path, recordings)
         self._recordings = recordings
         self.keys: Sequence[str] = (recordings if self._segments is None else self._segments).key_column
         if self._segments is not None:
@@ -111,18 +121,14 @@ class Utterances:
     def has_segments(self) -> bool:
         return self._segments is not None
 
-    def _read_sides(self, path: Path, recordings: Table) -> Table | None:
-        if not path.is_file():
-            return None
+    def _read_sides(self, path: Path, recordings: Table) -> Table:
         table = read_big_map(path)
         for _ in parsed(path, table, parse_side):
             pass
         require_keys(path, table, self.place, recordings, "add their lines, or remove the file", "recordings")
         return table
 
-    def _read_segments(self, path: Path, recordings: Table) -> Table | None:
-        if not path.is_file():
-            return None
+    def _read_segments(self, path: Path, recordings: Table) -> Table:
         table = read_big_map(path)
         used = bytearray(len(recordings))
         for number, (utt, (recording, _, _)) in enumerate(parsed(path, table, parse_segment), 1):
@@ -175,10 +181,10 @@ def durations(data_dir: str | os.PathLike) -> Iterator[tuple[str, float]]:
     unknown end, and where neither file is there.
     """
     path = Path(data_dir) / "utt2dur"
-    if path.is_file() or not (Path(data_dir) / SEGMENTS).is_file():
+    if os.path.lexists(path) or not os.path.lexists(path.with_name(SEGMENTS)):
         yield from parsed(path, read_big_map(path), _seconds)
         return
-    path = Path(data_dir) / SEGMENTS
+    path = path.with_name(SEGMENTS)
     for utt, (_, begin, end) in parsed(path, read_big_map(path), parse_segment):
         if end is None:
             raise UserError(f"{path}: {utt}: it goes to its recording's end (END -1); write the seconds into utt2dur")

@@ -21,7 +21,9 @@ from steps.reporting.histograms import dev_threshold
 from steps.reporting.systems import DEV, Comparison
 from steps.scoring.results import attack_text
 from steps.scoring.score_files import CmScores
+from utils.cli import UserError
 from utils.files import read_map
+from utils.tables import require_same_keys
 
 CASES = (  # what is decided, whether bona fide, whether accepted
     ("Hit: bona fide accepted", True, True),
@@ -120,11 +122,15 @@ class _Words:
 
     def __init__(self, comparison: Comparison):
         self._wavs = read_wav_scp(comparison.data / "wav.scp", comparison.allow_pipes)
-        self._attacks = read_map(comparison.data / "utt2attack")
+        path = comparison.data / "utt2attack"
+        self._attacks = read_map(path)
+        require_same_keys(path, self._attacks, self._wavs.place, self._wavs, "correct the data dir")
         self._corpus = comparison.table.any_result.corpus_values
 
     def of(self, utt: str) -> str:
-        attack = self._attacks.get(utt, "-")
+        if utt not in self._attacks:
+            raise UserError(f"{self._wavs.place}: no line of {utt}; is --data-dir that of these trainings?")
+        attack = self._attacks[utt]
         return "bona fide" if attack == "-" else attack_text(attack, self._corpus)
 
     def audio(self, utt: str, frontend: FrontEndBase) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from steps.scoring.text_columns import Columns, form_by_number, read_columns, refuse_duplicates
 from utils.cli import UserError
-from utils.tables import Coded, Table, table_of
+from utils.tables import Coded, Table, require_keys, table_of
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 NO_ATTACK = "-"
@@ -141,6 +141,7 @@ def _read_data_dir(path: Path, phase: str | None) -> Protocol:
             says = "it has no line of" if name is None else f"the attack {name!r} does not go with"
             raise UserError(f"{path / 'utt2attack'}: {says} {utt}, {key} in {path / 'utt2label'}; mend the data dir")
         of_trials.append(name)
+    require_keys(path / "utt2label", labels.attack, path / "utt2attack", attack_of, "mend the data dir")
     return Protocol(path, Table(labels.attack.key_column, of_trials), True, frozenset())
 
 

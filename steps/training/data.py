@@ -132,19 +132,14 @@ class FeatureSet(Dataset):
         self.source, self.chain = source, chain
         self.seed, self.epoch = seed, 0
         self.utts = Strings() if source.left_out else utt2label.key_column
-        require_keys(
-            data_dir / "utt2label",
-            utt2label,
-            source.place,
-            source.utts,
-            "give them labels, or take them out of both: without a label they would go unseen",
-        )
+        wanted = [utt for utt in utt2label if utt not in source.left_out] if source.left_out else utt2label
+        require_keys(source.place, source, data_dir / "utt2label", wanted, source.mend)
+        mend = f"give them labels, or let utils/fix_data_dir.sh {data_dir} leave them out and run again from --stage 1"
+        require_keys(data_dir / "utt2label", utt2label, source.place, source.utts, mend)
         labels = bytearray()
         for utt, label in utt2label.pairs():
             if utt in source.left_out:
                 continue
-            if utt not in source:
-                raise UserError(f"{source.place}: no line of {utt}; remove it and run again from --stage 0")
             if label not in LABELS:
                 raise UserError(f"{data_dir / 'utt2label'}: {utt}: {label!r} is neither bonafide nor spoof")
             if source.left_out:

@@ -18,10 +18,12 @@ WaveformChange = Callable[[np.ndarray], np.ndarray]
 
 
 class FeatureSource(Protocol):
-    """Features by utterance. `place` is the file that lists `utts`, for messages; `left_out` what the user chose to do without.
+    """Features by utterance. `place` is the file that lists `utts`, and `mend` what to do where it lacks some, for messages;
+    `left_out` what the user chose to do without.
     `storage`: where utterances lie, as ScpReader.storage tells; None where they do not lie in arks."""
 
     place: Path
+    mend: str
     utts: Sequence[str]
     left_out: frozenset[str]
     storage: Callable[[Iterable[str]], tuple[np.ndarray, np.ndarray]] | None
@@ -37,6 +39,8 @@ class FeatureSource(Protocol):
 
 class DumpedFeatures:
     """The features of a feats dir. Waveforms are gone: `change` is refused."""
+
+    mend = "remove it and run again from --stage 1"
 
     def __init__(self, feats_dir: str | Path):
         feats_dir = Path(feats_dir)
@@ -64,6 +68,7 @@ class ComputedFeatures:
 
     left_out: frozenset[str] = frozenset()
     storage = None
+    mend = "add them there, or take them out of the other"
 
     def __init__(self, data_dir: str | Path, frontend: FrontEndBase, allow_pipes: bool = False):
         if frontend.conf.compress != "none":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy import signal
 from steps.augment import noise, rawboost, reverb
 from steps.augment.codec import _CODINGS, Step
 from steps.augment.processing import g722
+from steps.augment.processing.recordings import Recordings
 from tests.augment_steps import KEYS, RATE, WAVEFORM_STEPS, chain_of, conf_of, db, lag, rng
 from utils.cli import UserError
 
@@ -174,6 +176,24 @@ def test_a_wrong_data_dir_is_named_at_once(tmp_path):
     (tmp_path / "musan/wav.scp").write_text("a sox a.mp3 -t wav - |\n")
     with pytest.raises(UserError, match="musan/wav.scp: a .* entries that are commands"):
         make()
+
+
+def test_recordings_are_cut_by_segments(tmp_path):
+    left, right = np.arange(1, 32001) / 32000, -np.arange(1, 32001) / 32000
+    folder = Path(write_data_dir(tmp_path / "noises", rec1=(np.stack([left, right], axis=1), RATE)))
+    (folder / "segments").write_text("a rec1 0.5 1\nb rec1 1.5 -1\n")
+    (folder / "reco2file_and_channel").write_text("rec1 rec1 B\n")
+    recordings = Recordings(str(folder), RATE)
+    before, draw = recordings.sha256, rng()
+    found = [recordings.draw(draw) for _ in range(20)]
+    assert {tuple(one) for one in found} == {
+        tuple(right[8000:16000].astype(np.float32)),
+        tuple(right[24000:].astype(np.float32)),
+    }
+    parts = [recordings.draw(draw, 100) for _ in range(50)]
+    assert all(-0.5 <= part.min() <= part.max() < -0.25 or part.max() < -0.75 for part in parts)
+    (folder / "segments").write_text("a rec1 0.5 1\nb rec1 1 -1\n")
+    assert Recordings(str(folder), RATE).sha256 != before
 
 
 @pytest.mark.parametrize("kind", ["noise", "reverb"])

@@ -248,7 +248,41 @@ def wav_scp() -> None:
         try:
             read_waveform(utt, entry, 16000)
         except UserError as error:
-            assert utt[:100] in str(error)  # a long one is shown by its beginning
+            assert utt[:100] in str(error)  # a message shows the begin of a longer word
+
+
+def segments() -> None:
+    """Each segment of a data dir, of the channel that it has, and how long they are."""
+    from steps.frontend.processing.audio import read_wav_scp, read_waveform
+    from utils.segments import durations
+
+    for utt, entry in read_wav_scp("data/wav.scp").items():
+        try:
+            read_waveform(utt, entry, 16000)
+        except UserError as error:
+            assert utt[:100] in str(error) and str(entry)[:100] in str(error)
+    assert all(seconds > 0 for _, seconds in durations("data"))
+
+
+def segments_files() -> dict[str, bytes]:
+    return {
+        "data/wav.scp": text("rec1 a.flac", "rec2 a.flac"), "a.flac": audio("FLAC"),
+        "data/segments": text("rec1-1 rec1 0 0.05", "rec1-2 rec1 0.05 0.1", "rec2-1 rec2 0.01 0.09"),
+        "data/reco2file_and_channel": text("rec1 call1 A", "rec2 call2 B"),
+    }  # fmt: skip
+
+
+def made_from() -> None:
+    from steps.frontend.processing.made_from import replaced
+
+    replaced(Path("feats.1.utt2audio"))
+
+
+def levels() -> None:
+    from steps.frontend import read_levels
+
+    found = dict(read_levels(Path("utt2bands"), 3, UTTS, Path("feats.scp")))
+    assert set(UTTS) <= set(found) and np.isfinite(list(found.values())).all()
 
 
 def found_recordings() -> None:
@@ -499,6 +533,8 @@ def epochs() -> None:
 def kaldi_dir() -> dict[str, bytes]:
     made = {name.removeprefix("data/eval/"): content for name, content in data_dir().items()}
     made["segments"] = text(*sorted(f"{utt} rec1 {i} {i + 0.5}" for i, utt in enumerate(UTTS)))
+    made["utt2dur"] = text(*sorted(f"{utt} 0.5" for utt in UTTS))
+    made["reco2file_and_channel"] = text("rec1 call A")
     made["wav.scp"] = text("rec1 cat /nowhere/a.flac |")
     return {f"data/{name}": content for name, content in made.items()}
 
@@ -610,6 +646,9 @@ def targets() -> list[Target]:
         Target("recording:OGG", lambda: {"a.ogg": audio("OGG", "VORBIS")}, part(recording, "a.ogg"), 150),
         Target("wav.scp", lambda: {"wav.scp": text("utt1 a.flac", "utt2 b.flac"), "a.flac": audio("FLAC"), "b.flac": audio("FLAC")}, wav_scp, 400, vary=("wav.scp",)),
         Target("detect.py's inputs", lambda: {"wav.scp": text("utt1 a.flac"), "data/wav.scp": text("utt2 a.flac"), "a.flac": audio("FLAC")}, found_recordings, 200, vary=("wav.scp", "data/wav.scp")),
+        Target("segments", segments_files, segments, 400, vary=("data/segments", "data/reco2file_and_channel")),
+        Target("utt2audio", lambda: {"feats.1.utt2audio": text("utt1 120 1700000000000000000 a.flac", "utt2 - - b.flac", "utt3 5 17 cat 'a b' |")}, made_from, 200),
+        Target("utt2bands", lambda: {"utt2bands": text(*(f"{utt} -20.5 -31.0 -120.0" for utt in UTTS))}, levels, 300),
         *(Target(f"ark:{compress}", part(arks, compress), features, 350, vary=("feats.ark",), names_file=False) for compress in ("none", "8bit", "16bit")),
         Target("feats.scp", part(arks, "none"), features, 300, vary=("feats.scp",)),
         Target("matrix", single_matrix_file, single_matrix, 250),

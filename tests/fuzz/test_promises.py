@@ -215,13 +215,16 @@ def piped(here) -> Path:
 
 def test_a_command_in_a_wav_scp_is_run_only_where_it_is_allowed(piped):
     from steps.detection.inputs import find_recordings
-    from steps.frontend.processing.audio import read_wav_scp, read_waveform
+    from steps.frontend.processing.audio import WavScp, read_wav_scp, read_waveform
     from steps.training.sources import ComputedFeatures
     from utils.audio import open_recording
 
     said = r"data/wav\.scp: line 2: utt2: a command .*--allow-pipes"
     with pytest.raises(UserError, match=said):
         read_wav_scp(piped)
+    assert WavScp(piped)["utt1"].endswith("one.wav")
+    with pytest.raises(UserError, match=said):
+        WavScp(piped)["utt2"]
     for argument in ("data", "data/wav.scp"):
         (_, first), (_, second) = find_recordings([argument])
         assert first.endswith("one.wav")

@@ -117,6 +117,10 @@ def test_scores_of_a_data_dir(folder):
     assert refusal("--protocol", "data").startswith("data/utt2attack: the attack 'A07' does not go with LA_E_0, bonafi")
     (folder / "data/utt2attack").write_text(text_of((utt, attack) for utt, attack, _, _ in CM[:-1]))
     assert refusal("--protocol", "data").startswith("data/utt2attack: it has no line of LA_E_49, spoof")
+    (folder / "data/utt2attack").write_text(text_of([*((utt, attack) for utt, attack, _, _ in CM), ("LA_E_X", "A07")]))
+    assert "data/utt2label: 1 of the 51 utterances of data/utt2attack are not in it (first: LA_E_X)" in refusal(
+        "--protocol", "data"
+    )
 
 
 def test_phases(folder):

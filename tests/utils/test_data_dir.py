@@ -309,11 +309,18 @@ def test_lengths_and_channels_go_with_the_segments(call, tmp_path):
     (data / "wav.scp").write_text("rec0 /a/0.wav\n")
     (data / "reco2file_and_channel").write_text("rec0 call A\n")
     (data / "utt2dur").write_text("rec0-0 1.49\nrec0-1 7\n")
+    (data / "reco2dur").write_text("rec0 8.5\n")
     (data / "utt2spk").write_text("rec0-0 rec0-0\nrec0-1 rec0-1\n")
     (data / "spk2utt").write_text("rec0-0 rec0-0\nrec0-1 rec0-1\n")
     check = ("validate_data_dir.sh", "--no-text", "--no-feats", data)
     assert call(*check).returncode == 0
-    change(data / "utt2dur", 1, "rec0-0 8.5")
+    for times, shorter in (("rec0-1 rec0 1.5 9", "rec0-0"), ("rec0-1 rec0 1.5 2", "rec0-1")):
+        (data / "utt2dur").unlink(missing_ok=True)
+        change(data / "segments", 2, times)
+        assert call("subset_data_dir.sh", "--shortest", data, 1, tmp_path / "sub").returncode == 0
+        assert lines(tmp_path / "sub/utt2spk") == [f"{shorter} {shorter}"]
+        assert lines(tmp_path / "sub/reco2file_and_channel") == ["rec0 call A"]
+    (data / "utt2dur").write_text("rec0-0 8.5\nrec0-1 0.5\n")
     done = call(*check)
     assert done.returncode == 1 and "utt2dur: line 1: rec0-0: 8.5 s, where its segment has 1.5 s" in done.stderr
     change(data / "utt2dur", 1, "rec0-0 1.5")

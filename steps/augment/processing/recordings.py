@@ -11,6 +11,7 @@ from steps.frontend.processing.audio import WavScp
 from utils.audio import Recording, open_recording, refuse_command
 from utils.cli import UserError
 from utils.files import read_map, sha256_of
+from utils.segments import beside
 
 
 class Recordings:
@@ -26,9 +27,7 @@ class Recordings:
             refuse_command(f"{self.table}: {name} ({path})", path)
         if not self._recordings:
             raise UserError(f"{self.table}: empty")
-        self.sha256 = sha256_of(self.table)
-        if self._recordings.place != self.table:
-            self.sha256 += f" {sha256_of(self._recordings.place)}"
+        self.sha256 = " ".join(map(sha256_of, (self.table, *beside(self.table))))
 
     def draw(self, rng: np.random.Generator, samples: int | None = None) -> np.ndarray:
         """A recording, or a random stretch of one: float64 (samples,) at sample_rate, repeated if it is shorter.

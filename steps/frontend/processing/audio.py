@@ -53,12 +53,17 @@ class WavScp(Mapping[str, Audio]):
         self._utterances = Utterances(path, self._entries)
         self.utts, self.place = self._utterances.keys, self._utterances.place
 
+    def refuse_commands(self) -> None:
+        """Raises UserError, naming its line, for the first entry that is a command, unless they are allowed."""
+        for number, (key, entry) in enumerate(() if self._allow_pipes else self._entries.pairs(), 1):
+            if is_command(entry):
+                raise _refusal(self._path, number, key, entry)
+
     def __getitem__(self, utt: str) -> Audio:
         recording = self._utterances.recording_of(utt)
         entry = self._entries[recording]
         if not self._allow_pipes and is_command(entry):
-            number = self._entries.place(recording) + 1  # an entry a line
-            raise _refusal(self._path, number, recording, entry)
+            raise _refusal(self._path, self._entries.place(recording) + 1, recording, entry)
         return self._utterances.stretch_of(utt, _allowed(entry, kept=self._utterances.has_segments))
 
     def __contains__(self, utt: str) -> bool:  # type: ignore[override]
@@ -75,8 +80,7 @@ def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> WavScp:
     """The audio of a wav.scp's utterances. Raises UserError for the first that is a command without `allow_pipes`, and as
     WavScp does."""
     wavs = WavScp(path, allow_pipes)
-    for _ in () if allow_pipes else wavs.values():
-        pass
+    wavs.refuse_commands()
     return wavs
 
 

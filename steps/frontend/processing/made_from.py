@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from utils.segments import Stretch
 from utils.tables import blocks, read_big_map
 
 UTT2AUDIO = "utt2audio"  # ending of a part's file: UTT BYTES TIME PATH, TIME in ns since 1970; `- -` where there is no such file
+_LINE = re.compile(r"(?:([0-9]{1,18}) ([0-9]{1,19})|- -) (.+)")
 _READERS = 16  # a network file system is waited for at each file
 
 Stamp = tuple[int, int]  # bytes; ns since 1970
@@ -57,10 +59,10 @@ def replaced(table: Path) -> list[str]:
     """
     was: dict[str, Stamp | None] = {}
     for number, text in enumerate(read_big_map(table).column, 1):
-        size, when, *entry = text.split(None, 2)[:3] if len(text.split(None, 2)) == 3 else ("", "")
-        if not entry or not ((size == when == "-") or (size.isdecimal() and when.isdecimal() and len(when) < 20)):
+        found = _LINE.fullmatch(text)
+        if found is None:
             raise UserError(f"{table}: line {number}: not UTT BYTES TIME PATH; remove it and run again from --stage 1")
-        was.setdefault(entry[0], None if size == "-" else (int(size), int(when)))
+        was.setdefault(found[3], (int(found[1]), int(found[2])) if found[1] else None)
 
     def changes(entries: Iterable[str]) -> list[str]:
         said = []
