@@ -233,15 +233,16 @@ def _rows_of_trials(path: str | os.PathLike, table: Columns, protocol: Protocol)
             f"{path}: it lacks {len(missing)} of the {len(protocol.attack)} trials of {protocol.path} "
             f"({first_names(missing)}); score them too"
         )
-    if table.of(KEY) is not None or table.of(ATTACK) is not None:
+    own = [table.of(role) for role in (ATTACK, KEY)]
+    if any(column is not None for column in own):
         for row in rows:
-            _check_against(path, table, row, protocol)
+            attack, key = (None if column is None else column[row] for column in own)
+            _check_against(f"{path}: {table.place(row)}", utterance[row], attack, key, protocol)
     return np.array(rows, dtype=np.int64)
 
 
-def _check_against(path: str | os.PathLike, table: Columns, row: int, protocol: Protocol) -> None:
-    utt, attack, key = (None if column is None else column[row] for column in map(table.of, (UTT, ATTACK, KEY)))
-    assert utt is not None
+def _check_against(place: str, utt: str, attack: str | None, key: str | None, protocol: Protocol) -> None:
+    """Raise UserError unless the attack and the key, where there are such columns, are the protocol's."""
     protocol_attack = protocol.attack[utt]
     protocol_key = BONAFIDE if protocol_attack == NO_ATTACK else SPOOF
     if key not in (None, protocol_key):
@@ -250,7 +251,7 @@ def _check_against(path: str | os.PathLike, table: Columns, row: int, protocol: 
         differs = f"of attack {attack} there but of {protocol_attack}"
     else:
         return
-    raise UserError(f"{path}: {table.place(row)}: {utt} is {differs} in {protocol.path}; score again")
+    raise UserError(f"{place}: {utt} is {differs} in {protocol.path}; score again")
 
 
 def read_asv_scores(path: str | os.PathLike) -> AsvScores:

@@ -167,7 +167,7 @@ finite = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(finite, finite)
 def test_scores_of_any_size_have_the_figures_of_their_ranks(bonafide, spoof):
     label, score = labelled(bonafide, spoof)

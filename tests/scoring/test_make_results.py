@@ -163,41 +163,21 @@ def retrain(exp, pattern, **values):
         (folder / "conf.yaml").write_text(yaml.safe_dump(conf))
 
 
-UNEQUAL = {
-    "epochs": ({"train__epochs": 32}, "epochs: 8 -> 32"),
-    "batch": ({"train__batch_size": 64}, "batch_size: None -> 64"),
-    "schedule": ({"train__schedule": {"lr": 0.1}}, "schedule: None -> {'lr': 0.1}"),
-    "selection": ({"train__select_by": "dev_eer"}, "select_by: None -> dev_eer"),
-    "data": ({"train_set": "feed"}, "train_set: other training utterances, labels or lengths"),
-    "choice of epochs": ({"dev_set": "feed"}, "dev_set: other development utterances, labels or lengths"),
-    "corpus": ({"corpus": {"name": "other"}}, "corpus: None -> {'name': 'other'}"),
-    "input": ({"frontend__bins": 45}, "frontend.bins: None -> 45"),
-    "network": ({"model__stem": "conv3"}, "model.stem: None -> conv3"),
-}
-
-
-@pytest.mark.parametrize("values, told", UNEQUAL.values(), ids=UNEQUAL)
-def test_trainings_under_other_conditions_are_not_tested(exp, values, told):
+def test_trainings_under_other_conditions_are_not_tested(exp):
     """Their difference is there, and what they do not share; nothing is called better."""
     networks(exp, {"senet9": (-5.0, -6.0, -4.5), "senet34": (-5.0, -5.1, -5.2)})
-    retrain(exp, "*_senet9_self_distill/seed*", **values)
+    retrain(exp, "*_senet9_self_distill/seed*", train__epochs=32)
     text, words = markdown(exp.read(), None), " ".join(plain(exp.read()).split())
-    sentence = (
-        f"self_distill less baseline, not tested (trained otherwise: {told}): senet9 EER -5.17, min t-DCF 2019 -0.1292."
-    )
+    sentence = "self_distill less baseline, not tested (trained otherwise: epochs: 8 -> 32): senet9 EER -5.17, min t-DCF 2019 -0.1292."
     for shown in (text, words):
         assert shown.count(sentence) == 1 and "better than baseline for senet34." in shown
     assert "| EER | senet9 |" not in text and row_of(text, "EER", "senet34")[2:4] == ["3", "-5.10"]
-    retrain(exp, "*_senet9_baseline/seed*", **values)
+    retrain(exp, "*_senet9_baseline/seed*", train__epochs=32)
     assert "better than baseline for senet9 and senet34." in markdown(exp.read(), None)
     # the method's own keys and how data is read are no conditions
     retrain(exp, "*_senet9_self_distill/seed*", train__distill={"alpha": 0.1}, train__num_workers=9, augment={"p": 1})
     assert "better than baseline for senet9 and senet34." in markdown(exp.read(), None)
-    retrain(
-        exp,
-        "*_senet9_self_distill/seed2",
-        **{name: "x" if isinstance(value, str) else {"x": 1} for name, value in values.items()},
-    )
+    retrain(exp, "*_senet9_self_distill/seed2", train__epochs=16)
     assert "better than baseline for senet34." in markdown(exp.read(), None)  # one seed is enough
 
 
