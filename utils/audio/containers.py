@@ -484,7 +484,9 @@ def _flac(data: Source, at: int) -> Layout:
     rate, missing, doubt = None, "", ""
     for begin, end in zip(begins, [*begins[1:], len(data)]):
         head = data[begin : begin + 42]
-        stream = flac.stream_of(data[begin : min(end, begin + _FLAC_METADATA)])
+        stream = flac.stream_of(data[begin : min(end, begin + (1 << 16))])
+        if stream is None:  # pictures stand before the sound
+            stream = flac.stream_of(data[begin : min(end, begin + _FLAC_METADATA)])
         if stream is None:
             return Layout("FLAC", tuple(spans), rate, "truncated: its header is cut off")
         rate = rate or stream.rate
