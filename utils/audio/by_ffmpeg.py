@@ -38,6 +38,7 @@ _TELLING = {
     "wv",
 }
 _TOLD_BY_A_PIPE = 0x7FFF0000 // 8  # samples: a WAV of unknown length tells of as many bytes or more
+_PACKET = 60.0  # seconds of the longest that there may be
 _SLACK = 0.5  # seconds by which sound may be shorter than its container tells: what coders add at both ends
 
 
@@ -142,6 +143,7 @@ def _samples(av: Any, container: Any, stream: Any, where: str, told: float | Non
     try:
         for packet in container.demux():
             length = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
+            length = length if 0 < length < _PACKET else 0.0  # a negative one comes as some 2^32 samples
             if packet.pts is not None and packet.time_base:
                 latest = max(latest, float(packet.pts * packet.time_base) + length - start)
             if packet.stream.index != stream.index:

@@ -521,7 +521,7 @@ def _ogg(data: Source, at: int) -> Layout:
         doubt = f"{pages.stray} bytes of it are no Ogg pages"
     elif pages.unfinished:
         doubt = "its last page does not say that it is the last: it may be cut off"
-    several = [link for link in pages.links if len(set(link.kinds) - {_SKELETON}) > 1 or len(link.kinds) > 2]
+    several = any(len([kind for kind in link.kinds if kind != _SKELETON]) > 1 for link in pages.links)
     if not missing and all(link.kinds[0].startswith(ogg.FLAC) for link in pages.links) and not several:
         native = b"".join(
             ogg.native_flac(data, link) for link in pages.links
