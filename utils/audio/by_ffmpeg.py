@@ -93,7 +93,7 @@ def opened(
         options |= {"probesize": "16384", "analyzeduration": "0"}
     try:
         container = av.open(source, options=options, buffer_size=4096 if live else 32768)
-    except (av.FFmpegError, ValueError):
+    except (av.FFmpegError, OSError, ValueError):
         raise NotSound(refusal) from None
     with container:
         if not container.streams.audio:
@@ -136,9 +136,16 @@ def _told(av: Any, container: Any, stream: Any) -> float | None:
 def _samples(av: Any, container: Any, stream: Any, where: str, told: float | None) -> Iterator[np.ndarray]:
     """float (n, channels) of each frame. Raises UserError where the container tells of more than there is, by the latest end of
     any of its tracks, or its packets of more than they decode to."""
-    rate = stream.codec_context.sample_rate
+    rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
     done, in_packets, latest = 0, 0.0, 0.0
     start = (container.start_time or 0) / av.time_base
+
+    def columns(frame: Any) -> np.ndarray:
+        samples = frame.to_ndarray().T
+        if samples.shape[1] != channels:
+            raise ValueError(f"{samples.shape[1]} channels after {channels}")
+        return samples
+
     same = av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=rate)
     try:
         for packet in container.demux():
@@ -150,13 +157,13 @@ def _samples(av: Any, container: Any, stream: Any, where: str, told: float | Non
                 continue
             in_packets += length
             for frame in packet.decode():
-                for part in same.resample(frame):
-                    done += part.samples
-                    yield part.to_ndarray().T
-        for part in same.resample(None):
-            done += part.samples
-            yield part.to_ndarray().T
-    except (av.FFmpegError, ValueError) as error:
+                for part in map(columns, same.resample(frame)):
+                    done += len(part)
+                    yield part
+        for part in map(columns, same.resample(None)):
+            done += len(part)
+            yield part
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise UserError(f"{where}: truncated or damaged after {done / rate:.2f} s: {error}") from None
     latest = max(latest, done / rate)
     if told is not None and latest < told - _SLACK:
