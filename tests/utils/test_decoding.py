@@ -250,9 +250,26 @@ def test_ogg_flac(read, monkeypatch):
         assert refusal(read, whole[:size], strict=False).startswith("truncated")
 
 
+def ogg_begins(data):
+    return [at for at in range(len(data)) if data[at : at + 5] == b"OggS\0"] + [len(data)]
+
+
+def test_ogg_with_a_second_track(speech, read):
+    pytest.importorskip("av")
+    first = encoded(speech[:8000], "OGG", "VORBIS")
+    begins = ogg_begins(first)
+    second = []
+    for begin, end in zip(begins, begins[1:]):
+        page = put(put(first[begin:end], 14, b"\1\2\3\4"), 22, bytes(4))
+        second.append(put(page, 22, struct.pack("<I", ogg_crc(page))))
+    both = first[: begins[1]] + second[0] + first[begins[1] :] + b"".join(second[1:])
+    assert "2 audio tracks: 1, 2, where one is expected" in refusal(read, both)
+    assert read(both, strict=False)[1] == ["2 audio tracks: 1, 2; the first is taken"]
+
+
 def test_ogg_pages_that_are_missing(speech, read):
     whole = encoded(np.tile(speech, 4), "OGG", "VORBIS")
-    begins = [at for at in range(len(whole)) if whole[at : at + 5] == b"OggS\0"] + [len(whole)]
+    begins = ogg_begins(whole)
     assert len(begins) > 5
     assert "pages are missing" in refusal(read, whole[: begins[3]] + whole[begins[4] :], strict=False)
     cut = whole[: begins[-2]]

@@ -38,6 +38,7 @@ _TELLING = {
     "wv",
 }
 _TOLD_BY_A_PIPE = 0x7FFF0000 // 8  # samples: a WAV of unknown length tells of as many bytes or more
+_PACKET = 60.0  # seconds of the longest that there may be
 _SLACK = 0.5  # seconds by which sound may be shorter than its container tells: what coders add at both ends
 
 
@@ -92,7 +93,7 @@ def opened(
         options |= {"probesize": "16384", "analyzeduration": "0"}
     try:
         container = av.open(source, options=options, buffer_size=4096 if live else 32768)
-    except (av.FFmpegError, ValueError):
+    except (av.FFmpegError, OSError, ValueError):
         raise NotSound(refusal) from None
     with container:
         if not container.streams.audio:
@@ -135,26 +136,34 @@ def _told(av: Any, container: Any, stream: Any) -> float | None:
 def _samples(av: Any, container: Any, stream: Any, where: str, told: float | None) -> Iterator[np.ndarray]:
     """float (n, channels) of each frame. Raises UserError where the container tells of more than there is, by the latest end of
     any of its tracks, or its packets of more than they decode to."""
-    rate = stream.codec_context.sample_rate
+    rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
     done, in_packets, latest = 0, 0.0, 0.0
     start = (container.start_time or 0) / av.time_base
+
+    def columns(frame: Any) -> np.ndarray:
+        samples = frame.to_ndarray().T
+        if samples.shape[1] != channels:
+            raise ValueError(f"{samples.shape[1]} channels after {channels}")
+        return samples
+
     same = av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=rate)
     try:
         for packet in container.demux():
             length = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
+            length = length if 0 < length < _PACKET else 0.0  # a negative one comes as some 2^32 samples
             if packet.pts is not None and packet.time_base:
                 latest = max(latest, float(packet.pts * packet.time_base) + length - start)
             if packet.stream.index != stream.index:
                 continue
             in_packets += length
             for frame in packet.decode():
-                for part in same.resample(frame):
-                    done += part.samples
-                    yield part.to_ndarray().T
-        for part in same.resample(None):
-            done += part.samples
-            yield part.to_ndarray().T
-    except (av.FFmpegError, ValueError) as error:
+                for part in map(columns, same.resample(frame)):
+                    done += len(part)
+                    yield part
+        for part in map(columns, same.resample(None)):
+            done += len(part)
+            yield part
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise UserError(f"{where}: truncated or damaged after {done / rate:.2f} s: {error}") from None
     latest = max(latest, done / rate)
     if told is not None and latest < told - _SLACK:

@@ -484,7 +484,9 @@ def _flac(data: Source, at: int) -> Layout:
     rate, missing, doubt = None, "", ""
     for begin, end in zip(begins, [*begins[1:], len(data)]):
         head = data[begin : begin + 42]
-        stream = flac.stream_of(data[begin : min(end, begin + _FLAC_METADATA)])
+        stream = flac.stream_of(data[begin : min(end, begin + (1 << 16))])
+        if stream is None:  # pictures stand before the sound
+            stream = flac.stream_of(data[begin : min(end, begin + _FLAC_METADATA)])
         if stream is None:
             return Layout("FLAC", tuple(spans), rate, "truncated: its header is cut off")
         rate = rate or stream.rate
@@ -519,7 +521,7 @@ def _ogg(data: Source, at: int) -> Layout:
         doubt = f"{pages.stray} bytes of it are no Ogg pages"
     elif pages.unfinished:
         doubt = "its last page does not say that it is the last: it may be cut off"
-    several = [link for link in pages.links if len(set(link.kinds) - {_SKELETON}) > 1 or len(link.kinds) > 2]
+    several = any(len([kind for kind in link.kinds if kind != _SKELETON]) > 1 for link in pages.links)
     if not missing and all(link.kinds[0].startswith(ogg.FLAC) for link in pages.links) and not several:
         native = b"".join(
             ogg.native_flac(data, link) for link in pages.links

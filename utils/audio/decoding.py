@@ -10,7 +10,6 @@ video) FFmpeg decodes, through PyAV, which is an extra (requirements-codecs.txt)
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
 import stat
@@ -118,7 +117,7 @@ def open_recording(
         with open_recording(path.path, where, strict, block_seconds) as whole:
             yield _cut(whole, path)
         return
-    with _looked_at(path, where) as (handle, source, layout):
+    with _looked_at(path, where) as (source, layout):
         notes: list[str] = []
         doubt = layout.doubt if layout is not None else ""
         with contextlib.ExitStack() as stack:
@@ -128,7 +127,7 @@ def open_recording(
                     spans_of = source if layout.data is None else layout.data
                     recording = stack.enter_context(_by_libsndfile(spans_of, layout, where, notes, block_seconds))
             if recording is None:
-                recording = stack.enter_context(_by_ffmpeg(handle, where, layout, strict, notes))
+                recording = stack.enter_context(_by_ffmpeg(source, where, layout, strict, notes))
             if doubt and not strict:
                 notes.append(doubt)
             blocks = _checked(recording.blocks, where, recording.rate, strict, notes, doubt if strict else "")
@@ -163,16 +162,14 @@ def _cut(whole: Recording, stretch: Stretch) -> Recording:
 
 
 @contextlib.contextmanager
-def _looked_at(path: str | Path | Command, where: str) -> Iterator[tuple[IO[bytes], Source, Layout | None]]:
-    """The file, open, its bytes, and its structure. Raises UserError where that shows that sound is missing."""
+def _looked_at(path: str | Path | Command, where: str) -> Iterator[tuple[Source, Layout | None]]:
+    """A file's bytes, while it is open, and its structure. Raises UserError where that shows that sound is missing."""
     with contextlib.ExitStack() as stack:
         if isinstance(path, Command):
             source: Source = path.output(where)
-            handle: IO[bytes] = io.BytesIO(source)
         else:
             refuse_command(where, path)
-            handle = stack.enter_context(_opened(path, where))
-            source = FileBytes(handle.fileno())
+            source = FileBytes(stack.enter_context(_opened(path, where)).fileno())
         if not len(source):
             raise UserError(f"{where}: empty: no bytes")
         try:
@@ -181,7 +178,7 @@ def _looked_at(path: str | Path | Command, where: str) -> Iterator[tuple[IO[byte
             raise UserError(f"{where}: cannot be read: {error.strerror}") from None
         if layout is not None and layout.missing:
             raise UserError(f"{where}: {layout.missing}")
-        yield handle, source, layout
+        yield source, layout
 
 
 @contextlib.contextmanager
@@ -252,7 +249,7 @@ def seconds_of(path: str | Path, where: str | None = None) -> float:
     Raises UserError as open_recording with `strict` does, and for one without samples.
     """
     where = str(path) if where is None else where
-    with _looked_at(path, where) as (_, _, layout):
+    with _looked_at(path, where) as (_, layout):
         alone = layout is not None and layout.kind == "FLAC" and len(layout.spans) == 1 and not layout.doubt
         if alone and layout.samples and layout.rate:
             return layout.samples / layout.rate
@@ -290,17 +287,26 @@ def _opened(path: str | Path, where: str) -> IO[bytes]:
 
 @contextlib.contextmanager
 def _by_ffmpeg(
-    handle: IO[bytes], where: str, layout: Layout | None, strict: bool, notes: list[str]
+    source: Source, where: str, layout: Layout | None, strict: bool, notes: list[str]
 ) -> Iterator[Recording]:
     if not has_ffmpeg():
         kind = f"none of {_FORMATS}" if layout is None else layout.kind
         raise NotSound(
             f"{where}: cannot be read as audio by libsndfile: {kind}; m4a, webm, amr and video take PyAV: {by_ffmpeg.how_to_install()}"
         )
-    handle.seek(0)
     told = None if layout is None else layout.seconds
-    with by_ffmpeg.opened(handle, where, told, BLOCK_SECONDS, strict, notes) as decoded:
-        yield Recording(where, decoded.rate, decoded.channels, decoded.blocks, decoded.seconds, None, notes)
+    part = Part(source, 0, len(source))
+    with by_ffmpeg.opened(part, where, told, BLOCK_SECONDS, strict, notes) as decoded:
+
+        def blocks() -> Iterator[np.ndarray]:
+            try:
+                yield from decoded.blocks
+            except UserError:
+                part.raise_error(where)
+                raise
+            part.raise_error(where)
+
+        yield Recording(where, decoded.rate, decoded.channels, blocks(), decoded.seconds, None, notes)
 
 
 @contextlib.contextmanager
@@ -360,10 +366,7 @@ class _Sound:
         except soundfile.LibsndfileError as error:
             if self._part.error is None:
                 raise kind(f"{self._where}: {what}: {_reason(error)}") from None
-        if isinstance(self._part.error, OSError):
-            raise UserError(f"{self._where}: cannot be read: {self._part.error.strerror}") from None
-        if self._part.error is not None:
-            raise self._part.error
+        self._part.raise_error(self._where)
 
     def seek(self, sample: int) -> None:
         with self._raising("truncated or damaged"), self._quiet():

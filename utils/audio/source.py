@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 
+from utils.cli import UserError
+
 _CHUNK = 1 << 18
 
 
@@ -67,6 +69,13 @@ class Part(io.RawIOBase):
         self._patches = [(len(front) + at - begin, new) for at, new in patches]
         self._at = 0
         self.error: BaseException | None = None
+
+    def raise_error(self, where: str) -> None:
+        """What went wrong, if anything did: UserError that begins with `where` of what the system refused."""
+        if isinstance(self.error, OSError):
+            raise UserError(f"{where}: cannot be read: {self.error.strerror}") from None
+        if self.error is not None:
+            raise self.error
 
     def readable(self) -> bool:
         return True
