@@ -17,6 +17,7 @@ tries=10              # give up after so many attempts in a row that got no furt
 retry_wait=10         # seconds between attempts
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../utils/parse_options.sh"
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../utils/plain_values.sh"
 set -euo pipefail
 
 page=https://datashare.ed.ac.uk/handle/10283/3336
@@ -33,8 +34,8 @@ read -r -a parts <<<"${*:1:$#-1}"
 for part in "${parts[@]}"; do
   case $part in la | pa) ;; *) die "'$part' is neither la nor pa (see download_asvspoof2019.sh --help)" ;; esac
 done
-[[ $tries =~ ^[0-9]+$ ]] || die "--tries takes a whole number, not '$tries'"
-[[ $retry_wait =~ ^[0-9.]+$ ]] || die "--retry-wait takes a number of seconds, not '$retry_wait'"
+require_numbers 1- tries
+[[ $retry_wait =~ ^[0-9]{1,6}(\.[0-9]+)?$ ]] || die "--retry-wait takes a number of seconds, not '$retry_wait'"
 
 if command -v curl >/dev/null; then
   client=curl

@@ -74,7 +74,7 @@ def main() -> int:
         "each window is above the threshold; mean: the mean alone decides",
     )  # fmt: skip
     parser.add_argument(
-        "--hop", type=real_number(above=0), metavar="SECONDS", help="between windows; half a window if not given"
+        "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="between windows; half a window if not given"
     )
     parser.add_argument(
         "--channels", type=word_or(whole_number(), MIX, EACH), metavar="WHICH", help="of several: mix, each, or a number from 0; mix if not given, "

@@ -40,18 +40,18 @@ def parse_arguments() -> argparse.Namespace:
         help="in the place of --prior's; eer: that of the EER on dev",
     )
     parser.add_argument(
-        "--hop", type=real_number(above=0), metavar="SECONDS", help="between windows; half a window if not given"
+        "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="between windows; half a window if not given"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on")
     parser.add_argument("--port", type=whole_number(0, 65535), default=8765, help="0: any that is free")
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name that browsers reach the server by; may be given several times"
     )  # fmt: skip
-    parser.add_argument("--max-mib", type=real_number(above=0), default=64, help="size of an upload")
-    parser.add_argument("--max-seconds", type=real_number(above=0), default=1800, help="length of a recording")
+    parser.add_argument("--max-mib", type=real_number(0, 1e9), default=64, help="size of an upload")
+    parser.add_argument("--max-seconds", type=real_number(0, 1e9), default=1800, help="length of a recording")
     parser.add_argument(
         "--timeout",
-        type=real_number(above=0),
+        type=real_number(0, 1e9),
         default=120,
         help="seconds for an upload to arrive, and for it to be scored",
     )

@@ -64,11 +64,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("sweep_dir", type=Path, help="folder of the trials, of their table and of the best conf")
     args = parser.parse_args()
     try:
-        args.seeds = [int(seed) for seed in args.seeds.split()]
-    except ValueError:
-        parser.error(f"--seeds takes whole numbers, not {args.seeds!r}")
-    if not args.seeds or len(set(args.seeds)) < len(args.seeds) or min(args.seeds) < 0:
-        parser.error("--seeds takes one or several different numbers of 0 or more")
+        args.seeds = [whole_number()(seed) for seed in args.seeds.split()]
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"--seeds: {error}")
+    if not args.seeds or len(set(args.seeds)) < len(args.seeds):
+        parser.error("--seeds takes one or several numbers, each once")
     return args
 
 

@@ -12,9 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from tests.in_process import call
+from utils.cli import real_number, whole_number
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = [
@@ -78,6 +81,22 @@ def _takes(action: argparse.Action, text: str) -> bool:
         return False
     assert math.isfinite(value) and str(float(text)) == str(float(value))
     return True
+
+
+@hypothesis.given(strategies.text(strategies.sampled_from("0123456789+-.eE_ naif\u0663\x00"), max_size=12))
+def test_a_number_is_what_it_says_or_refused(text):
+    for read, least, most in (
+        (whole_number(), 0, 2**31 - 1),
+        (whole_number(1, 7), 1, 7),
+        (real_number(), -1e308, 1e308),
+        (real_number(0, 1), 0, 1),
+    ):
+        try:
+            value = read(text)
+        except argparse.ArgumentTypeError:
+            continue
+        assert least <= value <= most and text.isascii() and "_" not in text and text == text.strip()
+        assert value == float(text)
 
 
 def test_all_programs_are_found():

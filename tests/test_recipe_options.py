@@ -80,6 +80,30 @@ def test_every_number_has_a_range(recipe, tmp_path, part):
 
 
 @pytest.mark.parametrize(
+    ("script", "names", "more"),
+    [
+        ("steps/make_feats.sh", ("nj", "ngpu"), ("data", "feats")),
+        (
+            "egs/asvspoof2019/la/local_experiments/run_comparison.sh",
+            ("nj", "ngpu", "tune-trials", "seeds", "tune-seeds"),
+            (),
+        ),
+        ("local/download_asvspoof2019.sh", ("tries", "retry-wait"), ("la", "x")),
+    ],
+)
+def test_numbers_of_other_scripts_have_ranges_too(tmp_path, script, names, more):
+    for name in names:
+        for value in ("-5", "nan", "1e400"):
+            done = subprocess.run(
+                [ROOT / script, f"--{name}", value, *more],
+                cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "FSD_PYTHON": sys.executable},
+            )  # fmt: skip
+            (line,) = done.stderr.splitlines()
+            assert done.returncode == 1 and f"error: --{name} takes a" in line and repr(value) in line, done
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--stage", "7"], "--stage takes a whole number from 0 to 5, not '7'"),

@@ -119,10 +119,7 @@ def real_number(above: float = -math.inf, below: float = math.inf) -> Callable[[
     wanted = f"a number {' and '.join(ends)}" if ends else "a finite number"
 
     def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = float(text) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text) else math.nan
         if not math.isfinite(value) or not above < value < below:
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
         return value

@@ -247,7 +247,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--description", default="", metavar="TEXT", help="shown before the numbers")
     parser.add_argument(
-        "--every", type=real_number(above=0), default=10.0, metavar="S", help="seconds between lines off a terminal"
+        "--every", type=real_number(0, 1e9), default=10.0, metavar="S", help="seconds between lines off a terminal"
     )
     parser.add_argument(
         "--say-ready", action="store_true", help="print `ready` when what the logs hold by now has been set aside"

@@ -290,7 +290,7 @@ def reading_errors() -> Iterator[None]:
 def _pass_on(x: Tensor) -> Tensor | np.ndarray:
     """`x` as a process that reads hands it on: in shared memory, or through a pipe where there is no room in that.
 
-    Left to torch, a lack of room is found only after the fetch, in a thread: the item is lost, and waited for for ever.
+    Left to torch, a lack of room is found only after the fetch, in a thread: the item is lost, and the training waits for it without end.
     """
     if get_worker_info() is None:
         return x
@@ -310,11 +310,12 @@ def _warn_once(text: str) -> None:
 
 
 def _processes(wanted: int) -> int:
-    """How many processes can read: `wanted`, or none where /dev/shm has no room even for what they wait for each other by."""
+    """How many processes can read: `wanted`, or none where /dev/shm has no room even for their locks."""
     try:
-        _ = wanted and [
-            multiprocessing.Lock() for _ in range(16 + 4 * wanted)
-        ]  # at least as many as a DataLoader makes
+        for_now = [
+            multiprocessing.Lock() for _ in range(16 + 4 * wanted if wanted else 0)
+        ]  # as a DataLoader makes, or more
+        del for_now
     except OSError as error:
         _warn_once(
             f"/dev/shm: {error.strerror}, so no processes read features: this one does, which is slower; give a container "
@@ -330,7 +331,6 @@ def _read_by(dataset: Dataset, num_workers: int, prefetch: int = 2, **options: A
     Where there is too little shared memory for that, it goes on without, and says so once. Nothing is drawn
     from torch's generator, so that training is the same however its features are read.
     """
-
     num_workers = _processes(num_workers)
     loader = DataLoader(
         dataset,

@@ -513,7 +513,7 @@ def test_decisions_at_a_threshold(folder):
         "at the threshold 1.5: 50.00 % of the bona fide trials rejected, 0.00 %"
         in evaluate("--threshold", "1.5").stdout
     )
-    assert evaluate("--threshold", "nan").returncode == 1
+    assert evaluate("--threshold", "nan").returncode == 2
 
 
 def test_scores_without_keys_are_compared_and_fused_by_a_protocol(folder):

@@ -37,12 +37,12 @@ set -euo pipefail
 recipe_dir=$PWD stage=0 stop_stage=0
 . utils/stages.sh
 [ $# -eq 0 ] || { echo "run_comparison.sh: error: unexpected argument '$1' (see run_comparison.sh --help)" >&2; exit 1; }
-[ -n "$ngpu" ] || ngpu=$(python3 -c 'import torch; print(min(1, torch.cuda.device_count()))')
 require_numbers 1-1024 nj
-require_numbers 0-1 ngpu
+[ -z "$ngpu" ] || require_numbers 0-1 ngpu
 require_numbers 0- tune_trials
 require_whole 1- --seeds $seeds
 require_whole 1- --tune-seeds $tune_seeds
+[ -n "$ngpu" ] || ngpu=$(python3 -c 'import torch; print(min(1, torch.cuda.device_count()))')
 if [ "$tune_trials" -gt 0 ]; then
   for seed in $seeds; do
     for other in $tune_seeds; do
