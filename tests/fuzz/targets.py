@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import gzip
-import importlib
+import importlib.util
 import io
 import json
 import re
@@ -224,6 +224,23 @@ def audio(form: str, subtype: str = "PCM_16") -> bytes:
 def audio_file(form: str, times: int = 1) -> dict[str, bytes]:
     subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(form, "PCM_16")
     return {"a": times * audio(form, subtype)}
+
+
+def ffmpeg_file(form: str, codec: str) -> dict[str, bytes]:
+    import av
+
+    out = io.BytesIO()
+    with av.open(out, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=16000, layout="mono")
+        wave = (0.3 * np.sin(np.arange(4096) / 7)).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        for part in av.AudioResampler(stream.format, "mono", 16000, frame_size=stream.frame_size or None).resample(
+            frame
+        ):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return {"a": out.getvalue()}
 
 
 def waveform(name: str) -> None:
@@ -643,6 +660,8 @@ def targets() -> list[Target]:
         *(Target(f"recording:{form}", part(audio_file, form), part(recording, "a"), 40)
           for form in ("AIFF", "AU", "CAF", "W64", "RF64", "NIST", "VOC", "MP3")),
         *(Target(f"recording:{form}, joined", part(audio_file, form, 2), part(recording, "a"), 60) for form in ("FLAC", "OGG", "MP3")),
+        *(Target(f"recording:{form}", part(ffmpeg_file, form, codec), part(recording, "a"), 40)
+          for form, codec in (("mp4", "aac"), ("matroska", "pcm_s16le"), ("adts", "aac")) if importlib.util.find_spec("av")),
         Target("recording:OGG", lambda: {"a.ogg": audio("OGG", "VORBIS")}, part(recording, "a.ogg"), 150),
         Target("wav.scp", lambda: {"wav.scp": text("utt1 a.flac", "utt2 b.flac"), "a.flac": audio("FLAC"), "b.flac": audio("FLAC")}, wav_scp, 400, vary=("wav.scp",)),
         Target("detect.py's inputs", lambda: {"wav.scp": text("utt1 a.flac"), "data/wav.scp": text("utt2 a.flac"), "a.flac": audio("FLAC")}, found_recordings, 200, vary=("wav.scp", "data/wav.scp")),

@@ -141,12 +141,12 @@ def _samples(av: Any, container: Any, stream: Any, where: str, told: float | Non
     start = (container.start_time or 0) / av.time_base
 
     def columns(frame: Any) -> np.ndarray:
-        samples = frame.to_ndarray().T
-        if samples.shape[1] != channels:
-            raise ValueError(f"{samples.shape[1]} channels after {channels}")
-        return samples
+        if frame.layout.nb_channels != channels:
+            raise ValueError(f"{frame.layout.nb_channels} channels after {channels}")
+        return frame.to_ndarray().reshape(-1, channels)
 
-    same = av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=rate)
+    # one plane: PyAV reads beyond the eighth of several
+    same = av.AudioResampler(format="flt", layout=stream.codec_context.layout, rate=rate)
     try:
         for packet in container.demux():
             length = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0

@@ -278,7 +278,7 @@ def _opened(path: str | Path, where: str) -> IO[bytes]:
     except OSError as error:
         raise UserError(f"{where}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
-        raise UserError("{}: {}".format(where.replace("\0", "\\0"), error)) from None
+        raise UserError(f"{where}: {error}") from None
     if stat.S_ISDIR(mode):
         raise UserError(f"{where}: a folder")
     kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
