@@ -324,7 +324,7 @@ def test_too_many_parts(call, data):
     )
     done = call("split_data.sh", "--per-utt", data, 61)
     assert done.returncode == 1 and "60 utterances cannot be split into 61 parts" in done.stderr
-    assert call("split_data.sh", data, 0).returncode == 1 and call("split_data.sh", data, "x").returncode == 2
+    assert call("split_data.sh", data, 0).returncode == 2 and call("split_data.sh", data, "x").returncode == 2
     assert not list(data.glob("split*"))
 
 
