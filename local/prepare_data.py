@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import utils.environment
+
 from local.layout import OFFICIAL_SETS, Layout
 from utils import audio
 from utils.cli import ProgressLog, UserError, make_parser, run_program, warn

@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from steps.scoring.score_layouts import columns_option
 from tests.in_process import call
 from utils.cli import real_number, whole_number
 
@@ -66,7 +67,7 @@ def _parser_of(main: Callable, monkeypatch: pytest.MonkeyPatch) -> argparse.Argu
 
 def _numbers(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     for action in parser._actions:
-        if action.type not in (None, Path):
+        if action.type not in (None, Path, columns_option):
             assert action.type.__module__ == "utils.cli", (
                 f"{action.dest}: a number has a type of utils.cli, with its range"
             )
