@@ -156,7 +156,7 @@ class Tsv:
     """For programs: lines of `#`, one of titles, then one of each recording, channel or, if so wished, window."""
 
     TITLES = [
-        "file", "channel", "begin", "end", "score", "llr", "verdict", "windows", "n_below", "below", "lowest", "notes", "error",
+        "file", "channel", "begin", "end", "score", "llr", "verdict", "windows", "lowest", "notes", "error", "n_below", "below",
     ]  # fmt: skip
 
     def __init__(self, windows: bool, lowest: int):
@@ -181,11 +181,11 @@ class Tsv:
                     one.llr,
                     one.verdict,
                     len(one.windows),
-                    n_below,
-                    below,
                     low,
                     "; ".join(one.notes) or "-",
                     "-",
+                    n_below,
+                    below,
                 )  # fmt: skip
             )
             for w in one.windows if self._windows else ():
@@ -199,10 +199,10 @@ class Tsv:
                         w.llr,
                         None,
                         1,
-                        None if w.below is None else int(w.below),
-                        "-",
                         "-",
                         "window" if w.counts else "window not counted",
+                        "-",
+                        None if w.below is None else int(w.below),
                         "-",
                     )
                 )
@@ -221,7 +221,8 @@ class Tsv:
         return "\t".join(texts)
 
     def failed(self, name: str, message: str) -> list[str]:
-        return [self._line(_escaped(name), *["-"] * (len(self.TITLES) - 2), message_without(name, message))]
+        said = {"file": _escaped(name), "error": message_without(name, message)}
+        return [self._line(*(said.get(title, "-") for title in self.TITLES))]
 
     STREAM_TITLES = [
         "channel",

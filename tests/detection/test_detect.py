@@ -67,11 +67,11 @@ def test_one_bad_file_costs_one_line(training, recordings, tmp_path):
         "llr",
         "verdict",
         "windows",
-        "n_below",
-        "below",
         "lowest",
         "notes",
         "error",
+        "n_below",
+        "below",
     ]
     rows = {line[0]: dict(zip(lines[0], line)) for line in lines[1:]}
     assert len(lines) - 1 == len(rows) == len(good) + len(bad) + 2
