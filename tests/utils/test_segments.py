@@ -78,6 +78,34 @@ def test_a_stretch_is_read_as_a_recording_of_its_own(tmp_path, name, waveform_ma
             read(begin, end)
 
 
+@pytest.mark.parametrize("block_seconds", [0.5, 60.0])
+def test_what_is_wrong_beside_a_stretch_does_not_matter_and_within_it_is_said(tmp_path, waveform_maker, block_seconds):
+    samples = waveform_maker(80000, 1).astype(np.float32)
+    samples[32000:48000] *= 1e5
+    samples[64000] = np.nan
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "more.wav", samples[:32000], 16000, subtype="FLOAT")
+    with (tmp_path / "more.wav").open("ab") as file:
+        file.write(b"more of it" * 100)
+
+    def notes(name, begin, end, strict=False):
+        with open_recording(Stretch(tmp_path / name, begin, end), "u", strict, block_seconds) as recording:
+            assert sum(map(len, recording.blocks)) == (end - begin) * 16000
+            return recording.notes
+
+    assert (
+        notes("a.wav", 0.5, 1.5) == notes("a.wav", 0.5, 1.5, strict=True) == notes("a.wav", 3, 3.5, strict=True) == []
+    )
+    assert "dB beyond full scale" in notes("a.wav", 1.5, 2.5)[0]
+    with pytest.raises(UserError, match="dB beyond full scale"):
+        notes("a.wav", 1.5, 2.5, strict=True)
+    with pytest.raises(UserError, match=r"the first at 4\.000 s of the recording"):
+        notes("a.wav", 3.5, 4.5)
+    assert notes("more.wav", 0.5, 1) == ["1000 bytes follow its sound"]
+    with pytest.raises(UserError, match="1000 bytes follow its sound"):
+        notes("more.wav", 0.5, 1, strict=True)
+
+
 @pytest.fixture
 def data(tmp_path):
     (tmp_path / "wav.scp").write_text("rec1 /a/1.wav\nrec2 /a/2.wav\n")

@@ -113,10 +113,7 @@ def open_recording(
     is a plain text, empty, not audio, truncated, damaged, a stretch that is not there.
     """
     where = str(path) if where is None else where
-    if isinstance(path, Stretch):
-        with open_recording(path.path, where, strict, block_seconds) as whole:
-            yield _cut(whole, path)
-        return
+    stretch, path = (path, path.path) if isinstance(path, Stretch) else (None, path)
     with _looked_at(path, where) as (source, layout):
         notes: list[str] = []
         doubt = layout.doubt if layout is not None else ""
@@ -130,7 +127,10 @@ def open_recording(
                 recording = stack.enter_context(_by_ffmpeg(source, where, layout, strict, notes))
             if doubt and not strict:
                 notes.append(doubt)
-            blocks = _checked(recording.blocks, where, recording.rate, strict, notes, doubt if strict else "")
+            begin = 0
+            if stretch is not None:  # before the samples are checked: those beside it do not matter
+                recording, begin = _cut(recording, stretch), int(stretch.begin * recording.rate)
+            blocks = _checked(recording.blocks, where, recording.rate, strict, notes, doubt if strict else "", begin)
             yield replace(recording, blocks=blocks)
 
 
@@ -454,16 +454,23 @@ def _complete(blocks: Iterable[np.ndarray], arriving: _Arriving, where: str) -> 
 
 
 def _checked(
-    blocks: Iterable[np.ndarray], where: str, rate: int, strict: bool, notes: list[str], doubt: str = ""
+    blocks: Iterable[np.ndarray],
+    where: str,
+    rate: int,
+    strict: bool,
+    notes: list[str],
+    doubt: str = "",
+    begin: int = 0,
 ) -> Iterator[np.ndarray]:
     """The blocks. Raises UserError for NaN or infinite samples, at the end for a `doubt`, and with `strict` for samples far
-    beyond full scale, which are noted otherwise."""
-    done, peak = 0, 0.0
+    beyond full scale, which are noted otherwise. begin: the sample of the recording that the blocks begin at."""
+    done, peak = begin, 0.0
     for block in blocks:
         loudest = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))  # NaN stays NaN
         if not np.isfinite(loudest):
             bad = int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
-            raise UserError(f"{where}: NaN or infinite samples, the first at {(done + bad) / rate:.3f} s")
+            of = " of the recording" if begin else ""
+            raise UserError(f"{where}: NaN or infinite samples, the first at {(done + bad) / rate:.3f} s{of}")
         peak = max(peak, loudest)
         if peak > MOST_PEAK and strict:
             raise UserError(f"{where}: {_beyond(peak)}")
