@@ -319,11 +319,13 @@ def foreign_asv_scores(cm: CmScores, asv: AsvScores) -> str | None:
 
 
 def same_trials(scores: Sequence[CmScores], paths: Sequence[str | os.PathLike]) -> list[CmScores]:
-    """The same scores, all in the first file's order. Raises UserError, naming file and utterances, unless all are of the
-    same trials, with the same keys and attacks."""
+    """The same scores, all in the first file's order. Files without attacks take those of the first file that has some.
+
+    Raises UserError, naming file and utterances, unless all are of the same trials, with the same keys and attacks."""
     first = scores[0]
     place = {utt: i for i, utt in enumerate(first.utterance)}
-    aligned = [first]
+    trials, named_by = first, paths[0]
+    aligned = [first.score]
     for one, path in zip(scores[1:], paths[1:]):
         own = set(one.utterance)
         for lacking, who, other in (
@@ -337,16 +339,23 @@ def same_trials(scores: Sequence[CmScores], paths: Sequence[str | os.PathLike]) 
                 )
         order = np.empty(len(place), dtype=np.int64)
         order[[place[utt] for utt in one.utterance]] = np.arange(len(place))
-        attack_names = np.array([*one.attack_names, "-"])  # index -1: bona fide
-        ours = np.array([*first.attack_names, "-"])[first.attack]
-        for i in np.flatnonzero(ours != attack_names[one.attack][order])[:1]:
-            utt, theirs = first.utterance[i], attack_names[one.attack][order][i]
+        for i in np.flatnonzero(trials.bonafide != one.bonafide[order])[:1]:
+            ours, theirs = (BONAFIDE, SPOOF) if trials.bonafide[i] else (SPOOF, BONAFIDE)
             raise UserError(
-                f"{path}: {utt} has the attack {theirs} there but {ours[i]} in {paths[0]} (- is bona fide); score again "
-                "the one that is of other trials"
+                f"{path}: {first.utterance[i]} is {theirs} there but {ours} in {paths[0]}; score again the one that is of "
+                "other trials"
             )
-        aligned.append(replace(first, score=one.score[order]))
-    return aligned
+        if trials.attack_names == [UNKNOWN_ATTACK]:
+            trials, named_by = replace(trials, attack_names=one.attack_names, attack=one.attack[order]), path
+        elif one.attack_names != [UNKNOWN_ATTACK]:
+            theirs, ours = (np.array([*of.attack_names, NO_ATTACK])[of.attack] for of in (one, trials))  # -1: bona fide
+            for i in np.flatnonzero(ours != theirs[order])[:1]:
+                raise UserError(
+                    f"{path}: {first.utterance[i]} has the attack {theirs[order][i]} there but {ours[i]} in {named_by}; "
+                    "score again the one that is of other trials"
+                )
+        aligned.append(one.score[order])
+    return [replace(trials, score=score) for score in aligned]
 
 
 def score_lines(trials: CmScores, score: NDArray[np.float64]) -> Iterator[str]:

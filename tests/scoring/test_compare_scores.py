@@ -76,6 +76,24 @@ def test_a_system_and_itself(place):
     assert one == {"value": 0, "interval_by_trial": [0, 0], "p_by_trial": 1}
 
 
+def test_a_file_without_attacks_takes_those_of_another(place):
+    write("a.txt", 1.5, 1)
+    write("b.txt", 2.5, 2, order=range(239, -1, -1))
+    lines = [line.split() for line in Path("b.txt").read_text().splitlines()]
+    Path("without.txt").write_text("filename,cm-score,key\n" + "".join(f"{u},{s},{k}\n" for u, _, k, s in lines))
+    whole = compare("--asv-scores", "asv.txt", "a.txt", "b.txt")[1]["differences"][0]["figures"]
+    for argv, sign in ((["a.txt", "without.txt"], 1), (["without.txt", "a.txt"], -1), (["without.txt"] * 2, 0)):
+        found = compare("--asv-scores", "asv.txt", *argv)[1]["differences"][0]["figures"]
+        assert {name: one["value"] for name, one in found.items()} == pytest.approx(
+            {name: sign * one["value"] for name, one in whole.items()}
+        )
+    Path("c.txt").write_text(Path("a.txt").read_text().replace("A07", "A08"))
+    done, _ = compare("without.txt", "a.txt", "c.txt")
+    assert "c.txt: u239 has the attack A08 there but A07 in a.txt" in done.stderr, done
+    Path("without.txt").write_text(Path("without.txt").read_text().replace("spoof", "bonafide", 1))
+    assert "without.txt: u239 is bonafide there but spoof in a.txt" in compare("a.txt", "without.txt")[0].stderr
+
+
 def trained(*folders, seeds=(1, 2, 3), **changed):
     for folder in folders:
         for seed in seeds:
