@@ -128,7 +128,11 @@ def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tupl
         raise UserError(f"{path}: no such conf file{whose}{hint}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a NUL in the name
         whose = f", the base: of {_seen[-1]}" if _seen else ""
-        raise UserError(f"{str(path)!r}{whose}: not a readable YAML file: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark is not None else ""
+        # YAML's own errors show the lines around, too
+        why = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UserError(f"{str(path)!r}{whose}: {line}not a readable YAML file: {why}") from None
     except RuntimeError:  # of links, and of brackets (RecursionError is one)
         raise UserError(f"{path}: not a readable YAML file: a loop of links, or nested too deeply") from None
     if not isinstance(node, yaml.MappingNode):

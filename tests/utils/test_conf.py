@@ -84,13 +84,15 @@ def test_values_and_defaults(load):
         ("optim: {name: adam}\n", "t.yaml", "the key 'epochs' is missing"),
         ("epochs: 3\noptim: {lr: 1}\n", "t.yaml", "the key 'optim.name' is missing"),
         ("- epochs\n", "t.yaml", "a conf is lines of `key: value`"),
-        ("epochs: [\n", "t.yaml", "not a readable YAML file"),
+        ("epochs: [\n", "line 2", "not a readable YAML file: expected the node content, but found '<stream end>'"),
+        ("epochs: 3\noptim: a: b\n", "line 2", "not a readable YAML file: mapping values are not allowed here"),
+        ("epochs: \x01\n", "t.yaml", "not a readable YAML file: unacceptable character #x0001"),
         ("", "t.yaml", "a conf is lines of"),
     ],
 )
 def test_what_is_refused(load, text, place, message):
     said = refusal(load, text)
-    assert place in said and message in said and "t.yaml" in said
+    assert place in said and message in said and "t.yaml" in said and "\n" not in said
 
 
 @pytest.mark.parametrize(
