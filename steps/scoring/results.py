@@ -227,7 +227,7 @@ def is_tested(measure: MeasureTests) -> bool:
 
 
 def significance_sentences(family: Family, measures: Sequence[MeasureTests]) -> list[str]:
-    """For each figure tested, for which networks the method is better, worse, or not to be told apart; then, for each reason
+    """For each figure tested, for which networks the method is better, worse, or not significantly different; then, for each reason
     why networks were not tested, their differences. `measures`: what significance(family) gives."""
     verdicts = [" ".join(_verdicts(family, measure)) for measure in measures]
     return [*(text for text in verdicts if text), *_untested(family, measures)]
@@ -252,17 +252,17 @@ def _listed(names: Sequence[str]) -> str:
 
 def _verdict(mean: float, p: float) -> str:
     if p >= LEVEL:
-        return "not to be told apart from"
+        return "not significantly different from"
     return "better than" if mean < 0 else "worse than"
 
 
 def _verdicts(family: Family, measure: MeasureTests) -> Iterator[str]:
-    networks: dict[str, list[str]] = {"better than": [], "worse than": [], "not to be told apart from": []}
+    networks: dict[str, list[str]] = {"better than": [], "worse than": [], "not significantly different from": []}
     for model, test in measure.tests.items():
         if not test.untested:
             networks[_verdict(test.mean, measure.corrected[model])].append(model)
     told = [f"{verdict} {family.base} for {_listed(models)}" for verdict, models in networks.items() if models]
-    if networks["not to be told apart from"]:
+    if networks["not significantly different from"]:
         told[-1] += f" ({'corrected ' if len(measure.corrected) > 1 else ''}p of the t-test {LEVEL:g} or more)"
     if told:
         yield f"{measure.name}: {family.other}{family.of_which} is {'; '.join(told)}."

@@ -135,7 +135,10 @@ def test_the_terminal_s_table(exp):
     (row,) = [line for line in text.splitlines() if "difference  " in line]
     assert row.split()[1:5] == ["3", "-0.33", "±", "0.44"]
     text = " ".join(text.split())
-    assert "EER: self_distill is not to be told apart from baseline for senet34 (p of the t-test 0.05 or more)." in text
+    assert (
+        "EER: self_distill is not significantly different from baseline for senet34 (p of the t-test 0.05 or more)."
+        in text
+    )
 
 
 def test_significance_of_one_network(exp):
@@ -240,9 +243,9 @@ def networks(exp, gains, **more):
 def test_what_is_told_of_several_networks_follows_from_their_figures(exp):
     experiments = networks(exp, GAINS)
     wanted = (
-        "EER: self_distill is better than baseline for senet9; worse than baseline for senet18; not to be told apart "
-        "from baseline for senet34 (corrected p of the t-test 0.05 or more). All networks together: not to be told apart "
-        "from baseline (p "
+        "EER: self_distill is better than baseline for senet9; worse than baseline for senet18; not significantly "
+        "different from baseline for senet34 (corrected p of the t-test 0.05 or more). All networks together: not "
+        "significantly different from baseline (p "
     )
     untested = "self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet50 EER -1.50, min t-DCF 2019 -0.0375."
     text, words = markdown(experiments, None), " ".join(plain(experiments).split())
