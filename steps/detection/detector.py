@@ -20,7 +20,7 @@ network; one shorter than a window is continued as in training. `pool` then make
   first   what steps/score.py gives an utterance: features of the whole, of which the network sees the first frames. No
           other window is scored.
 
-An utterance no longer than a window gets the same score by all three. A longer one differs, because score.py looks at its
+An utterance no longer than a window gets the same score by all four. A longer one differs, because score.py looks at its
 begin only.
 
 Silent windows are not scored and do not count: nothing above -80 dBFS, or SILENCE_DB or more below the loudest window. Nor
@@ -709,7 +709,7 @@ def _mixed(recording: audio.Recording) -> Iterator[np.ndarray]:
     if cancelled:
         recording.notes.append(
             f"its channels cancel each other out in the mix for {cancelled / recording.rate:.1f} s, as one is inverted: score one "
-            "of them (--channels 0)"
+            "of them by itself (channels 0)"
         )
 
 

@@ -119,8 +119,11 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        said = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-        return problem(422, f"{said}.")
+        wrong: dict[str, list[str]] = {}  # of several kinds that a parameter may be, each says why it is not that
+        for one in error.errors():
+            wrong.setdefault(".".join(map(str, one["loc"][1:2])), []).append(one["msg"])
+        said = "; ".join(f"{name}: {', or '.join(reasons)}" for name, reasons in wrong.items())
+        return problem(422, f"{said.replace(', or Input should', ', or')}.")
 
     @app.post(
         "/api/verdict",

@@ -171,8 +171,12 @@ def test_channels_of_a_call(client, detector, tmp_path):
         and say("mix")["channel"] == "mixed"
     )
     assert "no channel 2: it has 2, counted from 0" in say(2)["detail"].lower()
-    for wrong in ("left", -1):
-        assert ask(client, b"x", params={"channels": wrong}).status_code == 422
+    for wrong, why in (("left", "a valid integer, unable to parse"), (-1, "greater than or equal to 0")):
+        answer = ask(client, b"x", params={"channels": wrong})
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith(f"channels: Input should be 'mix' or 'each', or be {why}"), (
+            answer.json()
+        )
     (alone,) = ask(client, sound_of(sides[:, 0]), params={"channels": "each"}).json()
     assert alone["channel"] is None and alone["looked_at"]
 
