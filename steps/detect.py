@@ -123,7 +123,17 @@ def main() -> int:
     )
     if args.stream:
         return stream(detector, args.rate, _output(args, [STDIN]))
+    if args.png is not None:
+        _make_folder(args.png)
     return Scoring(detector, args.png, args.allow_pipes).run(args.inputs, args.rate, lambda names: _output(args, names))
+
+
+def _make_folder(path: Path) -> None:
+    """Raises UserError where pictures cannot be written, before anything is scored."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--png {path}: no folder can be made there: {error.strerror}; choose another folder") from None
 
 
 def _output(args: object, names: Sequence[str]) -> Output:

@@ -22,6 +22,15 @@ def run(*arguments):
     return in_process.call(detect.main, "detect.py", "--num-threads", 1, *arguments)
 
 
+def test_pictures_that_cannot_be_written_are_refused_before_anything_is_scored(training, tmp_path, speech):
+    soundfile.write(tmp_path / "a.wav", speech(0.8, 1), RATE)
+    for place in (tmp_path / "a.wav", tmp_path / "a.wav" / "png", "/proc/none"):
+        done = run("--model", training, "--png", place, tmp_path / "a.wav")
+        assert (done.returncode, done.stdout) == (1, ""), done
+        assert done.stderr.startswith(f"detect.py: error: --png {place}: no folder can be made there: "), done.stderr
+        assert done.stderr.endswith("; choose another folder\n") and done.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def recordings(tmp_path, speech):
     """Folder with good recordings under awkward names, and bad ones of every kind; names of both."""
