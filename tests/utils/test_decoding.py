@@ -321,6 +321,23 @@ def test_an_mp4_without_its_index(speech, read):
     assert refusal(read, whole[: whole.index(b"moov") - 4]) == "truncated: its index (moov) is missing"
 
 
+def test_an_mp4_whose_index_comes_last_is_no_stream(speech):
+    whole = made_by_ffmpeg("mp4", "aac", np.tile(speech, 8))
+    with audio.open_stream(io.BytesIO(whole), None) as recording, pytest.raises(UserError) as refused:
+        list(recording.blocks)
+    assert str(refused.value) == (
+        "-: an m4a or mp4 with its index at the end, which cannot be read as it arrives; give it as a file"
+    )
+
+
+def test_the_reason_that_ffmpeg_gives_is_short(speech, read):
+    damaged = bytearray(made_by_ffmpeg("mp4", "aac", np.tile(speech, 8)))
+    damaged[20000:30000] = bytes(10000)
+    said = refusal(read, bytes(damaged), strict=False)
+    assert said.startswith("truncated or damaged after ")
+    assert said.endswith(" s: Invalid data found when processing input"), said
+
+
 # --- what is no file, and what is in it -------------------------------------------------------------------------------
 
 

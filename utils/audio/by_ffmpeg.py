@@ -111,7 +111,7 @@ def opened(
                 raise UserError(f"{where}: {said}, where one is expected; write the right one to a file of its own")
             notes.append(f"{said}; the first is taken")
         told = _told(av, container, stream) if seconds is None else seconds
-        decoded = _samples(av, container, stream, where, told)
+        decoded = _samples(av, container, stream, where, told, live)
         yield Decoded(rate, channels, _gathered(decoded, max(1, int(block_seconds * rate))), told)
 
 
@@ -133,7 +133,7 @@ def _told(av: Any, container: Any, stream: Any) -> float | None:
     return seconds if 0 < seconds * stream.codec_context.sample_rate < _TOLD_BY_A_PIPE else None
 
 
-def _samples(av: Any, container: Any, stream: Any, where: str, told: float | None) -> Iterator[np.ndarray]:
+def _samples(av: Any, container: Any, stream: Any, where: str, told: float | None, live: bool) -> Iterator[np.ndarray]:
     """float (n, channels) of each frame. Raises UserError where the container tells of more than there is, by the latest end of
     any of its tracks, or its packets of more than they decode to."""
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
@@ -164,7 +164,12 @@ def _samples(av: Any, container: Any, stream: Any, where: str, told: float | Non
             done += len(part)
             yield part
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise UserError(f"{where}: truncated or damaged after {done / rate:.2f} s: {error}") from None
+        if live and not done and "mp4" in container.format.name:
+            raise UserError(
+                f"{where}: an m4a or mp4 with its index at the end, which cannot be read as it arrives; give it as a file"
+            ) from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{where}: truncated or damaged after {done / rate:.2f} s: {reason}") from None
     latest = max(latest, done / rate)
     if told is not None and latest < told - _SLACK:
         raise UserError(f"{where}: truncated: {latest:.2f} of {told:.2f} s can be decoded")
