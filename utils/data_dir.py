@@ -806,22 +806,34 @@ def _merge(
         yield line
 
 
+# the line that an utterance has where its data dir lacks the table: it is no copy of another, and a recording of its own
+_WITHOUT = {"utt2uniq": lambda utt: f"{utt} {utt}", SEGMENTS: lambda utt: f"{utt} {utt} 0 -1"}
+
+
 def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = ()) -> None:
-    """Write the tables that all sources have, put together; says which ones are left out as some lack them."""
+    """Write the tables that all sources have, put together; says which ones are left out as some lack them.
+
+    Raises UserError where only some have a `reco2file_and_channel`."""
     per_source = [
         {*data.utt_tables(), *data.spk_tables(), *data.reco_tables(), *(name for name in extra if name in data)}
         for data in sources
     ]
     for name in sorted(set.union(*per_source)):
         lacking = [str(data.path) for data, names in zip(sources, per_source) if name not in names]
-        if lacking and name == "utt2uniq":  # an utterance that is no copy of another stands for itself
+        if lacking and name == SIDES:  # without it channels are mixed, or refused
+            have = next(str(data.path) for data, names in zip(sources, per_source) if name in names)
+            raise UserError(
+                f"{', '.join(lacking)}: no {SIDES}, which {have} has; write it, a line `RECORDING FILE A` or `RECORDING FILE B` "
+                "for each recording, or remove it from all"
+            )
+        if lacking and name in _WITHOUT:
 
-            def uniq(data: DataDir) -> Iterator[tuple[str, str]]:
-                if "utt2uniq" in data:
-                    return ((key, line) for _, key, line in data.rows("utt2uniq"))
-                return ((key, f"{key} {key}") for _, key, _ in data.rows("utt2spk"))
+            def given_or_made(data: DataDir, name: str = name) -> Iterator[tuple[str, str]]:
+                if name in data:
+                    return ((key, line) for _, key, line in data.rows(name))
+                return ((key, _WITHOUT[name](key)) for _, key, _ in data.rows("utt2spk"))
 
-            write_lines(folder / name, _merge(sources, name, uniq))
+            write_lines(folder / name, _merge(sources, name, given_or_made))
         elif lacking:
             warn(f"{name} is left out: it is not in {', '.join(lacking)}")
         else:
@@ -844,8 +856,8 @@ def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = (
 
 def main_combine() -> None:
     parser = make_parser(
-        "Put data directories together into one. Tables that some of them lack are left out. An older data directory of "
-        "the name DEST-DIR gives way.",
+        "Put data directories together into one. Tables that some of them lack are left out, but for segments: an utterance of "
+        "a directory without them is a recording of its own. An older data directory of the name DEST-DIR gives way.",
         "utils/combine_data.sh data/train_dev data/train data/dev",
     )
     parser.add_argument("--extra-files", default="", help="further tables to put together, such as 'f1 f2'")

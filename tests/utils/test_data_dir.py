@@ -484,6 +484,28 @@ def test_combine(call, data, tmp_path):
     assert json.loads((target / "corpus.json").read_text())["name"] == "mini corpus + another"
 
 
+def test_combine_keeps_segments_and_channels(call, data, tmp_path):
+    some = make_data(tmp_path / "some", 4, 2, "R")
+    utts = list(read_map(some / "wav.scp"))
+    (some / "wav.scp").write_text("rec /corpus/rec.flac\n")
+    (some / "segments").write_text("".join(f"{utt} rec {n} {n + 1}\n" for n, utt in enumerate(utts)))
+    for name in ("utt2dur", "utt2num_frames", "feats.scp", "vad.scp"):
+        (some / name).unlink()
+    target = tmp_path / "both"
+    done = call("combine_data.sh", target, some, data)
+    assert done.returncode == 0 and "segments is left out" not in done.stderr, done.stderr
+    whole = [f"{utt} {utt} 0 -1" for utt in read_map(data / "wav.scp")]
+    assert lines(target / "segments") == sorted(lines(some / "segments") + whole)
+    assert lines(target / "wav.scp") == sorted(lines(some / "wav.scp") + lines(data / "wav.scp"))
+    assert len(lines(target / "utt2spk")) == len(lines(data / "utt2spk")) + 4
+    assert call("validate_data_dir.sh", "--no-feats", "--no-spk-sort", target).returncode == 0
+
+    (some / "reco2file_and_channel").write_text("rec rec B\n")
+    done = call("combine_data.sh", tmp_path / "sides", some, data)
+    assert done.returncode == 1 and not (tmp_path / "sides").exists()
+    assert f"{data}: no reco2file_and_channel, which {some} has; write it" in done.stderr
+
+
 def test_combine_names_the_utterance_in_conflict(call, data, tmp_path):
     other = make_data(tmp_path / "again")
     utt = lines(data / "wav.scp")[0].split()[0]
