@@ -22,11 +22,13 @@ from utils.segments import beside
 from utils.tables import Keys, Strings, order_of, read_big_map
 
 ALREADY_WHOLE = 10
+_SHA256 = "_sha256"
+_WAV_SCP = f"wav_scp{_SHA256}"
 
 
 def identity(args) -> dict:
-    made = {"frontend": dump_identity(load_conf(args.frontend, args.set)), "wav_scp_sha256": sha256_of(args.wav_scp)}
-    return made | {f"{path.name}_sha256": sha256_of(path) for path in beside(args.wav_scp)}
+    made = {"frontend": dump_identity(load_conf(args.frontend, args.set)), _WAV_SCP: sha256_of(args.wav_scp)}
+    return made | {f"{path.name}{_SHA256}": sha256_of(path) for path in beside(args.wav_scp)}
 
 
 def check(args) -> int:
@@ -40,10 +42,15 @@ def check(args) -> int:
     if conf_file.exists():
         found = conf_files.read_yaml(conf_file)
         changed = conf_files.differences(found, wanted)
+        # the checksums of tables say nothing to people
+        tables = [key for key in sorted(found | wanted) if key.endswith(_SHA256) and found.get(key) != wanted.get(key)]
+        confs = [one for one in changed if one.partition(":")[0] not in tables]
         if changed:
+            which = [f"another {'wav.scp' if key == _WAV_SCP else key.removesuffix(_SHA256)}" for key in tables]
+            name_it = "give the changed conf a name of its own, " if confs else ""
             raise UserError(
-                f"{folder} has features made otherwise ({'; '.join(changed)}); "
-                "give the changed conf a name of its own, choose another --feats-dir, or remove that folder"
+                f"{folder} has features made otherwise ({'; '.join([*confs, *which])}); "
+                f"{name_it}choose another --feats-dir, or remove that folder"
             )
         spoiled = _set_aside_spoiled(folder)
         if (folder / "feats.scp").exists() and not spoiled:
