@@ -83,7 +83,7 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise UserError(
-            f"{error.filename or args.out}: {error.strerror}; start again to go on when it is mended"
+            f"{error.filename or args.out}: {error.strerror}; start again to go on when it is fixed"
         ) from None
 
 

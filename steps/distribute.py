@@ -96,7 +96,7 @@ def _end(number: int, frame: object) -> None:
 def tell(program: str, folder: Path, failures: Mapping[int, Any], gone: str = "") -> int:
     """Say why the processes ended, and return the exit status. gone: that of another machine nothing is heard any more.
 
-    One process's error makes those that wait for it fail too: what the user can mend comes first, then a process that
+    One process's error makes those that wait for it fail too: what the user can fix comes first, then a process that
     was killed, then the earliest error.
     """
     said = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]

@@ -117,7 +117,7 @@ def merge(args) -> int:
                 (parts / f"feats.{job}.utt2num_frames").unlink()
             raise UserError(
                 f"{len(bad)} of {len(wanted)} utterances cannot be used:\n{shown}{more}\n"
-                "mend these files, or leave the utterances out with --skip-bad true"
+                "fix these files, or leave the utterances out with --skip-bad true"
             )
         warn(
             f"--skip-bad: {len(bad)} of {len(wanted)} utterances are left out, listed in {folder / 'skipped'}:\n{shown}{more}"

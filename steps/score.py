@@ -68,7 +68,7 @@ class Trials:
         if left_out:
             raise UserError(
                 f"{source.place}: {len(left_out)} of {len(self.utt2label)} trials have no features, such as "
-                f"{left_out[0]}; mend their audio, or take them out of {data}"
+                f"{left_out[0]}; fix their audio, or take them out of {data}"
             )
         mend = "correct the data dir"
         require_same_keys(data / "utt2attack", self.utt2attack, data / "utt2label", self.utt2label, mend)

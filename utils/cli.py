@@ -17,9 +17,9 @@ from typing import NoReturn, TextIO
 
 
 class UserError(Exception):
-    """Something that the user can mend. Shown as one message, without a traceback; the exit status is 1.
+    """Something that the user can fix. Shown as one message, without a traceback; the exit status is 1.
 
-    The text names the file, the line or the utterance, and how to mend it. `status`: the program's exit status. A word of
+    The text names the file, the line or the utterance, and how to fix it. `status`: the program's exit status. A word of
     thousands of characters, as of a file that is no text, is shown by its beginning.
     """
 
@@ -49,7 +49,7 @@ _MENDS = {
 
 
 def system_error_text(error: OSError) -> str | None:
-    """A message, with the file and the mend, for what the system refused; None where it may be the program's fault."""
+    """A message, with the file and the fix, for what the system refused; None where it may be the program's fault."""
     if error.errno not in _MENDS:
         return None
     place = error.filename2 or error.filename

@@ -110,7 +110,7 @@ class DataDir:
         if place >= 0:
             raise UserError(
                 f"{self[name]}: line {place + 1}: {table.key_column[place]} stands there twice; "
-                f"utils/fix_data_dir.sh {self.path} mends it"
+                f"utils/fix_data_dir.sh {self.path} fixes it"
             )
         return table
 
@@ -181,7 +181,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
 def _check_form(path: Path) -> None:
     """Raises UserError for what readers here pass over and Kaldi's do not: byte order marks, line ends of Windows, blank
     lines; and for a last line without a newline, which may be cut off."""
-    mend = f"utils/fix_data_dir.sh {path.parent} mends it"
+    mend = f"utils/fix_data_dir.sh {path.parent} fixes it"
     line = b""
     with path.open("rb") as handle:
         for number, line in enumerate(handle, 1):
@@ -214,7 +214,7 @@ def _check_table(
     """Check a table: sorted, no key twice, good values, and the same keys as `wanted` if that is given, sorted too."""
     path, check = data[name], CHECKS.get(name)
     _check_form(path)
-    mend = f"utils/fix_data_dir.sh {data.path} mends it"
+    mend = f"utils/fix_data_dir.sh {data.path} fixes it"
     last, same = "", True
     expected = iter(wanted()) if wanted else itertools.repeat(None)
     for number, key, line in data.rows(name):
@@ -712,7 +712,7 @@ def select(data: DataDir, args: argparse.Namespace, n: int) -> Parts:
         for utt in utts:
             place = table.place(utt)
             if place < 0:
-                raise UserError(f"{data[name]}: has no line for {utt}; utils/fix_data_dir.sh {data.path} mends it")
+                raise UserError(f"{data[name]}: has no line for {utt}; utils/fix_data_dir.sh {data.path} fixes it")
             length = table.column[place]
             if not _positive(length, float):
                 raise UserError(f"{data[name]}: {utt}: {length!r} is not a number above 0; correct the line")

@@ -283,7 +283,7 @@ def join_added(speaker: AddedSpeaker, seed: int, conf: Utterances) -> list[Joine
                     rate = recording.rate
                     samples = np.concatenate([*recording.within(0, int(longest * rate))])
             except UserError as error:
-                raise UserError(f"{error}; mend it or take it out of {speaker.folder}") from None
+                raise UserError(f"{error}; fix it or take it out of {speaker.folder}") from None
             item = prepare_item(resample(samples.mean(axis=1), rate), conf)
             if item is not None:
                 yield one_word(speaker.files[i]), item

@@ -341,7 +341,7 @@ def _tell_skipped(
         text = f"attack {attack}: {count} of {of} {what} could not be made ({', '.join(reasons)})"
         if not of_added and count > _SKIPPED_AT_MOST * of:
             raise UserError(
-                f"{text}; its package does not work here as it should: take the attack out of the conf, or mend what "
+                f"{text}; its package does not work here as it should: take the attack out of the conf, or fix what "
                 f"is wrong, remove {building} and start again"
             )
         warn(text)

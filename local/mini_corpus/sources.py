@@ -90,7 +90,7 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: 
     if empty:
         raise UserError(
             f"no bona fide speech for {', '.join(empty)}: the Debian packages {', '.join(sorted(used))} are needed. "
-            f"Mend the network or apt's sources, or lay their .deb files into {debian.folder}, or give speech of your "
+            f"Fix the network or apt's sources, or lay their .deb files into {debian.folder}, or give speech of your "
             "own with --bonafide-dir DIR:SPLIT"
         )
     in_training = [name for name, entry in attacks.items() if entry.utterances.train]

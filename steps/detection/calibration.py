@@ -49,7 +49,7 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def calibration_of(training: Path) -> tuple[Calibration | None, str]:
-    """That of a training's folder, its calibration.json; or None and why there is none, with the mend."""
+    """That of a training's folder, its calibration.json; or None and why there is none, with the fix."""
     path, dev = training / "calibration.json", training / "scores" / "dev.txt"
     if not path.exists():
         return None, f"no {path}; {_how_to_make(training)}"

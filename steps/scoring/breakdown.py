@@ -169,7 +169,7 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
         warnings.insert(
             0,
             f"the EER is {100 * pooled.eer:.2f} %, worse than chance: the scores' sign is likely flipped (a "
-            "higher score must mean more bona fide). Nothing was mended: turn the sign where the scores are made, and "
+            "higher score must mean more bona fide). Nothing was changed: turn the sign where the scores are made, and "
             "score again",
         )
     if point is not None and point.eer > 0.5:

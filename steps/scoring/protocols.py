@@ -121,7 +121,7 @@ def _attacks(path: Path, table: Columns, layout: Layout, utterance: Sequence[str
         if one == BONAFIDE and len(names) == 1 and names[0] not in without:
             raise UserError(
                 f"{path}: {table.place(row)}: {utterance[row]}: a bona fide trial has the attack {names[0]!r}; "
-                "write - as its attack, or mend its key"
+                "write - as its attack, or fix its key"
             )
         yield NO_ATTACK if one == BONAFIDE else "-".join(names)
 
@@ -139,9 +139,9 @@ def _read_data_dir(path: Path, phase: str | None) -> Protocol:
         if name is None or (name == NO_ATTACK) != (label == NO_ATTACK):
             key = BONAFIDE if label == NO_ATTACK else SPOOF
             says = "it has no line of" if name is None else f"the attack {name!r} does not go with"
-            raise UserError(f"{path / 'utt2attack'}: {says} {utt}, {key} in {path / 'utt2label'}; mend the data dir")
+            raise UserError(f"{path / 'utt2attack'}: {says} {utt}, {key} in {path / 'utt2label'}; fix the data dir")
         of_trials.append(name)
-    require_keys(path / "utt2label", labels.attack, path / "utt2attack", attack_of, "mend the data dir")
+    require_keys(path / "utt2label", labels.attack, path / "utt2attack", attack_of, "fix the data dir")
     return Protocol(path, Table(labels.attack.key_column, of_trials), True, frozenset())
 
 

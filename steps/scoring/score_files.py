@@ -200,12 +200,12 @@ def _check_keys(path: str | os.PathLike, table: Columns) -> None:
     for row in np.flatnonzero(bonafide & (without_attack != 1))[:1]:
         raise UserError(
             f"{path}: {table.place(row)}: {utterance[row]}: a bona fide trial has the attack {attack[row]!r}; "
-            "write - as its attack, or mend its key"
+            "write - as its attack, or fix its key"
         )
     for row in np.flatnonzero(~bonafide & (without_attack != -1))[:1]:
         raise UserError(
             f"{path}: {table.place(row)}: {utterance[row]}: a spoof trial has the attack {attack[row]!r}; write the "
-            f"attack's name (a name of your own, such as `{UNKNOWN_ATTACK}`, where the corpus has none), or mend its "
+            f"attack's name (a name of your own, such as `{UNKNOWN_ATTACK}`, where the corpus has none), or fix its "
             "key"
         )
 

@@ -80,7 +80,7 @@ def read_columns(path: str | os.PathLike, form_of: Callable[[str], Form]) -> Col
             empty_line = empty_line or number
             continue
         if empty_line:
-            raise UserError(f"{path}: line {empty_line} is empty, with trials after it; remove it, or mend what it was")
+            raise UserError(f"{path}: line {empty_line} is empty, with trials after it; remove it, or fix what it was")
         try:
             if form is None:
                 form = form_of(line)

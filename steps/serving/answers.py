@@ -107,4 +107,4 @@ class Problem(BaseModel):
     type: str = "about:blank"
     title: str
     status: int
-    detail: str = Field(description="what is wrong, and the limit or the mend")
+    detail: str = Field(description="what is wrong, and the limit or the fix")

@@ -166,7 +166,7 @@ def test_an_error_of_the_users_is_no_failure_of_a_package(gathered, monkeypatch)
 def test_an_error_of_a_package_s_own_class_comes_as_its_text():
     with pytest.raises(RuntimeError, match="Odd.*'what'.*'why'"):
         in_fresh_process(_raise_odd)
-    with pytest.raises(UserError, match="mend it"):
+    with pytest.raises(UserError, match="fix it"):
         in_fresh_process(_raise_user_error)
 
 
@@ -183,7 +183,7 @@ def _raise_odd():
 
 
 def _raise_user_error():
-    raise UserError("mend it")
+    raise UserError("fix it")
 
 
 @pytest.fixture
