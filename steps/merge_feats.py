@@ -54,11 +54,23 @@ def check(args) -> int:
             )
         spoiled = _set_aside_spoiled(folder)
         if (folder / "feats.scp").exists() and not spoiled:
+            _refuse_moved(folder)
             return ALREADY_WHOLE
     if args.nj > len(wavs):
         raise UserError(f"--nj {args.nj}: more jobs than the {len(wavs)} utterances of {wavs.place}")
     conf_files.write_yaml(conf_file, wanted)
     return 0
+
+
+def _refuse_moved(folder: Path) -> None:
+    """Raises UserError where feats.scp leads to another folder, in which the features no longer are."""
+    with (folder / "feats.scp").open(encoding="utf-8") as lines:
+        place = next(lines, "").strip().partition(" ")[2].rpartition(":")[0]
+    if not Path(place).is_file():
+        raise UserError(
+            f"{folder / 'feats.scp'}: it leads to {place}, which is not there: the folder was moved or copied; move it back, or "
+            f"remove {folder} to have its features made again"
+        )
 
 
 def _set_aside_spoiled(folder: Path) -> bool:

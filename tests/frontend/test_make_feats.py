@@ -108,6 +108,15 @@ def test_a_changed_conf_or_list_is_noticed(root, data, tmp_path):
     assert "made otherwise (another wav.scp); choose another --feats-dir, or remove that folder\n" in done.stderr
 
 
+def test_a_folder_that_was_moved_is_not_taken_for_whole(root, data, tmp_path):
+    assert make_feats(root, data, tmp_path / "feats").returncode == 0
+    (tmp_path / "feats").rename(tmp_path / "moved")
+    done = make_feats(root, data, tmp_path / "moved")
+    assert done.returncode == 1 and "the folder was moved or copied" in done.stderr
+    (tmp_path / "moved").rename(tmp_path / "feats")
+    assert "nothing to do" in make_feats(root, data, tmp_path / "feats").stdout
+
+
 def test_bad_utterances_are_all_named_and_mended_or_skipped(root, data, tmp_path):
     feats = tmp_path / "feats"
     good = (tmp_path / "utt2.flac").read_bytes()
