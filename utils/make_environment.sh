@@ -3,16 +3,17 @@
 #
 # Usage: make_environment.sh [--dev] <dir>
 #  e.g.: make_environment.sh .venv
-# --dev adds what the tests need. Does nothing if the environment is whole and made from the same requirements.
+# --dev adds what the tests need. Does nothing if the environment is complete and made from the same requirements.
 # $FSD_BASE_PYTHON names the Python (3.11 or newer) to build on; python3.11, then python3, otherwise.
 set -euo pipefail
 
+usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; }
 dev=false
-if [ "${1:-}" = --dev ]; then dev=true; shift; fi
-if [ $# -ne 1 ] || [ "${1:0:1}" = - ]; then
-  sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
-  exit 1
-fi
+case ${1:-} in
+  --help | -h) usage; exit 0 ;;
+  --dev) dev=true; shift ;;
+esac
+if [ $# -ne 1 ] || [ "${1:0:1}" = - ]; then usage >&2; exit 1; fi
 venv=$1
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 say() { echo "make_environment.sh: $*"; }

@@ -17,6 +17,11 @@ def find_python(root: Path, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run([root / "utils/find_python.sh"], env={**clean, **environment}, capture_output=True, text=True)
 
 
+def test_help_of_make_environment(root):
+    done = subprocess.run([root / "utils/make_environment.sh", "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "Usage: make_environment.sh [--dev] <dir>" in done.stdout
+
+
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory):
     """A Python without any package."""
