@@ -270,6 +270,8 @@ class FakeSpeechDetector:
             seeds = sorted(found.parent.name for found in path.glob("seed*/final.pt"))
             hint = f"; give one of its seeds: {', '.join(seeds)}" if seeds else "; train it first"
             raise UserError(f"{path}: no final.pt in it{hint}")
+        if path.is_file() and path.suffix != ".pt":  # a recording, say, which no message may tell to remove
+            raise UserError(f"{path}: not a training: give its folder, its final.pt, or an .onnx of export.py")
         final = path / "final.pt" if path.is_dir() else path
         trained = experiment.load_trained(final, torch.device(device))
         if calibration is None:

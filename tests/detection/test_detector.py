@@ -335,7 +335,9 @@ def test_places_in_words(edges, of, words):
 
 def test_load_says_what_is_wrong(training, tmp_path):
     (tmp_path / "seed1").mkdir()
+    soundfile.write(tmp_path / "a.wav", np.zeros(9), RATE)
     cases = {
+        "a.wav: not a training: give its folder": {"model": tmp_path / "a.wav"},
         "train it first": {"model": tmp_path / "seed1"},
         "give one of its seeds: seed1": {"model": training.parent},
         "no such file": {"model": tmp_path / "none.pt"},
