@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ _COLUMN_SECONDS = 0.01
 _FRAME_SECONDS = 0.032
 _MOST_COLUMNS = 2400  # about the picture's pixels
 _RANGE_DB = 70
+_FOOT_WIDTH = 170  # characters of a line that fits under the picture
 _LABEL_SHARE = 0.05  # of the picture's width, what a label of a lowest window needs
 
 _INK, _SOFT, _GRID = "#101418", "#59626d", "#d9dde2"
@@ -212,7 +214,7 @@ def _end_of(text: str, width: int) -> str:
 
 
 def _foot(result: Result, about: dict[str, Any]) -> str:
-    text = "; ".join(result.notes) + "\n" if result.notes else ""
+    text = textwrap.fill("; ".join(result.notes), _FOOT_WIDTH) + "\n" if result.notes else ""
     text += f"{_end_of(about['model'], 70)}, trained on {about['corpus']}; windows of {about['window_seconds']:.2f} s"
     if about["mini_corpus"]:
         text += "; the mini corpus is for trying the toolkit: this verdict is no evidence"

@@ -431,3 +431,9 @@ def test_picture_and_its_overview(training, tmp_path, speech):
             picture.draw(Path(tmp_path) / "p" / f"{name}.png", result, detector.about())
         pixels = imread(tmp_path / "p" / f"{name}.png")
         assert pixels.shape[:2] == (768, 1440) and pixels[:, :, :3].std() > 0.05
+    result = dataclasses.replace(
+        result, notes=("2 channels, mixed", *(f"{n} things to be said of this recording" for n in range(9)))
+    )
+    picture.draw(tmp_path / "notes.png", result, detector.about())
+    right = imread(tmp_path / "notes.png")[-80:, -8:, :3]
+    assert (right == 1).all(), "the notes run over the picture's edge"
