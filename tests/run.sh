@@ -49,9 +49,10 @@ shellcheck_all() { # egs/*/*/{steps,utils,...} are links to what is listed alrea
     sort -z | xargs -0 shellcheck
 }
 
-unit_tests() { # a thread each: they are spread over the cores file by file, as those of a file share what they have made; one
-  # worker more than cores, as some tests wait
-  OMP_NUM_THREADS=1 "$FSD_PYTHON" -m pytest --numprocesses "$(($(nproc) + 1))" --dist loadfile
+unit_tests() { # a thread each: they are spread over the cores file by file, as those of a file share what they have made, the
+  # longest files first; one worker more than cores, as some tests wait
+  OMP_NUM_THREADS=1 "$FSD_PYTHON" -m pytest --numprocesses "$(($(nproc) + 1))" --dist loadfile --no-loadscope-reorder \
+    tests/local tests/training tests
 }
 
 both_recipes() { # at once; PA's output when it has ended

@@ -114,9 +114,12 @@ def test_one_bad_file_costs_one_line(training, recordings, tmp_path):
     as_json = run("--model", training, "--json", folder / "a.wav", folder / "nan.wav")
     about, first, second = map(json.loads, as_json.stdout.splitlines())
     assert about["about"]["mini_corpus"] is True and as_json.returncode == 1
-    assert first["score"] == float(rows[f"{folder}/a.wav"]["score"]) and len(first["windows"]) == int(
-        rows[f"{folder}/a.wav"]["windows"]
-    )
+    alone, among_others = (
+        first["score"],
+        float(rows[f"{folder}/a.wav"]["score"]),
+    )  # other batches add up in another order
+    assert alone == pytest.approx(among_others, abs=1e-5)
+    assert len(first["windows"]) == int(rows[f"{folder}/a.wav"]["windows"])
     assert set(second) == {"file", "error"}
 
 
