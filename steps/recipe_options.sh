@@ -71,11 +71,11 @@ asked_for() { # stages...: is one of them to be run?
   return 1
 }
 
-# What a stage reads or makes; what it does not is not looked at.
-! asked_for 1 2 3 || require_file --frontend "$frontend"
-! asked_for 2 || require_file --baseline-conf "$baseline_conf"
-! asked_for 3 || require_file --distill-conf "$distill_conf"
-if asked_for 2 3; then
+# What a stage reads, makes or finds trainings by; what it does not is not looked at.
+! asked_for 1 2 3 4 5 || require_file --frontend "$frontend"
+! asked_for 2 4 5 || require_file --baseline-conf "$baseline_conf"
+! asked_for 3 4 5 || require_file --distill-conf "$distill_conf"
+if asked_for 2 3 4 5; then
   for network in $model; do require_file --model "$network"; done
   [ -z "$augment" ] || require_file --augment "$augment"
 fi

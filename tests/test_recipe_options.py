@@ -131,6 +131,16 @@ def test_what_needs_no_data_is_refused_before_anything_is_made(recipe, tmp_path,
     assert re.search(said, refusal(recipe, tmp_path, *options)), refusal(recipe, tmp_path, *options)
 
 
+@pytest.mark.parametrize("stage", ["4", "5"])
+def test_a_misspelt_name_is_refused_where_trainings_are_found_by_it(recipe, tmp_path, stage):
+    (tmp_path / "data/train").mkdir(parents=True)
+    (tmp_path / "data/train/corpus.json").write_text('{"name": "made up"}')
+    for option, wrong in (("--distill-conf", "conf/train/self_distil.yaml"), ("--model", "conf/model/senet35.yaml")):
+        assert f"{option} {wrong}: no such file; did you mean" in refusal(
+            recipe, tmp_path, "--stage", stage, option, wrong
+        )
+
+
 def test_what_a_stage_does_not_read_is_not_looked_at(recipe, tmp_path):
     """`--stage 3 --set train.distill.temperature=4` changes a key that the baseline's conf does not have."""
     options = ["--stage", "2", "--stop-stage", "2", "--model", "conf/model/senet9.yaml"]
