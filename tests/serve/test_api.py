@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -237,10 +238,16 @@ async def _chunks(*sizes, pause=0.0):
         yield bytes(size)
 
 
+def run(coroutine):
+    """Run it in a thread of its own: a browser that an earlier test of this process opened keeps a loop in the main one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
 def receive(limits, *sizes, told=None, waits=False, pause=0.0):
     intake = Intake(limits)
     with intake.place() as held:
-        asyncio.run(intake.receive(held, told, waits, _chunks(*sizes, pause=pause)))
+        run(intake.receive(held, told, waits, _chunks(*sizes, pause=pause)))
         return len(held)
 
 
@@ -268,15 +275,15 @@ def test_too_many_and_too_much_at_once():
     with contextlib.ExitStack() as stack:
         for number in range(8):  # all the memory that there is
             held = stack.enter_context(intake.place())
-            asyncio.run(intake.receive(held, None, False, _chunks(mib)))
+            run(intake.receive(held, None, False, _chunks(mib)))
             assert number < 8 and len(held) == mib
         with pytest.raises(Refused, match="memory") as refused, intake.place() as held:
-            asyncio.run(intake.receive(held, None, False, _chunks(1)))
+            run(intake.receive(held, None, False, _chunks(1)))
         assert refused.value.status == 503
         with intake.place(), pytest.raises(Refused, match="9 uploads wait already"):
             stack.enter_context(intake.place())
     with intake.place() as held:  # all is given back
-        asyncio.run(intake.receive(held, mib, False, _chunks(mib)))
+        run(intake.receive(held, mib, False, _chunks(mib)))
         assert len(held) == mib
 
 
