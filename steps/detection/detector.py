@@ -684,11 +684,6 @@ class FakeSpeechDetector:
         return results
 
 
-def channels_of(text: str) -> Channels:
-    """`mix`, `each`, or a number from 0. Raises ValueError."""
-    return text if text in (MIX, EACH) else int(text)
-
-
 def _checked(channels: Channels) -> Channels:
     if channels not in (MIX, EACH) and not (type(channels) is int and channels >= 0):
         raise UserError(f"channels: {channels!r} is neither {MIX}, {EACH} nor a number from 0")
