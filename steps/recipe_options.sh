@@ -40,7 +40,8 @@ require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; re
 require_plain --frontend "$frontend"; require_plain --augment "$augment"; require_plain --model ${model//[[:space:]]/ }
 require_plain --baseline-conf "$baseline_conf"; require_plain --distill-conf "$distill_conf"
 require_name --tag "$tag"
-read -r -d '' -a set_list <<<"$set" || true
+# Blanks within a list of YAML, [1, 2], part no settings.
+read -r -d '' -a set_list < <(sed -E 's/([[,])[[:space:]]+/\1/g; s/[[:space:]]+([],])/\1/g' <<<"$set") || true
 require_plain_values --set "${set_list[@]}"
 settings=(); for setting in "${set_list[@]}"; do settings+=(--set "$setting"); done
 feats=$feats_dir/$(name_of "$frontend")
@@ -48,6 +49,7 @@ feats=$feats_dir/$(name_of "$frontend")
 [ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || refuse "--bonafide-dir adds to the mini corpus, not to --corpus-dir"
 if [ "$stage" -eq 0 ]; then
   if [ -n "$corpus_dir" ]; then
+    [ ! -f "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: this is a file; give the folder that holds the corpus's protocols and audio"
     [ -d "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: no such folder"
   else
     case $recipe in la) size=$mini_size ;; *) size=${recipe}_$mini_size ;; esac
@@ -72,12 +74,12 @@ asked_for() { # stages...: is one of them to be run?
 }
 
 # What a stage reads, makes or finds trainings by; what it does not is not looked at.
-! asked_for 1 2 3 4 5 || require_file --frontend "$frontend"
-! asked_for 2 4 5 || require_file --baseline-conf "$baseline_conf"
-! asked_for 3 4 5 || require_file --distill-conf "$distill_conf"
+! asked_for 1 2 3 4 5 || require_file --frontend "$frontend" conf/frontend
+! asked_for 2 4 5 || require_file --baseline-conf "$baseline_conf" conf/train
+! asked_for 3 4 5 || require_file --distill-conf "$distill_conf" conf/train
 if asked_for 2 3 4 5; then
-  for network in $model; do require_file --model "$network"; done
-  [ -z "$augment" ] || require_file --augment "$augment"
+  for network in $model; do require_file --model "$network" conf/model; done
+  [ -z "$augment" ] || require_file --augment "$augment" conf/augment
 fi
 ! asked_for 0 || require_place --data-dir "$data_dir"
 ! asked_for 1 || $online || require_place --feats-dir "$feats_dir"

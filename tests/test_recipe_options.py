@@ -59,7 +59,10 @@ def refusal(recipe, tmp_path: Path, *options: str, part: str = "la") -> str:
 
 def test_a_recipe_that_is_given_nothing_wrong_begins(recipe, tmp_path):
     done = recipe(
-        "--model", "conf/model/senet9.yaml conf/model/ecanet9.yaml", "--set", "train.epochs=3 model.stem=conv3"
+        "--model",
+        "conf/model/senet9.yaml conf/model/ecanet9.yaml",
+        "--set",
+        "train.epochs=3 model.widths=[ 16, 32, 64, 128 ] model.stem=conv3",
     )
     assert "stage 0: corpus and data lists" in done.stdout and (tmp_path / "data").exists(), done
 
@@ -110,6 +113,8 @@ def test_numbers_of_other_scripts_have_ranges_too(tmp_path, script, names, more)
         (["--stage", "3", "--stop-stage", "2"], "--stage 3 --stop-stage 2: no stage is left to run"),
         (["--stage", "1"], "no data dirs in .*data yet; start with --stage 0"),
         (["--model", "conf/model/senet35.yaml"], r"--model conf/model/senet35.yaml: no such file; did you mean conf/model/senet34.yaml\?"),
+        (["--model", "SENet34.yaml"], r"--model SENet34.yaml: no such file; did you mean conf/model/senet34.yaml\?"),
+        (["--model", "ecanet18"], r"--model ecanet18: no such file; did you mean conf/model/ecanet18.yaml\?"),
         (["--frontend", "conf/frontend/lsp.yaml"], r"--frontend .*did you mean conf/frontend/lps.yaml\?"),
         (["--distill-conf", "conf/train/self_distil.yaml"], r"--distill-conf .*did you mean conf/train/self_distill.yaml\?"),
         (["--augment", "conf/augment/rawbost.yaml"], r"--augment .*did you mean conf/augment/rawboost.yaml\?"),
@@ -117,6 +122,7 @@ def test_numbers_of_other_scripts_have_ranges_too(tmp_path, script, names, more)
         (["--exp-dir", " "], "--exp-dir is empty"),
         (["--exp-dir", "corpus/../file/exp"], "--exp-dir .*file is a file; remove it, or choose another folder"),
         (["--corpus-dir", "nowhere"], "--corpus-dir nowhere: no such folder"),
+        (["--corpus-dir", "file"], "--corpus-dir .*file: this is a file; give the folder"),
         (["--corpus-dir=", "--mini-size", "big"], "--mini-size takes tiny, small or full, not 'big'"),
         (["--corpus-dir=", "--bonafide-split", "eva"], "--bonafide-split takes train, dev or eval, not 'eva'"),
         (["--corpus-dir=", "--bonafide-dir", "nowhere:dev"], "--bonafide-dir nowhere: no such folder"),

@@ -40,7 +40,8 @@ def nearest(word: str, names: Iterable[str], cutoff: float = 0.4) -> str | None:
     """
 
     def likeness(name: str) -> tuple[float, int, str]:
-        return difflib.SequenceMatcher(None, name, word).ratio(), len(os.path.commonprefix([name, word])), name
+        pair = [name.casefold(), word.casefold()]
+        return difflib.SequenceMatcher(None, *pair).ratio(), len(os.path.commonprefix(pair)), name
 
     best = max(map(likeness, names), default=(0.0, 0, ""))
     return best[2] if best[0] >= cutoff and best[2] else None

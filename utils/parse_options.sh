@@ -39,7 +39,7 @@ _is_option() { # name
 }
 
 nearest_name() { # <name>: that of the names on standard input, a line each, which is most like it; nothing if none is
-  awk -v want="$1" '
+  awk -v want="${1,,}" '
     function common(a, b,   i, j, t) { # length of the longest common subsequence; of several alike, what is alike for longer
       delete t
       for (i = 1; i <= length(a); i++) for (j = 1; j <= length(b); j++)
@@ -47,7 +47,7 @@ nearest_name() { # <name>: that of the names on standard input, a line each, whi
       for (i = 1; i <= length(a) && substr(a, i, 1) == substr(b, i, 1); i++);
       return t[length(a), length(b)] + i / 1000
     }
-    { s = 2 * common(want, $1) / (length(want) + length($1)); if (index($1, want) == 1) s += 0.4; if (s > best) { best = s; near = $1 } }
+    { s = 2 * common(want, tolower($1)) / (length(want) + length($1)); if (index(tolower($1), want) == 1) s += 0.4; if (s > best) { best = s; near = $1 } }
     END { if (best > 0.6) print near }'
 }
 

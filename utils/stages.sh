@@ -113,11 +113,14 @@ output_path() { # a path given on the command line, and the option's default, wh
   esac
 }
 
-require_file() { # <option> <file>: it is there; else the nearest name in its folder is told
-  local near
+require_file() { # <option> <file> <folder>: it is there; else the nearest name in its folder, or in this one, is told
+  local folder near
   [ ! -f "$2" ] || return 0
-  near=$(find "$(dirname "$2")/" -maxdepth 1 -name "*.${2##*.}" -printf '%f\n' 2>/dev/null | sed 's/\.[^.]*$//' | nearest_name "$(name_of "$2")") || near=
-  refuse "$1 $2: no such file${near:+; did you mean $(dirname "$2")/$near.${2##*.}?}"
+  for folder in "$(dirname "$2")" "$3"; do
+    near=$(find "$folder/" -maxdepth 1 -name "*.yaml" -printf '%f\n' 2>/dev/null | sed 's/\.[^.]*$//' | nearest_name "$(name_of "$2")") || near=
+    [ -z "$near" ] || refuse "$1 $2: no such file; did you mean $folder/$near.yaml?"
+  done
+  refuse "$1 $2: no such file"
 }
 
 from_caller() { # <path>: as it is written where the recipe was called, quoted for a shell; relative where that is shorter

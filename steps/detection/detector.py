@@ -229,9 +229,10 @@ class FakeSpeechDetector:
         self._frontends: list[FrontEndBase] = []
         with self._frontend() as frontend:
             self._window = windows.window_samples(frontend)
-        self._hop = self._window // 2 if hop is None else round(hop * self.sample_rate)
-        if not 0 < self._hop <= self._window:
+        samples = self._window // 2 if hop is None else hop * self.sample_rate
+        if not 0.5 < samples <= self._window + 0.5:  # nan neither
             raise UserError(f"hop: {hop} s is not above 0 and at most a window, {self.window_seconds:g} s")
+        self._hop = round(samples)
 
     @classmethod
     def load(
@@ -502,6 +503,8 @@ class FakeSpeechDetector:
         if recording.channels > 1:
             what = {MIX: "mixed", EACH: "scored each by itself"}.get(self._channels, f"number {picked[0]} scored")
             notes.append(f"{recording.channels} channels, {what}")
+        elif isinstance(self._channels, int) and self._channels > 0:
+            notes.append(f"no channel {self._channels}: the only one is scored")
         mute = [name for name, scores in zip(picked, take.scores) if all(score is None for score in scores)]
         if mute:
             notes.append(f"only silence in channel {' and '.join(mute)}")

@@ -1,6 +1,7 @@
 """steps/detection: the detector applied to recordings."""
 
 import dataclasses
+import math
 import threading
 import tracemalloc
 import warnings
@@ -200,8 +201,10 @@ def test_channels_and_rates(training, tmp_path, speech):
     assert spoken.channel == "0" and "only silence in channel 1" in spoken.notes
     second = one(FakeSpeechDetector.load(training, channels=1).score_file(tmp_path / "stereo.wav"))
     assert (second.channel, second.score) == ("1", pytest.approx(want[1].score, abs=1e-5))
+    detector = FakeSpeechDetector.load(training, channels=2)
     with pytest.raises(UserError, match="no channel 2"):
-        FakeSpeechDetector.load(training, channels=2).score_file(tmp_path / "stereo.wav")
+        detector.score_file(tmp_path / "stereo.wav")
+    assert "no channel 2: the only one is scored" in one(detector.score(left, RATE)).notes
     whole = one(alone.score(np.round(left * 2**15).astype(np.int16), RATE))
     assert whole.score == pytest.approx(want[0].score, abs=1e-2)
     slow = one(alone.score(left, 48000))
@@ -343,6 +346,8 @@ def test_load_says_what_is_wrong(training, tmp_path):
         "no such file": {"model": tmp_path / "none.pt"},
         "pool: 'max'": {"model": training, "pool": "max"},
         "hop: 99": {"model": training, "hop": 99},
+        "hop: nan": {"model": training, "hop": math.nan},
+        "hop: inf": {"model": training, "hop": math.inf},
         "channels: 'left'": {"model": training, "channels": "left"},
         "prior 1: ": {"model": training, "prior": 1},
         "batch_size 0": {"model": training, "batch_size": 0},
