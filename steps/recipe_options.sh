@@ -40,8 +40,7 @@ require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; re
 require_plain --frontend "$frontend"; require_plain --augment "$augment"; require_plain --model ${model//[[:space:]]/ }
 require_plain --baseline-conf "$baseline_conf"; require_plain --distill-conf "$distill_conf"
 require_name --tag "$tag"
-# Blanks within a list of YAML, [1, 2], part no settings.
-read -r -d '' -a set_list < <(sed -E 's/([[,])[[:space:]]+/\1/g; s/[[:space:]]+([],])/\1/g' <<<"$set") || true
+read -r -d '' -a set_list < <(settings_of "$set") || true
 require_plain_values --set "${set_list[@]}"
 settings=(); for setting in "${set_list[@]}"; do settings+=(--set "$setting"); done
 feats=$feats_dir/$(name_of "$frontend")

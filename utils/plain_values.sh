@@ -54,6 +54,10 @@ require_plain_values() { # <option> <KEY=VALUE>...: overrides of conf keys, whos
   done
 }
 
+settings_of() { # "KEY=VALUE ...": without the blanks within YAML's lists, [1, 2], which part no settings
+  sed -E 's/([[,])[[:space:]]+/\1/g; s/[[:space:]]+([],])/\1/g' <<<"$1"
+}
+
 require_name() { # <option> <text>: a part of a file's name
   require_plain "$1" "$2"
   if [[ $2 == */* ]]; then

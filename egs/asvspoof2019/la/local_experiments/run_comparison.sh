@@ -88,7 +88,7 @@ tune() { # network, method's conf: sets that of tuned_of, by several workers tha
   local folder settings=() setting jobs=$train_jobs
   [ -z "${tuned_of[$1 $2]:-}" ] || return 0
   folder=$exp_dir/tuning/$(name_of "$1")/$(name_of "$2")
-  for setting in $budget $set; do settings+=(--set "$setting"); done
+  for setting in $(settings_of "$budget $set"); do settings+=(--set "$setting"); done
   if [ "$ngpu" -gt 0 ]; then jobs=${jobs:-1}; else jobs=${jobs:-$(nproc)}; fi
   jobs=$(least "$jobs" "$tune_trials")
   log "tuning $(name_of "$2") on $(name_of "$1"), $tune_trials trials (logs: $folder/log/sweep.*.log)"
