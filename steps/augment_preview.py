@@ -21,8 +21,8 @@ import numpy as np
 from steps import augment
 from steps import frontend as frontends
 from steps.augment.base import FeatureStep, StepConf, WaveformStep, module_of
+from steps.data.batches import network_input
 from steps.frontend.processing.audio import WavScp
-from steps.training.data import network_input
 from utils import audio
 from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import write_aside

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.scoring.fitted_scores import apply_model, data_dir_given, read_model, read_systems, say_cost, train
-from steps.scoring.protocols import add_protocol_option, read_protocol
-from steps.scoring.score_layouts import add_columns_option
+from steps.evaluation.fitted_scores import apply_model, data_dir_given, read_model, read_systems, say_cost, train
+from steps.evaluation.protocols import add_protocol_option, read_protocol
+from steps.evaluation.score_layouts import add_columns_option
 from utils.cli import UserError, make_parser, real_number, run_program
 
 
@@ -22,7 +22,7 @@ def main() -> int:
         "on the development set. Writes DIR/SET.txt for each score file given, SET.json that tells how it was made, and the "
         "model, DIR/calibration.json. EER and minimum t-DCF stay as they are. Refuses to train on evaluation trials: the "
         "score file's name, the sets of the data folder that have its trials, and the utterance ids tell "
-        "(steps/scoring/fitted_scores.py has the rules).",
+        "(steps/evaluation/fitted_scores.py has the rules).",
         "steps/calibrate.py --train exp/NAME/seed1/scores/dev.txt --out-dir exp/NAME/seed1/calibrated \\\n"
         "  exp/NAME/seed1/scores/dev.txt exp/NAME/seed1/scores/eval.txt\n"
         "steps/calibrate.py --model exp/NAME/seed1/calibrated/calibration.json --out-dir DIR exp/NAME/seed1/scores/eval.txt",

@@ -87,7 +87,7 @@ def check(args: argparse.Namespace) -> None:
     from steps import augment, nnet, training
     from steps import frontend as frontends
     from steps.augment.base import WaveformStep, module_of
-    from steps.training.data import way_of_reading
+    from steps.data.batches import way_of_reading
 
     frontend = chain = None
     if args.frontend is not None:

@@ -16,7 +16,13 @@ import utils.environment
 
 import numpy as np
 
-from steps.scoring.bootstrap import (
+from steps.evaluation.breakdown import asv_operating_point
+from steps.evaluation.fitted_scores import mark_warnings
+from steps.evaluation.groups import values_of_trials
+from steps.evaluation.protocols import add_protocol_option, read_protocol
+from steps.evaluation.score_files import CmScores, read_asv_scores, read_cm_scores_by, same_trials
+from steps.evaluation.score_layouts import add_columns_option
+from steps.metrics.bootstrap import (
     FEWEST_SPEAKERS,
     CmFigures,
     Draw,
@@ -26,16 +32,10 @@ from steps.scoring.bootstrap import (
     bootstrap_p,
     percentile_interval,
 )
-from steps.scoring.breakdown import asv_operating_point
-from steps.scoring.comparison import CONFIDENCE, holm, paired_differences, paired_test, untested
-from steps.scoring.conditions import unequal_conditions
-from steps.scoring.fitted_scores import mark_warnings
-from steps.scoring.groups import values_of_trials
-from steps.scoring.protocols import add_protocol_option, read_protocol
-from steps.scoring.results import LARGEST
-from steps.scoring.score_files import CmScores, read_asv_scores, read_cm_scores_by, same_trials
-from steps.scoring.score_layouts import add_columns_option
-from steps.scoring.tandem import AsvRates, UndefinedCost
+from steps.metrics.paired_tests import CONFIDENCE, holm, paired_differences, paired_test, untested
+from steps.metrics.tandem import AsvRates, UndefinedCost
+from steps.results.conditions import unequal_conditions
+from steps.results.tables import LARGEST
 from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.conf import read_yaml
 from utils.files import write_json

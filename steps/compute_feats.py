@@ -84,7 +84,9 @@ def main() -> int:
 
     frontend = make_frontend(load_conf(args.frontend, args.set))
     if args.ngpu:
-        from steps.experiment import pick_device  # here, because it loads torch, which jobs without a GPU do without
+        from steps.experiment.training_folder import (
+            pick_device,  # here, because it loads torch, which jobs without a GPU do without
+        )
 
         device = str(pick_device(args.ngpu))
     wavs = read_wav_scp(args.wav_scp, args.allow_pipes)

@@ -12,8 +12,9 @@ import utils.environment
 
 import torch
 
-from steps import experiment, nnet, training
 from steps import frontend as frontends
+from steps import nnet, training
+from steps.experiment import training_folder
 from steps.nnet.base import BranchedBackbone
 from steps.nnet.cost import count_parameters, measure
 from utils.cli import make_parser, run_program
@@ -49,7 +50,7 @@ def main() -> int:
     args = parser.parse_args()
 
     frontend = frontends.make_frontend(frontends.load_conf(args.frontend, args.set))
-    detector = experiment.detector_for(nnet.load_conf(args.model, args.set), frontend)
+    detector = training_folder.detector_for(nnet.load_conf(args.model, args.set), frontend)
     train_conf = training.load_conf(args.train_conf, args.set)
     method = training.make_method(train_conf, detector)
     frames, bins = frontend.conf.network_input.frames, frontend.n_bins

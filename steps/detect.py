@@ -20,13 +20,13 @@ from utils.memory import keep_freed_memory
 keep_freed_memory()  # before torch is loaded
 import torch
 
-from steps import experiment
-from steps.detection import picture
-from steps.detection.calibration import EER
-from steps.detection.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening, Result
-from steps.detection.inputs import find_recordings
-from steps.detection.output import JsonLines, Output, Table, Tsv, printable, summary
+from steps.experiment import training_folder
 from steps.frontend.processing.audio import Audio, add_allow_pipes
+from steps.inference import picture
+from steps.inference.calibration import EER
+from steps.inference.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening, Result
+from steps.inference.inputs import find_recordings
+from steps.inference.output import JsonLines, Output, Table, Tsv, printable, summary
 from utils import audio
 from utils.cli import (
     THREADS,
@@ -117,7 +117,7 @@ def main() -> int:
         args.hop,
         args.pool,
         args.channels,
-        experiment.pick_device(args.ngpu),
+        training_folder.pick_device(args.ngpu),
         args.batch_size,
         args.num_threads,
     )

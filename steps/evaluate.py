@@ -14,29 +14,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.scoring.bootstrap import FEWEST_SPEAKERS, CmFigures, Interval, SpeakerDraw, TrialDraw, intervals_of
-from steps.scoring.breakdown import Evaluation, evaluate
-from steps.scoring.environments import (
+from steps.evaluation.breakdown import Evaluation, evaluate
+from steps.evaluation.environments import (
     EnvironmentEvaluation,
     evaluate_environments,
     read_environments,
     replay_attacks,
 )
-from steps.scoring.evaluation_output import Decisions, Results, metrics, report_lines, write_results
-from steps.scoring.fitted_scores import mark_warnings
-from steps.scoring.groups import (
+from steps.evaluation.fitted_scores import mark_warnings
+from steps.evaluation.groups import (
     evaluate_durations,
     evaluate_known_attacks,
     read_durations,
     read_known_attacks,
     values_of_trials,
 )
-from steps.scoring.labels import corpus_label
-from steps.scoring.metrics import error_rates_at
-from steps.scoring.protocols import PHASES, read_protocol
-from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
-from steps.scoring.score_layouts import add_columns_option
-from steps.scoring.speakers import per_speaker
+from steps.evaluation.labels import corpus_label
+from steps.evaluation.protocols import PHASES, read_protocol
+from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
+from steps.evaluation.score_layouts import add_columns_option
+from steps.evaluation.speakers import per_speaker
+from steps.metrics.bootstrap import FEWEST_SPEAKERS, CmFigures, Interval, SpeakerDraw, TrialDraw, intervals_of
+from steps.metrics.error_rates import error_rates_at
+from steps.results.evaluation_output import Decisions, Results, metrics, report_lines, write_results
 from utils.cli import UserError, make_parser, real_number, run_program, warn, whole_number
 from utils.files import read_json
 from utils.tables import Table

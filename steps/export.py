@@ -16,11 +16,12 @@ import utils.environment
 
 import torch
 
-from steps import experiment
-from steps.detection.detector import FakeSpeechDetector
-from steps.detection.output import about_lines
-from steps.exporting import card, checking, graph, quantise, runtime
-from steps.reporting.provenance import commit
+from steps.experiment import training_folder
+from steps.exporting import card, checking, graph, quantise
+from steps.inference import onnx_runtime
+from steps.inference.detector import FakeSpeechDetector
+from steps.inference.output import about_lines
+from steps.results.report.provenance import commit
 from utils import conf as conf_files
 from utils.cli import THREADS, make_parser, run_program, whole_number
 from utils.files import sha256_of, write_json, write_lines
@@ -55,24 +56,24 @@ def main() -> int:
     if args.int8 and "onnx" not in args.formats:
         parser.error("--int8 is made of the ONNX file: give --formats onnx too")
     if "onnx" in args.formats:
-        runtime.require_onnx()
+        onnx_runtime.require_onnx()
     torch.set_num_threads(args.num_threads)
     training = args.model if args.model.is_dir() else args.model.parent
     export(args.model, training, args.out_dir or training / "export", args)
     return 0
 
 
-def confs_of(training: Path, trained: experiment.TrainedDetector) -> dict[str, Any]:
+def confs_of(training: Path, trained: training_folder.TrainedDetector) -> dict[str, Any]:
     """Those of the training; where it left no conf.yaml, what final.pt tells of them."""
     if (training / "conf.yaml").is_file():
-        return experiment.read_conf(training)
+        return training_folder.read_conf(training)
     model_conf = trained.detector.made_of[0]
     return {"frontend": conf_files.to_dict(trained.frontend_conf), "model": conf_files.to_dict(model_conf)}
 
 
 def export(model: Path, training: Path, out: Path, args: Any) -> None:
     detector = FakeSpeechDetector.load(model, pool="first")
-    trained = experiment.load_trained(model if model.is_file() else model / "final.pt", torch.device("cpu"))
+    trained = training_folder.load_trained(model if model.is_file() else model / "final.pt", torch.device("cpu"))
     module = graph.WaveformDetector(trained)
     trials = checking.read_trials(args.int8) if args.int8 else None
     waveforms = checking.read_waveforms(args.data_dir, args.utts, trained.frontend_conf)
@@ -95,8 +96,8 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
         aside = Path(folder)
         parities: dict[str, checking.Parity | None] = {}
         if "onnx" in args.formats:
-            runtime.write_onnx(aside / ONNX, module, metadata)
-            scores = runtime.OnnxModel(aside / ONNX, args.num_threads).scores
+            onnx_runtime.write_onnx(aside / ONNX, module, metadata)
+            scores = onnx_runtime.OnnxModel(aside / ONNX, args.num_threads).scores
             parities[ONNX] = checking.check_parity(out / ONNX, scores, waveforms, wanted)
         if "pt2" in args.formats:
             graph.write_program(aside / PROGRAM, module, metadata)
@@ -105,7 +106,7 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
         if trials is not None:
             quantise.write_int8(aside / INT8, aside / ONNX, waveforms)
             parities[INT8] = None
-            exact, int8 = runtime.OnnxModel(aside / ONNX), runtime.OnnxModel(aside / INT8)
+            exact, int8 = onnx_runtime.OnnxModel(aside / ONNX), onnx_runtime.OnnxModel(aside / INT8)
             cost = checking.measure_int8(exact, int8, *trials, trained.frontend_conf)
         files = [
             card.ExportedFile(name, (aside / name).stat().st_size, sha256_of(aside / name), parity)

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.scoring.fitted_scores import FITS, apply_model, data_dir_given, read_model, read_systems, say_cost, train
-from steps.scoring.protocols import add_protocol_option, read_protocol
-from steps.scoring.score_layouts import add_columns_option
+from steps.evaluation.fitted_scores import FITS, apply_model, data_dir_given, read_model, read_systems, say_cost, train
+from steps.evaluation.protocols import add_protocol_option, read_protocol
+from steps.evaluation.score_layouts import add_columns_option
 from utils.cli import make_parser, real_number, run_program
 
 

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.scoring.experiments import read_experiments
-from steps.scoring.method_comparison import budget_notes, comparison, tuned_keys
-from steps.scoring.results import BASELINE
+from steps.results.experiments import read_experiments
+from steps.results.method_comparison import budget_notes, comparison, tuned_keys
+from steps.results.tables import BASELINE
 from steps.tuning.report import TABLE, read_tuned
 from utils.cli import UserError, make_parser, run_program, system_error_text, warn
 from utils.files import write_aside

@@ -26,7 +26,7 @@ import numpy as np
 
 from steps.frontend import load_conf, make_frontend, read_utterance
 from steps.frontend.processing.audio import read_wav_scp
-from steps.scoring.experiments import Experiment, check_same_trials, read_experiments
+from steps.results.experiments import Experiment, check_same_trials, read_experiments
 from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import write_aside
 

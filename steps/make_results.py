@@ -10,10 +10,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.scoring.experiments import add_beside, read_experiments, read_with_those_beside
-from steps.scoring.results import collect
-from steps.scoring.results_markdown import markdown
-from steps.scoring.results_plain import plain
+from steps.results.experiments import add_beside, read_experiments, read_with_those_beside
+from steps.results.markdown import markdown
+from steps.results.plain import plain
+from steps.results.tables import collect
 from utils.cli import UserError, make_parser, run_program, system_error_text
 from utils.files import write_aside
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steps.scoring.score_parts import merge_parts, parts_folder
+from steps.evaluation.score_parts import merge_parts, parts_folder
 from utils.cli import make_parser, run_program, whole_number
 
 

@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps.frontend.processing.audio import add_allow_pipes
-from steps.reporting import attacks, curves, det, environments, heads, histograms, provenance, summary
-from steps.reporting.blocks import Section, Text
-from steps.reporting.page import render
-from steps.reporting.systems import Comparison, compare
-from steps.scoring.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
+from steps.results.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
+from steps.results.report import attacks, curves, det, environments, heads, histograms, provenance, summary
+from steps.results.report.blocks import Section, Text
+from steps.results.report.page import render
+from steps.results.report.systems import Comparison, compare
 from utils.cli import ProgressLog, UserError, make_parser, run_program, system_error_text, warn, whole_number
 from utils.files import write_aside
 
@@ -32,7 +32,7 @@ OF_A_DATA_DIR = ("*/wav.scp", "*/segments", "*/reco2file_and_channel", "*/utt2at
 
 def digest_of(experiments: list[Experiment], data_dir: Path, said: str) -> str:
     """Of all that a page is made from: `said`, the files read, and the program itself."""
-    files = [Path(__file__), *sorted((ROOT / "steps/reporting").glob("*.[phcj]*"))]
+    files = [Path(__file__), *sorted((ROOT / "steps/results/report").glob("*.[phcj]*"))]
     for e in experiments:
         for seed in e.seeds:
             files += [path for form in OF_A_SEED for path in sorted((e.folder / f"seed{seed.number}").glob(form))]
@@ -62,8 +62,8 @@ def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> Iter
             wavs = comparison.data / "wav.scp"
             if not wavs.is_file():
                 raise UserError(f"there is no {wavs}; name the folder of the data dirs by --data-dir")
-            from steps.reporting import embedding, grad_cam  # here, since torch takes longer to load than all else
-            from steps.reporting.detectors import Detectors
+            from steps.results.report import embedding, grad_cam
+            from steps.results.report.detectors import Detectors
 
             detectors = detectors or Detectors(comparison)
             if key == "embedding":

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steps import experiment
+from steps.data.batches import FeatureSet, reading_errors, scoring_plan
+from steps.evaluation.score_parts import parse_part, part_file
+from steps.experiment import training_folder
 from steps.frontend import UTT2BANDS, FrontEndBase, make_frontend, read_levels
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
 from steps.nnet.base import score_of
-from steps.scoring.score_parts import parse_part, part_file
-from steps.training.data import FeatureSet, reading_errors, scoring_plan
 from utils.cli import MOST_THREADS, THREADS, ProgressLog, UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_lines
 from utils.segments import SEGMENTS, SIDES
@@ -56,7 +56,7 @@ class Trials:
         parts: int,
         allow_pipes: bool = False,
     ):
-        source = experiment.source_of(data, feats, frontend, online, str(exp_dir), allow_pipes)
+        source = training_folder.source_of(data, feats, frontend, online, str(exp_dir), allow_pipes)
         self.utt2label, self.utt2attack = read_big_map(data / "utt2label"), read_big_map(data / "utt2attack")
         # A set that fits is read at once: processes that read ahead take longer to start than a small set to read.
         # Computing takes longer than reading: there processes that work ahead pay at once, and nothing is kept.
@@ -181,16 +181,16 @@ def main() -> int:
     if not args.online and args.feats_dir is None:
         parser.error("--feats-dir is needed, or --online")
     part = parse_part(args.part)
-    device = experiment.pick_device(args.ngpu)
+    device = training_folder.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
     wanted = args.head or [FINAL]
     blocks = [int(head) for head in wanted if head != FINAL]
-    trained_detector = experiment.load_trained(args.exp_dir / "final.pt", device)
+    trained_detector = training_folder.load_trained(args.exp_dir / "final.pt", device)
     detector, band = trained_detector.detector, trained_detector.band
     frontend = make_frontend(trained_detector.frontend_conf)
     if blocks:
-        method = experiment.load_method(args.exp_dir, device)
+        method = training_folder.load_method(args.exp_dir, device)
         trained = method.trained_heads
         for block in blocks:
             if block not in trained:

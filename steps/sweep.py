@@ -19,10 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps import experiment, nnet, training
 from steps import frontend as frontends
-from steps.scoring.fitted_scores import set_reasons
-from steps.scoring.labels import corpus_label
+from steps import nnet, training
+from steps.evaluation.fitted_scores import set_reasons
+from steps.evaluation.labels import corpus_label
+from steps.experiment import training_folder
 from steps.training import checkpoints
 from steps.training.loop import Diverged
 from steps.tuning import space
@@ -87,8 +88,8 @@ def identity(args: argparse.Namespace, sweep_conf: space.SweepConf, train_conf: 
     return {
         "sweep": conf_files.to_dict(sweep_conf),
         "seeds": args.seeds,
-        "train_set": experiment.set_identity(args.train_data, args.train_feats),
-        "dev_set": experiment.set_identity(args.dev_data, args.dev_feats),
+        "train_set": training_folder.set_identity(args.train_data, args.train_feats),
+        "dev_set": training_folder.set_identity(args.dev_data, args.dev_feats),
         "frontend": conf_files.to_dict(frontends.load_conf(args.frontend, args.set)),
         "model": conf_files.to_dict(nnet.load_conf(args.model, args.set)),
         "train": conf_files.to_dict(train_conf),
@@ -98,7 +99,7 @@ def identity(args: argparse.Namespace, sweep_conf: space.SweepConf, train_conf: 
 def keep_conf(folder: Path, conf: dict[str, Any]) -> None:
     """Raises UserError where the folder is another sweep's."""
     if (folder / "conf.yaml").exists():
-        known = experiment.read_conf(folder)
+        known = training_folder.read_conf(folder)
         with contextlib.suppress(UserError):  # a conf that can no longer be read differs, and is said to below
             # keys that were not there yet then have their defaults
             known["sweep"] = conf_files.to_dict(conf_files.build(space.SweepConf, known["sweep"], {}, str(folder)))
@@ -214,7 +215,7 @@ def main() -> int:
     drawn = [parameter.name for parameter in conf.parameters if parameter.key not in own]
     if drawn:
         print(f"sweep.py: out of the range of its own value, and drawn in the first trial too: {', '.join(drawn)}")
-    corpus = corpus_label(experiment.corpus_of(args.train_data))
+    corpus = corpus_label(training_folder.corpus_of(args.train_data))
 
     while (claim := trials.claim(args.trials)) is not None:
         values = ", ".join(f"{p.name} {claim.values[p.key]:g}" for p in conf.parameters)

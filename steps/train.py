@@ -22,19 +22,20 @@ keep_freed_memory()  # before torch is loaded
 import numpy as np
 import torch
 
-from steps import augment, experiment, nnet, training
+from steps import augment, nnet, training
 from steps import frontend as frontends
+from steps.data.batches import FeatureSet, reading_errors, weights_depend_on
+from steps.data.reading import Reading
+from steps.evaluation.labels import corpus_label
+from steps.experiment import training_folder
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
 from steps.frontend.processing.columns import mean_and_scale
+from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.nnet.cost import detector_cost
-from steps.scoring.labels import corpus_label
-from steps.scoring.metrics import det_curve, equal_error_rate
 from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
-from steps.training.data import FeatureSet, reading_errors, weights_depend_on
 from steps.training.loop import Trainer
-from steps.training.reading import Reading
 from utils import conf as conf_files
 from utils.ark import read_matrix
 from utils.cli import MOST_THREADS, THREADS, UserError, make_parser, run_program, warn, whole_number
@@ -107,9 +108,9 @@ def identity(
         "train_name": Path(args.train_conf).stem,
         "method": train_conf.method,
         "seed": args.seed,
-        "corpus": experiment.corpus_of(args.train_data),
-        "train_set": experiment.set_identity(args.train_data, None if args.online else args.train_feats),
-        "dev_set": experiment.set_identity(args.dev_data, None if args.online else args.dev_feats),
+        "corpus": training_folder.corpus_of(args.train_data),
+        "train_set": training_folder.set_identity(args.train_data, None if args.online else args.train_feats),
+        "dev_set": training_folder.set_identity(args.dev_data, None if args.online else args.dev_feats),
         "frontend": conf_files.to_dict(frontend_conf),
         "model": conf_files.to_dict(model_conf),
         "train": conf_files.to_dict(train_conf),
@@ -133,7 +134,7 @@ def begin_or_go_on(
     Raises UserError where the folder is another training's.
     """
     if (folder / "conf.yaml").exists():
-        known, wanted = experiment.read_conf(folder), conf
+        known, wanted = training_folder.read_conf(folder), conf
         ours = depend_on(training.conf_from_dict(conf["train"], str(folder)))
         with contextlib.suppress(UserError):  # a conf that can no longer be read differs, and is said to below
             # keys that were not there yet then have their defaults
@@ -146,7 +147,7 @@ def begin_or_go_on(
                 "name this variant by --tag (run.sh), choose another --exp-dir, or remove that folder"
             )
         if (folder / "final.pt").exists():
-            checkpoints.check(folder / "final.pt", experiment.FINAL_MEND)
+            checkpoints.check(folder / "final.pt", training_folder.FINAL_MEND)
             return False
     conf_files.write_yaml(folder / "conf.yaml", conf)
     return True
@@ -210,17 +211,17 @@ def train(args: argparse.Namespace) -> int:
     frontend_conf = frontends.load_conf(args.frontend, args.set)
     model_conf = nnet.load_conf(args.model, args.set)
     train_conf = training.load_conf(args.train_conf, args.set)
-    device = distributed.join(args.ngpu) if distributed.launched() else experiment.pick_device(args.ngpu)
+    device = distributed.join(args.ngpu) if distributed.launched() else training_folder.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
     frontend = frontends.make_frontend(frontend_conf)
     chain = chain_of(args, frontend_conf.sample_rate)
     train_source, dev_source = (
-        experiment.source_of(data, feats, frontend, args.online, args.frontend, args.allow_pipes)
+        training_folder.source_of(data, feats, frontend, args.online, args.frontend, args.allow_pipes)
         for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
     )
     torch.manual_seed(args.seed)
-    detector = experiment.detector_for(model_conf, frontend)
+    detector = training_folder.detector_for(model_conf, frontend)
     method = training.make_method(train_conf, detector)
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"
@@ -281,7 +282,7 @@ def train(args: argparse.Namespace) -> int:
     if not first:
         return 0
     keep_choices(args.exp_dir / "choices.json", method.choices())
-    experiment.save_detector(final, trained.state, conf, trained.best_epoch, train_conf.hard_loss.head, band)
+    training_folder.save_detector(final, trained.state, conf, trained.best_epoch, train_conf.hard_loss.head, band)
     trainer.checkpoints.remove_epochs()
     best = trained.history[trained.best_epoch - 1]
     print(

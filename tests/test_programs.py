@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from steps.scoring.score_layouts import columns_option
+from steps.evaluation.score_layouts import columns_option
 from tests.in_process import call
 from utils.cli import real_number, whole_number
 

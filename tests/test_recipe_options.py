@@ -193,7 +193,7 @@ def test_all_confs_are_read_without_torch_as_with_it():
         "import json, sys; from steps.check_confs import _NoTorch; sys.meta_path.insert(0, _NoTorch())\n"
         "from tests.test_recipe_options import LOADERS, to_dict; from pathlib import Path\n"
         "print(json.dumps({path: to_dict(LOADERS[Path(path).parent.name](path)) for path in sys.argv[1:]}))\n"
-        "import steps.training.loop, steps.training.data\n"
+        "import steps.training.loop, steps.data.batches\n"
         "assert 'torch._C' not in sys.modules and 'torch' in sys.modules\n"
     )
     done = subprocess.run(

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from steps.detection.output import about_lines
+from steps.evaluation.labels import corpus_label
+from steps.evaluation.score_files import read_cm_scores
 from steps.exporting.checking import TOLERANCE, Int8Cost, Parity
-from steps.scoring.bootstrap import CmFigures, TrialDraw, intervals_of
-from steps.scoring.comparison import CONFIDENCE
-from steps.scoring.evaluation_output import interval_metrics
-from steps.scoring.experiments import read_result
-from steps.scoring.labels import corpus_label
-from steps.scoring.score_files import read_cm_scores
-from steps.scoring.tandem import AsvRates
+from steps.inference.output import about_lines
+from steps.metrics.bootstrap import CmFigures, TrialDraw, intervals_of
+from steps.metrics.paired_tests import CONFIDENCE
+from steps.metrics.tandem import AsvRates
+from steps.results.evaluation_output import interval_metrics
+from steps.results.experiments import read_result
 from utils.cli import UserError
 from utils.files import read_json
 

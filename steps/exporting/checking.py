@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.detection.detector import FakeSpeechDetector
 from steps.exporting.graph import Scorer, padded
-from steps.exporting.runtime import OnnxModel
 from steps.frontend import FrontEndConf, read_utterance
 from steps.frontend.processing.audio import Audio, read_wav_scp
-from steps.scoring.bootstrap import CmFigures, Interval, TrialDraw, bootstrap, percentile_interval
+from steps.inference.detector import FakeSpeechDetector
+from steps.inference.onnx_runtime import OnnxModel
+from steps.metrics.bootstrap import CmFigures, Interval, TrialDraw, bootstrap, percentile_interval
 from utils.cli import ProgressLog, UserError
 from utils.files import read_map
 from utils.tables import require_same_keys

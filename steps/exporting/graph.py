@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from steps.experiment import TrainedDetector
+from steps.experiment.training_folder import TrainedDetector
 from steps.exporting.frontend import FrontEnd
 from steps.frontend import make_frontend
 from steps.nnet.base import score_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.exporting.runtime import onnx, onnxruntime, save
+from steps.inference.onnx_runtime import onnx, onnxruntime, save
 
 
 def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steps.detection.clock import clock
+from steps.inference.clock import clock
 
 
 @dataclass

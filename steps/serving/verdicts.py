@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from steps.detection.calibration import BONAFIDE, PARTIAL, SPOOF
-from steps.detection.clock import clock
-from steps.detection.detector import EACH, Channels, Evidence, FakeSpeechDetector, Result, Window
-from steps.detection.output import about_lines, below_threshold, message_without
+from steps.inference.calibration import BONAFIDE, PARTIAL, SPOOF
+from steps.inference.clock import clock
+from steps.inference.detector import EACH, Channels, Evidence, FakeSpeechDetector, Result, Window
+from steps.inference.output import about_lines, below_threshold, message_without
 from steps.nnet.grad_cam import blend
 from steps.serving.refused import Refused, time_words
 from utils import audio

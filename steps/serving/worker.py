@@ -48,7 +48,7 @@ def load_detector(settings: Settings) -> tuple[dict[str, Any], Judge]:
     keep_freed_memory()  # before torch is loaded
     import torch
 
-    from steps.detection.detector import FakeSpeechDetector
+    from steps.inference.detector import FakeSpeechDetector
     from steps.serving.verdicts import judge, model_of
 
     torch.set_num_threads(settings.num_threads)

@@ -10,10 +10,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from steps.data.reading import How, Reading
 from steps.nnet import Detector
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
 from steps.training.random_filter import RandomFilterConf
-from steps.training.reading import How, Reading
 from steps.training.weighting import LossWeighting
 
 

@@ -16,17 +16,17 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from steps.augment import utterance_rng
+from steps.data.batches import FeatureSet, scoring_plan, training_plan
+from steps.data.reading import ShardPlan
 from steps.nnet.base import score_of
 from steps.training import distributed
 from steps.training.base import MethodBase, OptimizerConf, TrainConf
 from steps.training.batch_norm import fresh_statistics, share_batch_norms
 from steps.training.checkpoints import CheckpointFolder, load, random_states, set_random_states
 from steps.training.curves import plot_curves
-from steps.training.data import FeatureSet, scoring_plan, training_plan
 from steps.training.inside import GRADIENT_EVERY, Embeddings, GradientNorms, warning_of
 from steps.training.losses import MixedLabels
 from steps.training.random_filter import RandomFilter
-from steps.training.reading import ShardPlan
 from utils.cli import ProgressLog, UserError
 from utils.files import naming, write_lines
 

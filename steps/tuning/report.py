@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from steps.scoring.method_comparison import Tuned
+from steps.results.method_comparison import Tuned
 from steps.tuning.space import SweepConf
 from steps.tuning.trials import TrialResult
 from utils.cli import UserError

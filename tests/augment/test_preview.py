@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 from steps import augment, augment_preview
+from steps.data.batches import FeatureSet
+from steps.data.sources import ComputedFeatures
 from steps.frontend import load_conf, make_frontend, read_utterance
-from steps.training.data import FeatureSet
-from steps.training.sources import ComputedFeatures
 from tests import in_process
 from tests.augment_steps import RATE, conf_of
 

@@ -147,8 +147,8 @@ def _frontend(folder: Path):
 
 def start_training(folder: Path) -> Callable[[], object]:
     """What is done before the first batch and grows with the set."""
-    from steps.experiment import set_identity, source_of
-    from steps.training.data import FeatureSet
+    from steps.data.batches import FeatureSet
+    from steps.experiment.training_folder import set_identity, source_of
 
     frontend = _frontend(folder)
 
@@ -164,7 +164,7 @@ def start_training(folder: Path) -> Callable[[], object]:
 
 def start_shards(folder: Path) -> Callable[[], object]:
     """The same where features are read by shards: the arks' checksums, the epoch's order and what is read for which batch."""
-    from steps.training.reading import SharedPlan
+    from steps.data.reading import SharedPlan
 
     begin = start_training(folder)
 
@@ -176,7 +176,7 @@ def start_shards(folder: Path) -> Callable[[], object]:
 
 
 def epoch_order(folder: Path) -> Callable[[], object]:
-    from steps.training.data import training_plan
+    from steps.data.batches import training_plan
 
     n = sum(1 for _ in (folder / "data/utt2spk").open())
     return lambda: sum(len(indices) for indices in training_plan(n, 64, 1, 1))

@@ -21,9 +21,9 @@ import utils.environment
 
 import numpy as np
 
-from steps.scoring.bootstrap import CmFigures, Draw, SpeakerDraw, TrialDraw, bootstrap
-from steps.scoring.metrics import det_curve, equal_error_rate
-from steps.scoring.tandem import AsvRates, tdcf_2019, tdcf_2021
+from steps.metrics.bootstrap import CmFigures, Draw, SpeakerDraw, TrialDraw, bootstrap
+from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.metrics.tandem import AsvRates, tdcf_2019, tdcf_2021
 from utils.cli import make_parser, run_program, whole_number
 
 ASV = AsvRates(miss=0.0246, false_alarm=0.0246, miss_spoof=0.239)

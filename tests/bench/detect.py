@@ -30,9 +30,10 @@ import numpy as np
 import soundfile
 import torch
 
-from steps import experiment, nnet
-from steps.detection.detector import FakeSpeechDetector
+from steps import nnet
+from steps.experiment import training_folder
 from steps.frontend import load_conf, make_frontend
+from steps.inference.detector import FakeSpeechDetector
 from tests.conftest import speech_like
 from utils import conf as conf_files
 from utils.cli import UserError, make_parser, run_program, whole_number
@@ -87,9 +88,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         frontend_conf, model_conf = load_conf(args.frontend), nnet.load_conf(args.model)
-        detector = experiment.detector_for(model_conf, make_frontend(frontend_conf))
+        detector = training_folder.detector_for(model_conf, make_frontend(frontend_conf))
         conf = {"frontend": conf_files.to_dict(frontend_conf), "model": conf_files.to_dict(model_conf), "corpus": {}}
-        experiment.save_detector(place / "final.pt", detector.state_dict(), conf, 1)
+        training_folder.save_detector(place / "final.pt", detector.state_dict(), conf, 1)
 
         begin = time.perf_counter()
         loaded = FakeSpeechDetector.load(place / "final.pt")

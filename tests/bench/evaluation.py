@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from steps.scoring.breakdown import Evaluation, Figures, asv_operating_point, evaluate
-from steps.scoring.environments import (
+from steps.evaluation.breakdown import Evaluation, Figures, asv_operating_point, evaluate
+from steps.evaluation.environments import (
     ATTACK_FACTORS,
     ATTACKS,
     ENVIRONMENT_FACTORS,
@@ -38,15 +38,15 @@ from steps.scoring.environments import (
     EnvironmentEvaluation,
     evaluate_environments,
 )
-from steps.scoring.groups import (
+from steps.evaluation.groups import (
     AttackGroup,
     DurationGroup,
     GroupFigures,
     evaluate_durations,
     evaluate_known_attacks,
 )
-from steps.scoring.score_files import AsvScores, CmScores
-from steps.scoring.speakers import SpeakerFigures, per_speaker
+from steps.evaluation.score_files import AsvScores, CmScores
+from steps.evaluation.speakers import SpeakerFigures, per_speaker
 from utils.cli import make_parser, run_program, whole_number
 
 COUNT, GENUINE, SPEAKERS = 134730, 18090, 48

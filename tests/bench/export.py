@@ -27,10 +27,11 @@ import utils.environment
 import numpy as np
 import torch
 
-from steps.detection.calibration import decision
-from steps.detection.detector import FakeSpeechDetector
-from steps.exporting import checking, graph, quantise, runtime
+from steps.exporting import checking, graph, quantise
 from steps.frontend import load_conf
+from steps.inference import onnx_runtime
+from steps.inference.calibration import decision
+from steps.inference.detector import FakeSpeechDetector
 from tests.exporting.conftest import make_trained
 from utils.cli import UserError, make_parser, run_program, whole_number
 
@@ -58,7 +59,7 @@ def main() -> int:
     parser.add_argument("--frontends", nargs="+", default=FRONTENDS)
     args = parser.parse_args()
 
-    runtime.require_onnx()
+    onnx_runtime.require_onnx()
     torch.set_num_threads(1)
     print(
         "| front end | network | ONNX, largest difference | torch.export, the same | scores from, to | ms toolkit | ms ONNX | ms int8 |"
@@ -78,15 +79,15 @@ def main() -> int:
                 )
                 wanted = checking.reference_scores(toolkit, waveforms)
                 module = graph.WaveformDetector(trained)
-                runtime.write_onnx(exact, module, {})
-                in_floats = runtime.OnnxModel(exact)
+                onnx_runtime.write_onnx(exact, module, {})
+                in_floats = onnx_runtime.OnnxModel(exact)
                 times = [
                     milliseconds(lambda w, of=toolkit: of.score(w, of.sample_rate), each),
                     milliseconds(lambda w, of=in_floats: of.scores(w[None]), each),
                 ]
                 if not args.no_int8:
                     quantise.write_int8(int8, exact, waveforms)
-                    in_ints = runtime.OnnxModel(int8)
+                    in_ints = onnx_runtime.OnnxModel(int8)
                     times.append(milliseconds(lambda w, of=in_ints: of.scores(w[None]), each))
                 try:
                     found = checking.check_parity(exact, in_floats.scores, waveforms, wanted)

@@ -20,10 +20,10 @@ import utils.environment
 import numpy as np
 import scipy.signal
 
-from steps.detection.calibration import BONAFIDE
-from steps.detection.detector import FakeSpeechDetector
 from steps.frontend import read_utterance
 from steps.frontend.processing.audio import read_wav_scp
+from steps.inference.calibration import BONAFIDE
+from steps.inference.detector import FakeSpeechDetector
 from utils.cli import make_parser, run_program, whole_number
 from utils.tables import read_big_map
 

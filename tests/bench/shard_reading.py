@@ -95,10 +95,10 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
+    from steps.data.batches import FeatureSet
+    from steps.data.reading import Reading
+    from steps.data.sources import DumpedFeatures
     from steps.frontend import load_conf, make_frontend
-    from steps.training.data import FeatureSet
-    from steps.training.reading import Reading
-    from steps.training.sources import DumpedFeatures
 
     torch.set_num_threads(1)
     disks: dict[str, Disk] = {}

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from steps import experiment, nnet
+from steps import nnet
+from steps.evaluation.fitted_scores import calibrate_training
+from steps.experiment import training_folder
 from steps.frontend import load_conf, make_frontend
-from steps.scoring.fitted_scores import calibrate_training
 from tests.conftest import ROOT, speech_like
 from utils import conf as conf_files
 
@@ -21,10 +22,10 @@ def save_training(folder: Path, settings=SETTINGS) -> Path:
     torch.manual_seed(3)
     frontend_conf = load_conf(ROOT / "conf/frontend/f0_subband.yaml", settings)
     model_conf = nnet.load_conf(ROOT / "conf/model/senet9.yaml")
-    detector = experiment.detector_for(model_conf, make_frontend(frontend_conf))
+    detector = training_folder.detector_for(model_conf, make_frontend(frontend_conf))
     corpus = {"name": "mini corpus", "version": "1", "size": "tiny"}
     conf = {"frontend": conf_files.to_dict(frontend_conf), "model": conf_files.to_dict(model_conf), "corpus": corpus}
-    experiment.save_detector(folder / "final.pt", detector.state_dict(), conf, 1)
+    training_folder.save_detector(folder / "final.pt", detector.state_dict(), conf, 1)
     return folder
 
 

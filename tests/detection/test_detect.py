@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from steps import detect
-from steps.detection.calibration import calibration_of
-from steps.scoring.fitted_scores import UNUSABLE, calibrate_training
+from steps.evaluation.fitted_scores import UNUSABLE, calibrate_training
+from steps.inference.calibration import calibration_of
 from tests import in_process
 from tests.detection.conftest import RATE, save_dev_scores, save_training
 

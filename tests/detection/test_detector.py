@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from steps import score
-from steps.detection import windows
-from steps.detection.below import Below
-from steps.detection.detector import FakeSpeechDetector, Window
 from steps.frontend.processing.band import BandLimits
+from steps.inference import windows
+from steps.inference.below import Below
+from steps.inference.detector import FakeSpeechDetector, Window
 from tests import in_process
 from tests.detection.conftest import RATE, SETTINGS, save_training
 from utils import audio
@@ -412,7 +412,7 @@ def test_formats_of_ffmpeg(training, tmp_path, speech, monkeypatch):
 def test_picture_and_its_overview(training, tmp_path, speech):
     from matplotlib.image import imread
 
-    from steps.detection import picture
+    from steps.inference import picture
 
     wave = speech(100.0, 1)
     overview = picture.Overview(RATE)

@@ -8,10 +8,10 @@ import soundfile
 import torch
 from torch import nn
 
-from steps import experiment
 from steps import nnet as networks
+from steps.data.batches import network_input
+from steps.experiment import training_folder
 from steps.frontend import load_conf, make_frontend
-from steps.training.data import network_input
 from tests.conftest import ROOT, speech_like
 from utils import conf as conf_files
 
@@ -21,12 +21,14 @@ MINI = {"name": "mini corpus", "version": "1", "size": "tiny", "recipe": "LA"}
 SAMPLES = {"a": 9000, "b": 30000, "c": 3000, "d": 16000}  # shorter and longer than 64 frames of any front end
 
 
-def make_trained(model: str, frontend: str, settings=FRAMES, corpus=MINI, speech=None) -> experiment.TrainedDetector:
+def make_trained(
+    model: str, frontend: str, settings=FRAMES, corpus=MINI, speech=None
+) -> training_folder.TrainedDetector:
     """With random weights, and statistics of batch normalisation as of `speech`, waveforms."""
     torch.manual_seed(1)
     conf = load_conf(ROOT / f"conf/frontend/{frontend}.yaml", settings)
     made = make_frontend(conf)
-    detector = experiment.detector_for(networks.load_conf(ROOT / f"conf/model/{model}.yaml"), made)
+    detector = training_folder.detector_for(networks.load_conf(ROOT / f"conf/model/{model}.yaml"), made)
     if detector.normalisation is not None:
         columns = made.n_columns
         detector.normalisation.set(torch.linspace(-3, 1, columns), torch.linspace(0.5, 1, columns))
@@ -38,16 +40,16 @@ def make_trained(model: str, frontend: str, settings=FRAMES, corpus=MINI, speech
             module.momentum = None  # the mean of all batches
     with torch.no_grad():
         detector.train()(x)
-    return experiment.TrainedDetector(detector.eval(), conf, dict(corpus))
+    return training_folder.TrainedDetector(detector.eval(), conf, dict(corpus))
 
 
-def save_trained(folder: Path, trained: experiment.TrainedDetector) -> Path:
+def save_trained(folder: Path, trained: training_folder.TrainedDetector) -> Path:
     conf = {
         "frontend": conf_files.to_dict(trained.frontend_conf),
         "model": conf_files.to_dict(trained.detector.made_of[0]),
         "corpus": trained.corpus,
     }
-    experiment.save_detector(folder / "final.pt", trained.detector.state_dict(), conf, 1)
+    training_folder.save_detector(folder / "final.pt", trained.detector.state_dict(), conf, 1)
     return folder
 
 

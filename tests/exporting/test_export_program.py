@@ -9,8 +9,9 @@ import torch
 import yaml
 
 from steps import detect, export
-from steps.exporting import card, checking, runtime
-from steps.scoring.fitted_scores import calibrate_training
+from steps.evaluation.fitted_scores import calibrate_training
+from steps.exporting import card, checking
+from steps.inference import onnx_runtime
 from tests import in_process
 from tests.conftest import ROOT
 from tests.detection.conftest import save_dev_scores
@@ -68,15 +69,15 @@ def test_files_and_card(exported, training):
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert yaml.safe_load(blocks[0])["model"]["depth"] == 9 and yaml.safe_load(blocks[1])["name"] == "mini corpus"
     for name in (export.ONNX, export.INT8):
-        metadata = runtime.OnnxModel(exported / name).metadata
+        metadata = onnx_runtime.OnnxModel(exported / name).metadata
         assert metadata["mini_corpus"] == "true" and "no verdict here is evidence" in metadata["notice"]
         calibration = json.loads(metadata["about"])["calibration"]
         assert calibration["weight"] == json.loads((training / "calibration.json").read_text())["weights"][0]
 
 
 def test_int8_is_of_the_network_alone_and_close(exported, waveforms):
-    models = [runtime.OnnxModel(exported / name) for name in (export.ONNX, export.INT8)]
-    graphs = [runtime.onnx.load(model.path).graph for model in models]
+    models = [onnx_runtime.OnnxModel(exported / name) for name in (export.ONNX, export.INT8)]
+    graphs = [onnx_runtime.onnx.load(model.path).graph for model in models]
     front, front_int8 = (sorted(n.name for n in g.node if n.name.startswith("/front_end/")) for g in graphs)
     assert front and front == front_int8
     assert sum(n.op_type == "QuantizeLinear" for n in graphs[1].node) > 8
@@ -90,7 +91,7 @@ def test_torch_alone_runs_the_program(exported, waveforms):
     extra = {"about.json": ""}
     program = torch.export.load(str(exported / export.PROGRAM), extra_files=extra).module()
     assert json.loads(extra["about.json"])["mini_corpus"] is True
-    model = runtime.OnnxModel(exported / export.ONNX)
+    model = onnx_runtime.OnnxModel(exported / export.ONNX)
     for waveform in waveforms.values():
         score = program(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))
         assert float(score) == pytest.approx(float(model.scores(waveform[None])[0]), abs=1e-4)
@@ -149,7 +150,7 @@ def test_what_is_refused_leaves_what_was_there(exported, training, data_dir, tmp
     with monkeypatch.context() as patch:
         patch.setattr(checking, "reference_scores", lambda *given: reference(*given) + 1e-3)
         assert re.search(r"detector.onnx: not kept: its score of \w differs", said(*only_onnx, training))
-    monkeypatch.setattr(runtime, "onnx", None)
+    monkeypatch.setattr(onnx_runtime, "onnx", None)
     assert "pip install -c constraints.txt -r requirements-export.txt" in said(*only_onnx, training)
     detecting = in_process.call(detect.main, "detect.py", "--model", exported / export.ONNX, data_dir)
     assert detecting.returncode == 1 and "requirements-export.txt" in detecting.stderr
@@ -161,8 +162,8 @@ def test_other_onnx_files_are_no_detectors(tmp_path, data_dir, exported):
         ("b.onnx", None, "have no about"),
     ):
         if content is None:
-            model = runtime.onnx.load(exported / export.ONNX)
-            runtime.mark(model, {})
+            model = onnx_runtime.onnx.load(exported / export.ONNX)
+            onnx_runtime.mark(model, {})
             content = model.SerializeToString()
         (tmp_path / name).write_bytes(content)
         done = in_process.call(detect.main, "detect.py", "--model", tmp_path / name, data_dir)
@@ -173,7 +174,7 @@ def test_other_onnx_files_are_no_detectors(tmp_path, data_dir, exported):
 
 def test_intervals_are_drawn_where_the_evaluation_has_none(tmp_path):
     save_dev_scores(tmp_path, tmp_path / "data")
-    from steps.scoring.metrics import det_curve, equal_error_rate
+    from steps.metrics.error_rates import det_curve, equal_error_rate
 
     rows = [line.split() for line in (tmp_path / "scores/dev.txt").read_text().splitlines()]
     scores = {key: [float(row[3]) for row in rows if row[2] == key] for key in ("bonafide", "spoof")}

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from steps.detection.calibration import decision
-from steps.detection.detector import FakeSpeechDetector
-from steps.exporting import checking, runtime
+from steps.data.batches import network_input
+from steps.exporting import checking
 from steps.exporting.frontend import FrontEnd
 from steps.exporting.graph import WaveformDetector, padded
 from steps.frontend import load_conf, make_frontend
-from steps.training.data import network_input
+from steps.inference import onnx_runtime
+from steps.inference.calibration import decision
+from steps.inference.detector import FakeSpeechDetector
 from tests.conftest import ROOT, speech_like
 from tests.exporting.conftest import make_trained
 from utils.cli import UserError
@@ -91,8 +92,8 @@ COMBINATIONS = [
 def test_onnx_scores_as_the_toolkit_does(network, frontend, settings, waveforms, tmp_path):
     trained = make_trained(network, frontend, ["frontend.network_input.frames=64", *settings])
     path = tmp_path / "detector.onnx"
-    runtime.write_onnx(path, WaveformDetector(trained), {"word": "text", "number": 1.5})
-    model = runtime.OnnxModel(path)
+    onnx_runtime.write_onnx(path, WaveformDetector(trained), {"word": "text", "number": 1.5})
+    model = onnx_runtime.OnnxModel(path)
     assert model.metadata == {"word": "text", "number": "1.5"}
     toolkit = FakeSpeechDetector(trained.detector, trained.frontend_conf, decision(None, ""), pool="first")
     wanted = checking.reference_scores(toolkit, waveforms)

@@ -140,7 +140,7 @@ def test_no_more_waveforms_are_read_than_a_batch_holds():
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_feature_stage_holds_to_the_bound(tmp_path, waveform_maker, monkeypatch, device):
-    monkeypatch.setattr("steps.experiment.pick_device", lambda ngpu: torch.device(device))
+    monkeypatch.setattr("steps.experiment.training_folder.pick_device", lambda ngpu: torch.device(device))
     monkeypatch.setattr(compute_feats, "GPU_SAMPLES", 40000)
     lines = []
     for i, samples in enumerate((12000, 13000, 14000, 60000, 3000, 5000)):

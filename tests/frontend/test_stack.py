@@ -8,12 +8,12 @@ import torch
 import yaml
 
 from steps import nnet
-from steps.experiment import load_detector, save_detector
+from steps.data.batches import FeatureSet, fix_length
+from steps.data.sources import DumpedFeatures
+from steps.experiment.training_folder import load_detector, save_detector
 from steps.frontend import conf_from_dict, dump_identity, load_conf, make_frontend
 from steps.frontend.processing.standardise import active_level, standardise
 from steps.frontend.stack import stretch
-from steps.training.data import FeatureSet, fix_length
-from steps.training.sources import DumpedFeatures
 from utils import conf as conf_files
 from utils.ark import ArkWriter
 from utils.cli import UserError

@@ -120,20 +120,20 @@ def local_protocol(recipe: str) -> None:
 
 
 def scoring_protocol(name: str) -> None:
-    from steps.scoring.protocols import read_protocol
+    from steps.evaluation.protocols import read_protocol
 
     read_protocol(name)
 
 
 def cm_scores() -> None:
-    from steps.scoring.score_files import read_cm_scores
+    from steps.evaluation.score_files import read_cm_scores
 
     assert np.isfinite(read_cm_scores("cm.txt").score).all()
 
 
 def cm_scores_by_protocol() -> None:
-    from steps.scoring.protocols import read_protocol
-    from steps.scoring.score_files import read_cm_scores
+    from steps.evaluation.protocols import read_protocol
+    from steps.evaluation.score_files import read_cm_scores
 
     read_cm_scores("cm.txt", read_protocol("protocol.txt"))
 
@@ -141,9 +141,9 @@ def cm_scores_by_protocol() -> None:
 def cm_scores_by_columns() -> None:
     import argparse
 
-    from steps.scoring.protocols import read_protocol
-    from steps.scoring.score_files import read_cm_scores
-    from steps.scoring.score_layouts import columns_option
+    from steps.evaluation.protocols import read_protocol
+    from steps.evaluation.score_files import read_cm_scores
+    from steps.evaluation.score_layouts import columns_option
 
     if not Path("columns").is_file():  # it only stands for a command line
         return
@@ -155,7 +155,7 @@ def cm_scores_by_columns() -> None:
 
 
 def asv_scores() -> None:
-    from steps.scoring.score_files import read_asv_scores
+    from steps.evaluation.score_files import read_asv_scores
 
     assert np.isfinite(read_asv_scores("asv.txt").target).all()
 
@@ -303,7 +303,7 @@ def levels() -> None:
 
 
 def found_recordings() -> None:
-    from steps.detection.inputs import find_recordings
+    from steps.inference.inputs import find_recordings
 
     list(find_recordings(["data", "wav.scp", "."]))
 
@@ -447,7 +447,7 @@ def make_comparison() -> None:
 
 
 def calibration() -> None:
-    from steps.detection.calibration import decision, read_calibration
+    from steps.inference.calibration import decision, read_calibration
 
     found = read_calibration(Path("calibration.json"))
     for threshold in (None, "eer"):
@@ -468,7 +468,7 @@ def marked_scores() -> dict[str, bytes]:
 
 
 def mark() -> None:
-    from steps.scoring.fitted_scores import mark_warnings
+    from steps.evaluation.fitted_scores import mark_warnings
 
     mark_warnings(Path("eval.txt"))
 
@@ -478,18 +478,18 @@ def detector_state() -> dict[str, Any]:
     """What a final.pt holds, of a small network."""
     import torch
 
-    from steps import experiment as experiments
     from steps import frontend as frontends
     from steps import nnet
+    from steps.experiment import training_folder
     from steps.nnet.base import HeadConf
     from utils.conf import to_dict
 
     frontend_conf = frontends.load_conf(ROOT / "conf/frontend/f0_subband.yaml")
     model_conf = nnet.load_conf(ROOT / "conf/model/ecanet9_narrow.yaml")
     torch.manual_seed(0)
-    detector = experiments.detector_for(model_conf, frontends.make_frontend(frontend_conf))
+    detector = training_folder.detector_for(model_conf, frontends.make_frontend(frontend_conf))
     return {
-        "format": experiments.FINAL_FORMAT, "frontend": to_dict(frontend_conf), "model": to_dict(model_conf), "head": to_dict(HeadConf()),
+        "format": training_folder.FINAL_FORMAT, "frontend": to_dict(frontend_conf), "model": to_dict(model_conf), "head": to_dict(HeadConf()),
         "corpus": CORPUS, "epoch": 1, "state": detector.state_dict(),
     }  # fmt: skip
 
@@ -529,16 +529,16 @@ def final_file() -> dict[str, bytes]:
 def trained_detector() -> None:
     import torch
 
-    from steps import experiment as experiments
+    from steps.experiment import training_folder
 
-    experiments.load_trained(Path("final.pt"), torch.device("cpu"))
+    training_folder.load_trained(Path("final.pt"), torch.device("cpu"))
 
 
 EPOCHS = b"epoch\tlr\ttrain_total\ttrain_hard\tdev_loss\tdev_eer\n1\t0.001\t1.5\t1.25\t0.75\t20.5\n2\t0.001\t1.0\t0.75\t0.5\t15.0\n"
 
 
 def epochs() -> None:
-    from steps.reporting.curves import read_history
+    from steps.results.report.curves import read_history
 
     history = read_history(Path("epochs.tsv"))
     assert not history or len(history["epoch"]) > 0

@@ -120,7 +120,7 @@ def test_the_guard_sees_what_it_is_there_for(tmp_path):
 
 
 def test_a_pickle_in_a_checkpoint_is_refused(here):
-    from steps import experiment
+    from steps.experiment import training_folder
     from steps.training import checkpoints
 
     torch.save({"format": 2, "state": Malicious()}, "final.pt")
@@ -130,14 +130,14 @@ def test_a_pickle_in_a_checkpoint_is_refused(here):
     with pytest.raises(UserError, match=r"plain\.pt: damaged or cut off \(BadZipFile"):
         checkpoints.load("plain.pt")
     with pytest.raises(UserError, match=r"final\.pt"):
-        experiment.load_trained(Path("final.pt"), torch.device("cpu"))
+        training_folder.load_trained(Path("final.pt"), torch.device("cpu"))
     torch.save([1, 2], "list.pt")
     with pytest.raises(UserError, match="holds a list"):
         checkpoints.load("list.pt")
 
 
 def test_a_checkpoint_that_is_none_of_ours_is_told(here):
-    from steps import experiment
+    from steps.experiment import training_folder
 
     for state, lacking in (
         ({"format": 2}, "frontend"),
@@ -146,7 +146,7 @@ def test_a_checkpoint_that_is_none_of_ours_is_told(here):
     ):
         torch.save(state, "final.pt")
         with pytest.raises(UserError, match=f"final.pt: .*{lacking}"):
-            experiment.load_trained(Path("final.pt"), torch.device("cpu"))
+            training_folder.load_trained(Path("final.pt"), torch.device("cpu"))
 
 
 def test_a_pickle_in_an_ark_is_refused(here):
@@ -214,9 +214,9 @@ def piped(here) -> Path:
 
 
 def test_a_command_in_a_wav_scp_is_run_only_where_it_is_allowed(piped):
-    from steps.detection.inputs import find_recordings
+    from steps.data.sources import ComputedFeatures
     from steps.frontend.processing.audio import WavScp, read_wav_scp, read_waveform
-    from steps.training.sources import ComputedFeatures
+    from steps.inference.inputs import find_recordings
     from utils.audio import open_recording
 
     said = r"data/wav\.scp: line 2: utt2: a command .*--allow-pipes"
@@ -368,9 +368,9 @@ def test_pictures_of_recordings_stay_in_their_folder(here, monkeypatch):
 
 
 def test_a_page_shows_names_and_runs_none():
-    from steps.reporting.blocks import Figures, Section, Text
-    from steps.reporting.figures import picture
-    from steps.reporting.page import render
+    from steps.results.report.blocks import Figures, Section, Text
+    from steps.results.report.figures import picture
+    from steps.results.report.page import render
 
     evil = "</text></svg><script>alert(1)</script><img src=x onerror=alert(1)>\"' onload='x"
     drawn = picture("p", evil, evil, 1.0, evil, lambda canvas: canvas.text(0.5, 0.5, evil, gid=f"series:{evil}"))

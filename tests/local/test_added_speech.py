@@ -14,7 +14,7 @@ from local.mini_corpus.added_speech import list_added, parse_folders, speakers_o
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import SPLITS, Utterances, load
 from local.mini_corpus.debian import DebianPackage
-from steps.scoring.labels import corpus_label
+from steps.evaluation.labels import corpus_label
 from utils.cli import UserError
 from utils.files import read_json
 

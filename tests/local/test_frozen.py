@@ -17,7 +17,7 @@ from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissi
 from local.mini_corpus.frozen import Frozen, audio_digest, read_known, verdict
 from local.mini_corpus.losses import Losses
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages
-from steps.scoring.labels import corpus_label
+from steps.evaluation.labels import corpus_label
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from steps import describe
 from steps.nnet import conf_from_dict, load_conf, make_detector
 from steps.nnet.base import pool, side_by_side
 from steps.nnet.cost import count_parameters, detector_cost
-from steps.scoring.block_cost import block_multiply_adds
+from steps.results.block_cost import block_multiply_adds
 from tests.in_process import call
 from utils import conf as conf_files
 from utils.cli import UserError

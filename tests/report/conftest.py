@@ -8,11 +8,12 @@ import soundfile
 import torch
 import yaml
 
-from steps import experiment, frontend, nnet
+from steps import frontend, nnet
+from steps.data.batches import fix_length
 from steps.evaluate import Breakdowns, evaluate_files
+from steps.evaluation.environments import ATTACKS, ENVIRONMENTS
+from steps.experiment import training_folder
 from steps.nnet.base import score_of
-from steps.scoring.environments import ATTACKS, ENVIRONMENTS
-from steps.training.data import fix_length
 from tests.conftest import ROOT, speech_like
 from utils.conf import read_yaml, to_dict
 
@@ -92,7 +93,7 @@ def la(tmp_path_factory):
         train = read_yaml(ROOT / f"conf/train/{method}.yaml")
         for seed in (1, 2):
             torch.manual_seed(seed + 10 * len(method))
-            detector = experiment.detector_for(model_conf, made)
+            detector = training_folder.detector_for(model_conf, made)
             detector.train()(inputs["dev"][1])  # batch normalisation gets statistics
             detector.eval()
             conf = {
@@ -100,7 +101,7 @@ def la(tmp_path_factory):
                 "frontend": to_dict(frontend_conf), "model": to_dict(model_conf), "train": train,
             }  # fmt: skip
             place = folder / f"seed{seed}"
-            experiment.save_detector(place / "final.pt", detector.state_dict(), conf, epoch=3)
+            training_folder.save_detector(place / "final.pt", detector.state_dict(), conf, epoch=3)
             (place / "conf.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(conf))))
             shape = {"parameters": 310864, "multiply_adds": 7000000, "input_shape": [120, 45]}
             (place / "detector.json").write_text(json.dumps(shape))

@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from steps import frontend, nnet
+from steps.evaluation.score_files import CmScores
 from steps.frontend import filter_bank
+from steps.metrics.paired_tests import interval_of_mean
 from steps.nnet.base import score_of
 from steps.nnet.grad_cam import blend, evidence
-from steps.reporting.blocks import Table, Text
-from steps.reporting.det import section as det_section
-from steps.reporting.embedding import BONAFIDE, choose_trials, class_styles, place_by_tsne
-from steps.reporting.grad_cam import CASES, choose_cases
-from steps.reporting.histograms import section as histograms_section
-from steps.reporting.summary import section as summary_section
-from steps.reporting.systems import cm_scores_of, compare, median_seed
-from steps.scoring.comparison import interval_of_mean
-from steps.scoring.experiments import read_experiments
-from steps.scoring.score_files import CmScores
+from steps.results.experiments import read_experiments
+from steps.results.report.blocks import Table, Text
+from steps.results.report.det import section as det_section
+from steps.results.report.embedding import BONAFIDE, choose_trials, class_styles, place_by_tsne
+from steps.results.report.grad_cam import CASES, choose_cases
+from steps.results.report.histograms import section as histograms_section
+from steps.results.report.summary import section as summary_section
+from steps.results.report.systems import cm_scores_of, compare, median_seed
 from tests.conftest import ROOT
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from steps.scoring.bootstrap import (
+from steps.metrics.bootstrap import (
     CmFigures,
     RankedTrials,
     SpeakerDraw,
@@ -13,8 +13,8 @@ from steps.scoring.bootstrap import (
     bootstrap_p,
     percentile_interval,
 )
-from steps.scoring.metrics import det_curve, equal_error_rate
-from steps.scoring.tandem import AsvRates, UndefinedCost, tdcf_2019, tdcf_2021
+from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.metrics.tandem import AsvRates, UndefinedCost, tdcf_2019, tdcf_2021
 
 ASV = AsvRates(miss=0.03, false_alarm=0.02, miss_spoof=0.2)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.scoring.calibration import LlrModel, Unusable, fit, fit_mean
-from steps.scoring.calibration_metrics import cllr
-from steps.scoring.fitted_scores import evaluation_reasons, mark_warnings, read_mark, read_systems
-from steps.scoring.metrics import det_curve, equal_error_rate
-from steps.scoring.outliers import FARTHEST
-from steps.scoring.score_files import read_cm_scores
-from steps.scoring.tandem import AsvRates, tdcf_2019
+from steps.evaluation.fitted_scores import evaluation_reasons, mark_warnings, read_mark, read_systems
+from steps.evaluation.score_files import read_cm_scores
+from steps.metrics.calibration import LlrModel, Unusable, fit, fit_mean
+from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.metrics.llr_cost import cllr
+from steps.metrics.outliers import FARTHEST
+from steps.metrics.tandem import AsvRates, tdcf_2019
 from tests.in_process import call
 from utils.cli import UserError
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from steps.compare_scores import main
-from steps.scoring.comparison import paired_test
-from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.metrics.paired_tests import paired_test
 from tests.in_process import call
 
 ASV = "".join(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from steps.scoring.comparison import (
+from steps.metrics.paired_tests import (
     holm,
     mean_and_spread,
     paired_differences,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from steps.scoring.conditions import unequal_conditions
+from steps.results.conditions import unequal_conditions
 
 CONF = {
     "seed": 1, "method": "baseline", "corpus": {"name": "mini"}, "train_set": "a1", "dev_set": "b2", "frontend": {"type": "x", "bins": 45},

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 
-from steps.scoring import plots
-from steps.scoring.breakdown import evaluate
-from steps.scoring.score_files import CmScores
+from steps.evaluation.breakdown import evaluate
+from steps.evaluation.score_files import CmScores
+from steps.results import det_plot
 
 
 def evaluation(bonafide, *attacks):
@@ -19,7 +19,7 @@ def evaluation(bonafide, *attacks):
 
 def png(result):
     handle = io.BytesIO()
-    plots.write_det_plot(handle, result, "eval", "mini corpus 0 (small)")
+    det_plot.write_det_plot(handle, result, "eval", "mini corpus 0 (small)")
     return handle.getvalue()
 
 
@@ -33,7 +33,7 @@ rng = np.random.default_rng(0)
         evaluation(rng.normal(30, 1, 200), rng.normal(0, 1, 200)),  # separated
         evaluation(rng.normal(-30, 1, 200), rng.normal(0, 1, 200)),  # wholly reversed
         evaluation(np.array([1.0]), np.array([0.0, 2.0])),
-        evaluation(rng.normal(2, 1, 50), *(rng.normal(0, 1, 20) for _ in range(plots.MOST_ATTACKS + 3))),
+        evaluation(rng.normal(2, 1, 50), *(rng.normal(0, 1, 20) for _ in range(det_plot.MOST_ATTACKS + 3))),
     ],
     ids=["usual", "separated", "reversed", "three trials", "many attacks"],
 )
@@ -48,21 +48,21 @@ def test_same_scores_give_the_same_bytes():
 
 def test_thinning_keeps_the_staircase():
     result = evaluation(rng.normal(2, 1, 20000), rng.normal(0, 1, 60000))
-    x, y = plots.drawn_curve(result.pooled.curve, 0.001, 0.5)
+    x, y = det_plot.drawn_curve(result.pooled.curve, 0.001, 0.5)
     assert x.size < 10000
     assert (np.diff(x) <= 0).all()
     assert (np.diff(y) >= 0).all()
     full_x, full_y = (
-        plots.ndtri(np.clip(r, 1e-4, 0.9)) for r in (result.pooled.curve.false_alarm, result.pooled.curve.miss)
+        det_plot.ndtri(np.clip(r, 1e-4, 0.9)) for r in (result.pooled.curve.false_alarm, result.pooled.curve.miss)
     )
-    inside = (full_x > plots.ndtri(0.001)) & (full_x < 0) & (full_y > plots.ndtri(0.001)) & (full_y < 0)
+    inside = (full_x > det_plot.ndtri(0.001)) & (full_x < 0) & (full_y > det_plot.ndtri(0.001)) & (full_y < 0)
     drawn_y = np.interp(full_x[inside], x[::-1], y[::-1])
     assert np.abs(drawn_y - full_y[inside]).max() < 0.05  # probit units; the frame is over 3 wide
 
 
 def test_tick_labels_keep_their_distance():
     for low, high in ((0.001, 0.5), (0.0001, 0.9995), (0.01, 0.8)):
-        ticks = plots.ticks_within(low, high)
-        places = (plots.ndtri(ticks) - plots.ndtri(low)) / (plots.ndtri(high) - plots.ndtri(low))
+        ticks = det_plot.ticks_within(low, high)
+        places = (det_plot.ndtri(ticks) - det_plot.ndtri(low)) / (det_plot.ndtri(high) - det_plot.ndtri(low))
         assert len(ticks) >= 5
         assert np.diff(places).min() > 0.05

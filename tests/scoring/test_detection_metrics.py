@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from steps.scoring.calibration_metrics import cllr, min_cllr
-from steps.scoring.detection_cost import ASVSPOOF5_COSTS, DetectionCosts, act_dcf, min_dcf
-from steps.scoring.metrics import (
+from steps.metrics.detection_cost import ASVSPOOF5_COSTS, DetectionCosts, act_dcf, min_dcf
+from steps.metrics.error_rates import (
     area_under_roc,
     balanced_accuracy,
     convex_hull,
@@ -21,6 +20,7 @@ from steps.scoring.metrics import (
     error_rates_at,
     rocch_equal_error_rate,
 )
+from steps.metrics.llr_cost import cllr, min_cllr
 
 LARGEST = sys.float_info.max
 

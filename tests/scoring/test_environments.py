@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.scoring import heat_map
-from steps.scoring.breakdown import asv_operating_point, evaluate
-from steps.scoring.environment_output import environment_lines, environment_metrics, environment_table
-from steps.scoring.environments import (
+from steps.evaluation.breakdown import asv_operating_point, evaluate
+from steps.evaluation.environments import (
     ATTACK_FACTORS,
     ATTACKS,
     ENVIRONMENT_FACTORS,
@@ -25,7 +23,9 @@ from steps.scoring.environments import (
     read_environments,
     replay_attacks,
 )
-from steps.scoring.score_files import AsvScores, CmScores
+from steps.evaluation.score_files import AsvScores, CmScores
+from steps.results import heat_map
+from steps.results.environment_output import environment_lines, environment_metrics, environment_table
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

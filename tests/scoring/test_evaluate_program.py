@@ -104,8 +104,8 @@ def test_writes_all_that_it_promises(run, metrics, tmp_path):
 
 
 def test_an_attack_s_cost_takes_that_attack_s_asv_rate(run, metrics):
-    from steps.scoring.metrics import det_curve
-    from steps.scoring.tandem import AsvRates, tdcf_2019, tdcf_2021
+    from steps.metrics.error_rates import det_curve
+    from steps.metrics.tandem import AsvRates, tdcf_2019, tdcf_2021
 
     done = run(asv=[*ASV, *ASV_A08])
     assert done.returncode == 0

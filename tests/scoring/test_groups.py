@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from steps import evaluate, evaluate_experiment
-from steps.scoring.breakdown import DetectionFigures, asv_operating_point, figures_against
-from steps.scoring.calibration_metrics import cllr
-from steps.scoring.experiments import read_result
-from steps.scoring.groups import (
+from steps.evaluation.breakdown import DetectionFigures, asv_operating_point, figures_against
+from steps.evaluation.groups import (
     evaluate_durations,
     evaluate_known_attacks,
     read_durations,
     read_known_attacks,
 )
-from steps.scoring.score_files import AsvScores, CmScores
-from steps.scoring.tandem import asv_rates
+from steps.evaluation.score_files import AsvScores, CmScores
+from steps.metrics.llr_cost import cllr
+from steps.metrics.tandem import asv_rates
+from steps.results.experiments import read_result
 from tests.in_process import call
 from utils.cli import UserError
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from steps import calibrate, compare_scores, fuse
 from steps.evaluate import main
-from steps.scoring.protocols import LAYOUTS, PHASES, read_protocol
-from steps.scoring.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
+from steps.evaluation.protocols import LAYOUTS, PHASES, read_protocol
+from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from tests.in_process import call
 from utils.cli import UserError
 

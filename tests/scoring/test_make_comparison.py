@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from steps import make_comparison, training
+from steps.metrics.paired_tests import holm, paired_test
 from steps.nnet import conf_from_dict, load_conf
-from steps.scoring.comparison import holm, paired_test
 from steps.tuning import space
 from steps.tuning.report import write_table
 from steps.tuning.trials import TrialResult

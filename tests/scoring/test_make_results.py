@@ -15,17 +15,17 @@ import yaml
 
 from steps import make_results
 from steps.evaluate import evaluate_files
-from steps.reporting.summary import _measure
-from steps.scoring.block_cost import block_multiply_adds
-from steps.scoring.calibration import fit_mean
-from steps.scoring.calibration_metrics import cllr
-from steps.scoring.experiments import natural_order, read_experiments
-from steps.scoring.labels import corpus_label, shorten
-from steps.scoring.metrics import det_curve, equal_error_rate
-from steps.scoring.results import collect
-from steps.scoring.results_markdown import markdown
-from steps.scoring.results_plain import plain
-from steps.scoring.score_files import read_cm_scores
+from steps.evaluation.labels import corpus_label, shorten
+from steps.evaluation.score_files import read_cm_scores
+from steps.metrics.calibration import fit_mean
+from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.metrics.llr_cost import cllr
+from steps.results.block_cost import block_multiply_adds
+from steps.results.experiments import natural_order, read_experiments
+from steps.results.markdown import markdown
+from steps.results.plain import plain
+from steps.results.report.summary import _measure
+from steps.results.tables import collect
 from tests import in_process
 from tests.made_up_experiments import MINI, Exp, row_of
 from utils.cli import UserError

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.scoring.breakdown import asv_operating_point
-from steps.scoring.protocols import read_protocol
-from steps.scoring.score_files import foreign_asv_scores, read_asv_scores, read_cm_scores
-from steps.scoring.tandem import tdcf_floor_2021, tdcf_weights_2019
+from steps.evaluation.breakdown import asv_operating_point
+from steps.evaluation.protocols import read_protocol
+from steps.evaluation.score_files import foreign_asv_scores, read_asv_scores, read_cm_scores
+from steps.metrics.tandem import tdcf_floor_2021, tdcf_weights_2019
 
 LISTS = os.environ.get("FSD_OFFICIAL_LISTS")
 pytestmark = pytest.mark.skipif(not LISTS, reason="FSD_OFFICIAL_LISTS names no folder of the challenge's ASV scores")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.scoring.metrics import det_curve, equal_error_rate, equal_error_rate_of_few
-from steps.scoring.score_files import CmScores
-from steps.scoring.speakers import FEWEST_TRIALS, per_speaker
+from steps.evaluation.score_files import CmScores
+from steps.evaluation.speakers import FEWEST_TRIALS, per_speaker
+from steps.metrics.error_rates import det_curve, equal_error_rate, equal_error_rate_of_few
 
 
 def scores_of(rows):

@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from steps.scoring.breakdown import evaluate
-from steps.scoring.score_files import read_asv_scores, read_cm_scores
+from steps.evaluation.breakdown import evaluate
+from steps.evaluation.score_files import read_asv_scores, read_cm_scores
 
 
 def test_arrays_keep_the_file_s_order(tmp_path):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from steps.scoring.metrics import det_curve, equal_error_rate
-from steps.scoring.tandem import AsvRates, CostModel, asv_rates, min_adcf, tandem_adcf, tandem_equal_error_rate
+from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.metrics.tandem import AsvRates, CostModel, asv_rates, min_adcf, tandem_adcf, tandem_equal_error_rate
 
 scores = st.lists(st.integers(-12, 12).map(float), min_size=1, max_size=12)
 

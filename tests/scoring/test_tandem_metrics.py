@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steps.scoring.metrics import det_curve, equal_error_rate
-from steps.scoring.tandem import (
+from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.metrics.tandem import (
     AsvRates,
     UndefinedCost,
     asv_rates,

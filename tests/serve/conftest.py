@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from steps.detection.detector import FakeSpeechDetector
-from steps.scoring.fitted_scores import calibrate_training
+from steps.evaluation.fitted_scores import calibrate_training
+from steps.inference.detector import FakeSpeechDetector
 from steps.serving import verdicts
 from tests.conftest import ROOT
 from tests.detection.conftest import save_dev_scores, save_training

@@ -17,8 +17,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 
-from steps.detection.detector import FakeSpeechDetector
 from steps.frontend.processing.band import BandLimits
+from steps.inference.detector import FakeSpeechDetector
 from steps.serving import verdicts
 from steps.serving.answers import Verdict
 from steps.serving.app import make_app

@@ -4,7 +4,8 @@ import pytest
 import torch
 import yaml
 
-from steps import experiment, nnet, train, training
+from steps import nnet, train, training
+from steps.experiment import training_folder
 from steps.training.aligner_search import SearchConf, SearchedAligner
 from steps.training.aligners import AdaptivePoolConf, LinearAligner, aligner_makers
 from steps.training.base import MethodBase
@@ -206,7 +207,7 @@ def test_all_together_resumes_bit_for_bit_and_reports_its_choice(root, made_up_s
     assert last == {name: float(name == chosen) for name in last}
     assert f"aligner of block 3: {chosen} (linear 0." in whole.stdout
     # the heads are scored by the aligner that was chosen
-    method = experiment.load_method(tmp_path / "whole", torch.device("cpu"))
+    method = training_folder.load_method(tmp_path / "whole", torch.device("cpu"))
     assert [SearchConf().candidates[a.chosen] for a in method.aligners] == [
         choices[f"aligner of block {block}"]["chosen"] for block in (1, 2, 3)
     ]
@@ -223,7 +224,7 @@ def test_a_training_of_before_the_keys_is_still_read(root, made_up_sets, tmp_pat
     (out / "conf.yaml").write_text(yaml.safe_dump(conf))
     again = trained(root, made_up_sets, out, "self_distill", "train.epochs=1")
     assert again.returncode == 0 and "nothing to do" in again.stdout
-    assert isinstance(experiment.load_method(out, torch.device("cpu")), MethodBase)
+    assert isinstance(training_folder.load_method(out, torch.device("cpu")), MethodBase)
     changed = trained(root, made_up_sets, out, "self_distill_chain", "train.epochs=1")
     assert changed.returncode == 1 and "train.distill.teaching: deepest -> chain" in changed.stderr
     kept = torch.load(out / "checkpoints/best.pt", weights_only=True)["method"]

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from steps import experiment, train
-from steps.reporting.curves import read_history
+from steps import train
+from steps.data.batches import FeatureSet, training_plan
+from steps.data.sources import DumpedFeatures
+from steps.experiment import training_folder
+from steps.results.report.curves import read_history
 from steps.training.batch_norm import SharedBatchNorm2d, fresh_statistics
-from steps.training.data import FeatureSet, training_plan
 from steps.training.loop import Trainer
-from steps.training.sources import DumpedFeatures
 from tests.in_process import call
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -206,7 +207,7 @@ def test_the_detector_that_is_kept_has_the_statistics_of_its_weights(root, made_
     """Those of the fixed training batches, not filtered: though the training's own batches were."""
     out = tmp_path / "seed"
     kept = run(root, made_up_sets, out, method, "random_filter.p=1", *settings)
-    detector, frontend_conf = experiment.load_detector(out / "final.pt", torch.device("cpu"))
+    detector, frontend_conf = training_folder.load_detector(out / "final.pt", torch.device("cpu"))
     update_bn(fixed_batches(frontend_conf, made_up_sets), detector)
     found = detector.state_dict()
     names = [name for name in found if name.endswith(STATISTICS)]

@@ -24,11 +24,11 @@ import torch
 import torch.multiprocessing
 
 from steps import augment, distribute, nnet, training
+from steps.data.batches import FeatureSet
+from steps.data.sources import DumpedFeatures
 from steps.frontend import load_conf, make_frontend
-from steps.scoring.metrics import det_curve, equal_error_rate
+from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.training import distributed, loop
-from steps.training.data import FeatureSet
-from steps.training.sources import DumpedFeatures
 from tests.in_process import call
 from utils.cli import UserError
 

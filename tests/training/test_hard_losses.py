@@ -9,7 +9,8 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from steps import experiment, nnet, train, training
+from steps import nnet, train, training
+from steps.experiment import training_folder
 from steps.nnet.base import AngleLinear, HeadConf, score_of
 from steps.training.losses import ClassWeightsConf, HardLoss, MixedLabels, OcSoftmaxConf
 from tests.in_process import call
@@ -204,12 +205,12 @@ def test_trained_kept_and_scored(root, made_up_sets, tmp_path, conf, weights):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     device = torch.device("cpu")
-    detector, frontend_conf = experiment.load_detector(out / "final.pt", device)
-    method = experiment.load_method(out, device)
+    detector, frontend_conf = training_folder.load_detector(out / "final.pt", device)
+    method = training_folder.load_method(out, device)
     assert detector.head.conf == method.detector.head.conf == method.conf.hard_loss.head
-    frontend = experiment.frontends.make_frontend(frontend_conf)
-    from steps.training.data import FeatureSet
-    from steps.training.sources import DumpedFeatures
+    frontend = training_folder.frontends.make_frontend(frontend_conf)
+    from steps.data.batches import FeatureSet
+    from steps.data.sources import DumpedFeatures
 
     dev = FeatureSet(dev_data, DumpedFeatures(dev_feats), frontend, cache_mib=100)
     ((x, labels, _),) = dev.batches([np.arange(len(dev))], device, 0)
@@ -244,12 +245,12 @@ def test_older_detectors_and_trainings_are_still_read(root, made_up_sets, tmp_pa
     head = kept.pop("head")
     assert head == conf_files.to_dict(HeadConf())
     torch.save(kept | {"format": 1}, out / "final.pt")
-    assert experiment.load_detector(out / "final.pt", torch.device("cpu"))[0].head.conf == HeadConf()
-    assert len(experiment.load_method(out, torch.device("cpu")).trained_heads) == 4
+    assert training_folder.load_detector(out / "final.pt", torch.device("cpu"))[0].head.conf == HeadConf()
+    assert len(training_folder.load_method(out, torch.device("cpu")).trained_heads) == 4
     done = call(train.main, *argv)
     assert done.returncode == 0 and "nothing to do" in done.stdout, done.stderr
     done = call(train.main, *argv[:-5], "--set=train.distill.weighting.name=dwa", *argv[-5:])
     assert done.returncode == 1 and "train.distill.weighting.name: fixed -> dwa" in done.stderr
     torch.save(kept | {"format": 3}, out / "final.pt")
     with pytest.raises(UserError, match="format 3, expected 1 or 2"):
-        experiment.load_detector(out / "final.pt", torch.device("cpu"))
+        training_folder.load_detector(out / "final.pt", torch.device("cpu"))

@@ -11,13 +11,13 @@ import torch
 
 from steps import augment, compute_feats, merge_feats, score
 from steps import train as train_program
-from steps.experiment import set_identity
+from steps.data.batches import FeatureSet, training_plan
+from steps.data.sources import ComputedFeatures, DumpedFeatures
+from steps.experiment.training_folder import set_identity
 from steps.frontend import load_conf, make_frontend
 from steps.frontend.processing.columns import CmvnStats, mean_and_scale
-from steps.training.data import FeatureSet, training_plan
 from steps.training.loop import Trainer
 from steps.training.losses import HardLoss, MixedLabels
-from steps.training.sources import ComputedFeatures, DumpedFeatures
 from tests import in_process
 from utils.cli import UserError
 
@@ -269,13 +269,16 @@ def test_global_normalisation_is_the_detectors(root, audio_sets, tmp_path):
 
 def test_normalised_input_to_the_network(root, audio_sets):
     """The detector on features is its backbone on normalised features."""
-    from steps import experiment, nnet
+    from steps import nnet
+    from steps.experiment import training_folder
 
     conf = load_conf(root / "conf/frontend/f0_subband.yaml", GLOBAL)
     frontend = make_frontend(conf)
-    detector = experiment.detector_for(nnet.load_conf(root / "conf/model/ecanet9.yaml"), frontend).eval()
+    detector = training_folder.detector_for(nnet.load_conf(root / "conf/model/ecanet9.yaml"), frontend).eval()
     plain_conf = dataclasses.replace(conf, cmvn=None)
-    plain = experiment.detector_for(nnet.load_conf(root / "conf/model/ecanet9.yaml"), make_frontend(plain_conf)).eval()
+    plain = training_folder.detector_for(
+        nnet.load_conf(root / "conf/model/ecanet9.yaml"), make_frontend(plain_conf)
+    ).eval()
     names = set(detector.state_dict()) - set(plain.state_dict())
     assert names == {"normalisation.mean", "normalisation.scale"}
     assert [n for n, _ in detector.named_parameters()] == [n for n, _ in plain.named_parameters()]

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from steps import train, training
+from steps.data import batches as reading
+from steps.data.batches import FeatureSet, training_plan
+from steps.data.reading import Reading, Shards, SharedPlan, make_shards
+from steps.data.sources import DumpedFeatures
 from steps.frontend import load_conf, make_frontend
-from steps.training import data as reading
 from steps.training import distributed
 from steps.training.checkpoints import CheckpointFolder
-from steps.training.data import FeatureSet, training_plan
-from steps.training.reading import Reading, Shards, SharedPlan, make_shards
-from steps.training.sources import DumpedFeatures
 from tests.bench.shard_reading import Disk
 from tests.in_process import call
 from utils import conf as conf_files

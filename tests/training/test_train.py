@@ -18,9 +18,9 @@ import yaml
 
 from steps import merge_scores, train
 from steps import score as scoring
+from steps.data.batches import FeatureSet, fix_length, training_plan
+from steps.data.sources import DumpedFeatures
 from steps.training import checkpoints, distributed
-from steps.training.data import FeatureSet, fix_length, training_plan
-from steps.training.sources import DumpedFeatures
 from tests.in_process import call
 from utils.cli import UserError
 from utils.files import read_json

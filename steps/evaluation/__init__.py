@@ -1,0 +1,1 @@
+"""Score files and keys -> figures of all trials, of each attack, speaker, duration and environment."""

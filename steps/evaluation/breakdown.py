@@ -1,0 +1,187 @@
+"""Figures of all trials and of each attack: EER, t-DCF, and the others that evaluation has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steps.evaluation.protocols import UNKNOWN_ATTACK
+from steps.evaluation.score_files import AsvScores, CmScores
+from steps.evaluation.text_columns import first_names
+from steps.metrics.detection_cost import act_dcf, min_dcf
+from steps.metrics.error_rates import (
+    DetCurve,
+    area_under_roc,
+    balanced_accuracy,
+    convex_hull,
+    det_curve,
+    equal_error_rate,
+    rocch_equal_error_rate,
+)
+from steps.metrics.llr_cost import cllr, min_cllr
+from steps.metrics.tandem import (
+    AsvRates,
+    UndefinedCost,
+    asv_rates,
+    tandem_adcf,
+    tandem_equal_error_rate,
+    tdcf_2019,
+    tdcf_2021,
+)
+
+
+@dataclass(frozen=True)
+class DetectionFigures:
+    """What is beside the EER, of the CM alone. rocch_eer, balanced_accuracy: fractions from 0 to 1; auc: 0 to 1;
+    min_dcf, act_dcf: normalised costs of ASVspoof 5; cllr, min_cllr: bits.
+
+    act_dcf, cllr and balanced_accuracy (at 0) take the scores as log-likelihood ratios; a monotone transform of the
+    scores changes these, and none of the others.
+    """
+
+    rocch_eer: float
+    auc: float
+    min_dcf: float
+    act_dcf: float
+    cllr: float
+    min_cllr: float
+    balanced_accuracy: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of the bona fide trials against some spoof trials.
+
+    eer: fraction from 0 to 1, at threshold (a score); min_tdcf_*: None without ASV scores or where not defined;
+    asv_rate: "attack" where the ASV's spoof error rate is that of this attack's trials, "pooled" where it is that of
+    all spoof trials, None without ASV scores.
+    """
+
+    curve: DetCurve
+    detection: DetectionFigures
+    eer: float
+    threshold: float
+    n_spoof: int
+    min_tdcf_2019: float | None
+    min_tdcf_2021: float | None
+    asv_rate: str | None
+
+
+@dataclass(frozen=True)
+class AsvOperatingPoint:
+    """The ASV at its own EER threshold. eer: fraction from 0 to 1; threshold: an ASV score."""
+
+    eer: float
+    threshold: float
+    rates: AsvRates
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """min_adcf: of the CM as a gate before the ASV at its EER threshold; tandem_eer: the concurrent t-EER of the two, a
+    fraction from 0 to 0.5. Both take all attacks together, and are None without ASV scores; tandem_eer is where it does
+    not exist, too."""
+
+    n_bonafide: int
+    pooled: Figures
+    per_attack: dict[str, Figures]
+    asv: AsvOperatingPoint | None
+    min_adcf: float | None = None
+    tandem_eer: float | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def asv_operating_point(asv: AsvScores) -> AsvOperatingPoint:
+    """The ASV's EER of targets against nontargets, its threshold, and the rates there (a score equal to the threshold
+    is accepted, so that their mean is not exactly the EER)."""
+    eer, threshold = equal_error_rate(det_curve(asv.target, asv.nontarget))
+    return AsvOperatingPoint(eer, threshold, asv_rates(asv.target, asv.nontarget, asv.spoof, threshold))
+
+
+def detection_figures(bonafide: NDArray[np.float64], spoof: NDArray[np.float64], curve: DetCurve) -> DetectionFigures:
+    """Of two non-empty vectors of CM scores and their det_curve()."""
+    hull = convex_hull(curve)
+    return DetectionFigures(
+        rocch_eer=rocch_equal_error_rate(hull),
+        auc=area_under_roc(curve),
+        min_dcf=min_dcf(hull),
+        act_dcf=act_dcf(bonafide, spoof),
+        cllr=cllr(bonafide, spoof),
+        min_cllr=min_cllr(hull),
+        balanced_accuracy=balanced_accuracy(bonafide, spoof, 0.0),
+    )
+
+
+def figures_against(
+    bonafide: NDArray[np.float64],
+    spoof: NDArray[np.float64],
+    asv_rate: str | None,
+    rates: AsvRates | None,
+    whose: str,
+    warnings: list[str],
+) -> Figures:
+    """Figures of two non-empty vectors of CM scores. rates: the ASV's, of which `asv_rate` says whose they are; None
+    for no t-DCF. A t-DCF of `whose` that is not defined is told in `warnings`. Raises ValueError as det_curve does."""
+    curve = det_curve(bonafide, spoof)
+    eer, threshold = equal_error_rate(curve)
+    cost_2019 = cost_2021 = None
+    if rates is not None:
+        try:
+            cost_2019 = float(tdcf_2019(curve, rates).min())
+            cost_2021 = float(tdcf_2021(curve, rates).min())
+        except UndefinedCost as error:
+            warnings.append(f"the t-DCF of {whose} is not defined: {error}")
+    return Figures(
+        curve, detection_figures(bonafide, spoof, curve), eer, threshold, spoof.size, cost_2019, cost_2021, asv_rate
+    )
+
+
+def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
+    """Evaluate the CM over all spoof trials, and attack by attack against all bona fide trials.
+
+    An attack's t-DCF takes the ASV's miss rate of that attack's own trials; where the ASV file has none of them, that
+    of all spoof trials. What is suspicious is told in `warnings`, and nothing is mended.
+    """
+    point = None if asv is None else asv_operating_point(asv)
+    warnings: list[str] = []
+    bonafide = np.sort(cm.score[cm.bonafide])  # here, as it is part of every curve
+
+    pooled = figures_against(
+        bonafide,
+        cm.score[~cm.bonafide],
+        None if point is None else "pooled",
+        None if point is None else point.rates,
+        "all attacks",
+        warnings,
+    )
+    per_attack = {}
+    for index, name in enumerate(cm.attack_names):
+        asv_rate = rates = None
+        if asv is not None and point is not None:
+            own = asv.spoof_by_attack.get(name)
+            asv_rate = "pooled" if own is None else "attack"
+            rates = point.rates if own is None else asv_rates(asv.target, asv.nontarget, own, point.threshold)
+        spoof = cm.score[cm.attack == index]
+        per_attack[name] = figures_against(bonafide, spoof, asv_rate, rates, f"attack {name}", warnings)
+    if pooled.eer > 0.5:
+        warnings.insert(
+            0,
+            f"the EER is {100 * pooled.eer:.2f} %, worse than chance: the scores' sign is likely flipped (a "
+            "higher score must mean more bona fide). Nothing was changed: turn the sign where the scores are made, and "
+            "score again",
+        )
+    if point is not None and point.eer > 0.5:
+        warnings.append(f"the ASV's EER is {100 * point.eer:.2f} %: the sign of its scores is likely flipped")
+    others = [] if asv is None else [name for name in asv.spoof_by_attack if name not in cm.attack_names]
+    if others and cm.attack_names != [UNKNOWN_ATTACK]:
+        warnings.append(
+            f"the ASV scores have {len(others)} attack{'s' * (len(others) > 1)} that the CM scores lack "
+            f"({first_names(others)}): the t-DCF of all attacks takes the ASV's spoof rate of these too"
+        )
+    min_adcf = tandem_eer = None
+    if asv is not None and point is not None:
+        min_adcf = float(tandem_adcf(pooled.curve, point.rates).min())
+        tandem_eer = tandem_equal_error_rate(pooled.curve, asv.target, asv.nontarget, asv.spoof)
+    return Evaluation(bonafide.size, pooled, per_attack, point, min_adcf, tandem_eer, warnings)

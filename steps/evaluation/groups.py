@@ -1,0 +1,154 @@
+"""Figures of groups of trials: of known and of unknown attacks, and of short and of long utterances."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steps.evaluation.breakdown import AsvOperatingPoint, DetectionFigures, figures_against
+from steps.evaluation.score_files import AsvScores, CmScores
+from steps.metrics.tandem import AsvRates, asv_rates
+from utils.cli import UserError
+from utils.tables import read_big_map, table_of
+
+DURATION_GROUPS = 4
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """Figures of some bona fide trials against some spoof trials. eer: fraction from 0 to 1; None where either class
+    has no trial, as are `detection` and the costs, which are None without ASV scores or where not defined too.
+
+    asv_rate: "attack" where the ASV's spoof miss rate is that of these spoof trials' attacks, "pooled" where it is that
+    of all spoof trials, None without ASV scores.
+    """
+
+    n_bonafide: int
+    n_spoof: int
+    eer: float | None
+    min_tdcf_2019: float | None
+    min_tdcf_2021: float | None
+    asv_rate: str | None
+    detection: DetectionFigures | None
+
+
+@dataclass(frozen=True)
+class AttackGroup:
+    """Some attacks, by name, and their trials together against all bona fide trials."""
+
+    attacks: list[str]
+    figures: GroupFigures
+
+
+@dataclass(frozen=True)
+class DurationGroup:
+    """Trials of utterances of `shortest` to `longest` seconds, both among them."""
+
+    shortest: float
+    longest: float
+    figures: GroupFigures
+
+
+def group_figures(
+    bonafide: NDArray[np.float64], spoof: NDArray[np.float64], asv_rate: str | None, rates: AsvRates | None
+) -> GroupFigures:
+    """Figures of two vectors of CM scores, which may be empty. rates: the ASV's, of which `asv_rate` says whose they
+    are; None for no t-DCF. A t-DCF that is not defined is None."""
+    if not bonafide.size or not spoof.size:
+        return GroupFigures(bonafide.size, spoof.size, None, None, None, asv_rate, None)
+    # a t-DCF that is not defined here is not defined of all attacks, or of each of these: evaluate() tells so
+    one = figures_against(bonafide, spoof, asv_rate, rates, "", [])
+    return GroupFigures(
+        bonafide.size, spoof.size, one.eer, one.min_tdcf_2019, one.min_tdcf_2021, asv_rate, one.detection
+    )
+
+
+def rates_of_attacks(
+    names: Sequence[str], asv: AsvScores | None, point: AsvOperatingPoint | None
+) -> tuple[str | None, AsvRates | None]:
+    """The ASV's rates with the spoof miss rate of these attacks' trials together; with that of all spoof trials where
+    the ASV scores lack one of the attacks. None where there are no attacks."""
+    if asv is None or point is None or not names:
+        return None, None
+    if any(name not in asv.spoof_by_attack for name in names):
+        return "pooled", point.rates
+    own = np.concatenate([asv.spoof_by_attack[name] for name in names])
+    return "attack", asv_rates(asv.target, asv.nontarget, own, point.threshold)
+
+
+def values_of_trials(path: str | os.PathLike, cm: CmScores) -> Sequence[str]:
+    """The value of each trial in the table `path`, lines `UTT VALUE`; utterances without a score may stand there too.
+    Raises UserError, naming the utterance, where one has no line, and as read_map does."""
+    value_of = read_big_map(path)
+    missing = [utt for utt in cm.utterance if utt not in value_of]
+    if missing:
+        raise UserError(f"{path}: it has no line of {missing[0]} ({len(missing)} trials lack one)")
+    return table_of((utt, value_of[utt]) for utt in cm.utterance).column
+
+
+def read_known_attacks(path: str | os.PathLike) -> frozenset[str]:
+    """The attacks in a training set's utt2attack, lines `UTT ATTACK`, - for bona fide. Raises UserError where there is
+    none, and as read_map does."""
+    attacks = frozenset(read_big_map(path).column) - {"-"}
+    if not attacks:
+        raise UserError(f"{path}: it has no attack, so that none is known; give the utt2attack of the training set")
+    return attacks
+
+
+def read_durations(path: str | os.PathLike, cm: CmScores) -> NDArray[np.float64]:
+    """Seconds of each of N trials, (N,), from utt2dur, lines `UTT SECONDS`. Raises UserError for a value that is no
+    number above 0, and as values_of_trials does."""
+    texts = values_of_trials(path, cm)
+    seconds = np.empty(len(texts))
+    for i, text in enumerate(texts):
+        try:
+            seconds[i] = float(text)
+        except ValueError:
+            seconds[i] = math.nan
+        if not 0 < seconds[i] < math.inf:
+            raise UserError(f"{path}: {cm.utterance[i]}: the duration {text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def evaluate_known_attacks(
+    cm: CmScores, known: AbstractSet[str], asv: AsvScores | None, point: AsvOperatingPoint | None
+) -> dict[str, AttackGroup]:
+    """Figures of the attacks whose names are in `known` ("known") and of the others ("unknown"), each group's trials
+    together against all bona fide trials. The ASV's spoof miss rate is that of the group's trials; where the ASV scores
+    lack one of its attacks, that of all spoof trials. A group that has no attacks has no figures."""
+    is_known = np.array([name in known for name in cm.attack_names])
+    bonafide = cm.score[cm.bonafide]
+    groups = {}
+    for key, chosen in (("known", is_known), ("unknown", ~is_known)):
+        names = [name for name, inside in zip(cm.attack_names, chosen) if inside]
+        spoof = cm.score[np.append(chosen, False)[cm.attack]]  # -1, bona fide, takes the last one
+        groups[key] = AttackGroup(names, group_figures(bonafide, spoof, *rates_of_attacks(names, asv, point)))
+    return groups
+
+
+def evaluate_durations(
+    cm: CmScores, seconds: NDArray[np.float64], point: AsvOperatingPoint | None
+) -> list[DurationGroup]:
+    """Figures by quarters of all trials in order of duration, the shortest first: the bona fide trials of each against
+    its spoof trials. seconds: (N,).
+
+    Utterances of one duration stay together, so that there may be fewer than four groups. ASV scores name no
+    utterances: the t-DCF takes the ASV's rates of all its trials.
+    """
+    asv_rate, rates = (None, None) if point is None else ("pooled", point.rates)
+    inner = np.arange(1, DURATION_GROUPS) / DURATION_GROUPS
+    code = np.searchsorted(np.quantile(seconds, inner, method="inverted_cdf"), seconds)
+    groups = []
+    for index in np.unique(code):
+        inside = code == index
+        bonafide, spoof = cm.score[inside & cm.bonafide], cm.score[inside & ~cm.bonafide]
+        of_group = seconds[inside]
+        figures = group_figures(bonafide, spoof, asv_rate, rates)
+        groups.append(DurationGroup(float(of_group.min()), float(of_group.max()), figures))
+    return groups

@@ -1,0 +1,158 @@
+"""Which trials a set has, what each of them is, and of which attack: from a challenge's protocol or a Kaldi data dir."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from steps.evaluation.text_columns import Columns, form_by_number, read_columns, refuse_duplicates
+from utils.cli import UserError
+from utils.tables import Coded, Table, require_keys, table_of
+
+BONAFIDE, SPOOF = "bonafide", "spoof"
+NO_ATTACK = "-"
+UNKNOWN_ATTACK = "unknown"
+PHASES = ("eval", "progress", "hidden")
+_OLDER_PHASES = {"hidden_track": "hidden"}  # as the keys of the challenge's first stage spell it
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a protocol has what, columns counted from 0. attack: the columns whose names, joined by `-`, name the
+    attack; without any the attacks are not known."""
+
+    columns: str
+    key: int
+    attack: tuple[int, ...] = ()
+    utterance: int = 1
+    phase: int | None = None
+
+
+# The layouts that the challenges publish, by their number of columns:
+# 2 is Kaldi's utt2label; 5 ASVspoof 2019, LA and PA; 8, 12 and 13 ASVspoof 2021's trial_metadata.txt of LA (and of DF
+# in its first stage), PA and DF (the published evaluation package of ASVspoof 2021, config.py); 10 ASVspoof 5.
+# PA 2021 names no attacks: as in PA 2019, an attack is the attacker-to-talker distance and the replay device.
+LAYOUTS = {
+    2: Layout("UTT KEY", key=1, utterance=0),
+    5: Layout("SPEAKER UTT ENV ATTACK KEY", key=4, attack=(3,)),
+    8: Layout("SPEAKER UTT CODEC TRANSMISSION ATTACK KEY TRIM PHASE", key=5, attack=(4,), phase=7),
+    10: Layout("SPEAKER UTT GENDER CODEC QUALITY SEED TAG ATTACK KEY -", key=8, attack=(7,)),
+    12: Layout("SPEAKER UTT ROOM MIC DISTANCE r m s c KEY TRIM PHASE", key=9, attack=(8, 7), phase=11),
+    13: Layout("SPEAKER UTT CODEC SOURCE ATTACK KEY TRIM PHASE VOCODER - - - -", key=5, attack=(4,), phase=7),
+}
+_EXAMPLE = (
+    "SPEAKER UTT ENV ATTACK KEY as ASVspoof 2019 does (ENV - in LA), or give ASVspoof 2021's trial_metadata.txt, an "
+    "ASVspoof 5 protocol, Kaldi's utt2label or a Kaldi data dir"
+)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The trials of a set.
+
+    path: the file or folder, for messages; attack: of each trial, `-` for a bona fide one; names_attacks: False where
+    the attacks are not known and all spoof trials have the attack `unknown`; other_phases: the utterances that are
+    trials too, of phases that are not evaluated.
+    """
+
+    path: Path
+    attack: Table
+    names_attacks: bool
+    other_phases: frozenset[str]
+
+
+def read_protocol(path: str | os.PathLike, phase: str | None = None) -> Protocol:
+    """The protocol at `path`, plain or gzipped: a file in one of LAYOUTS, or a Kaldi data dir with utt2label and, if
+    the attacks are known, utt2attack.
+
+    phase: which of PHASES counts where the protocol has phases, eval if it is None; the progress and hidden trials of
+    an ASVspoof 2021 set are no part of its official figures. Raises UserError, with file, line and utterance, for a
+    key that is neither bonafide nor spoof, an attack on a bona fide trial or none on a spoof one, an utterance that
+    stands there twice, a phase without trials, `phase` where there are no phases, and as read_columns does.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_data_dir(path, phase)
+    forms = {number: layout.columns for number, layout in LAYOUTS.items()}
+    table = read_columns(path, form_by_number(forms, _EXAMPLE))
+    layout = LAYOUTS[len(table.columns)]
+    utterance, key = table.columns[layout.utterance], table.columns[layout.key]
+    _check_keys(path, table, utterance, key)
+    refuse_duplicates(path, table, utterance, "each trial has one line: remove the other")
+    attack = Table(utterance, Coded(_attacks(path, table, layout, utterance, key)))
+    if layout.phase is None:
+        if phase is not None:
+            raise UserError(f"--phase {phase}: {path} has no phases ({layout.columns}); leave --phase out")
+        return Protocol(path, attack, bool(layout.attack), frozenset())
+    phases = [_OLDER_PHASES.get(name, name) for name in table.columns[layout.phase]]
+    wanted = phase or PHASES[0]
+    if wanted not in phases:
+        raise UserError(f"{path}: it has no trials of the phase {wanted}, only of {', '.join(sorted(set(phases)))}")
+    others = frozenset(utt for utt, name in zip(utterance, phases) if name != wanted)
+    return Protocol(
+        path, table_of((utt, name) for utt, name in attack.pairs() if utt not in others), bool(layout.attack), others
+    )
+
+
+def _check_keys(path: Path, table: Columns, utterance: Sequence[str], key: Sequence[str]) -> None:
+    if set(key) <= {BONAFIDE, SPOOF}:
+        return
+    row = next(i for i, name in enumerate(key) if name not in (BONAFIDE, SPOOF))
+    raise UserError(
+        f"{path}: {table.place(row)}: {utterance[row]}: the key {key[row]!r} is neither bonafide nor spoof; "
+        f"is this the CM's protocol? It should have the columns {LAYOUTS[len(table.columns)].columns}"
+    )
+
+
+def _attacks(path: Path, table: Columns, layout: Layout, utterance: Sequence[str], key: Sequence[str]) -> Iterator[str]:
+    if not layout.attack:
+        yield from (NO_ATTACK if one == BONAFIDE else UNKNOWN_ATTACK for one in key)
+        return
+    parts = zip(*(table.columns[column] for column in layout.attack))
+    # ASVspoof 2019 writes `-` as the attack of bona fide trials, ASVspoof 2021 and 5 `bonafide`. Where the attack is
+    # made of several columns, those say of bona fide trials how they were recorded.
+    without = {NO_ATTACK, BONAFIDE}
+    for row, (names, one) in enumerate(zip(parts, key)):
+        if one == SPOOF and without.intersection(names):
+            raise UserError(f"{path}: {table.place(row)}: {utterance[row]}: a spoof trial without an attack; name it")
+        if one == BONAFIDE and len(names) == 1 and names[0] not in without:
+            raise UserError(
+                f"{path}: {table.place(row)}: {utterance[row]}: a bona fide trial has the attack {names[0]!r}; "
+                "write - as its attack, or fix its key"
+            )
+        yield NO_ATTACK if one == BONAFIDE else "-".join(names)
+
+
+def _read_data_dir(path: Path, phase: str | None) -> Protocol:
+    labels = read_protocol(path / "utt2label", phase)
+    if not (path / "utt2attack").exists():
+        return Protocol(path, labels.attack, False, frozenset())
+    table = read_columns(path / "utt2attack", form_by_number({2: "UTT ATTACK"}, "UTT ATTACK, ATTACK - for bona fide"))
+    utterance, attack = table.columns
+    refuse_duplicates(path / "utt2attack", table, utterance, "each trial has one line: remove the other")
+    attack_of, of_trials = Table(utterance, attack), Coded()
+    for utt, label in labels.attack.items():
+        name = attack_of.get(utt)
+        if name is None or (name == NO_ATTACK) != (label == NO_ATTACK):
+            key = BONAFIDE if label == NO_ATTACK else SPOOF
+            says = "it has no line of" if name is None else f"the attack {name!r} does not go with"
+            raise UserError(f"{path / 'utt2attack'}: {says} {utt}, {key} in {path / 'utt2label'}; fix the data dir")
+        of_trials.append(name)
+    require_keys(path / "utt2label", labels.attack, path / "utt2attack", attack_of, "fix the data dir")
+    return Protocol(path, Table(labels.attack.key_column, of_trials), True, frozenset())
+
+
+def add_protocol_option(parser: ArgumentParser) -> None:
+    """--protocol, which may be given several times, for programs that read score files of several sets."""
+    parser.add_argument(
+        "--protocol",
+        dest="protocols",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a set's trials and keys, which files of UTT SCORE need, as steps/evaluate.py takes it; give one for each set",
+    )

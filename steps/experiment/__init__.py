@@ -1,0 +1,1 @@
+"""The folders of exp/: their names and files."""

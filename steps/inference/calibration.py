@@ -1,0 +1,132 @@
+"""What turns a score into a verdict: the calibration learnt on dev, and the threshold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from steps.evaluation.fitted_scores import UNUSABLE, read_model
+from utils.cli import UserError
+from utils.files import read_json, sha256_of
+
+BONAFIDE, SPOOF = "bonafide", "spoof"
+PARTIAL = "partial"  # bona fide by its mean, but not every window of it
+EER = "eer"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """LLR = weight * score + offset, natural logarithm, above 0 for bona fide; trained_on: of fitted_scores.FittedModel."""
+
+    path: Path
+    weight: float
+    offset: float
+    trained_on: dict[str, Any]
+    trained_on_eval: bool
+
+    def llr(self, score: float) -> float:
+        return self.weight * score + self.offset
+
+
+def _how_to_make(training: Path) -> str:
+    return (
+        f"make it by steps/calibrate.py --train {training / 'scores' / 'dev.txt'} --out-dir {training}, or by the recipe's "
+        "stages 4 and 5"
+    )
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Raises UserError for a file that calibrate.py did not make of one system's scores."""
+    values = read_json(path)
+    if isinstance(values, dict) and UNUSABLE in values:
+        raise UserError(f"{path}: these scores could not be calibrated: {values[UNUSABLE]}")
+    model = read_model(path)
+    if len(model.llr.weights) != 1:
+        raise UserError(f"{path}: a fusion of {len(model.llr.weights)} systems; a calibration of one is wanted")
+    return Calibration(path, model.llr.weights[0], model.llr.offset, model.trained_on, bool(model.broken))
+
+
+def calibration_of(training: Path) -> tuple[Calibration | None, str]:
+    """That of a training's folder, its calibration.json; or None and why there is none, with the fix."""
+    path, dev = training / "calibration.json", training / "scores" / "dev.txt"
+    if not path.exists():
+        return None, f"no {path}; {_how_to_make(training)}"
+    try:
+        found = read_calibration(path)
+    except UserError as error:
+        return None, str(error)
+    known = found.trained_on.get("sha256")
+    if dev.exists() and known and sha256_of(dev) not in known:
+        return None, f"{path} was learnt on other scores than those of {dev} now; {_how_to_make(training)}"
+    return found, ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict is bonafide where the LLR is above `threshold`. Without a calibration there is neither, and `missing` says
+    why. rule: how the threshold was chosen, in words. No verdict either where the LLR is beyond `limits`."""
+
+    calibration: Calibration | None
+    missing: str
+    threshold: float | None
+    rule: str
+
+    def llr(self, score: float | None) -> float | None:
+        return None if score is None or self.calibration is None else self.calibration.llr(score)
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The LLRs within which the calibration is taken to hold: those of dev, and as far again to either side."""
+        of_dev = self.calibration and self.calibration.trained_on.get("llr_range")
+        if not of_dev:
+            return None
+        low, high = of_dev
+        return low - (high - low), high + (high - low)
+
+    def holds(self, llr: float | None) -> bool:
+        """False for an LLR beyond `limits`: nothing that was learnt from resembles what got it."""
+        return llr is None or self.limits is None or self.limits[0] <= llr <= self.limits[1]
+
+    def below(self, llr: float | None) -> bool | None:
+        """Whether it is at or below the threshold, however far; None where there is none."""
+        return None if llr is None else not llr > self.threshold
+
+    def verdict(self, llr: float | None) -> str | None:
+        return None if llr is None or not self.holds(llr) else SPOOF if self.below(llr) else BONAFIDE
+
+
+def decision(
+    calibration: Calibration | None,
+    missing: str = "",
+    prior: float = 0.5,
+    threshold: float | Literal["eer"] | None = None,
+) -> Decision:
+    """threshold: an LLR; `eer`: that of the EER on dev; None: the Bayes threshold -ln(prior / (1 - prior)) for the `prior` of
+    bona fide [Brummer 2006, see steps/metrics/calibration.py]. Costs are counted in by an effective prior, P C_miss /
+    (P C_miss + (1 - P) C_fa).
+
+    Raises UserError for a prior that is not between 0 and 1, and for a threshold asked for that there is not.
+    """
+    if not 0 < prior < 1:
+        raise UserError(f"--prior {prior:g}: it lies between 0 and 1")
+    if calibration is None:
+        if threshold is not None:
+            raise UserError(f"--threshold is one of the LLR, which wants a calibration: {missing}")
+        return Decision(None, missing, None, "")
+    if threshold is None:
+        return Decision(
+            calibration,
+            "",
+            -math.log(prior / (1 - prior)) + 0.0,
+            f"Bayes threshold for a prior of bona fide of {prior:g}",
+        )
+    if threshold == EER:
+        of_eer = calibration.trained_on.get("eer_threshold")
+        if of_eer is None:
+            raise UserError(f"{calibration.path}: it does not tell the EER's threshold; make it again by calibrate.py")
+        return Decision(calibration, "", float(of_eer), "threshold of the EER on dev")
+    if not math.isfinite(threshold):
+        raise UserError(f"--threshold {threshold}: not a number")
+    return Decision(calibration, "", float(threshold), "threshold as given")

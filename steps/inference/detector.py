@@ -1,0 +1,740 @@
+"""A trained detector applied to recordings: the class that steps/detect.py is made of, for programs of one's own.
+
+    from steps.inference.detector import FakeSpeechDetector
+
+    detector = FakeSpeechDetector.load("exp/train_f0_subband_senet34_self_distill/seed1")
+    for result in detector.score_file("talk.m4a"):
+        print(result.score, result.llr, result.verdict, [(w.begin, w.end, w.llr) for w in result.lowest()])
+    detector.score(samples, rate=44100)            # numpy, (samples,) or (samples, channels)
+
+How a recording's score is made. It is resampled, its channels are mixed or taken one by one, and it is cut into windows as
+long as the network's input (windows.cut). Each window is treated as an utterance of a corpus is, by the front end and by the
+network; one shorter than a window is continued as in training. `pool` then makes one score of the windows':
+
+  every   their mean; as the LLR is a line of the score, its LLR is the mean of the windows' LLRs. The default. The verdict is
+          bonafide only if every window is above the threshold; otherwise it is `partial`: a faked stretch in a long recording
+          hardly moves the mean. Of a long genuine recording some windows may be below the threshold, too.
+  mean    the same score, which alone decides.
+  min     the lowest. The minimum of many is lower than one: the calibration, learnt on single utterances, does not hold for it,
+          and long genuine recordings are rejected more often.
+  first   what steps/score.py gives an utterance: features of the whole, of which the network sees the first frames. No
+          other window is scored.
+
+An utterance no longer than a window gets the same score by all four. A longer one differs, because score.py looks at its
+begin only.
+
+Silent windows are not scored and do not count: nothing above -80 dBFS, or SILENCE_DB or more below the loudest window. Nor
+does a window count whose LLR lies far beyond all of dev's (calibration.Decision.limits), but one far below is below the
+threshold. If no other is left, there is a score and no verdict. Nor is there a verdict on a recording that lacks the band which the detector looks at (band.BandLimits).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from steps.data.batches import network_input
+from steps.evaluation.labels import corpus_label
+from steps.experiment import training_folder
+from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
+from steps.frontend.processing.band import BandLimits
+from steps.frontend.processing.standardise import SILENCE_DB, active_level
+from steps.inference import windows
+from steps.inference.below import Below
+from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, calibration_of, decision, read_calibration
+from steps.inference.picture import Overview
+from steps.nnet import Detector, grad_cam
+from steps.nnet.base import score_of
+from utils import audio
+from utils.audio import Command
+from utils.cli import UserError
+from utils.segments import Stretch
+
+LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz; a damaged header may tell of 1 Hz, which would make days of a small file
+SILENCE = 1e-4  # -80 dBFS: three steps of 16 bits
+CANCELLED = 0.1  # of the power that channels which have nothing to do with each other leave in their mean
+MIX, EACH = "mix", "each"
+POOLS = ("every", "mean", "min", "first")
+Channels = Literal["mix", "each"] | int
+Pool = Literal["every", "mean", "min", "first"]
+Opening = contextlib.AbstractContextManager[audio.Recording]
+
+
+@dataclass(frozen=True)
+class Window:
+    """begin, end: seconds; score: higher = bona fide, None where it is silent; llr: None without a calibration too; counts:
+    whether the recording's score is made of it, too; below: whether the LLR is at or below the threshold, None where there is
+    none and where the recording is not judged."""
+
+    begin: float
+    end: float
+    score: float | None
+    llr: float | None
+    counts: bool
+    below: bool | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is said of a recording, or of one of its channels.
+
+    name: of the file; channel: `mixed`, or its number from 0, None of a recording that has only one; seconds: its length;
+    windows: in the order of time; score, llr, verdict (bonafide, partial, spoof): llr and verdict None without a calibration;
+    notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the reason; below: which
+    windows are below the threshold, None where there is no verdict; overview: for a picture, if it was asked for.
+    """
+
+    name: str
+    channel: str | None
+    seconds: float
+    windows: tuple[Window, ...]
+    score: float
+    llr: float | None
+    verdict: str | None
+    notes: tuple[str, ...]
+    not_judged: str | None = None
+    below: Below | None = None
+    overview: Overview | None = field(default=None, compare=False, repr=False)
+
+    def lowest(self, count: int = 3) -> list[Window]:
+        """The lowest-scoring stretches, lowest first: each is a window that overlaps none of those before it."""
+        found: list[Window] = []
+        for window in sorted((w for w in self.windows if w.counts), key=lambda w: w.score):
+            if len(found) == count:
+                break
+            if all(window.end <= other.begin or window.begin >= other.end for other in found):
+                found.append(window)
+        return found
+
+    @property
+    def below_in_words(self) -> str:
+        """`3 of 65 windows below the threshold: 1:18-1:26, 2:30-2:35`; empty for one window, and where there is no verdict."""
+        return "" if self.below is None else self.below.words(self.seconds)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What `stream` says when a window is over. channel: as of a Result; verdict: of the window; score, llr, verdict_so_far:
+    of all windows until then; below_so_far: how many of them are below the threshold; each None where there is none."""
+
+    channel: str | None
+    window: Window
+    verdict: str | None
+    score: float | None
+    llr: float | None
+    verdict_so_far: str | None
+    below_so_far: int | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the places of a window speak for. features: (frames, bins), what the network saw of its first channel; places: the
+    same shape, what each adds to the score, above 0 for bona fide, of a map of `cells` (frames, bins) drawn up to it.
+    Where a short recording was continued, only its own frames. bin_hz: (bins,), None where bins are no frequencies."""
+
+    window: Window
+    features: np.ndarray
+    places: np.ndarray
+    cells: tuple[int, int]
+    bin_hz: np.ndarray | None
+
+
+class _Heard(NamedTuple):
+    """What is measured of a window's waveform. level: dB relative to full scale; bands: decibels in the front end's bands."""
+
+    level: float
+    bands: np.ndarray
+
+
+class _Looked(NamedTuple):
+    """A window as the network takes it, and what was measured of it."""
+
+    features: np.ndarray
+    heard: _Heard
+
+
+@dataclass
+class _Take:
+    """A recording while it is scored. spans: first and last sample + 1 of its windows; scores: of each channel's windows, in
+    their order, None for silence; heard: of each channel's windows that are not silent, by their number; error: why it
+    cannot be scored."""
+
+    name: str
+    recording: audio.Recording | None = None
+    picked: Sequence[str | None] = ()
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    scores: list[list[float | None]] = field(default_factory=list)
+    heard: list[dict[int, _Heard]] = field(default_factory=list)
+    samples: int = 0
+    overviews: list[Overview] = field(default_factory=list)
+    error: UserError | None = None
+
+
+@dataclass
+class _Piece:
+    """A window of one channel, on its way through front end and network."""
+
+    take: _Take
+    channel: int
+    index: int
+    looked: Future[_Looked]
+
+
+class FakeSpeechDetector:
+    """A trained detector, ready to score recordings. Made by `load`.
+
+    Its methods may be called from several threads at once: nothing changes between calls but a store of front ends, of
+    which each thread borrows one for itself.
+
+    Attributes: sample_rate (Hz, what audio is resampled to), window_seconds, hop_seconds, decision, corpus (what it was
+    trained on, as corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none).
+    """
+
+    def __init__(
+        self,
+        network: Detector,
+        frontend_conf: FrontEndConf,
+        decision: Decision,
+        corpus: dict[str, Any] | None = None,
+        band: BandLimits | None = None,
+        hop: float | None = None,
+        pool: Pool = "every",
+        channels: Channels | None = None,
+        device: torch.device | None = None,
+        batch_size: int = 16,
+        num_threads: int = 1,
+    ):
+        """See load; network: on `device`, in evaluation mode."""
+        if pool not in POOLS:
+            raise UserError(f"pool: {pool!r} is none of {', '.join(POOLS)}")
+        if channels is None:
+            channels = MIX if frontend_conf.channel is None else frontend_conf.channel
+        if batch_size < 1 or num_threads < 1:
+            raise UserError(f"batch_size {batch_size}, num_threads {num_threads}: both are at least 1")
+        self._network, self.frontend_conf, self._device = network, frontend_conf, device or torch.device("cpu")
+        self._pool, self._channels = pool, _checked(channels)
+        self._batch_size, self._num_threads = batch_size, num_threads
+        self.decision, self.corpus, self.band, self.model = decision, corpus or {}, band, ""
+        self.sample_rate = frontend_conf.sample_rate
+        self._frontends: list[FrontEndBase] = []
+        with self._frontend() as frontend:
+            self._window = windows.window_samples(frontend)
+        samples = self._window // 2 if hop is None else hop * self.sample_rate
+        if not 0.5 < samples <= self._window + 0.5:  # nan neither
+            raise UserError(f"hop: {hop} s is not above 0 and at most a window, {self.window_seconds:g} s")
+        self._hop = round(samples)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        calibration: str | Path | None = None,
+        prior: float = 0.5,
+        threshold: float | Literal["eer"] | None = None,
+        hop: float | None = None,
+        pool: Pool = "every",
+        channels: Channels | None = None,
+        device: str | torch.device = "cpu",
+        batch_size: int = 16,
+        num_threads: int = 1,
+    ) -> FakeSpeechDetector:
+        """The detector of a training.
+
+        model: its folder, exp/NAME/seedN, a final.pt, or an ONNX file of steps/export.py, which runs on the CPU only and carries
+        its calibration. calibration: a file of steps/calibrate.py; else the folder's
+        calibration.json, without which there are scores but neither LLRs nor verdicts. prior, threshold: see
+        calibration.decision. hop: seconds from one window to the next, half a window if not given. pool: see above.
+        channels: of recordings with several: mix, each, or the number of one from 0; mix if not given, unless the front
+        end was trained on a certain one. batch_size: windows that go through the network at once. num_threads: that
+        compute features; the network's are torch's (torch.set_num_threads).
+
+        Raises UserError for what cannot be read or does not fit.
+        """
+        path = Path(model)
+        if path.suffix == ".onnx":
+            from steps.inference.onnx_detector import load_onnx  # here, because it wants an extra
+
+            given = None if calibration is None else read_calibration(Path(calibration))
+            make = lambda found, missing: decision(found, missing, prior, threshold)
+            return load_onnx(path, given, make, hop, pool, channels, torch.device(device), batch_size, num_threads)
+        if path.is_dir() and not (path / "final.pt").is_file():
+            seeds = sorted(found.parent.name for found in path.glob("seed*/final.pt"))
+            hint = f"; give one of its seeds: {', '.join(seeds)}" if seeds else "; train it first"
+            raise UserError(f"{path}: no final.pt in it{hint}")
+        if path.is_file() and path.suffix != ".pt":  # a recording, say, which no message may tell to remove
+            raise UserError(f"{path}: not a training: give its folder, its final.pt, or an .onnx of export.py")
+        final = path / "final.pt" if path.is_dir() else path
+        trained = training_folder.load_trained(final, torch.device(device))
+        if calibration is None:
+            found, missing = calibration_of(final.parent)
+        else:
+            found, missing = read_calibration(Path(calibration)), ""
+        made = cls(
+            trained.detector,
+            trained.frontend_conf,
+            decision(found, missing, prior, threshold),
+            trained.corpus,
+            trained.band,
+            hop,
+            pool,
+            channels,
+            torch.device(device),
+            batch_size,
+            num_threads,
+        )
+        made.model = str(path)
+        return made
+
+    def on(self, channels: Channels | None) -> FakeSpeechDetector:
+        """This detector, of which recordings' channels are taken as given; as they are here for None. Raises UserError."""
+        if channels is None:
+            return self
+        other = copy.copy(self)
+        other._channels = _checked(channels)
+        return other
+
+    @property
+    def window_seconds(self) -> float:
+        return self._window / self.sample_rate
+
+    @property
+    def hop_seconds(self) -> float:
+        return self._hop / self.sample_rate
+
+    @property
+    def of_mini_corpus(self) -> bool:
+        return self.corpus.get("name") == "mini corpus"
+
+    def about(self) -> dict[str, Any]:
+        """What the results rest on, for the head of an output; plain values, as JSON takes them."""
+        of = self.decision
+        made = of.calibration
+        return {
+            "model": self.model,
+            "corpus": corpus_label(self.corpus),
+            "mini_corpus": self.of_mini_corpus,
+            "frontend": self.frontend_conf.type,
+            "sample_rate": self.sample_rate,
+            "window_seconds": self.window_seconds,
+            "hop_seconds": self.hop_seconds,
+            "band": None if self.band is None else dataclasses.asdict(self.band),
+            "pool": self._pool,
+            "channels": self._channels,
+            "calibration": made
+            and {
+                "path": str(made.path),
+                "weight": made.weight,
+                "offset": made.offset,
+                "trained_on": {
+                    key: made.trained_on.get(key)
+                    for key in ("sets", "n_bonafide", "n_spoof", "cllr", "eer", "eer_threshold", "llr_range")
+                },
+                "trained_on_eval": made.trained_on_eval,
+            },
+            "no_calibration": of.missing or None,
+            "threshold": of.threshold,
+            "threshold_rule": of.rule or None,
+        }
+
+    def score(self, waveform: np.ndarray, rate: int, name: str = "waveform") -> list[Result]:
+        """waveform: (samples,) or (samples, channels), floats at full scale 1 or integers; rate: Hz -> one Result, or one of
+        each channel.
+
+        Raises UserError that begins with `name` for what cannot be scored: no samples, only silence, NaN.
+        """
+        return self._alone(name, contextlib.nullcontext(audio.of_waveform(name, waveform, rate)))
+
+    def score_file(self, path: str | Path, name: str | None = None, overview: bool = False) -> list[Result]:
+        """One Result, or one of each channel. Raises UserError that begins with `name` (else the path) for a file that
+        cannot be scored: missing, not audio, truncated, no samples, only silence, NaN."""
+        name = str(path) if name is None else name
+        return self._alone(name, audio.open_recording(path, name), overview)
+
+    def score_recording(self, recording: audio.Recording, overview: bool = False) -> list[Result]:
+        """As score_file, of a recording already open."""
+        return self._alone(recording.where, contextlib.nullcontext(recording), overview)
+
+    def score_files(
+        self, files: Iterable[tuple[str, str | Path | Command | Stretch | Opening]], overview: bool = False
+    ) -> Iterator[tuple[str, list[Result] | UserError]]:
+        """(name, path) of files -> (name, its results or why it cannot be scored), in their order, each as soon as it is
+        there; windows of several files go through the network together. In the place of a path may stand what
+        audio.open_recording and audio.open_stream return."""
+        opened = (
+            (name, audio.open_recording(path, name) if isinstance(path, str | Path | Command | Stretch) else path)
+            for name, path in files
+        )
+        for take in self._flow(opened, overview):
+            yield take.name, self._outcome(take)
+
+    def stream(self, recording: audio.Recording) -> Iterator[Heard]:
+        """Each window as soon as its last sample is there: one each hop, and the last at the end. By pool `mean`, or as by `every`
+        where it is another: the last says what score_file says of the whole. Raises UserError as score_file does."""
+        picked, blocks = self._prepared(recording)
+        samples, silent = 0, True
+        scores: list[list[float]] = [[] for _ in picked]
+        levels: list[list[np.ndarray]] = [[] for _ in picked]
+        below = [0] * len(picked)
+        for begin, window in windows.cut(blocks, self._window, self._hop):
+            samples = begin + len(window)
+            for number, (waveform, until_now, bands) in enumerate(zip(window.T, scores, levels)):
+                score = None
+                if not _is_silent(waveform):
+                    silent = False
+                    looked = self._looked_at(waveform, recording.where)
+                    score = float(self._network_scores([looked.features])[0])
+                    bands.append(looked.heard.bands)
+                judged = self._missing(bands) is None
+                said = self._window_of((begin, samples), score, judged)
+                below[number] += self.decision.below(said.llr) is True
+                if said.counts:
+                    until_now.append(score)
+                mean = float(np.mean(until_now)) if until_now else None
+                llr = self.decision.llr(mean)
+                of_window, so_far = self.decision.verdict(said.llr), self._verdict(llr, below[number])
+                if not judged:
+                    of_window = so_far = None
+                told = below[number] if so_far else None
+                yield Heard(picked[number], said, of_window, mean, llr, so_far, told)
+        if not samples:
+            raise UserError(f"{recording.where}: empty: no samples")
+        if silent:
+            raise _only_silence(recording.where, recording.notes)
+
+    def evidence(
+        self, recording: audio.Recording, wanted: Sequence[Window], stage: int = 4, channel: str | None = None
+    ) -> list[Evidence]:
+        """What the network looked at in windows of a recording that was scored (steps/nnet/grad_cam.py), in the order of time.
+
+        recording: opened anew; wanted: of its Result's windows; stage: of the backbone's, from 1; channel: its Result's.
+        """
+        picked, blocks = self._prepared(recording)
+        of_begin = {round(window.begin * self.sample_rate): window for window in wanted}
+        found: list[Evidence] = []
+        for begin, waveform in windows.cut(blocks, self._window, self._hop) if wanted else ():
+            if begin not in of_begin:
+                continue
+            with self._frontend() as frontend:
+                standard = frontend.standardised(waveform[:, picked.index(channel)])
+                x, own = _features_and_length(standard, frontend, recording.where)
+            x = np.ascontiguousarray(x)
+            _, (places,) = grad_cam.evidence(self._network, torch.from_numpy(x)[None].to(self._device), [stage])
+            drawn, hz = grad_cam.drawn_up(places, *x.shape[1:]), self.frontend_conf.bin_hz
+            if hz is not None and len(hz) != x.shape[2]:
+                hz = None
+            found.append(Evidence(of_begin[begin], x[0][:own], drawn[:own], tuple(places.shape), hz))
+            if len(found) == len(of_begin):
+                break
+        return found
+
+    # From here on: how it is done.
+
+    @contextlib.contextmanager
+    def _frontend(self) -> Iterator[FrontEndBase]:
+        """A front end that no other thread uses meanwhile: some keep tables that grow with what they are given."""
+        try:
+            frontend = self._frontends.pop()
+        except IndexError:
+            frontend = make_frontend(self.frontend_conf)
+        try:
+            yield frontend
+        finally:
+            self._frontends.append(frontend)
+
+    def _looked_at(self, waveform: np.ndarray, where: str) -> _Looked:
+        """waveform: (samples,) at sample_rate. Raises UserError."""
+        with self._frontend() as frontend:
+            standard = frontend.standardised(waveform)
+            heard = _Heard(active_level(waveform, self.sample_rate), frontend.levels(standard))
+            return _Looked(self._input(waveform, standard, frontend, where), heard)
+
+    def _input(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
+        """What `_network_scores` takes: float32 (channels, frames, bins)."""
+        return _features_and_length(standard, frontend, where)[0]
+
+    def _missing(self, bands: Sequence[np.ndarray]) -> str | None:
+        """What the windows of a recording, by their levels in the front end's bands, lack that the detector needs."""
+        if self.band is None or not bands:
+            return None
+        return self.band.missing(10 * np.log10(np.mean(10 ** (np.stack(bands) / 10), axis=0)))
+
+    def _network_scores(self, features: Sequence[np.ndarray]) -> np.ndarray:
+        """float64 (batch,), of (channels, frames, bins) each."""
+        x = torch.from_numpy(np.stack(features)).to(self._device).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            return score_of(self._network(x)).double().cpu().numpy()
+
+    def _prepared(self, recording: audio.Recording) -> tuple[list[str | None], Iterator[np.ndarray]]:
+        """Names of the channels that are scored, and blocks (n, those channels) at sample_rate."""
+        if not LEAST_RATE <= recording.rate <= MOST_RATE:
+            raise UserError(
+                f"{recording.where}: its sampling rate is {recording.rate} Hz; {LEAST_RATE} to {MOST_RATE} Hz are taken"
+            )
+        chosen, count = self._channels, recording.channels
+        if isinstance(chosen, int) and chosen >= count and count > 1:
+            raise UserError(f"{recording.where}: no channel {chosen}: it has {count}, counted from 0")
+        picked: list[str | None]
+        if count == 1:
+            picked, pick = [None], lambda block: block
+        elif chosen == EACH:
+            picked, pick = [str(i) for i in range(count)], lambda block: block
+        elif chosen == MIX:
+            picked, pick = ["mixed"], lambda block: block
+        else:
+            picked, pick = [str(chosen)], lambda block: block[:, chosen : chosen + 1]
+        mixes = count > 1 and chosen == MIX
+        blocks = _mixed(recording) if mixes else map(pick, recording.blocks)
+        return picked, audio.resampled(blocks, len(picked), recording.rate, self.sample_rate)
+
+    def _notes(self, take: _Take, number: int, heard: Sequence[Window], missing: str | None) -> tuple[str, ...]:
+        """number: of the channel."""
+        recording, picked = take.recording, take.picked
+        notes = []
+        if recording.channels > 1:
+            what = {MIX: "mixed", EACH: "scored each by itself"}.get(self._channels, f"number {picked[0]} scored")
+            notes.append(f"{recording.channels} channels, {what}")
+        elif isinstance(self._channels, int) and self._channels > 0:
+            notes.append(f"no channel {self._channels}: the only one is scored")
+        mute = [name for name, scores in zip(picked, take.scores) if all(score is None for score in scores)]
+        if mute:
+            notes.append(f"only silence in channel {' and '.join(mute)}")
+        if recording.rate != self.sample_rate:
+            notes.append(f"resampled from {recording.rate} Hz")
+        notes += recording.notes
+        if take.samples < self._window:
+            notes.append("shorter than a window")
+        silent = sum(window.score is None for window in heard)
+        if silent:
+            notes.append(f"{silent} of {len(heard)} windows silent")
+        beyond = sum(not window.counts for window in heard) - silent
+        if beyond:
+            which = "" if len(heard) == 1 else f"{beyond} of {len(heard)} windows "
+            notes.append(f"{which}far beyond all scores of dev: not judged")
+        if missing:
+            notes.append(f"not judged: {missing}")
+        return tuple(notes)
+
+    def _window_of(self, span: tuple[int, int], score: float | None, judged: bool) -> Window:
+        llr = self.decision.llr(score)
+        counts = score is not None and self.decision.holds(llr)
+        below = self.decision.below(llr) if judged else None
+        return Window(span[0] / self.sample_rate, span[1] / self.sample_rate, score, llr, counts, below)
+
+    def _verdict(self, llr: float | None, below: int) -> str | None:
+        """Of a recording. below: how many of its windows are below the threshold."""
+        verdict = self.decision.verdict(llr)
+        return PARTIAL if verdict == BONAFIDE and below and self._pool != "mean" else verdict
+
+    def _spans(self, take: _Take, blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Windows of a recording, as (first sample, (samples, channels)); for pool `first` the whole, or as much of it as
+        the front end looks at."""
+
+        def watched() -> Iterator[np.ndarray]:
+            for block in blocks:
+                take.samples += len(block)
+                for overview, samples in zip(take.overviews, block.T):
+                    overview.add(samples)
+                yield block
+
+        if self._pool != "first":
+            yield from windows.cut(watched(), self._window, self._hop)
+            return
+        conf = self.frontend_conf
+        enough = None if conf.trim is not None or conf.standardise else conf.max_samples
+        held, count = [], 0
+        for block in watched():
+            if enough is None or count < enough:
+                held.append(block)
+                count += len(block)
+        if count:
+            yield 0, np.concatenate(held)[:enough]
+
+    def _pieces(
+        self,
+        opened: Iterable[tuple[str, Opening]],
+        submit: Callable[..., Future[_Looked]],
+        overview: bool,
+    ) -> Iterator[_Piece | _Take]:
+        """The windows of each recording, and then its _Take."""
+        for name, opening in opened:
+            take = _Take(name)
+            try:
+                with opening as recording:
+                    take.recording = recording
+                    take.picked, blocks = self._prepared(recording)
+                    take.scores = [[] for _ in take.picked]
+                    take.heard = [{} for _ in take.picked]
+                    if overview:
+                        take.overviews = [Overview(self.sample_rate) for _ in take.picked]
+                    for begin, window in self._spans(take, blocks):
+                        end = begin + len(window) if self._pool != "first" else min(len(window), self._window)
+                        take.spans.append((begin, end))
+                        for channel, waveform in enumerate(window.T):
+                            take.scores[channel].append(None)
+                            if not _is_silent(waveform):
+                                index = len(take.spans) - 1
+                                yield _Piece(take, channel, index, submit(self._looked_at, waveform, name))
+            except UserError as error:
+                take.error = error
+            yield take
+
+    def _flow(self, opened: Iterable[tuple[str, Opening]], overview: bool) -> Iterator[_Take]:
+        """Recordings scored, in their order. Decoding and the network run in this thread, features in others, at most two
+        batches ahead, so that memory does not grow with a recording's length."""
+        with contextlib.ExitStack() as stack:
+            submit = _at_once
+            if self._num_threads > 1:
+                workers = stack.enter_context(ThreadPoolExecutor(self._num_threads))
+                stack.callback(workers.shutdown, wait=False, cancel_futures=True)
+                submit = workers.submit
+            held: deque[_Piece | _Take] = deque()
+            waiting = 0
+            for item in self._pieces(opened, submit, overview):
+                held.append(item)
+                waiting += isinstance(item, _Piece)
+                if len(held) == 1 and isinstance(item, _Take):
+                    yield held.pop()
+                while waiting >= 2 * self._batch_size:
+                    done, ready = self._one_batch(held)
+                    waiting -= done
+                    yield from ready
+            while held:
+                yield from self._one_batch(held)[1]
+
+    def _one_batch(self, held: deque[_Piece | _Take]) -> tuple[int, list[_Take]]:
+        """Takes a batch of windows from the left and scores it: how many, and the recordings that are through by that."""
+        taken, batch, ready = 0, [], []
+        while held and (taken < self._batch_size or isinstance(held[0], _Take)):
+            item = held.popleft()
+            if isinstance(item, _Take):
+                ready.append(item)
+                continue
+            taken += 1
+            try:
+                looked = item.looked.result()
+                item.take.heard[item.channel][item.index] = looked.heard
+                batch.append((item, looked.features))
+            except UserError as error:
+                item.take.error = item.take.error or error
+        if batch:
+            for (piece, _), score in zip(batch, self._network_scores([features for _, features in batch]).tolist()):
+                piece.take.scores[piece.channel][piece.index] = score
+        return taken, ready
+
+    def _alone(self, name: str, opening: Opening, overview: bool = False) -> list[Result]:
+        (take,) = self._flow([(name, opening)], overview)
+        outcome = self._outcome(take)
+        if isinstance(outcome, UserError):
+            raise outcome
+        return outcome
+
+    def _outcome(self, take: _Take) -> list[Result] | UserError:
+        if take.error is not None:
+            return take.error
+        if not take.spans:
+            return UserError(f"{take.name}: empty: no samples")
+        results = []
+        for number, (channel, scores) in enumerate(zip(take.picked, take.scores)):
+            of_windows = take.heard[number]
+            loudest = max((one.level for one in of_windows.values()), default=0.0)
+            audible = {i for i, one in of_windows.items() if one.level > loudest - SILENCE_DB}
+            missing = self._missing([of_windows[i].bands for i in sorted(audible)])
+            heard = tuple(
+                self._window_of(span, score if i in audible else None, missing is None)
+                for i, (span, score) in enumerate(zip(take.spans, scores))
+            )
+            scored = [window.score for window in heard if window.score is not None]
+            if not scored:
+                continue
+            if not np.isfinite(scored).all():
+                return UserError(f"{take.name}: its score is not finite; look at final.pt")
+            counted = [window.score for window in heard if window.counts] or scored
+            score = min(counted) if self._pool == "min" else float(np.mean(counted))
+            llr = self.decision.llr(score)
+            beyond = llr is not None and not self.decision.holds(llr)
+            reason = missing or ("its score lies far beyond all scores of dev" if beyond else None)
+            if reason:
+                heard = tuple(dataclasses.replace(window, below=None) for window in heard)
+            below = None if reason or llr is None else Below.among(heard)
+            verdict = None if below is None else self._verdict(llr, below.windows)
+            results.append(
+                Result(
+                    take.name,
+                    channel,
+                    take.samples / self.sample_rate,
+                    heard,
+                    score,
+                    llr,
+                    verdict,
+                    self._notes(take, number, heard, missing),
+                    reason,
+                    below,
+                    take.overviews[number] if take.overviews else None,
+                )
+            )
+        if not results:
+            return _only_silence(take.name, take.recording.notes)
+        return results
+
+
+def _checked(channels: Channels) -> Channels:
+    if channels not in (MIX, EACH) and not (type(channels) is int and channels >= 0):
+        raise UserError(f"channels: {channels!r} is neither {MIX}, {EACH} nor a number from 0")
+    return channels
+
+
+def _only_silence(where: str, notes: Sequence[str]) -> UserError:
+    return UserError("; ".join([f"{where}: only silence: nothing above -80 dBFS", *notes]))
+
+
+def _mixed(recording: audio.Recording) -> Iterator[np.ndarray]:
+    """The mean of the channels, (n, 1), of each block; a note where they cancel each other out in it."""
+    cancelled = 0
+    for block in recording.blocks:
+        mean = block.mean(axis=1, keepdims=True, dtype=np.float64)
+        power = np.square(block, dtype=np.float64).mean() if len(block) else 0.0
+        if power > SILENCE**2 and np.square(mean).mean() < CANCELLED * power / recording.channels:
+            cancelled += len(block)
+        yield mean
+    if cancelled:
+        recording.notes.append(
+            f"its channels cancel each other out in the mix for {cancelled / recording.rate:.1f} s, as one is inverted: score one "
+            "of them by itself (channels 0)"
+        )
+
+
+def _is_silent(waveform: np.ndarray) -> bool:
+    """Nothing but, at most, a constant offset."""
+    return float(waveform.max() - waveform.min()) / 2 < SILENCE
+
+
+def _features_and_length(standard: np.ndarray, frontend: FrontEndBase, where: str) -> tuple[np.ndarray, int]:
+    """A standardised waveform -> float32 (channels, frames, bins), the network's input, and how many frames the waveform
+    itself makes. Raises UserError."""
+    features = frontend.compute_standardised(standard)
+    if len(features) == 0:
+        raise UserError(f"{where}: too short: {len(standard)} samples make no frame")
+    if not np.isfinite(features).all():
+        raise UserError(f"{where}: its features are not finite")
+    fixed = network_input(features, frontend, where)
+    return np.moveaxis(fixed.reshape(len(fixed), frontend.channels, -1), 1, 0), len(features)
+
+
+def _at_once(work: Callable[..., _Looked], *arguments: Any) -> Future[_Looked]:
+    """As an executor's submit, but done when it returns."""
+    done: Future[_Looked] = Future()
+    try:
+        done.set_result(work(*arguments))
+    except UserError as error:
+        done.set_exception(error)
+    return done

@@ -1,0 +1,198 @@
+"""How far a figure would move with other trials or other speakers: bootstrap intervals, and a test of two systems over the
+same trials.
+
+A draw takes as many trials (or speakers) as there are, with replacement. It is held as a vector of counts, how often each
+trial was drawn, so that the trials are sorted once for all draws, and two systems are measured on the same draw. The ASV's
+rates are taken as they are: its trials are not drawn anew. A minimum cost fits its threshold to the draw, so that draws
+lie a little lower than the sample, and their interval with them; in the difference of two systems most of that goes.
+
+Sources:
+  [Efron 1993]   B. Efron, R. Tibshirani, "An Introduction to the Bootstrap": percentile intervals, chapter 13.
+  [Davison 1997] A. Davison, D. Hinkley, "Bootstrap Methods and their Application": p-values that count the sample itself,
+                 chapter 4; clusters drawn whole, chapter 3.
+  [Bisani 2004]  M. Bisani, H. Ney, "Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation", ICASSP:
+                 the difference of two systems on the same draws; speakers drawn whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from steps.metrics.error_rates import DetCurve
+from steps.metrics.paired_tests import CONFIDENCE
+from steps.metrics.tandem import AsvRates, tdcf_2019, tdcf_2021
+
+FloatArray = NDArray[np.float64]
+Counts = NDArray[np.integer]
+Draw = Callable[[np.random.Generator], Counts]
+Interval = tuple[float, float]
+FEWEST_SPEAKERS = 2
+
+
+class TrialDraw:
+    """Draws trials, as many bona fide and as many spoof ones as there are (stratified by class).
+
+    bonafide: (N,) booleans. Called with a generator it gives (N,) counts.
+    """
+
+    def __init__(self, bonafide: ArrayLike):
+        bonafide = np.asarray(bonafide, dtype=bool)
+        self._size = bonafide.size
+        self._classes = [np.flatnonzero(bonafide), np.flatnonzero(~bonafide)]
+        if any(not members.size for members in self._classes):
+            raise ValueError("both bona fide and spoof trials are needed")
+
+    def __call__(self, rng: np.random.Generator) -> Counts:
+        counts = np.empty(self._size, dtype=np.int32)
+        for members in self._classes:
+            drawn = rng.integers(0, members.size, members.size, dtype=np.int32)
+            counts[members] = np.bincount(drawn, minlength=members.size)
+        return counts
+
+
+class SpeakerDraw:
+    """Draws whole speakers, as many as there are, each with all trials under the name, bona fide and spoof together.
+
+    A draw without trials of one class is drawn anew. bonafide: (N,) booleans; speakers: whose each trial is, N names.
+    Called with a generator it gives (N,) counts. Raises ValueError for fewer than 2 speakers.
+    """
+
+    def __init__(self, bonafide: ArrayLike, speakers: Sequence[str]):
+        bonafide = np.asarray(bonafide, dtype=bool)
+        names, self._speaker = np.unique(np.asarray(speakers), return_inverse=True)
+        self.n_speakers = names.size
+        if self.n_speakers < FEWEST_SPEAKERS:
+            raise ValueError(f"at least {FEWEST_SPEAKERS} speakers are needed, not {self.n_speakers}")
+        if bonafide.all() or not bonafide.any():
+            raise ValueError("both bona fide and spoof trials are needed")
+        self._has = np.stack(
+            [np.bincount(self._speaker[chosen], minlength=names.size) > 0 for chosen in (bonafide, ~bonafide)]
+        )
+
+    def __call__(self, rng: np.random.Generator) -> Counts:
+        while True:
+            times = np.bincount(rng.integers(0, self.n_speakers, self.n_speakers), minlength=self.n_speakers)
+            if (self._has & (times > 0)).any(axis=1).all():
+                return times[self._speaker]
+
+
+class RankedTrials:
+    """Trials sorted once, by the order of metrics.det_curve: ascending, bona fide first among equals.
+
+    Copies of a trial are equals too, each a step of its own. Trials of one class that follow one another make up a run,
+    along which only one of the two rates changes: a draw's curve is known from its corners, the ends of the runs.
+
+    bonafide: (N,) booleans; score: (N,) finite floats.
+    """
+
+    def __init__(self, bonafide: ArrayLike, score: ArrayLike):
+        bonafide, score = np.asarray(bonafide, dtype=bool), np.asarray(score, dtype=np.float64)
+        if not np.isfinite(score).all():
+            raise ValueError("scores that are not finite have no order")
+        order = np.lexsort((~bonafide, score))
+        ranked = bonafide[order]
+        starts = np.concatenate([[0], 1 + np.flatnonzero(ranked[1:] != ranked[:-1])])
+        self._run_ends = np.concatenate([starts[1:], [ranked.size]]) - 1
+        self._order, self._starts, self._positive = order, starts, ranked[starts]
+        self._threshold = np.concatenate([[-np.inf], score[order][self._run_ends]])
+
+    def corners(self, counts: Counts) -> DrawnCurve:
+        """counts: (N,), how often each trial was drawn; each class at least once."""
+        run = np.add.reduceat(counts[self._order], self._starts, dtype=np.int64)
+        rejected = np.zeros((2, run.size + 1), dtype=np.int64)
+        np.cumsum(np.where(self._positive, run, 0), out=rejected[0, 1:])
+        np.cumsum(np.where(self._positive, 0, run), out=rejected[1, 1:])
+        return DrawnCurve(rejected[0], rejected[1], self._positive, self._threshold)
+
+
+@dataclass(frozen=True)
+class DrawnCurve:
+    """The stepwise DET curve of a draw, at the R + 1 corners where its R runs begin and end.
+
+    rejected_positive, rejected_negative: trials rejected at each corner, copies counted; positive: (R,), is the run after
+    corner i one of bona fide trials?; threshold: the highest score rejected there, of all trials, drawn or not.
+    """
+
+    rejected_positive: NDArray[np.int64]
+    rejected_negative: NDArray[np.int64]
+    positive: NDArray[np.bool_]
+    threshold: FloatArray
+
+    def det_curve(self) -> DetCurve:
+        """Rates at the corners. A cost that grows with both rates has its minimum at one of them."""
+        positive, negative = self.rejected_positive[-1], self.rejected_negative[-1]
+        return DetCurve(
+            self.rejected_positive / positive, (negative - self.rejected_negative) / negative, self.threshold
+        )
+
+    def equal_error_rate(self) -> float:
+        """As metrics.equal_error_rate of all steps, to the bit: fraction from 0 to 1.
+
+        The distance of the two rates grows with every step, so that it is least at the last step below 0 or the next.
+        """
+        positive, negative = int(self.rejected_positive[-1]), int(self.rejected_negative[-1])
+        distance = self.rejected_positive * negative + self.rejected_negative * positive - positive * negative
+        run = int(np.searchsorted(distance, 0)) - 1  # the one in which the distance reaches 0; at corner 0 it is below
+        grows = negative if self.positive[run] else positive
+        last = -(int(distance[run]) // grows)  # steps into the run until the distance is 0 or more: rounded up
+        steps = np.array([last - 1, last])
+        missed = self.rejected_positive[run] + steps * self.positive[run]
+        rejected = self.rejected_negative[run] + steps * ~self.positive[run]
+        miss, false_alarm = missed / positive, (negative - rejected) / negative
+        nearest = int(np.argmin(np.abs(miss - false_alarm)))
+        return float(miss[nearest] + false_alarm[nearest]) / 2
+
+
+class CmFigures:
+    """The EER, and with the ASV's rates the two minimum t-DCFs, of a system on a draw.
+
+    Called with (N,) counts it gives them as fractions, in the order of `names`. Raises UndefinedCost, then and not before,
+    where these ASV rates define no t-DCF.
+    """
+
+    def __init__(self, bonafide: ArrayLike, score: ArrayLike, asv: AsvRates | None = None):
+        self._trials, self._asv = RankedTrials(bonafide, score), asv
+        self.names = ("eer",) if asv is None else ("eer", "min_tdcf_2019", "min_tdcf_2021")
+
+    def __call__(self, counts: Counts) -> list[float]:
+        drawn = self._trials.corners(counts)
+        figures = [drawn.equal_error_rate()]
+        if self._asv is not None:
+            curve = drawn.det_curve()
+            figures += [float(cost(curve, self._asv).min()) for cost in (tdcf_2019, tdcf_2021)]
+        return figures
+
+
+def bootstrap(figures: Callable[[Counts], ArrayLike], draw: Draw, draws: int = 1000, seed: int = 0) -> FloatArray:
+    """`figures` of each of so many draws, (draws, ...): whatever it makes of a vector of counts, a number or an array.
+
+    The same seed gives the same draws, whatever the figures are.
+    """
+    rng = np.random.default_rng(seed)
+    return np.array([figures(draw(rng)) for _ in range(draws)], dtype=np.float64)
+
+
+def percentile_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """The interval that holds the middle `confidence` of a figure's draws [Efron 1993]. values: (draws,)."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.asarray(values, dtype=np.float64), (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def intervals_of(figures: CmFigures, draw: Draw, draws: int, seed: int = 0) -> dict[str, Interval]:
+    """The percentile interval of each of a system's figures, by name: fractions and costs."""
+    return dict(zip(figures.names, map(percentile_interval, bootstrap(figures, draw, draws, seed).T)))
+
+
+def bootstrap_p(differences: ArrayLike) -> float:
+    """Two-sided p of a difference of 0: twice the share of draws on the rarer side of 0, those at 0 on both, and the
+    sample itself counted as one of them [Davison 1997], so never under 2 / (draws + 1). differences: (draws,), one
+    system's figure less the other's on the same draw.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
+    return float(min(1.0, 2 * (rarer + 1) / (differences.size + 1)))

@@ -1,0 +1,395 @@
+"""Reading what the recipe leaves in exp/: which detectors were trained, with which seeds, and what they scored.
+
+exp/<train set>_<frontend>_<model>_<training conf>[_<tag>]/seed<N>/
+    conf.yaml                            frontend, model, train (and augment): groups of keys; seed, frontend_name,
+                                         model_name, method, train_name (may lack: as the method)
+    detector.json                        parameters, multiply_adds, input_shape           (may lack)
+    results/<set>/metrics.json           as steps/evaluate.py writes it                   (may lack: not evaluated)
+    results/<set>_head<k>/metrics.json   the same of block k's own classifier             (may lack)
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS
+from steps.evaluation.labels import corpus_label
+from steps.sections import WITHOUT_EFFECT
+from utils.cli import UserError, warn
+from utils.conf import differences, read_yaml
+from utils.files import read_json
+
+CONF_SECTIONS = ("frontend", "model", "train", "augment")
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """Figures of the trials with one level of a factor. eer: percent; None where there was none, as min_tdcf_2019."""
+
+    n_bonafide: int
+    n_spoof: int
+    eer: float | None
+    min_tdcf_2019: float | None
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """Figures of one detector on one set. eer, asv_eer, attack_eer, speaker_miss: percent; min_tdcf_*, attack_tdcf
+    (2019): None where not computed.
+
+    speaker_miss: bona fide trials rejected at the threshold of the set's EER, of each bona fide speaker, and
+    speaker_trials: how many bona fide trials each has; both empty where the speakers were not known.
+    levels: by the key of an environment's or an attack's factor and its letter, as ("t60", "b"); empty where the
+    environments were not known.
+    """
+
+    path: Path
+    corpus: str
+    corpus_values: dict[str, Any]
+    eer: float
+    min_tdcf_2019: float | None
+    min_tdcf_2021: float | None
+    asv_eer: float | None
+    n_bonafide: int
+    n_spoof: int
+    attack_eer: dict[str, float]
+    attack_tdcf: dict[str, float | None]
+    attack_trials: dict[str, int]
+    speaker_miss: dict[str, float]
+    speaker_trials: dict[str, int]
+    levels: dict[tuple[str, str], LevelResult]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Seed:
+    """conf: its conf.yaml, empty without one; results: by set; heads: by set, then by block from 1."""
+
+    number: int
+    conf: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, SetResult] = field(default_factory=dict)
+    heads: dict[str, dict[int, SetResult]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One network trained by one method, with one or more seeds. `conf` is that of its first seed.
+
+    recipe: the training conf and the tag, as the folder's name has them, or that name where it is another;
+    variant: what of the recipe is not the method, so that baseline_mini and self_distill_mini have the same;
+    parameters, multiply_adds, input_shape (frames, bins; channels before them where there are several): None where no
+    seed has a detector.json.
+    """
+
+    name: str
+    folder: Path
+    train_set: str
+    frontend: str
+    model: str
+    method: str
+    recipe: str
+    variant: str
+    conf: dict[str, Any]
+    parameters: int | None
+    multiply_adds: int | None
+    input_shape: tuple[int, ...] | None
+    seeds: list[Seed]
+    notes: list[str]
+
+
+def natural_order(text: str) -> list[tuple[int, int, str]]:
+    """A sort key by which senet9 comes before senet18."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)]
+
+
+def _read_levels(
+    values: dict[str, Any], number: Callable[[Any, str, tuple[type, ...]], Any]
+) -> dict[tuple[str, str], LevelResult]:
+    """SetResult's levels from a metrics.json; number(group, key, kinds): a checked figure, refused where it lacks."""
+    found = {}
+    for part, factors in (("per_environment", ENVIRONMENT_FACTORS), ("per_attack_factor", ATTACK_FACTORS)):
+        groups = values.get(part)
+        if groups is None:  # evaluated without environments
+            continue
+        for key, letter in ((factor.key, letter) for factor in factors for letter in factor.levels):
+            group = groups.get(key) if isinstance(groups, dict) else None
+            one = group.get(letter) if isinstance(group, dict) else None
+            counts = (number(one, name, (int,)) for name in ("n_bonafide", "n_spoof"))
+            figures = (number(one, name, (float, int, type(None))) for name in ("eer", "min_tdcf_2019"))
+            found[key, letter] = LevelResult(*counts, *figures)
+    return found
+
+
+def _finite(value: float | None) -> bool:
+    try:
+        return value is None or math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def read_result(path: Path) -> SetResult:
+    """The metrics.json at `path`. Raises UserError when it is not one of steps/evaluate.py's."""
+    values = read_json(path)
+
+    def number(group: Any, key: str, kinds: tuple[type, ...]) -> Any:
+        value = group.get(key) if isinstance(group, dict) else None
+        if not isinstance(value, kinds) or isinstance(value, bool) or not _finite(value):
+            raise UserError(f"{path}: {key} is {value!r}; run steps/evaluate.py again to make this file")
+        return value
+
+    cost = (float, int, type(None))
+
+    def of_kind(key: str, kind: type) -> Any:
+        value = values.get(key) or kind()
+        if not isinstance(value, kind):
+            raise UserError(f"{path}: {key} is {value!r}; run steps/evaluate.py again to make this file")
+        return value
+
+    attacks = values.get("per_attack") if isinstance(values, dict) else None
+    if not isinstance(attacks, dict):
+        raise UserError(f"{path}: it has no per_attack; run steps/evaluate.py again to make this file")
+    speakers = of_kind("per_speaker", dict)
+    speaker_trials = {name: number(group, "n_bonafide", (int,)) for name, group in speakers.items()}
+    speaker_trials = {name: count for name, count in speaker_trials.items() if count}
+    return SetResult(
+        path=path,
+        corpus=corpus_label(of_kind("corpus", dict)),
+        corpus_values=of_kind("corpus", dict),
+        eer=number(values, "eer", (float, int)),
+        min_tdcf_2019=number(values, "min_tdcf_2019", cost),
+        min_tdcf_2021=number(values, "min_tdcf_2021", cost),
+        asv_eer=number(values, "asv_eer", cost),
+        n_bonafide=number(values, "n_bonafide", (int,)),
+        n_spoof=number(values, "n_spoof", (int,)),
+        attack_eer={name: number(group, "eer", (float, int)) for name, group in attacks.items()},
+        attack_tdcf={name: number(group, "min_tdcf_2019", cost) for name, group in attacks.items()},
+        attack_trials={name: number(group, "n_spoof", (int,)) for name, group in attacks.items()},
+        speaker_miss={name: number(speakers[name], "miss_rate", (float, int)) for name in speaker_trials},
+        speaker_trials=speaker_trials,
+        levels=_read_levels(values, number),
+        warnings=[str(text) for text in of_kind("warnings", list)],
+    )
+
+
+def _read_seed(folder: Path, number: int, conf: dict[str, Any]) -> Seed:
+    seed = Seed(number, conf)
+    for path in sorted(folder.glob("results/*/metrics.json")):
+        head = re.fullmatch(r"(.+)_head([1-9]\d*)", path.parent.name)
+        if head:
+            seed.heads.setdefault(head[1], {})[int(head[2])] = read_result(path)
+        else:
+            seed.results[path.parent.name] = read_result(path)
+    return seed
+
+
+def _seed_name(folder: Path) -> str:
+    return f"seed {folder.name.removeprefix('seed')}"
+
+
+def _read_detector(folders: Iterable[Path], notes: list[str]) -> dict[str, Any]:
+    """The seeds' detector.json, which must agree; an empty dict where there is none."""
+    found: dict[str, Any] = {}
+    first: Path | None = None
+    for folder in folders:
+        path = folder / "detector.json"
+        if not path.exists():
+            notes.append(f"{_seed_name(folder)} has no detector.json")
+            continue
+        values = read_json(path)
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: not an object of names and values; train again to make this file")
+        shape = values.get("input_shape") or []
+        for key, numbers in (
+            ("parameters", [values.get("parameters", 0)]),
+            ("multiply_adds", [values.get("multiply_adds", 0)]),
+            ("input_shape", shape if isinstance(shape, list) else [shape]),
+        ):
+            if not all(type(number) is int and _finite(number) for number in numbers):
+                raise UserError(f"{path}: {key} is {values[key]!r}; train again to make this file")
+        if first is not None and values != found:
+            raise UserError(
+                f"{path}: another detector than that of {first}: seeds of one experiment must share parameters and "
+                "input; train the one that differs under another --tag"
+            )
+        found, first = values, path
+    return found
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """The experiment in `folder`; what is missing or odd without being wrong stands in its `notes`.
+
+    Raises UserError when the folder has no seed<N>, none of its seeds has a conf.yaml that names the front end, the
+    network and the method, or the seeds' names or detectors differ.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such experiment folder")
+    numbered = sorted((int(path.name[4:]), path) for path in folder.iterdir() if re.fullmatch(r"seed\d+", path.name))
+    if not numbered:
+        raise UserError(f"{folder}: it has no folder seed<N>; give experiment folders, such as exp/train_*")
+    notes: list[str] = []
+    confs: dict[int, dict[str, Any]] = {}
+    for number, path in numbered:
+        if (path / "conf.yaml").exists():
+            confs[number] = read_yaml(path / "conf.yaml")
+            for key in CONF_SECTIONS:
+                if not isinstance(confs[number].get(key) or {}, dict):
+                    raise UserError(f"{path / 'conf.yaml'}: {key} is no group of keys; train again")
+        else:
+            notes.append(f"{_seed_name(path)} has no conf.yaml: was its training begun?")
+    if not confs:
+        raise UserError(f"{folder}: none of its seeds has a conf.yaml; train it, or leave it out")
+    first, *others = confs
+    conf = confs[first]
+    names = {}
+    for key in ("frontend_name", "model_name", "method"):
+        names[key] = conf.get(key)
+        if not isinstance(names[key], str) or not names[key]:
+            raise UserError(f"{folder}/seed{first}/conf.yaml: the key {key!r} is missing; train again")
+    for number in others:
+        for key, name in names.items():
+            if confs[number].get(key) != name:
+                raise UserError(
+                    f"{folder}: {key} is {name!r} in seed{first} but {confs[number].get(key)!r} in seed{number}; "
+                    "one experiment holds seeds of one configuration"
+                )
+        changed = [
+            text
+            for section in CONF_SECTIONS
+            for text in differences(conf.get(section) or {}, confs[number].get(section) or {}, f"{section}.")
+            if not text.startswith(tuple(f"train.{key}: " for key in WITHOUT_EFFECT))
+        ]
+        if changed:
+            notes.append(f"seed {number} was configured otherwise than seed {first}: {'; '.join(changed)}")
+
+    name = folder.resolve().name
+    train_set, found, recipe = name.partition("_{frontend_name}_{model_name}_".format(**names))
+    if not found:  # a folder of the user's own naming is told apart by its whole name
+        train_set, recipe = "", name
+    trained_by = next(
+        (known for known in (names["method"], str(conf.get("train_name") or "")) if known and recipe.startswith(known)),
+        "",
+    )
+    detector = _read_detector([path for _, path in numbered], notes)
+    shape = detector.get("input_shape")
+    return Experiment(
+        name=name,
+        folder=folder,
+        train_set=train_set,
+        frontend=names["frontend_name"],
+        model=names["model_name"],
+        method=names["method"],
+        recipe=recipe,
+        variant=recipe.removeprefix(trained_by).lstrip("_"),
+        conf={section: conf.get(section) or {} for section in CONF_SECTIONS},
+        parameters=detector.get("parameters"),
+        multiply_adds=detector.get("multiply_adds"),
+        input_shape=tuple(shape) if isinstance(shape, list) else None,
+        seeds=[_read_seed(path, number, confs.get(number, {})) for number, path in numbered],
+        notes=notes,
+    )
+
+
+def read_experiments(folders: Iterable[Path]) -> list[Experiment]:
+    """All experiments, each once, ordered by network, front end, training set, then baseline first."""
+    unique = {folder.resolve(): folder for folder in folders}
+    return sorted(
+        (read_experiment(folder) for folder in unique.values()),
+        key=lambda e: (
+            natural_order(e.model),
+            natural_order(e.frontend),
+            e.train_set,
+            e.variant,
+            e.method != "baseline",
+            e.method,
+            e.name,
+        ),
+    )
+
+
+def _made_of(folder: Path) -> list[Any]:
+    """Front end and corpus of an experiment's first finished training."""
+    confs = sorted(final.with_name("conf.yaml") for final in folder.glob("seed*/final.pt"))
+    conf = read_yaml(confs[0])
+    return [conf.get(key) for key in ("frontend_name", "frontend", "corpus")]
+
+
+def read_with_those_beside(folders: Sequence[Path]) -> list[Experiment]:
+    """As read_experiments, with all experiments beside them that have a finished training of the same front end and corpus. One
+    that cannot be read, or was measured on other trials, is left out with a warning."""
+    own = _by_set(read_experiments(folders))
+    corpora = {corpus for corpus, _ in own}
+    given = {folder.resolve() for folder in folders}
+    wanted = [_made_of(folder) for folder in folders if any(folder.glob("seed*/final.pt"))]
+    found = list(folders)
+    for parent in sorted({folder.parent for folder in folders}):
+        for folder in sorted({final.parents[1] for final in parent.glob("*/seed*/final.pt")}):
+            if folder.resolve() in given:
+                continue
+            try:
+                if _made_of(folder) not in wanted:
+                    continue
+                for (corpus, name), results in _by_set([read_experiment(folder)]).items():
+                    if corpora and corpus not in corpora:
+                        raise UserError(f"measured on {corpus}, not on {' and '.join(sorted(corpora))}")
+                    check_same_trials([*own.get((corpus, name), []), *results])
+            except UserError as error:
+                warn(f"left out of the results: {folder}: {error}")
+                continue
+            found.append(folder)
+    return read_experiments(found)
+
+
+def _by_set(experiments: Iterable[Experiment]) -> dict[tuple[str, str], list[SetResult]]:
+    """All results, those of heads too, by corpus and set."""
+    found: dict[tuple[str, str], list[SetResult]] = {}
+    for e in experiments:
+        for seed in e.seeds:
+            for name, result in seed.results.items():
+                found.setdefault((result.corpus, name), []).append(result)
+            for name, heads in seed.heads.items():
+                for result in heads.values():
+                    found.setdefault((result.corpus, name), []).append(result)
+    return found
+
+
+def add_beside(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--beside",
+        action="store_true",
+        help="take the experiments beside the given ones too that have a finished training of the same front end and corpus",
+    )
+
+
+def check_same_trials(results: Iterable[SetResult]) -> None:
+    """Raise UserError unless all `results` were measured on one corpus, on equally many trials of the same attacks, and
+    those with ASV scores with the same ASV."""
+    first: SetResult | None = None
+    first_asv: SetResult | None = None
+    for result in results:
+        first = first or result
+        changed = differences(first.corpus_values, result.corpus_values)
+        if changed:
+            raise UserError(
+                f"{first.path} and {result.path} were measured on two corpora of one name, {first.corpus} "
+                f"({changed[0]}); evaluate again the one that is of an older corpus, or leave it out"
+            )
+        ours, theirs = ((r.n_bonafide, r.n_spoof, r.attack_trials) for r in (first, result))
+        if ours != theirs:
+            raise UserError(
+                f"{first.path} was measured on {first.n_bonafide} bona fide and {first.n_spoof} spoof trials, "
+                f"{result.path} on {result.n_bonafide} and {result.n_spoof}, or on other attacks; figures of one table "
+                "are of the same trials: score and evaluate again the one that is not of the whole set"
+            )
+        if result.asv_eer is not None:
+            first_asv = first_asv or result
+            if result.asv_eer != first_asv.asv_eer:
+                raise UserError(
+                    f"{first_asv.path} was measured with an ASV of EER {first_asv.asv_eer:.3f} %, {result.path} with one "
+                    f"of {result.asv_eer:.3f} %; t-DCFs of one table are with the same ASV scores: evaluate again"
+                )

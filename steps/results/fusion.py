@@ -1,0 +1,126 @@
+"""Fusion among the recipe's experiments: of an experiment's seeds, and of the front ends that one network was trained on.
+
+Models are trained on the scores of the development set (TRAIN_SET) and applied to the other sets. Scores are looked for
+where the recipe puts them, beside the results: seed<N>/scores/<set>.txt and seed<N>/results/<set>/metrics.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from steps.evaluation.breakdown import figures_against
+from steps.evaluation.fitted_scores import check_use, ratios_of, read_systems, train
+from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.metrics.llr_cost import cllr
+from steps.metrics.tandem import AsvRates
+from steps.results.experiments import Experiment, SetResult
+from steps.results.tables import SetTable
+from utils.cli import UserError
+from utils.files import read_json
+
+TRAIN_SET = "dev"
+SEEDS, FRONT_ENDS, BOTH = "seeds", "front ends", "seeds and front ends"
+
+
+@dataclass(frozen=True)
+class FusedFigures:
+    """eer: percent; min_tdcf_2019: None without the ASV's rates or where not defined; cllr: bits."""
+
+    eer: float
+    min_tdcf_2019: float | None
+    cllr: float
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """One row: what was fused of which experiments. alone: of each experiment, its trainings that were fused, each by
+    itself; fused: of each fusion, one for each seed where front ends are fused seed by seed; systems: in one fusion."""
+
+    kind: str
+    experiments: list[Experiment]
+    systems: int
+    alone: list[list[SetResult]]
+    fused: list[FusedFigures]
+
+
+@dataclass(frozen=True)
+class SetFusions:
+    """Of one SetTable. notes: what could not be fused, and why."""
+
+    rows: list[Fusion]
+    notes: list[str]
+
+
+Group = list[tuple[Experiment, dict[int, SetResult]]]  # one network, one method; an experiment for each front end
+
+
+def _scores_of(result: SetResult, set_name: str) -> Path:
+    return result.path.parents[2] / "scores" / f"{set_name}.txt"
+
+
+def _asv_rates(result: SetResult) -> AsvRates | None:
+    """The ASV's rates that the result was measured with."""
+    asv = read_json(result.path).get("asv")
+    return None if asv is None else AsvRates(asv["miss_rate"], asv["false_alarm_rate"], asv["spoof_miss_rate"])
+
+
+def _fuse(method: str, results: Sequence[SetResult], set_name: str, rates: AsvRates | None) -> FusedFigures:
+    """Train on dev, apply to the set. Raises UserError where the scores are not those that the results were measured on,
+    and as train and check_use do."""
+    dev, test = (read_systems([_scores_of(result, name) for result in results]) for name in (TRAIN_SET, set_name))
+    bonafide = test.trials.bonafide
+    for column, path, result in zip(test.score.T, test.paths, results):
+        eer, _ = equal_error_rate(det_curve(column[bonafide], column[~bonafide]))
+        if abs(100 * eer - result.eer) > 1e-9:
+            raise UserError(f"{path} is not what {result.path} was measured on; evaluate again")
+    model = train(dev, method)
+    check_use(model, test, None)
+    llr = ratios_of(model.llr, test)
+    found = figures_against(llr[bonafide], llr[~bonafide], None, rates, "the fusion", [])
+    return FusedFigures(100 * found.eer, found.min_tdcf_2019, cllr(llr[bonafide], llr[~bonafide]))
+
+
+def fusions_of(table: SetTable) -> SetFusions:
+    """The fusions of a table's experiments; none for the set that they would be trained on, nor where an experiment has no
+    scores beside its results. What else stands in the way is told in `notes`."""
+    rows: list[Fusion] = []
+    notes: list[str] = []
+    if table.set_name == TRAIN_SET:
+        return SetFusions(rows, notes)
+    groups: dict[tuple[str, str, str], Group] = {}
+    for e, results in table.rows:
+        scored = {
+            seed: result
+            for seed, result in results.items()
+            if all(_scores_of(result, name).is_file() for name in (TRAIN_SET, table.set_name))
+        }
+        if scored:
+            groups.setdefault((e.model, e.recipe, e.train_set), []).append((e, scored))
+    for group in groups.values():
+        try:
+            rows += _group_fusions(group, table.set_name, _asv_rates(table.any_result))
+        except UserError as error:
+            notes.append(f"not fused: {', '.join(e.name for e, _ in group)}: {error}")
+    return SetFusions(rows, notes)
+
+
+def _group_fusions(group: Group, set_name: str, rates: AsvRates | None) -> list[Fusion]:
+    """Of each experiment's seeds; of all front ends, seed by seed where all have the seed; and of all trainings."""
+
+    def fusion(kind: str, method: str, of: Group, seed_by_seed: bool = False) -> Fusion:
+        results = [[*by_seed.values()] for _, by_seed in of]
+        sets = [list(of_seed) for of_seed in zip(*results)] if seed_by_seed else [[r for one in results for r in one]]
+        fused = [_fuse(method, systems, set_name, rates) for systems in sets]
+        return Fusion(kind, [e for e, _ in of], len(sets[0]), results, fused)
+
+    rows = [fusion(SEEDS, "mean", [one]) for one in group if len(one[1]) > 1]
+    if len(group) > 1 and len({e.frontend for e, _ in group}) == len(group):
+        common = sorted(set.intersection(*(set(by_seed) for _, by_seed in group)))
+        if common:
+            paired = [(e, {seed: by_seed[seed] for seed in common}) for e, by_seed in group]
+            rows.append(fusion(FRONT_ENDS, "logistic", paired, seed_by_seed=True))
+        if any(len(by_seed) > 1 for _, by_seed in group):
+            rows.append(fusion(BOTH, "mean", group))
+    return rows

@@ -1,0 +1,99 @@
+"""The recipe's results as a plain table for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from steps.evaluation.labels import shorten
+from steps.results.experiments import Experiment
+from steps.results.tables import (
+    MEASURES,
+    NO_BASELINE,
+    SetTable,
+    by_seed,
+    collect,
+    difference_stat,
+    families,
+    not_evaluated_at_all,
+    of_which,
+    significance,
+    significance_sentences,
+    stat,
+    test_of,
+    without_baseline,
+)
+
+PLAIN_WIDTH = 78
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, PLAIN_WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _plain_row(name: str, seeds: str, figures: Sequence[str]) -> str:
+    eer, *costs = figures
+    return f"  {shorten(name, 17):17} {seeds:>5} {eer:>15} {''.join(f'{cost:>18}' for cost in costs)}".rstrip()
+
+
+def _plain_table(table: SetTable) -> list[str]:
+    one = table.any_result
+    lines = _wrapped(f"{table.set_name}, {table.corpus}: {one.n_bonafide} bona fide, {one.n_spoof} spoof trials")
+    lines.append(_plain_row("", "seeds", [heading for heading, _, _ in MEASURES]))
+    compared = [(family, significance(family)) for family in families(table)]
+    pairs = {pair.other.name: (pair, measures) for family, measures in compared for pair in family.pairs}
+    alone = {e.name for e in without_baseline(table)}
+    partial = False
+    group = None
+    for e, results in table.rows:
+        if group != (group := (e.model, e.frontend, e.train_set)):
+            lines += _wrapped(e.model + of_which(e))
+        figures = []
+        for _, name, digits in MEASURES:
+            values = [*by_seed(results, name).values()]
+            incomplete = 0 < len(values) < len(results)
+            partial |= incomplete
+            figures.append(stat(values, len(values), digits) + ("*" if incomplete else ""))
+        lines.append(_plain_row(e.recipe, str(len(results)), figures))
+        if e.name in alone:
+            lines += _wrapped(f"({NO_BASELINE})", "  ")
+        if e.name in pairs:
+            pair, measures = pairs[e.name]
+            done = {measure.attribute: measure.tests[e.model] for measure in measures}
+            tests = [done.get(name) or test_of(pair, name) for _, name, _ in MEASURES]
+            figures = [difference_stat(test, digits) for test, (_, _, digits) in zip(tests, MEASURES)]
+            if not all(test.untested for test in tests):  # else a sentence has the differences
+                lines.append(_plain_row("difference", str(tests[0].count), figures))
+            if pair.base.variant != e.variant:
+                lines += _wrapped(f"(against {pair.base.recipe}, the only baseline of this network)", "  ")
+    if partial:
+        lines.append("  * not of all seeds: some have no ASV scores")
+    for family, measures in compared:
+        for sentence in significance_sentences(family, measures):
+            lines += _wrapped(sentence, "  ")
+    for note in table.notes:
+        lines += _wrapped(note, "  ")
+    return lines
+
+
+def plain(experiments: Sequence[Experiment]) -> str:
+    """The comparison for the terminal, in lines of at most 80 columns."""
+    tables = collect(experiments)
+    lines = []
+    for corpus in sorted({table.corpus for table in tables}):
+        lines += [f"Results on {corpus}", "=" * min(len(f"Results on {corpus}"), PLAIN_WIDTH)]
+        if "mini" in corpus.lower():
+            lines += _wrapped("A small stand-in: its figures do not stand for the real ASVspoof 2019's.")
+        lines += ["Mean ± standard deviation over seeds; lower is better.", ""]
+        here = [table for table in tables if table.corpus == corpus]
+        for table in here:
+            lines += [*_plain_table(table), ""]
+        if any(families(table) for table in here):
+            lines += _wrapped("difference: the method less its baseline, paired by seed, mean ± standard error.")
+            lines.append("")
+    for name in not_evaluated_at_all(experiments):
+        lines += _wrapped(f"not evaluated on any set: {name}")
+    for e in experiments:
+        for note in e.notes:
+            lines += _wrapped(f"note: {e.name}: {note}")
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,314 @@
+"""What the recipe's results consist of, whatever they are written as: which figures stand in one table, which
+experiments are compared, and how a figure over seeds is put in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steps.metrics.paired_tests import (
+    LEVEL,
+    PairedTest,
+    holm,
+    mean_and_spread,
+    paired_differences,
+    paired_test,
+    pooled_test,
+    untested,
+)
+from steps.results.conditions import unequal_experiments
+from steps.results.experiments import Experiment, SetResult, check_same_trials, natural_order
+from utils.cli import UserError
+
+BASELINE = "baseline"
+NO_BASELINE = "no one baseline of the same network, front end and training set to compare with"
+MEASURES: tuple[tuple[str, str, int], ...] = (  # heading, attribute of SetResult, digits after the point
+    ("EER %", "eer", 2),
+    ("min t-DCF 2019", "min_tdcf_2019", 4),
+    ("min t-DCF 2021", "min_tdcf_2021", 4),
+)
+TESTED = (("EER", "eer", 2), ("min t-DCF 2019", "min_tdcf_2019", 4))
+LARGEST = {"eer": 100.0, "min_tdcf_2019": 1.0, "min_tdcf_2021": 1.0}  # a CM that accepts all, or rejects all, costs 1
+
+
+@dataclass(frozen=True)
+class SetTable:
+    """What was measured on one set of one corpus: the experiments to show, each with its results by seed number."""
+
+    corpus: str
+    set_name: str
+    rows: list[tuple[Experiment, dict[int, SetResult]]]
+    heads: list[tuple[Experiment, dict[int, dict[int, SetResult]]]]  # block, then seed
+    notes: list[str]
+
+    @property
+    def any_result(self) -> SetResult:
+        return next(result for _, results in self.rows for result in results.values())
+
+
+def collect(experiments: Sequence[Experiment]) -> list[SetTable]:
+    """One table for each corpus and set, in order. Raises UserError when trials differ within a table."""
+    keys = {
+        (result.corpus, set_name) for e in experiments for seed in e.seeds for set_name, result in seed.results.items()
+    }
+    tables = []
+    for corpus, set_name in sorted(keys, key=lambda key: (key[0], natural_order(key[1]))):
+        rows, heads, notes = [], [], []
+        warned: dict[str, list[str]] = {}
+        for e in experiments:
+            corpora = {result.corpus for seed in e.seeds for result in seed.results.values()}
+            if corpora and corpus not in corpora:
+                continue
+            here = {
+                seed.number: seed.results[set_name]
+                for seed in e.seeds
+                if set_name in seed.results and seed.results[set_name].corpus == corpus
+            }
+            lacking = [f"seed {seed.number}" for seed in e.seeds if seed.number not in here]
+            if lacking:
+                notes.append(f"not evaluated: {e.name}, {', '.join(lacking)}")
+            if here:
+                rows.append((e, here))
+            blocks: dict[int, dict[int, SetResult]] = {}
+            for seed in e.seeds:
+                for block, result in seed.heads.get(set_name, {}).items():
+                    if result.corpus == corpus:
+                        blocks.setdefault(block, {})[seed.number] = result
+            if blocks:
+                heads.append((e, blocks))
+            for number, result in here.items():
+                for text in result.warnings:
+                    warned.setdefault(text, []).append(f"{e.name}, seed {number}")
+        check_same_trials(
+            [r for _, results in rows for r in results.values()]
+            + [r for _, blocks in heads for results in blocks.values() for r in results.values()]
+        )
+        trainings = sum(len(results) for _, results in rows)
+        for text, where in warned.items():  # what is so with every training lies in the corpus: said once
+            notes.append(f"warning: {'all trainings' if len(where) == trainings > 1 else '; '.join(where)}: {text}")
+        tables.append(SetTable(corpus, set_name, rows, heads, notes))
+    return tables
+
+
+def not_evaluated_at_all(experiments: Sequence[Experiment]) -> list[str]:
+    return [e.name for e in experiments if not any(seed.results for seed in e.seeds)]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One network, trained by its baseline and by another method; results by seed number. unequal: by which conditions other
+    than the method the trainings differ; a test would say nothing of the method then."""
+
+    base: Experiment
+    other: Experiment
+    base_results: dict[int, SetResult]
+    other_results: dict[int, SetResult]
+    unequal: list[str]
+
+
+@dataclass(frozen=True)
+class Family:
+    """All networks compared alike: by the same two recipes, on the same front end and training set. Each once. of_which: front
+    end and training set in words, where the table has several."""
+
+    base: str
+    other: str
+    pairs: list[Pair]
+    of_which: str
+
+
+@dataclass(frozen=True)
+class MeasureTests:
+    """The tests of one figure within a family.
+
+    attribute: SetResult's; digits: after the point; tests: by network, in the family's order; corrected: the t-tests'
+    p-values corrected for the number of networks tested; pooled: all networks together, None where they are too few.
+    """
+
+    name: str
+    attribute: str
+    digits: int
+    tests: dict[str, PairedTest]
+    corrected: dict[str, float]
+    pooled: PairedTest | None
+
+
+def baseline_of(table: SetTable, other: Experiment) -> tuple[Experiment, dict[int, SetResult]] | None:
+    """The baseline that `other` is to be compared with: same network, front end and training set. Of several one that was
+    trained under equal conditions, then one of the same variant; None where there is none, or several are left."""
+    candidates = [
+        (e, results)
+        for e, results in table.rows
+        if e.method == BASELINE and (e.model, e.frontend, e.train_set) == (other.model, other.frontend, other.train_set)
+    ]
+    seeds = {seed.number for seed in other.seeds}
+    chosen = [pair for pair in candidates if not unequal_experiments(pair[0], other, seeds)] or candidates
+    chosen = [pair for pair in chosen if pair[0].variant == other.variant] or chosen
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def families(table: SetTable) -> list[Family]:
+    """The families of a table. Raises UserError for a network that would stand in one twice, as when experiments of one
+    name are given from two folders."""
+    found: dict[tuple[str, ...], list[Pair]] = {}
+    for other, results in table.rows:
+        if other.method != BASELINE and (chosen := baseline_of(table, other)) is not None:
+            base, base_results = chosen
+            key = (base.recipe, other.recipe, other.frontend, other.train_set)
+            pairs = found.setdefault(key, [])
+            for pair in pairs:
+                if pair.other.model == other.model:
+                    raise UserError(
+                        f"{_folder(pair.other_results)} and {_folder(results)} are the same network and method, "
+                        f"measured on the same set ({table.set_name}, {table.corpus}); leave one out, or train it "
+                        "under another --tag"
+                    )
+            unequal = unequal_experiments(base, other, set(base_results) & set(results))
+            pairs.append(Pair(base, other, base_results, results, unequal))
+    several = len({(e.frontend, e.train_set) for e, _ in table.rows}) > 1
+    return [
+        Family(base, other, pairs, of_which(pairs[0].other) if several else "")
+        for (base, other, *_), pairs in found.items()
+    ]
+
+
+def _folder(results: Mapping[int, SetResult]) -> Path:
+    """The experiment's."""
+    return next(iter(results.values())).path.parents[3]
+
+
+def without_baseline(table: SetTable) -> list[Experiment]:
+    return [e for e, _ in table.rows if e.method != BASELINE and baseline_of(table, e) is None]
+
+
+def differences_of(pair: Pair, attribute: str) -> list[float]:
+    """The method's figure less the baseline's, of each seed that both have."""
+    return paired_differences(by_seed(pair.base_results, attribute), by_seed(pair.other_results, attribute))
+
+
+def test_of(pair: Pair, attribute: str) -> PairedTest:
+    differences = differences_of(pair, attribute)
+    if pair.unequal:
+        return untested(differences, f"trained otherwise: {'; '.join(pair.unequal)}")
+    return paired_test(differences, LARGEST[attribute])
+
+
+def significance(family: Family) -> list[MeasureTests]:
+    """The tests of EER and of the paper's t-DCF (2019); a figure that no pair has is left out."""
+    found = []
+    for name, attribute, digits in TESTED:
+        differences = {pair.other.model: differences_of(pair, attribute) for pair in family.pairs}
+        if not any(
+            by_seed(results, attribute) for pair in family.pairs for results in (pair.base_results, pair.other_results)
+        ):
+            continue
+        largest = LARGEST[attribute]
+        tests = {pair.other.model: test_of(pair, attribute) for pair in family.pairs}
+        equal = [differences[pair.other.model] for pair in family.pairs if not pair.unequal]
+        tested = {model: test.p_t for model, test in tests.items() if test.p_t is not None}
+        found.append(
+            MeasureTests(
+                name,
+                attribute,
+                digits,
+                tests,
+                dict(zip(tested, holm(list(tested.values())))),
+                pooled if (pooled := pooled_test(equal, largest)).untested is None else None,
+            )
+        )
+    return found
+
+
+def is_tested(measure: MeasureTests) -> bool:
+    """Whether there is any test of it."""
+    return measure.pooled is not None or any(not test.untested for test in measure.tests.values())
+
+
+def significance_sentences(family: Family, measures: Sequence[MeasureTests]) -> list[str]:
+    """For each figure tested, for which networks the method is better, worse, or not significantly different; then, for each reason
+    why networks were not tested, their differences. `measures`: what significance(family) gives."""
+    verdicts = [" ".join(_verdicts(family, measure)) for measure in measures]
+    return [*(text for text in verdicts if text), *_untested(family, measures)]
+
+
+def _untested(family: Family, measures: Sequence[MeasureTests]) -> Iterator[str]:
+    networks: dict[str, dict[str, list[str]]] = {}  # by reason, then by network
+    for measure in measures:
+        for model, test in measure.tests.items():
+            if test.untested:
+                figures = networks.setdefault(test.untested, {}).setdefault(model, [])
+                if test.mean is not None:
+                    figures.append(f"{measure.name} {test.mean:+.{measure.digits}f}")
+    for why, of_models in networks.items():
+        told = "; ".join(f"{model} {', '.join(figures)}".strip() for model, figures in of_models.items())
+        yield f"{family.other} less {family.base}{family.of_which}, not tested ({why}): {told}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _verdict(mean: float, p: float) -> str:
+    if p >= LEVEL:
+        return "not significantly different from"
+    return "better than" if mean < 0 else "worse than"
+
+
+def _verdicts(family: Family, measure: MeasureTests) -> Iterator[str]:
+    networks: dict[str, list[str]] = {"better than": [], "worse than": [], "not significantly different from": []}
+    for model, test in measure.tests.items():
+        if not test.untested:
+            networks[_verdict(test.mean, measure.corrected[model])].append(model)
+    told = [f"{verdict} {family.base} for {_listed(models)}" for verdict, models in networks.items() if models]
+    if networks["not significantly different from"]:
+        told[-1] += f" ({'corrected ' if len(measure.corrected) > 1 else ''}p of the t-test {LEVEL:g} or more)"
+    if told:
+        yield f"{measure.name}: {family.other}{family.of_which} is {'; '.join(told)}."
+    if measure.pooled is not None:
+        whose = (
+            "All networks together:"
+            if told
+            else f"{measure.name}, all networks together: {family.other}{family.of_which} is"
+        )
+        verdict = _verdict(measure.pooled.mean, measure.pooled.p_t)
+        yield f"{whose} {verdict} {family.base} (p {p_text(measure.pooled.p_t)})."
+
+
+def by_seed(results: dict[int, SetResult], attribute: str) -> dict[int, float]:
+    values = {seed: getattr(result, attribute) for seed, result in results.items()}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def stat(values: Sequence[float], of: int, digits: int) -> str:
+    """`mean ± standard deviation` of the seeds that have the figure, `of` being how many there are."""
+    if not values:
+        return "-"
+    mean, spread = mean_and_spread(values)
+    text = f"{mean:.{digits}f} (1 seed)" if spread is None else f"{mean:.{digits}f} ± {spread:.{digits}f}"
+    return text if len(values) == of or spread is None else f"{text} ({len(values)} of {of} seeds)"
+
+
+def of_which(e: Experiment) -> str:
+    where = [text for text in (e.frontend, f"trained on {e.train_set}" if e.train_set else "") if text]
+    return f" ({', '.join(where)})"
+
+
+def difference_stat(test: PairedTest, digits: int) -> str:
+    """`mean ± standard error` of the paired differences."""
+    if test.mean is None:
+        return "-"
+    mean = f"{test.mean:+.{digits}f}"
+    return mean if test.standard_error is None else f"{mean} ± {test.standard_error:.{digits}f}"
+
+
+def p_text(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def attack_text(name: str, corpus: Mapping[str, Any]) -> str:
+    """`A10 pitch and formant shift by PSOLA` where the corpus says what its attacks are; else `A10`."""
+    words = corpus.get("attacks")
+    said = words.get(name) if isinstance(words, Mapping) else None
+    return f"{name} {said}" if isinstance(said, str) else name

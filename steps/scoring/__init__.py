@@ -1,1 +1,0 @@
-"""Scores -> DET curve, EER, tandem detection cost, tables and plots of the results."""
