@@ -24,9 +24,10 @@ from steps.experiment import training_folder
 from steps.frontend.processing.audio import Audio, add_allow_pipes
 from steps.inference import picture
 from steps.inference.calibration import EER
-from steps.inference.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening, Result
+from steps.inference.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening
 from steps.inference.inputs import find_recordings
 from steps.inference.output import JsonLines, Output, Table, Tsv, printable, summary
+from steps.inference.result import Result
 from utils import audio
 from utils.cli import (
     THREADS,

@@ -17,8 +17,8 @@ import utils.environment
 import torch
 
 from steps.experiment import training_folder
-from steps.exporting import card, checking, graph, quantise
-from steps.inference import onnx_runtime
+from steps.exporting import card, checking, graph, onnx_file, quantise
+from steps.inference import onnx_model
 from steps.inference.detector import FakeSpeechDetector
 from steps.inference.output import about_lines
 from steps.results.report.provenance import commit
@@ -56,7 +56,7 @@ def main() -> int:
     if args.int8 and "onnx" not in args.formats:
         parser.error("--int8 is made of the ONNX file: give --formats onnx too")
     if "onnx" in args.formats:
-        onnx_runtime.require_onnx()
+        onnx_model.require_onnx()
     torch.set_num_threads(args.num_threads)
     training = args.model if args.model.is_dir() else args.model.parent
     export(args.model, training, args.out_dir or training / "export", args)
@@ -96,8 +96,8 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
         aside = Path(folder)
         parities: dict[str, checking.Parity | None] = {}
         if "onnx" in args.formats:
-            onnx_runtime.write_onnx(aside / ONNX, module, metadata)
-            scores = onnx_runtime.OnnxModel(aside / ONNX, args.num_threads).scores
+            onnx_file.write_onnx(aside / ONNX, module, metadata)
+            scores = onnx_model.OnnxModel(aside / ONNX, args.num_threads).scores
             parities[ONNX] = checking.check_parity(out / ONNX, scores, waveforms, wanted)
         if "pt2" in args.formats:
             graph.write_program(aside / PROGRAM, module, metadata)
@@ -106,7 +106,7 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
         if trials is not None:
             quantise.write_int8(aside / INT8, aside / ONNX, waveforms)
             parities[INT8] = None
-            exact, int8 = onnx_runtime.OnnxModel(aside / ONNX), onnx_runtime.OnnxModel(aside / INT8)
+            exact, int8 = onnx_model.OnnxModel(aside / ONNX), onnx_model.OnnxModel(aside / INT8)
             cost = checking.measure_int8(exact, int8, *trials, trained.frontend_conf)
         files = [
             card.ExportedFile(name, (aside / name).stat().st_size, sha256_of(aside / name), parity)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.exporting.graph import Scorer, padded
+from steps.exporting.graph import Scorer
 from steps.frontend import FrontEndConf, read_utterance
 from steps.frontend.processing.audio import Audio, read_wav_scp
 from steps.inference.detector import FakeSpeechDetector
-from steps.inference.onnx_runtime import OnnxModel
+from steps.inference.onnx_model import OnnxModel, padded
 from steps.metrics.bootstrap import CmFigures, Interval, TrialDraw, bootstrap, percentile_interval
 from utils.cli import ProgressLog, UserError
 from utils.files import read_map

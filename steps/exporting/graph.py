@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,3 @@ def read_program(path: Path) -> Scorer:
             return module(torch.from_numpy(waveform), torch.from_numpy(lengths)).numpy()
 
     return scores
-
-
-def padded(waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(samples,) each -> float32 (batch, most samples), zeros after the end, and int64 (batch,), samples of each."""
-    lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
-    batch = np.zeros((len(waveforms), lengths.max()), np.float32)
-    for row, waveform in zip(batch, waveforms):
-        row[: len(waveform)] = waveform
-    return batch, lengths

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.inference.onnx_runtime import onnx, onnxruntime, save
+from steps.exporting.onnx_file import save
+from steps.inference.onnx_model import onnx, onnxruntime
 
 
 def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> None:

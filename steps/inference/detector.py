@@ -43,18 +43,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from steps.data.batches import network_input
 from steps.evaluation.labels import corpus_label
-from steps.experiment import training_folder
-from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
-from steps.frontend.processing.band import BandLimits
+from steps.frontend import FrontEndBase, make_frontend
 from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.inference import windows
-from steps.inference.below import Below
-from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, calibration_of, decision, read_calibration
-from steps.inference.picture import Overview
-from steps.nnet import Detector, grad_cam
-from steps.nnet.base import score_of
+from steps.inference.back_end import BackEnd, load_back_end
+from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, decision, read_calibration
+from steps.inference.overview import Overview
+from steps.inference.result import Below, Evidence, Heard, Result, Window
 from utils import audio
 from utils.audio import Command
 from utils.cli import UserError
@@ -68,85 +64,6 @@ POOLS = ("every", "mean", "min", "first")
 Channels = Literal["mix", "each"] | int
 Pool = Literal["every", "mean", "min", "first"]
 Opening = contextlib.AbstractContextManager[audio.Recording]
-
-
-@dataclass(frozen=True)
-class Window:
-    """begin, end: seconds; score: higher = bona fide, None where it is silent; llr: None without a calibration too; counts:
-    whether the recording's score is made of it, too; below: whether the LLR is at or below the threshold, None where there is
-    none and where the recording is not judged."""
-
-    begin: float
-    end: float
-    score: float | None
-    llr: float | None
-    counts: bool
-    below: bool | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What is said of a recording, or of one of its channels.
-
-    name: of the file; channel: `mixed`, or its number from 0, None of a recording that has only one; seconds: its length;
-    windows: in the order of time; score, llr, verdict (bonafide, partial, spoof): llr and verdict None without a calibration;
-    notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the reason; below: which
-    windows are below the threshold, None where there is no verdict; overview: for a picture, if it was asked for.
-    """
-
-    name: str
-    channel: str | None
-    seconds: float
-    windows: tuple[Window, ...]
-    score: float
-    llr: float | None
-    verdict: str | None
-    notes: tuple[str, ...]
-    not_judged: str | None = None
-    below: Below | None = None
-    overview: Overview | None = field(default=None, compare=False, repr=False)
-
-    def lowest(self, count: int = 3) -> list[Window]:
-        """The lowest-scoring stretches, lowest first: each is a window that overlaps none of those before it."""
-        found: list[Window] = []
-        for window in sorted((w for w in self.windows if w.counts), key=lambda w: w.score):
-            if len(found) == count:
-                break
-            if all(window.end <= other.begin or window.begin >= other.end for other in found):
-                found.append(window)
-        return found
-
-    @property
-    def below_in_words(self) -> str:
-        """`3 of 65 windows below the threshold: 1:18-1:26, 2:30-2:35`; empty for one window, and where there is no verdict."""
-        return "" if self.below is None else self.below.words(self.seconds)
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What `stream` says when a window is over. channel: as of a Result; verdict: of the window; score, llr, verdict_so_far:
-    of all windows until then; below_so_far: how many of them are below the threshold; each None where there is none."""
-
-    channel: str | None
-    window: Window
-    verdict: str | None
-    score: float | None
-    llr: float | None
-    verdict_so_far: str | None
-    below_so_far: int | None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the places of a window speak for. features: (frames, bins), what the network saw of its first channel; places: the
-    same shape, what each adds to the score, above 0 for bona fide, of a map of `cells` (frames, bins) drawn up to it.
-    Where a short recording was continued, only its own frames. bin_hz: (bins,), None where bins are no frequencies."""
-
-    window: Window
-    features: np.ndarray
-    places: np.ndarray
-    cells: tuple[int, int]
-    bin_hz: np.ndarray | None
 
 
 class _Heard(NamedTuple):
@@ -202,29 +119,26 @@ class FakeSpeechDetector:
 
     def __init__(
         self,
-        network: Detector,
-        frontend_conf: FrontEndConf,
+        back_end: BackEnd,
         decision: Decision,
-        corpus: dict[str, Any] | None = None,
-        band: BandLimits | None = None,
         hop: float | None = None,
         pool: Pool = "every",
         channels: Channels | None = None,
-        device: torch.device | None = None,
         batch_size: int = 16,
         num_threads: int = 1,
     ):
-        """See load; network: on `device`, in evaluation mode."""
+        """See load."""
         if pool not in POOLS:
             raise UserError(f"pool: {pool!r} is none of {', '.join(POOLS)}")
+        frontend_conf = back_end.frontend_conf
         if channels is None:
             channels = MIX if frontend_conf.channel is None else frontend_conf.channel
         if batch_size < 1 or num_threads < 1:
             raise UserError(f"batch_size {batch_size}, num_threads {num_threads}: both are at least 1")
-        self._network, self.frontend_conf, self._device = network, frontend_conf, device or torch.device("cpu")
+        self._back_end, self.frontend_conf = back_end, frontend_conf
         self._pool, self._channels = pool, _checked(channels)
         self._batch_size, self._num_threads = batch_size, num_threads
-        self.decision, self.corpus, self.band, self.model = decision, corpus or {}, band, ""
+        self.decision, self.corpus, self.band, self.model = decision, back_end.corpus, back_end.band, back_end.model
         self.sample_rate = frontend_conf.sample_rate
         self._frontends: list[FrontEndBase] = []
         with self._frontend() as frontend:
@@ -260,40 +174,11 @@ class FakeSpeechDetector:
 
         Raises UserError for what cannot be read or does not fit.
         """
-        path = Path(model)
-        if path.suffix == ".onnx":
-            from steps.inference.onnx_detector import load_onnx  # here, because it wants an extra
-
-            given = None if calibration is None else read_calibration(Path(calibration))
-            make = lambda found, missing: decision(found, missing, prior, threshold)
-            return load_onnx(path, given, make, hop, pool, channels, torch.device(device), batch_size, num_threads)
-        if path.is_dir() and not (path / "final.pt").is_file():
-            seeds = sorted(found.parent.name for found in path.glob("seed*/final.pt"))
-            hint = f"; give one of its seeds: {', '.join(seeds)}" if seeds else "; train it first"
-            raise UserError(f"{path}: no final.pt in it{hint}")
-        if path.is_file() and path.suffix != ".pt":  # a recording, say, which no message may tell to remove
-            raise UserError(f"{path}: not a training: give its folder, its final.pt, or an .onnx of export.py")
-        final = path / "final.pt" if path.is_dir() else path
-        trained = training_folder.load_trained(final, torch.device(device))
-        if calibration is None:
-            found, missing = calibration_of(final.parent)
-        else:
+        back_end = load_back_end(Path(model), torch.device(device), num_threads)
+        found, missing = back_end.calibration, back_end.missing
+        if calibration is not None:
             found, missing = read_calibration(Path(calibration)), ""
-        made = cls(
-            trained.detector,
-            trained.frontend_conf,
-            decision(found, missing, prior, threshold),
-            trained.corpus,
-            trained.band,
-            hop,
-            pool,
-            channels,
-            torch.device(device),
-            batch_size,
-            num_threads,
-        )
-        made.model = str(path)
-        return made
+        return cls(back_end, decision(found, missing, prior, threshold), hop, pool, channels, batch_size, num_threads)
 
     def on(self, channels: Channels | None) -> FakeSpeechDetector:
         """This detector, of which recordings' channels are taken as given; as they are here for None. Raises UserError."""
@@ -392,7 +277,7 @@ class FakeSpeechDetector:
                 if not _is_silent(waveform):
                     silent = False
                     looked = self._looked_at(waveform, recording.where)
-                    score = float(self._network_scores([looked.features])[0])
+                    score = float(self._back_end.scores([looked.features])[0])
                     bands.append(looked.heard.bands)
                 judged = self._missing(bands) is None
                 said = self._window_of((begin, samples), score, judged)
@@ -426,13 +311,11 @@ class FakeSpeechDetector:
                 continue
             with self._frontend() as frontend:
                 standard = frontend.standardised(waveform[:, picked.index(channel)])
-                x, own = _features_and_length(standard, frontend, recording.where)
-            x = np.ascontiguousarray(x)
-            _, (places,) = grad_cam.evidence(self._network, torch.from_numpy(x)[None].to(self._device), [stage])
-            drawn, hz = grad_cam.drawn_up(places, *x.shape[1:]), self.frontend_conf.bin_hz
+                x, places, cells, own = self._back_end.evidence(standard, frontend, stage, recording.where)
+            hz = self.frontend_conf.bin_hz
             if hz is not None and len(hz) != x.shape[2]:
                 hz = None
-            found.append(Evidence(of_begin[begin], x[0][:own], drawn[:own], tuple(places.shape), hz))
+            found.append(Evidence(of_begin[begin], x[0][:own], places[:own], cells, hz))
             if len(found) == len(of_begin):
                 break
         return found
@@ -456,23 +339,13 @@ class FakeSpeechDetector:
         with self._frontend() as frontend:
             standard = frontend.standardised(waveform)
             heard = _Heard(active_level(waveform, self.sample_rate), frontend.levels(standard))
-            return _Looked(self._input(waveform, standard, frontend, where), heard)
-
-    def _input(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
-        """What `_network_scores` takes: float32 (channels, frames, bins)."""
-        return _features_and_length(standard, frontend, where)[0]
+            return _Looked(self._back_end.input_of(waveform, standard, frontend, where), heard)
 
     def _missing(self, bands: Sequence[np.ndarray]) -> str | None:
         """What the windows of a recording, by their levels in the front end's bands, lack that the detector needs."""
         if self.band is None or not bands:
             return None
         return self.band.missing(10 * np.log10(np.mean(10 ** (np.stack(bands) / 10), axis=0)))
-
-    def _network_scores(self, features: Sequence[np.ndarray]) -> np.ndarray:
-        """float64 (batch,), of (channels, frames, bins) each."""
-        x = torch.from_numpy(np.stack(features)).to(self._device).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            return score_of(self._network(x)).double().cpu().numpy()
 
     def _prepared(self, recording: audio.Recording) -> tuple[list[str | None], Iterator[np.ndarray]]:
         """Names of the channels that are scored, and blocks (n, those channels) at sample_rate."""
@@ -627,7 +500,7 @@ class FakeSpeechDetector:
             except UserError as error:
                 item.take.error = item.take.error or error
         if batch:
-            for (piece, _), score in zip(batch, self._network_scores([features for _, features in batch]).tolist()):
+            for (piece, _), score in zip(batch, self._back_end.scores([features for _, features in batch]).tolist()):
                 piece.take.scores[piece.channel][piece.index] = score
         return taken, ready
 
@@ -716,18 +589,6 @@ def _mixed(recording: audio.Recording) -> Iterator[np.ndarray]:
 def _is_silent(waveform: np.ndarray) -> bool:
     """Nothing but, at most, a constant offset."""
     return float(waveform.max() - waveform.min()) / 2 < SILENCE
-
-
-def _features_and_length(standard: np.ndarray, frontend: FrontEndBase, where: str) -> tuple[np.ndarray, int]:
-    """A standardised waveform -> float32 (channels, frames, bins), the network's input, and how many frames the waveform
-    itself makes. Raises UserError."""
-    features = frontend.compute_standardised(standard)
-    if len(features) == 0:
-        raise UserError(f"{where}: too short: {len(standard)} samples make no frame")
-    if not np.isfinite(features).all():
-        raise UserError(f"{where}: its features are not finite")
-    fixed = network_input(features, frontend, where)
-    return np.moveaxis(fixed.reshape(len(fixed), frontend.channels, -1), 1, 0), len(features)
 
 
 def _at_once(work: Callable[..., _Looked], *arguments: Any) -> Future[_Looked]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from steps.inference.calibration import BONAFIDE, PARTIAL, SPOOF
 from steps.inference.clock import clock
-from steps.inference.detector import Heard, Result, Window
+from steps.inference.result import Heard, Result, Window
 
 _NAME_WIDTH = 48
 

@@ -16,8 +16,9 @@ from PIL import Image
 
 from steps.inference.calibration import BONAFIDE, PARTIAL, SPOOF
 from steps.inference.clock import clock
-from steps.inference.detector import EACH, Channels, Evidence, FakeSpeechDetector, Result, Window
+from steps.inference.detector import EACH, Channels, FakeSpeechDetector
 from steps.inference.output import about_lines, below_threshold, message_without
+from steps.inference.result import Evidence, Result, Window
 from steps.nnet.grad_cam import blend
 from steps.serving.refused import Refused, time_words
 from utils import audio

@@ -97,14 +97,14 @@ def main() -> int:
         print(f"loading: {time.perf_counter() - begin:.2f} s, the libraries imported already")
         waves = [speech_like(4 * RATE, seed) for seed in range(16)]
         print("processor seconds per second of audio, one thread, median (least to most)")
-        print(f"  front end, 4 s: {per_second(lambda: loaded._features(waves[0], '-'), 4, args.rounds)}")
-        features = [loaded._features(wave, "-") for wave in waves]
+        print(f"  front end, 4 s: {per_second(lambda: loaded._looked_at(waves[0], '-').features, 4, args.rounds)}")
+        features = [loaded._looked_at(wave, "-").features for wave in waves]
         for batch in (1, 16):
-            network = per_second(lambda: loaded._network_scores(features[:batch]), 4 * batch, args.rounds)  # noqa: B023
+            network = per_second(lambda: loaded._back_end.scores(features[:batch]), 4 * batch, args.rounds)  # noqa: B023
             print(f"  network, batch of {batch}: {network}")
         for batch in (1, 16):
             both = per_second(
-                lambda: loaded._network_scores([loaded._features(wave, "-") for wave in waves[:batch]]),  # noqa: B023
+                lambda: loaded._back_end.scores([loaded._looked_at(wave, "-").features for wave in waves[:batch]]),  # noqa: B023
                 4 * batch, args.rounds,
             )  # fmt: skip
             print(f"  both, batch of {batch}: {both}")

@@ -27,9 +27,10 @@ import utils.environment
 import numpy as np
 import torch
 
-from steps.exporting import checking, graph, quantise
+from steps.exporting import checking, graph, onnx_file, quantise
 from steps.frontend import load_conf
-from steps.inference import onnx_runtime
+from steps.inference import onnx_model
+from steps.inference.back_end import TorchBackEnd
 from steps.inference.calibration import decision
 from steps.inference.detector import FakeSpeechDetector
 from tests.exporting.conftest import make_trained
@@ -59,7 +60,7 @@ def main() -> int:
     parser.add_argument("--frontends", nargs="+", default=FRONTENDS)
     args = parser.parse_args()
 
-    onnx_runtime.require_onnx()
+    onnx_model.require_onnx()
     torch.set_num_threads(1)
     print(
         "| front end | network | ONNX, largest difference | torch.export, the same | scores from, to | ms toolkit | ms ONNX | ms int8 |"
@@ -74,20 +75,19 @@ def main() -> int:
             trained = make_trained(model, frontend, (), {}, each)
             with tempfile.TemporaryDirectory() as folder:
                 exact, int8, program = (Path(folder) / name for name in ("e.onnx", "i.onnx", "p.pt2"))
-                toolkit = FakeSpeechDetector(
-                    trained.detector, trained.frontend_conf, decision(None, "random weights"), pool="first"
-                )
+                back_end = TorchBackEnd(trained.detector, trained.frontend_conf)
+                toolkit = FakeSpeechDetector(back_end, decision(None, "random weights"), pool="first")
                 wanted = checking.reference_scores(toolkit, waveforms)
                 module = graph.WaveformDetector(trained)
-                onnx_runtime.write_onnx(exact, module, {})
-                in_floats = onnx_runtime.OnnxModel(exact)
+                onnx_file.write_onnx(exact, module, {})
+                in_floats = onnx_model.OnnxModel(exact)
                 times = [
                     milliseconds(lambda w, of=toolkit: of.score(w, of.sample_rate), each),
                     milliseconds(lambda w, of=in_floats: of.scores(w[None]), each),
                 ]
                 if not args.no_int8:
                     quantise.write_int8(int8, exact, waveforms)
-                    in_ints = onnx_runtime.OnnxModel(int8)
+                    in_ints = onnx_model.OnnxModel(int8)
                     times.append(milliseconds(lambda w, of=in_ints: of.scores(w[None]), each))
                 try:
                     found = checking.check_parity(exact, in_floats.scores, waveforms, wanted)

@@ -15,8 +15,9 @@ import soundfile
 from steps import score
 from steps.frontend.processing.band import BandLimits
 from steps.inference import windows
-from steps.inference.below import Below
-from steps.inference.detector import FakeSpeechDetector, Window
+from steps.inference.detector import FakeSpeechDetector
+from steps.inference.overview import Overview
+from steps.inference.result import Below, Window
 from tests import in_process
 from tests.detection.conftest import RATE, SETTINGS, save_training
 from utils import audio
@@ -415,7 +416,7 @@ def test_picture_and_its_overview(training, tmp_path, speech):
     from steps.inference import picture
 
     wave = speech(100.0, 1)
-    overview = picture.Overview(RATE)
+    overview = Overview(RATE)
     for begin in range(0, len(wave), 12345):
         overview.add(wave[begin : begin + 12345])
     low, high, power = overview.columns()

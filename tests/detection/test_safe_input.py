@@ -129,18 +129,19 @@ def test_the_classes_scores_lie_far_apart(detector):
 def test_score_py_onnx_and_the_api_give_the_same(trained, tmp_path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (requirements-export.txt)")
     pytest.importorskip("fastapi", reason="FastAPI is not installed (requirements-serve.txt)")
+    from steps.exporting import onnx_file
     from steps.exporting.graph import WaveformDetector
-    from steps.inference import onnx_runtime
+    from steps.inference import onnx_model
     from steps.serving import verdicts
 
     waveforms = {f"{i}{utt}": changed(x, *draw) for utt, x in ORIGINALS.items() for i, draw in enumerate(draws(12))}
     waveforms |= {f"plain{utt}": x for utt, x in ORIGINALS.items()}
     write_data_dir(tmp_path / "data/eval", waveforms)
     path = tmp_path / "detector.onnx"
-    onnx_runtime.write_onnx(
+    onnx_file.write_onnx(
         path, WaveformDetector(training_folder.load_trained(trained.exp / "final.pt", torch.device("cpu"))), {}
     )
-    onnx = onnx_runtime.OnnxModel(path)
+    onnx = onnx_model.OnnxModel(path)
     detector = FakeSpeechDetector.load(trained.exp)
     by_way = {
         "score.py": score_set(trained.exp, tmp_path / "data", "eval"),

@@ -10,12 +10,13 @@ import yaml
 
 from steps import detect, export
 from steps.evaluation.fitted_scores import calibrate_training
-from steps.exporting import card, checking
-from steps.inference import onnx_runtime
+from steps.exporting import card, checking, onnx_file
+from steps.inference import onnx_model
 from tests import in_process
 from tests.conftest import ROOT
 from tests.detection.conftest import save_dev_scores
 from tests.exporting.conftest import make_trained, save_trained
+from utils import audio
 from utils.files import sha256_of
 
 NAMES = [export.CARD, export.INT8, export.ONNX, export.PROGRAM, export.FIGURES]
@@ -69,15 +70,15 @@ def test_files_and_card(exported, training):
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert yaml.safe_load(blocks[0])["model"]["depth"] == 9 and yaml.safe_load(blocks[1])["name"] == "mini corpus"
     for name in (export.ONNX, export.INT8):
-        metadata = onnx_runtime.OnnxModel(exported / name).metadata
+        metadata = onnx_model.OnnxModel(exported / name).metadata
         assert metadata["mini_corpus"] == "true" and "no verdict here is evidence" in metadata["notice"]
         calibration = json.loads(metadata["about"])["calibration"]
         assert calibration["weight"] == json.loads((training / "calibration.json").read_text())["weights"][0]
 
 
 def test_int8_is_of_the_network_alone_and_close(exported, waveforms):
-    models = [onnx_runtime.OnnxModel(exported / name) for name in (export.ONNX, export.INT8)]
-    graphs = [onnx_runtime.onnx.load(model.path).graph for model in models]
+    models = [onnx_model.OnnxModel(exported / name) for name in (export.ONNX, export.INT8)]
+    graphs = [onnx_model.onnx.load(model.path).graph for model in models]
     front, front_int8 = (sorted(n.name for n in g.node if n.name.startswith("/front_end/")) for g in graphs)
     assert front and front == front_int8
     assert sum(n.op_type == "QuantizeLinear" for n in graphs[1].node) > 8
@@ -91,7 +92,7 @@ def test_torch_alone_runs_the_program(exported, waveforms):
     extra = {"about.json": ""}
     program = torch.export.load(str(exported / export.PROGRAM), extra_files=extra).module()
     assert json.loads(extra["about.json"])["mini_corpus"] is True
-    model = onnx_runtime.OnnxModel(exported / export.ONNX)
+    model = onnx_model.OnnxModel(exported / export.ONNX)
     for waveform in waveforms.values():
         score = program(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))
         assert float(score) == pytest.approx(float(model.scores(waveform[None])[0]), abs=1e-4)
@@ -123,8 +124,13 @@ def test_detect_takes_the_onnx_file(exported, training, data_dir):
     for row, row_wanted in zip(found, wanted):
         assert row["score"] == pytest.approx(row_wanted["score"], abs=1e-4)
         assert row["llr"] == pytest.approx(row_wanted["llr"], abs=1e-4) and row["verdict"] == row_wanted["verdict"]
-    with pytest.raises(card.UserError, match="load the training"):
-        detect.FakeSpeechDetector.load(exported / export.ONNX).evidence(None, [])
+    detector = detect.FakeSpeechDetector.load(exported / export.ONNX)
+    (result,) = detector.score_file(data_dir / "a.wav")
+    with (
+        audio.open_recording(data_dir / "a.wav", "a") as recording,
+        pytest.raises(card.UserError, match="load the training"),
+    ):
+        detector.evidence(recording, result.windows)
     table = in_process.call(detect.main, "detect.py", "--model", exported / export.ONNX, data_dir / "a.wav").stdout
     assert "# the mini corpus is small and for trying the toolkit: no verdict here is evidence" in table
 
@@ -150,7 +156,7 @@ def test_what_is_refused_leaves_what_was_there(exported, training, data_dir, tmp
     with monkeypatch.context() as patch:
         patch.setattr(checking, "reference_scores", lambda *given: reference(*given) + 1e-3)
         assert re.search(r"detector.onnx: not kept: its score of \w differs", said(*only_onnx, training))
-    monkeypatch.setattr(onnx_runtime, "onnx", None)
+    monkeypatch.setattr(onnx_model, "onnx", None)
     assert "pip install -c constraints.txt -r requirements-export.txt" in said(*only_onnx, training)
     detecting = in_process.call(detect.main, "detect.py", "--model", exported / export.ONNX, data_dir)
     assert detecting.returncode == 1 and "requirements-export.txt" in detecting.stderr
@@ -162,8 +168,8 @@ def test_other_onnx_files_are_no_detectors(tmp_path, data_dir, exported):
         ("b.onnx", None, "have no about"),
     ):
         if content is None:
-            model = onnx_runtime.onnx.load(exported / export.ONNX)
-            onnx_runtime.mark(model, {})
+            model = onnx_model.onnx.load(exported / export.ONNX)
+            onnx_file.mark(model, {})
             content = model.SerializeToString()
         (tmp_path / name).write_bytes(content)
         done = in_process.call(detect.main, "detect.py", "--model", tmp_path / name, data_dir)

@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from steps.data.batches import network_input
-from steps.exporting import checking
+from steps.exporting import checking, onnx_file
 from steps.exporting.frontend import FrontEnd
-from steps.exporting.graph import WaveformDetector, padded
+from steps.exporting.graph import WaveformDetector
 from steps.frontend import load_conf, make_frontend
-from steps.inference import onnx_runtime
+from steps.inference import onnx_model
+from steps.inference.back_end import TorchBackEnd
 from steps.inference.calibration import decision
 from steps.inference.detector import FakeSpeechDetector
+from steps.inference.onnx_model import padded
 from tests.conftest import ROOT, speech_like
 from tests.exporting.conftest import make_trained
 from utils.cli import UserError
@@ -92,10 +94,12 @@ COMBINATIONS = [
 def test_onnx_scores_as_the_toolkit_does(network, frontend, settings, waveforms, tmp_path):
     trained = make_trained(network, frontend, ["frontend.network_input.frames=64", *settings])
     path = tmp_path / "detector.onnx"
-    onnx_runtime.write_onnx(path, WaveformDetector(trained), {"word": "text", "number": 1.5})
-    model = onnx_runtime.OnnxModel(path)
+    onnx_file.write_onnx(path, WaveformDetector(trained), {"word": "text", "number": 1.5})
+    model = onnx_model.OnnxModel(path)
     assert model.metadata == {"word": "text", "number": "1.5"}
-    toolkit = FakeSpeechDetector(trained.detector, trained.frontend_conf, decision(None, ""), pool="first")
+    toolkit = FakeSpeechDetector(
+        TorchBackEnd(trained.detector, trained.frontend_conf), decision(None, ""), pool="first"
+    )
     wanted = checking.reference_scores(toolkit, waveforms)
     assert np.ptp(wanted) > 1e-2  # they tell utterances apart
     found = checking.check_parity(path, model.scores, waveforms, wanted)

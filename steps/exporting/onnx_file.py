@@ -1,4 +1,4 @@
-"""ONNX files: written of a module, marked with what they are, and run by ONNX Runtime."""
+"""Writes a module as an ONNX file, and marks it with what it is."""
 
 from __future__ import annotations
 
@@ -11,26 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from utils.cli import UserError
+from steps.inference.onnx_model import onnx
 from utils.files import aside, write_aside
-
-try:
-    import onnx
-    import onnxruntime
-except ImportError:  # an extra
-    onnx = onnxruntime = None
 
 _OPSET = 17
 _ALL = 2**62  # as a length: more samples than there are
-
-
-def require_onnx() -> None:
-    """Raises UserError, which says how to get them, where onnx or ONNX Runtime lacks."""
-    if onnx is None or onnxruntime is None:
-        raise UserError(
-            "ONNX files need onnx and onnxruntime, which are not installed here; in the toolkit's folder give\n"
-            "  python3 -m pip install -c constraints.txt -r requirements-export.txt"
-        )
 
 
 def write_onnx(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
@@ -79,29 +64,3 @@ def mark(model: Any, about: dict[str, Any]) -> None:
     onnx.helper.set_model_props(
         model, {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
     )
-
-
-class OnnxModel:
-    """An ONNX file ready to run, on the CPU. Raises UserError for one that ONNX Runtime cannot read.
-
-    Attributes: path, metadata (strings).
-    """
-
-    def __init__(self, path: Path, num_threads: int = 1):
-        require_onnx()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.log_severity_level = 3  # it warns of `lengths`, which can be left out
-        self.path = path
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions have no common class of their own
-            raise UserError(f"{path}: cannot be read as an ONNX model: {str(error).splitlines()[0]}") from None
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-
-    def scores(self, waveform: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """float32 (batch, samples), int64 (batch,) or None for all -> float32 (batch,)."""
-        given = {"waveform": waveform} if lengths is None else {"waveform": waveform, "lengths": lengths}
-        return self._session.run(None, given)[0]

@@ -1,0 +1,162 @@
+"""Back ends of a detector: a training's network by PyTorch, or a file of steps/export.py by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from steps.data.batches import network_input
+from steps.experiment import training_folder
+from steps.frontend import FrontEndBase, FrontEndConf, conf_from_dict
+from steps.frontend.processing.band import BandLimits
+from steps.inference.calibration import Calibration, calibration_of
+from steps.inference.onnx_model import OnnxModel, padded
+from steps.nnet import Detector, grad_cam
+from steps.nnet.base import score_of
+from utils.cli import UserError
+
+
+class BackEnd(ABC):
+    """Attributes: model (what it was loaded from, in words), frontend_conf, corpus (that it was trained on, as corpus.json has
+    it), band (which a recording has to have for a verdict; None: older trainings know none), calibration (None without one),
+    missing (why there is no calibration, with the fix)."""
+
+    def __init__(self, model: str, frontend_conf: FrontEndConf, corpus: dict[str, Any] | None, band: BandLimits | None):
+        self.model, self.frontend_conf, self.corpus, self.band = model, frontend_conf, corpus or {}, band
+        self.calibration: Calibration | None = None
+        self.missing = ""
+
+    @abstractmethod
+    def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
+        """What `scores` takes of a window. waveform: (samples,); standard: the same, standardised by the front end.
+
+        Raises UserError, which begins with `where`, for a window without a frame and for features that are not finite.
+        """
+
+    @abstractmethod
+    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """float64 (batch,), higher = bona fide."""
+
+    @abstractmethod
+    def evidence(
+        self, standard: np.ndarray, frontend: FrontEndBase, stage: int, where: str
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
+        """Of a standardised window: the network's input (channels, frames, bins); what each place of its first channel adds
+        to the score (frames, bins); the size of the stage's map that this is drawn up from; frames of the window itself."""
+
+
+class TorchBackEnd(BackEnd):
+    """The network of a training. network: on `device`, in evaluation mode."""
+
+    def __init__(
+        self,
+        network: Detector,
+        frontend_conf: FrontEndConf,
+        corpus: dict[str, Any] | None = None,
+        band: BandLimits | None = None,
+        device: torch.device | None = None,
+        model: str = "",
+    ):
+        super().__init__(model, frontend_conf, corpus, band)
+        self._network, self._device = network, device or torch.device("cpu")
+
+    def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
+        """float32 (channels, frames, bins)."""
+        return _features_and_length(standard, frontend, where)[0]
+
+    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        x = torch.from_numpy(np.stack(inputs)).to(self._device).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            return score_of(self._network(x)).double().cpu().numpy()
+
+    def evidence(
+        self, standard: np.ndarray, frontend: FrontEndBase, stage: int, where: str
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
+        x, own = _features_and_length(standard, frontend, where)
+        x = np.ascontiguousarray(x)
+        _, (places,) = grad_cam.evidence(self._network, torch.from_numpy(x)[None].to(self._device), [stage])
+        return x, grad_cam.drawn_up(places, *x.shape[1:]), tuple(places.shape), own
+
+
+class OnnxBackEnd(BackEnd):
+    """An ONNX file of steps/export.py, which has the front end inside and carries its calibration. Raises UserError for
+    another file."""
+
+    def __init__(self, path: Path, num_threads: int = 1):
+        self._onnx = OnnxModel(path, num_threads)
+        about = self._kept("about")
+        band = about.get("band")
+        super().__init__(
+            f"{path}, of {about['model']}",
+            conf_from_dict(self._kept("frontend"), str(path)),
+            self._kept("corpus"),
+            band and BandLimits(tuple(band["centres"]), tuple(band["lowest"])),
+        )
+        made = about["calibration"]
+        if made is None:
+            self.missing = f"{path} carries no calibration, as there was none when it was exported"
+        else:
+            said = Path(f"{path}, of {made['path']}")
+            self.calibration = Calibration(
+                said, made["weight"], made["offset"], made["trained_on"], made["trained_on_eval"]
+            )
+
+    def _kept(self, key: str) -> Any:
+        try:
+            return json.loads(self._onnx.metadata[key])
+        except (KeyError, ValueError):
+            raise UserError(
+                f"{self._onnx.path}: not an ONNX file of steps/export.py: its metadata have no {key}"
+            ) from None
+
+    def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
+        return waveform.astype(np.float32)
+
+    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        return self._onnx.scores(*padded(inputs)).astype(np.float64)
+
+    def evidence(
+        self, standard: np.ndarray, frontend: FrontEndBase, stage: int, where: str
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
+        """Raises UserError: it takes gradients."""
+        raise UserError(f"{self.model}: an ONNX file cannot tell what the network looked at; load the training")
+
+
+def load_back_end(path: Path, device: torch.device, num_threads: int) -> BackEnd:
+    """That of a training's folder, its final.pt, or an ONNX file of steps/export.py.
+
+    num_threads: of ONNX Runtime. Raises UserError for anything else, and for an ONNX file that is to run on a GPU.
+    """
+    if path.suffix == ".onnx":
+        if device.type != "cpu":
+            raise UserError(f"{path}: an ONNX file runs on the CPU only here; leave --ngpu out")
+        return OnnxBackEnd(path, num_threads)
+    if path.is_dir() and not (path / "final.pt").is_file():
+        seeds = sorted(found.parent.name for found in path.glob("seed*/final.pt"))
+        hint = f"; give one of its seeds: {', '.join(seeds)}" if seeds else "; train it first"
+        raise UserError(f"{path}: no final.pt in it{hint}")
+    if path.is_file() and path.suffix != ".pt":  # a recording, say, which no message may tell to remove
+        raise UserError(f"{path}: not a training: give its folder, its final.pt, or an .onnx of export.py")
+    final = path / "final.pt" if path.is_dir() else path
+    trained = training_folder.load_trained(final, device)
+    made = TorchBackEnd(trained.detector, trained.frontend_conf, trained.corpus, trained.band, device, str(path))
+    made.calibration, made.missing = calibration_of(final.parent)
+    return made
+
+
+def _features_and_length(standard: np.ndarray, frontend: FrontEndBase, where: str) -> tuple[np.ndarray, int]:
+    """A standardised waveform -> float32 (channels, frames, bins), the network's input, and how many frames the waveform
+    itself makes. Raises UserError."""
+    features = frontend.compute_standardised(standard)
+    if len(features) == 0:
+        raise UserError(f"{where}: too short: {len(standard)} samples make no frame")
+    if not np.isfinite(features).all():
+        raise UserError(f"{where}: its features are not finite")
+    fixed = network_input(features, frontend, where)
+    return np.moveaxis(fixed.reshape(len(fixed), frontend.channels, -1), 1, 0), len(features)
