@@ -36,8 +36,9 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from local.mini_corpus.added_speech import AT_MOST, list_added, parse_folders
 from local.mini_corpus.build import build
-from local.mini_corpus.conf import SPLITS, load
+from local.mini_corpus.conf import load
 from local.mini_corpus.replay.conf import load as load_replay
+from local.mini_corpus.settings import SPLITS
 from utils.cli import THREADS, UserError, make_parser, run_program, whole_number
 
 

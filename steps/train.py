@@ -24,7 +24,7 @@ import torch
 
 from steps import augment, nnet, training
 from steps import frontend as frontends
-from steps.data.batches import FeatureSet, reading_errors, weights_depend_on
+from steps.data.batches import FeatureSet, reading_errors
 from steps.data.reading import Reading
 from steps.evaluation.labels import corpus_label
 from steps.experiment import training_folder
@@ -35,6 +35,7 @@ from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.nnet.cost import detector_cost
 from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
+from steps.training.identity import weights_depend_on
 from steps.training.loop import Trainer
 from utils import conf as conf_files
 from utils.ark import read_matrix
@@ -129,7 +130,7 @@ def identity(
 def begin_or_go_on(
     folder: Path, conf: dict[str, Any], depend_on: Callable[[training.TrainConf], dict[str, Any]]
 ) -> bool:
-    """Keep `conf` in the folder; whether there is anything left to do there. depend_on: data.weights_depend_on of a conf.
+    """Keep `conf` in the folder; whether there is anything left to do there. depend_on: identity.weights_depend_on of a conf.
 
     Raises UserError where the folder is another training's.
     """

@@ -20,7 +20,7 @@ import numpy as np
 
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.chain import rng_of
-from local.mini_corpus.conf import SPLITS, Utterances
+from local.mini_corpus.settings import SPLITS, Utterances
 from local.mini_corpus.speech import Joined, join_items, prepare_item, resample
 from utils import audio
 from utils.cli import ProgressLog, UserError, warn

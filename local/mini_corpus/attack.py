@@ -42,14 +42,14 @@ class Attack:
         return {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
 
 
-_ATTACKS: dict[str, Attack] = {}
+REGISTERED: dict[str, Attack] = {}  # by the function's name; attacks.attacks_by_method has all of them
 
 
 def copy_attack(*needs: str) -> Callable[[Callable], Callable]:
     """Registers an attack that changes a given utterance, and the groups of packages that it needs."""
 
     def register(function: Callable) -> Callable:
-        _ATTACKS[function.__name__] = Attack(function, speaks=False, needs=needs)
+        REGISTERED[function.__name__] = Attack(function, speaks=False, needs=needs)
         return function
 
     return register
@@ -59,18 +59,10 @@ def tts_attack(*needs: str) -> Callable[[Callable], Callable]:
     """Registers an attack that speaks given texts, and the groups of packages that it needs."""
 
     def register(function: Callable) -> Callable:
-        _ATTACKS[function.__name__] = Attack(function, speaks=True, needs=needs)
+        REGISTERED[function.__name__] = Attack(function, speaks=True, needs=needs)
         return function
 
     return register
-
-
-def attacks_by_method() -> dict[str, Attack]:
-    """Every attack, by its function's name."""
-    from local.mini_corpus import copy_attacks, neural_tts, tts_attacks  # noqa: F401  (they register on import)
-    from local.mini_corpus.replay import making  # noqa: F401
-
-    return _ATTACKS
 
 
 @dataclass(frozen=True)

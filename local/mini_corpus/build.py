@@ -38,11 +38,12 @@ from local.mini_corpus.added_speech import (
 )
 from local.mini_corpus.asv import embed
 from local.mini_corpus.attack import RATE, Unusable, die_with_parent
-from local.mini_corpus.conf import SPLITS, MiniCorpusConf
+from local.mini_corpus.conf import MiniCorpusConf
 from local.mini_corpus.joining import join_added_speaker, join_speaker
 from local.mini_corpus.planning import Utterance, plan
 from local.mini_corpus.python_packages import put_on_path
 from local.mini_corpus.replay import making
+from local.mini_corpus.settings import SPLITS
 from local.mini_corpus.sources import gather
 from local.mini_corpus.workshop import Workshop
 from local.mini_corpus.writers import write_asv, write_manifest, write_protocols

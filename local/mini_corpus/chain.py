@@ -10,7 +10,7 @@ from scipy import signal
 
 from local.mini_corpus import g722
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.conf import Chain
+from local.mini_corpus.settings import Chain
 from local.mini_corpus.speech import active_level
 
 _FFT = 1024

@@ -28,10 +28,11 @@ import soundfile
 
 from local.layout import Layout
 from local.mini_corpus.attack import RATE, Draw
-from local.mini_corpus.conf import LISTS, SPLITS, AttackEntry, MiniCorpusConf, Speaker, load
+from local.mini_corpus.conf import AttackEntry, MiniCorpusConf, load
 from local.mini_corpus.leak_test import read_list
 from local.mini_corpus.planning import BONAFIDE
 from local.mini_corpus.python_packages import read_pins
+from local.mini_corpus.settings import LISTS, SPLITS, Speaker
 from local.mini_corpus.writers import read_manifest
 from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import read_json, write_aside, write_lines

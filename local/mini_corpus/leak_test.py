@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from local.layout import Layout
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.conf import LISTS, split_of
+from local.mini_corpus.settings import LISTS, split_of
 from local.mini_corpus.speech import active_frames, active_level, frame_levels
 from utils.cli import THREADS, UserError, make_parser, real_number, run_program
 from utils.files import read_table

@@ -10,7 +10,8 @@ from types import MappingProxyType
 import numpy as np
 
 from local.mini_corpus.chain import rng_of
-from local.mini_corpus.conf import LISTS, SPLITS, MiniCorpusConf, split_of
+from local.mini_corpus.conf import MiniCorpusConf
+from local.mini_corpus.settings import LISTS, SPLITS, split_of
 
 BONAFIDE = "-"  # the attack column of bona fide lines
 # Of ASVspoof 2019 PA: room size, T60, talker-to-ASV distance

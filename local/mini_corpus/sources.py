@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from local.mini_corpus.attack import RATE, in_fresh_process
-from local.mini_corpus.conf import SPLITS, AttackEntry, MiniCorpusConf
+from local.mini_corpus.conf import AttackEntry, MiniCorpusConf
 from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissing
 from local.mini_corpus.losses import Losses
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
+from local.mini_corpus.settings import SPLITS
 from utils.cli import UserError
 
 

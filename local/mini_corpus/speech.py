@@ -18,7 +18,7 @@ from scipy import signal
 
 from local.mini_corpus import g722
 from local.mini_corpus.attack import RATE, Unusable
-from local.mini_corpus.conf import Utterances
+from local.mini_corpus.settings import Utterances
 from utils.cli import UserError
 
 _FRAME, _HOP = 320, 160  # 20 ms, 10 ms

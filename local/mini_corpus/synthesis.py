@@ -12,8 +12,9 @@ import numpy as np
 
 from local.mini_corpus.attack import Unusable
 from local.mini_corpus.chain import rng_of, through_chain
-from local.mini_corpus.conf import SPLITS, AttackEntry
+from local.mini_corpus.conf import AttackEntry
 from local.mini_corpus.planning import BONAFIDE, Utterance
+from local.mini_corpus.settings import SPLITS
 from local.mini_corpus.speech import check_usable, join_items, prepare_item, read_prompts
 from local.mini_corpus.workshop import Made, Workshop
 

@@ -13,8 +13,9 @@ from local.layout import Layout
 from local.mini_corpus.added_speech import one_word
 from local.mini_corpus.asv import SpeakerVerifier
 from local.mini_corpus.chain import rng_of
-from local.mini_corpus.conf import MiniCorpusConf, split_of
+from local.mini_corpus.conf import MiniCorpusConf
 from local.mini_corpus.planning import BONAFIDE, Utterance
+from local.mini_corpus.settings import split_of
 from utils.cli import UserError
 from utils.files import write_lines
 

@@ -21,10 +21,7 @@ from steps.data.sources import FeatureSource
 from steps.frontend import FrontEndBase
 from steps.frontend.processing.columns import CmvnStats
 from steps.nnet.base import BONAFIDE, SPOOF
-from steps.sections import WITHOUT_EFFECT
-from steps.training.base import TrainConf
 from utils.cli import UserError, warn
-from utils.conf import to_dict
 from utils.tables import Strings, read_big_map, require_keys
 
 LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
@@ -86,21 +83,6 @@ def way_of_reading(
     if reading.how == "shards" and not in_arks:
         raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
     return reading.how
-
-
-def weights_depend_on(
-    conf: TrainConf, data_dir: Path, source: FeatureSource, frontend: FrontEndBase, chain: Chain | None
-) -> dict[str, Any]:
-    """The values of a training's conf that can change its weights, trained on that set.
-
-    Of how features are read only the order counts: shuffled, from memory or not, or by shards of so many MiB.
-    """
-    values = to_dict(conf)
-    utterances = sum(1 for utt, _ in read_big_map(data_dir / "utt2label").pairs() if utt not in source.left_out)
-    way = way_of_reading(conf.how_to_read(), conf.cache_mib, utterances, frontend, chain, source.storage is not None)
-    for key in (*WITHOUT_EFFECT, "reading", "cache_mib", *(() if way == "shards" else ("shard_mib", "buffer_mib"))):
-        del values[key]
-    return {**values, "order (by reading and cache_mib)": "by shards" if way == "shards" else "shuffled"}
 
 
 class FeatureSet(Dataset):

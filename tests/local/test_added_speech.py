@@ -12,8 +12,9 @@ import soundfile
 from local.mini_corpus import added_speech, build, frozen, planning, sources, speech
 from local.mini_corpus.added_speech import list_added, parse_folders, speakers_of
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.conf import SPLITS, Utterances, load
+from local.mini_corpus.conf import load
 from local.mini_corpus.debian import DebianPackage
+from local.mini_corpus.settings import SPLITS, Utterances
 from steps.evaluation.labels import corpus_label
 from utils.cli import UserError
 from utils.files import read_json

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from local.mini_corpus import copy_attacks, espeak, neural_tts, sources
-from local.mini_corpus.attack import RATE, Unusable, attacks_by_method, in_fresh_process
+from local.mini_corpus import espeak, sources
+from local.mini_corpus.attack import RATE, Unusable, in_fresh_process
+from local.mini_corpus.attacks import attacks_by_method, copying, neural_tts
 from local.mini_corpus.conf import load
 from local.mini_corpus.debian import DebianPackage
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path, read_groups
@@ -52,7 +53,7 @@ def pulses(seconds: float = 1.5) -> np.ndarray:
     """A buzz of 130 Hz with one resonance and a little noise, silent at both ends."""
     train = np.diff(np.floor(np.arange(int(seconds * RATE)) * 130 / RATE), prepend=0.0)
     train += 0.003 * np.random.default_rng(0).standard_normal(len(train))
-    voiced = copy_attacks.signal.lfilter([1], [1, -1.7, 0.81], train)
+    voiced = copying.signal.lfilter([1], [1, -1.7, 0.81], train)
     voiced[: RATE // 4] = voiced[-RATE // 4 :] = 0
     return 0.3 * voiced / np.max(np.abs(voiced))
 
@@ -86,7 +87,7 @@ def test_scale_moves_frequencies_and_length(rate, scale):
 
 def test_excitation_has_pulses_at_f0_noise_elsewhere_and_power_one():
     f0 = np.array([100.0] * 400 + [0.0] * 400)
-    made = copy_attacks._excitation(f0, 80, np.random.default_rng(0))
+    made = copying._excitation(f0, 80, np.random.default_rng(0))
     voiced, unvoiced = made[: 400 * 80], made[400 * 80 :]
     assert made.shape == (800 * 80,)
     assert set(np.diff(np.nonzero(voiced)[0])) <= {159, 160, 161}
@@ -283,7 +284,7 @@ def test_styletts_refuses_a_voice_that_it_has_not(tmp_path, monkeypatch):
 
 def _mlsa_three(folders, sounds):
     put_on_path(folders)
-    return [copy_attacks.mlsa(sound, np.random.default_rng(1), order=24, f0_scale=1.0) for sound in sounds]
+    return [copying.mlsa(sound, np.random.default_rng(1), order=24, f0_scale=1.0) for sound in sounds]
 
 
 def test_mlsa_is_as_long_as_loud_and_the_same_whatever_was_made_before(capfd):

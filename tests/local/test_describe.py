@@ -13,9 +13,10 @@ import soundfile
 
 from local.mini_corpus import describe, sheet
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.conf import LISTS, Package, load
+from local.mini_corpus.conf import load
 from local.mini_corpus.debian import DebianPackage
 from local.mini_corpus.python_packages import GroupMissing, read_groups
+from local.mini_corpus.settings import LISTS, Package
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,23 +16,13 @@ import pytest
 import soundfile
 
 from local.layout import Layout
-from local.mini_corpus import (
-    asv,
-    build,
-    chain,
-    copy_attacks,
-    g722,
-    leak_test,
-    planning,
-    sources,
-    speech,
-    synthesis,
-    tts_attacks,
-)
-from local.mini_corpus.attack import RATE, Unusable, attacks_by_method, draw_of, in_fresh_process, tts_attack
-from local.mini_corpus.conf import LISTS, SPLITS, Chain, Utterances, load
+from local.mini_corpus import asv, build, chain, g722, leak_test, planning, sources, speech, synthesis
+from local.mini_corpus.attack import RATE, Unusable, draw_of, in_fresh_process, tts_attack
+from local.mini_corpus.attacks import attacks_by_method, copying, tts
+from local.mini_corpus.conf import load
 from local.mini_corpus.debian import DebianPackage
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path, read_groups
+from local.mini_corpus.settings import LISTS, SPLITS, Chain, Utterances
 from utils.cli import UserError
 from utils.files import read_json, write_json
 
@@ -209,7 +199,7 @@ def test_copy_attacks_are_finite_as_long_and_about_as_loud(method, sound):
 
 def test_griffin_lim_keeps_the_spectral_envelope():
     original = speechlike()
-    made = copy_attacks.griffin_lim(original, np.random.default_rng(1), bands=80, iterations=32)
+    made = copying.griffin_lim(original, np.random.default_rng(1), bands=80, iterations=32)
     levels = [chain.band_levels_db(sound, Chain()) for sound in (original, made)]
     heard = levels[0] > levels[0].max() - 40
     assert heard.sum() > 10 and np.max(np.abs(levels[0] - levels[1])[heard]) < 3
@@ -218,26 +208,26 @@ def test_griffin_lim_keeps_the_spectral_envelope():
 def test_linear_prediction_finds_a_known_filter():
     known = [1.0, -1.3, 0.8]
     excited = speech.signal.lfilter([1.0], known, np.random.default_rng(0).standard_normal(4096))
-    found = copy_attacks._linear_prediction(excited[None], 2)
+    found = copying._linear_prediction(excited[None], 2)
     assert np.allclose(found[0], known, atol=0.05)
 
 
 def test_unwarped_lpc_gives_the_speech_back():
     original = speechlike()
-    made = copy_attacks.lpc_warp(original, np.random.default_rng(0), order=16, warp=1.0, hop_ms=8)
+    made = copying.lpc_warp(original, np.random.default_rng(0), order=16, warp=1.0, hop_ms=8)
     assert np.corrcoef(original, made)[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("hop_ms", [0, 2, 11, 32])
 def test_lpc_warp_takes_hops_whose_windows_add_up(hop_ms):
     with pytest.raises(UserError, match="every 4, 8 or 16 ms"):
-        copy_attacks.lpc_warp(speechlike(0.5), np.random.default_rng(0), order=16, warp=1.1, hop_ms=hop_ms)
+        copying.lpc_warp(speechlike(0.5), np.random.default_rng(0), order=16, warp=1.1, hop_ms=hop_ms)
 
 
 def test_kana():
-    assert tts_attacks.to_kana("conferencia") == "コンフェレンチア"
-    assert tts_attacks.to_kana("mañana, ¿sí?") == "マニャナ, ¿シ?"
-    assert tts_attacks.to_kana("già attivato") == "ジア アティヴァト"
+    assert tts.to_kana("conferencia") == "コンフェレンチア"
+    assert tts.to_kana("mañana, ¿sí?") == "マニャナ, ¿シ?"
+    assert tts.to_kana("già attivato") == "ジア アティヴァト"
 
 
 def test_a_crashing_synthesizer_is_unusable_and_its_error_is_told():

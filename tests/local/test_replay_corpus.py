@@ -14,11 +14,11 @@ from local import prepare_data
 from local.layout import Layout
 from local.mini_corpus import build, planning, sources
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.conf import SPLITS
 from local.mini_corpus.debian import DebianPackage
 from local.mini_corpus.planning import BONAFIDE, ENVIRONMENTS
 from local.mini_corpus.python_packages import PythonPackages
 from local.mini_corpus.replay.conf import ATTACKS, load
+from local.mini_corpus.settings import SPLITS
 from local.mini_corpus.speech import active_level
 from local.mini_corpus.writers import read_manifest
 from utils.cli import UserError

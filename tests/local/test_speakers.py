@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.mini_corpus.conf import SPLITS, Speaker, load
+from local.mini_corpus.conf import load
 from local.mini_corpus.joining import speaker_files
 from local.mini_corpus.planning import BONAFIDE, plan
+from local.mini_corpus.settings import SPLITS, Speaker
 from utils.cli import UserError
 
 CONFS = Path(__file__).resolve().parents[2] / "conf" / "mini_corpus"

@@ -20,6 +20,7 @@ from steps.data.sources import DumpedFeatures
 from steps.frontend import load_conf, make_frontend
 from steps.training import distributed
 from steps.training.checkpoints import CheckpointFolder
+from steps.training.identity import weights_depend_on
 from tests.bench.shard_reading import Disk
 from tests.in_process import call
 from utils import conf as conf_files
@@ -297,7 +298,7 @@ def test_weights_depend_on_the_order_of_reading_alone(third_of_it, root):
 
     def values(*settings: str) -> dict:
         conf = training.load_conf(root / "conf/train/baseline.yaml", [f"train.{text}" for text in settings])
-        return reading.weights_depend_on(conf, data, source, frontend, None)
+        return weights_depend_on(conf, data, source, frontend, None)
 
     shuffled = values()
     for same in (

@@ -7,24 +7,17 @@ import functools
 import numpy as np
 from scipy import signal
 
-from local.mini_corpus.attack import RATE, copy_attack
+from local.mini_corpus.attack import RATE
 from local.mini_corpus.chain import rng_of
 from local.mini_corpus.planning import BONAFIDE, Utterance
-from local.mini_corpus.replay.conf import ReplayConf
 from local.mini_corpus.replay.devices import Device, draw_device
 from local.mini_corpus.replay.present import present_bonafide, present_replay
 from local.mini_corpus.replay.rooms import Environment, draw_environment
+from local.mini_corpus.replay.settings import ReplayConf
 from local.mini_corpus.speech import active_level
 from local.mini_corpus.workshop import Made, Workshop
 
 _PEAK = 0.98
-
-
-@copy_attack("rooms")
-def replay(speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """`speech` replayed by a low-quality device in a small room: what tells whether the rooms' package works here."""
-    there = draw_environment("aaa", rng, attackers="A", responses=1)
-    return present_replay(speech, there.to_attacker["A"][0], draw_device("C", rng), there.to_asv[0])[: len(speech)]
 
 
 @functools.lru_cache(maxsize=256)

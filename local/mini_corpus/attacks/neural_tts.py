@@ -1,6 +1,6 @@
 """Attacks by neural text-to-speech: small published voices, run by onnxruntime on one thread.
 
-As in tts_attacks.py, all take texts, their language and a random generator, and give one speech signal (float64,
+As in tts.py, all take texts, their language and a random generator, and give one speech signal (float64,
 16 kHz) for each text. A parameter `scale` multiplies pitch and formants and divides the duration, by resampling: these
 packages bring one voice each.
 """
@@ -21,9 +21,9 @@ import numpy as np
 
 from local.mini_corpus import espeak
 from local.mini_corpus.attack import Unusable, in_fresh_process, tts_attack
-from local.mini_corpus.copy_attacks import psola
+from local.mini_corpus.attacks.copying import psola
+from local.mini_corpus.attacks.tts import to_kana
 from local.mini_corpus.speech import resample
-from local.mini_corpus.tts_attacks import to_kana
 from utils.cli import UserError
 
 
