@@ -9,8 +9,8 @@ is the version's.
 
 replay/ is a room of its own: the acoustics of replayed speech, for a corpus in the layout of ASVspoof 2019 PA.
 
-Programs of their own: compare.py tells how far two builds are apart, leak_test.py what gives the classes away without
-any synthesis, describe.py writes a corpus's tables, sheet.py draws spectrograms of all attacks.
+Programs of their own: leak_test.py measures what gives the classes away without any synthesis, describe.py writes a
+corpus's tables.
 """
 
 VERSION = "2"  # results name it: raise it with every change that changes a built corpus

@@ -1,7 +1,7 @@
 """Is a built corpus, bit for bit, the one of its version? The known digests stand in conf/mini_corpus/frozen.txt.
 
 The same packages give the same audio on the same kind of machine; another processor or another libsndfile may round
-otherwise. local/mini_corpus/compare.py tells how far two builds are apart.
+otherwise.
 """
 
 from __future__ import annotations
@@ -71,6 +71,6 @@ def verdict(corpus: Mapping[str, Any], known: Iterable[Frozen]) -> str:
     machines = "; ".join(dict.fromkeys(one.machine for one in those))
     why = ", ".join(lacking) or f"another kind of machine? it was frozen on {machines}"
     return (
-        f"{whose} differs from that of version {version} ({why}); local/mini_corpus/compare.py tells how far two builds "
-        "are apart"
+        f"{whose} differs from that of version {version} ({why}): figures on it compare with each other, not with those of "
+        "the documentation"
     )

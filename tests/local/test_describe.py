@@ -1,9 +1,7 @@
-"""The mini corpus's description: tables from a faked corpus, what replaces what, and the sheet of spectrograms."""
+"""The mini corpus's description: tables from a faked corpus, and what replaces what."""
 
 from __future__ import annotations
 
-import dataclasses
-import gzip
 import json
 from pathlib import Path
 
@@ -11,11 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.mini_corpus import describe, sheet
+from local.mini_corpus import describe
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import load
-from local.mini_corpus.debian import DebianPackage
-from local.mini_corpus.python_packages import GroupMissing, read_groups
+from local.mini_corpus.python_packages import read_groups
 from local.mini_corpus.settings import LISTS, Package
 from utils.cli import UserError
 
@@ -271,66 +268,6 @@ def test_a_page_that_is_not_there_is_made_and_one_without_markers_is_kept(tmp_pa
         assert page.read_text() == text
 
 
-def test_the_page_has_its_markers_and_its_picture():
+def test_the_page_has_its_markers():
     text = (ROOT / "docs" / "mini_corpus.md").read_text(encoding="utf-8")
     assert text.count(describe.BEGIN) == text.count(describe.END) == 1
-    assert "](mini_corpus_sheet.png)" in text and (ROOT / "docs" / "mini_corpus_sheet.png").is_file()
-
-
-# ---------------------------------------------------------------- the sheet
-
-
-def test_a_sheet_needs_its_sentence(tmp_path, monkeypatch):
-    (tmp_path / "c.yaml").write_text(CONF)
-    conf = load(tmp_path / "c.yaml")
-    with pytest.raises(UserError, match="the conf c has no package asterisk-core-sounds-en-g722 and no asterisk"):
-        sheet.read_sentence(tmp_path, conf)
-    asked = []
-
-    def get(self, name, version):
-        asked.append((name, version))
-        return DebianPackage(name, version, "0" * 64, tmp_path)
-
-    monkeypatch.setattr(sheet.DebianPackages, "get", get)
-    versions = {sheet._SPEECH: Package("1"), sheet._TEXTS: Package("2")}
-    (tmp_path / sheet._TRANSCRIPT).parent.mkdir(parents=True)
-    (tmp_path / sheet._TRANSCRIPT).write_bytes(gzip.compress(b"hello: Hello\n"))
-    with pytest.raises(UserError, match=f"txt.gz: this version of the package has no {sheet.PROMPT}"):
-        sheet.read_sentence(tmp_path, dataclasses.replace(conf, packages=versions))
-    assert asked == [(sheet._SPEECH, "1"), (sheet._TEXTS, "2")]
-
-
-def test_sheet_has_a_panel_for_each_attack_and_says_what_is_missing(tmp_path, monkeypatch, capsys):
-    (tmp_path / "c.yaml").write_text(CONF)
-    conf = load(tmp_path / "c.yaml")
-    time = np.arange(RATE) / RATE
-    speech = 0.1 * np.sin(2 * np.pi * 120 * time) ** 15 * (1 + np.sin(2 * np.pi * 3 * time))
-
-    def folder_of(group: str) -> Path:
-        raise GroupMissing(f"pip could not install {group}")
-
-    panels = sheet.make_panels(conf, speech, "A text.", 1, folder_of)
-    assert [panel.name for panel in panels] == ["bona fide", "A02", "A05", "A18", "A19"]
-    assert [panel.name for panel in panels if panel.samples is None] == ["A02"]
-    assert "could not install espeak" in panels[1].missing and "no panel for A02" in capsys.readouterr().err
-    assert panels[4].parameters.startswith("order 16, warp 0.")
-
-    monkeypatch.setattr(sheet, "_attacked", lambda *_: {}["a package of another numpy"])
-    broken = sheet.make_panels(conf, speech, "A text.", 1, lambda group: tmp_path)
-    assert all("another numpy" in panel.missing for panel in broken[1:])
-    monkeypatch.undo()
-
-    figure = sheet.draw_sheet(panels, "title")
-    shown = [axes.get_label() for axes in figure.axes if axes.get_label() in {panel.name for panel in panels}]
-    assert shown == [panel.name for panel in panels]
-    said = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
-    assert "could not install espeak" in " ".join(said.split())
-    sheet.write_png(figure, tmp_path / "sheet.png")
-    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
-
-    sheet.write_audio(panels, tmp_path / "audio")
-    assert sorted(path.name for path in (tmp_path / "audio").iterdir()) == [
-        "A05.flac", "A18.flac", "A19.flac", "bona_fide.flac",
-    ]  # fmt: skip
-    again = sheet.make_panels(conf, speech, "A text.", 1, folder_of)
-    assert all(a.samples is b.samples is None or np.array_equal(a.samples, b.samples) for a, b in zip(panels, again))

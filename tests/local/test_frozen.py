@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
-from local.mini_corpus import compare, debian, frozen, python_packages
+from local.mini_corpus import debian, frozen, python_packages
 from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissing
 from local.mini_corpus.frozen import Frozen, audio_digest, read_known, verdict
 from local.mini_corpus.losses import Losses
@@ -63,83 +59,6 @@ def test_labels_name_what_was_added_and_other_sources():
     assert corpus_label({**MINI, "added": [{"name": "VCTK"}], "seed": 2}) == "mini corpus 1 (tiny, seed 2) + VCTK"
     whole = {**MINI, "added": [{"name": "VCTK"}, {"name": "own"}], "incomplete": "x", "other_sources": "y"}
     assert corpus_label(whole) == "mini corpus 1 (tiny) + VCTK + own, incomplete, other sources"
-
-
-# ---------------------------------------------------------------- comparing two builds
-
-
-def build_of(la: Path, sounds: dict[str, np.ndarray]) -> Path:
-    """A corpus folder with these files (int16) and a manifest."""
-    audio = la / "ASVspoof2019_LA_train" / "flac"
-    audio.mkdir(parents=True)
-    lines = ["utterance\tsha256\tset\tspeaker\tattack\tsource\tparameters"]
-    for name, samples in sounds.items():
-        soundfile.write(audio / f"{name}.flac", samples, 16000, subtype="PCM_16")
-        lines.append(f"{name}\t{hashlib.sha256(samples.tobytes()).hexdigest()}\ttrain\tLA_0001\tA05\tx\t-")
-    (la / "manifest.tsv").write_text("\n".join(lines) + "\n")
-    return la
-
-
-@pytest.fixture
-def sounds() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {name: (3000 * rng.standard_normal(8000)).astype(np.int16) for name in ("u1", "u2", "u3")}
-
-
-def run_compare(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "local/mini_corpus/compare.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_equal_builds_compare_as_equal(tmp_path, sounds):
-    done = run_compare(build_of(tmp_path / "a", sounds), build_of(tmp_path / "b", sounds))
-    assert done.returncode == 0 and "3 files in both: 3 equal bit for bit" in done.stdout
-
-
-def test_a_known_difference_is_measured_and_judged(tmp_path, sounds):
-    first = build_of(tmp_path / "a", sounds)
-    off = sounds["u2"].copy()
-    off[::100] += 30  # 80 samples, 30 each, against 8000 of 3000 rms: -60 dB
-    second = build_of(tmp_path / "b", {**sounds, "u2": off})
-    differences, *_ = compare.compare(first, second)
-    (different,) = [d for d in differences if d.kind == compare.CLOSE]
-    assert different.name == "u2" and abs(different.db + 60) < 0.5
-    done = run_compare(first, second)
-    assert done.returncode == 0 and "2 equal bit for bit, 1 different" in done.stdout and "u2 (A05) -5" in done.stdout
-    assert run_compare("--tolerance-db", "-70", first, second).returncode == 1
-
-
-def test_what_is_in_one_build_only_or_longer_is_above_any_tolerance(tmp_path, sounds):
-    first = build_of(tmp_path / "a", sounds)
-    second = build_of(tmp_path / "b", {"u1": sounds["u1"], "u2": sounds["u2"][:-1]})
-    done = run_compare("--tolerance-db", "10", first, second)
-    assert done.returncode == 1
-    assert "1 of other lengths" in done.stdout and "1 in the first only, such as u3" in done.stdout
-    assert "2 files are above" in done.stdout
-    done = run_compare(first, tmp_path)
-    assert done.returncode == 1 and "manifest.tsv: no such file" in done.stderr
-    next(second.glob("*/flac/u1.flac")).unlink()
-    with pytest.raises(UserError, match=r"1 files of its manifest are not there, such as u1\.flac"):
-        compare.compare(first, second)
-
-
-def test_added_speech_of_one_build_is_no_difference(tmp_path, sounds):
-    first, second = build_of(tmp_path / "a", sounds), build_of(tmp_path / "b", {**sounds, "u4": sounds["u1"]})
-    manifest = second / "manifest.tsv"
-    text = manifest.read_text()
-    manifest.write_text(text[: text.index("u4")] + text[text.index("u4") :].replace("\tx\t", "\tadded VCTK: p1\t"))
-    done = run_compare(first, second)
-    assert done.returncode == 0 and "b: 1 files of added speech" in done.stdout
-
-
-def test_the_same_samples_packed_otherwise_are_no_difference(tmp_path, sounds):
-    first, second = build_of(tmp_path / "a", sounds), build_of(tmp_path / "b", sounds)
-    path = next(second.glob("*/flac/u1.flac"))
-    with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16", compression_level=0) as packed:
-        packed.write(sounds["u1"])
-    if path.read_bytes() == next(first.glob("*/flac/u1.flac")).read_bytes():
-        pytest.skip("this libsndfile packs alike at every level")
-    assert [d.kind for d in compare.compare(first, second)[0]] == [compare.SAMPLES, compare.BITS, compare.BITS]
 
 
 # ---------------------------------------------------------------- what is lost
