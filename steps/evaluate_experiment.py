@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.evaluate import Breakdowns, evaluate_files
 from steps.evaluation.fitted_scores import calibrate_training
+from steps.results.evaluate_files import Breakdowns, evaluate_files
 from utils.cli import UserError, make_parser, run_program
 
 DRAWS = 1000  # of the bootstrap

@@ -201,7 +201,7 @@ def score(folder: Path) -> Callable[[], object]:
 
 def evaluate(folder: Path) -> Callable[[], object]:
     """All figures against the set's protocol, by attack, speaker and duration, without bootstrap and plots."""
-    from steps.evaluate import Breakdowns, evaluate_files
+    from steps.results.evaluate_files import Breakdowns, evaluate_files
 
     by = Breakdowns(folder / "data/utt2spk", None, folder / "data/utt2dur")
     return lambda: evaluate_files(

@@ -10,7 +10,7 @@ import yaml
 
 from steps import frontend, nnet
 from steps.data.batches import fix_length
-from steps.evaluate import Breakdowns, evaluate_files
+from steps.results.evaluate_files import Breakdowns, evaluate_files
 from steps.evaluation.environments import ATTACKS, ENVIRONMENTS
 from steps.experiment import training_folder
 from steps.nnet.base import score_of

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from steps import make_results
-from steps.evaluate import evaluate_files
+from steps.results.evaluate_files import evaluate_files
 from steps.evaluation.labels import corpus_label, shorten
 from steps.evaluation.score_files import read_cm_scores
 from steps.metrics.calibration import fit_mean

@@ -10,7 +10,7 @@ from pathlib import Path
 from steps.results.report.blocks import Block, Cell, Code, Heading, Section, Table, Text
 from steps.results.report.systems import Comparison
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def section(comparison: Comparison, command: str | None, own_command: str) -> Section:

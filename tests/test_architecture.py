@@ -1,0 +1,98 @@
+"""Imports go down only: from a room to those below it (docs/architecture.md), never in a circle, never to a program."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# From the bottom to the top: each may import itself and what stands before it.
+ROOMS = (
+    *("sections", "metrics", "frontend", "nnet", "augment", "data", "training", "experiment", "evaluation", "results"),
+    *("inference", "exporting", "serving", "tuning"),
+)
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for top in ("steps", "local", "utils"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules of ours that a file names in any import: at its top, within functions, for type checkers alone."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {
+                full if (full := f"{node.module}.{alias.name}") in MODULES else node.module for alias in node.names
+            }
+    return names & MODULES.keys()
+
+
+IMPORTS = {name: imports_of(path) for name, path in MODULES.items()}
+
+
+def is_program(module: str) -> bool:
+    return MODULES[module].parent == ROOT / "steps" and module not in ("steps", "steps.sections")
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_every_room_has_its_place():
+    rooms = {room_of(module) for module in MODULES if module.startswith("steps.") and not is_program(module)}
+    assert rooms == set(ROOMS)
+
+
+def test_imports_go_down_only():
+    upwards = [
+        f"{module} imports {other}"
+        for module, others in IMPORTS.items()
+        if module.startswith("steps.") and not is_program(module)
+        for other in others
+        if other.startswith("steps.")
+        and (is_program(other) or ROOMS.index(room_of(other)) > ROOMS.index(room_of(module)))
+    ]
+    assert not upwards
+
+
+def test_no_program_imports_a_program():
+    assert not [
+        f"{module} imports {other}"
+        for module, others in IMPORTS.items()
+        for other in others
+        if is_program(module) and is_program(other)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("below", "above"), [("utils", ("steps", "local")), ("local", ("steps",)), ("steps", ("local",))]
+)
+def test_utils_knows_nothing_of_speech_nor_local_of_networks(below, above):
+    assert not [
+        f"{module} imports {other}"
+        for module, others in IMPORTS.items()
+        for other in others
+        if module.split(".")[0] == below and other.split(".")[0] in above
+    ]
+
+
+def test_there_is_no_circle():
+    left = {module: set(others) - {module} for module, others in IMPORTS.items()}
+    while leaves := [module for module, others in left.items() if not others]:
+        for module in leaves:
+            del left[module]
+        for others in left.values():
+            others.difference_update(leaves)
+    assert not left  # what remains imports itself by way of others
