@@ -52,7 +52,7 @@ shellcheck_all() { # egs/*/*/{steps,utils,...} are links to what is listed alrea
 unit_tests() { # a thread each: they are spread over the cores file by file, as those of a file share what they have made, the
   # longest files first; one worker more than cores, as some tests wait
   OMP_NUM_THREADS=1 "$FSD_PYTHON" -m pytest --numprocesses "$(($(nproc) + 1))" --dist loadfile --no-loadscope-reorder \
-    tests/local tests/training tests
+    tests/local tests/steps/training tests
 }
 
 both_recipes() { # at once; PA's output when it has ended

@@ -33,7 +33,7 @@ from steps.inference import onnx_model
 from steps.inference.back_end import TorchBackEnd
 from steps.inference.calibration import decision
 from steps.inference.detector import FakeSpeechDetector
-from tests.exporting.conftest import make_trained
+from tests.steps.exporting.conftest import make_trained
 from utils.cli import UserError, make_parser, run_program, whole_number
 
 MODELS = [f"{kind}{depth}" for kind in ("senet", "ecanet") for depth in (9, 18, 34, 50)]

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 RATE = 16000  # Hz, the only one that it takes
-_DELAY = 22  # samples, of the two filter banks of ITU-T's recommendation; tests/augment measures it
+_DELAY = 22  # samples, of the two filter banks of ITU-T's recommendation; tests/steps/augment measures it
 
 
 def check_available() -> None:

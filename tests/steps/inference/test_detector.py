@@ -19,7 +19,7 @@ from steps.inference.detector import FakeSpeechDetector
 from steps.inference.overview import Overview
 from steps.inference.result import Below, Window
 from tests import in_process
-from tests.detection.conftest import RATE, SETTINGS, save_training
+from tests.steps.inference.conftest import RATE, SETTINGS, save_training
 from utils import audio
 from utils.audio import by_ffmpeg
 from utils.cli import UserError

@@ -11,7 +11,7 @@ import pytest
 
 from steps import training
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = "local_experiments/run_comparison.sh"
 NETWORKS, METHODS = "conf/model/ecanet9.yaml conf/model/senet9.yaml", "conf/train/mutual.yaml"
 

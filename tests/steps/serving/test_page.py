@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import speech_like
-from tests.serve.test_api import RATE, sound_of, three_hours
+from tests.steps.serving.test_api import RATE, sound_of, three_hours
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import yaml
 
 from steps import frontend, nnet
 from steps.data.batches import fix_length
-from steps.results.evaluate_files import Breakdowns, evaluate_files
 from steps.evaluation.environments import ATTACKS, ENVIRONMENTS
 from steps.experiment import training_folder
 from steps.nnet.base import score_of
+from steps.results.evaluate_files import Breakdowns, evaluate_files
 from tests.conftest import ROOT, speech_like
 from utils.conf import read_yaml, to_dict
 

@@ -14,8 +14,8 @@ from steps.exporting import card, checking, onnx_file
 from steps.inference import onnx_model
 from tests import in_process
 from tests.conftest import ROOT
-from tests.detection.conftest import save_dev_scores
-from tests.exporting.conftest import make_trained, save_trained
+from tests.steps.exporting.conftest import make_trained, save_trained
+from tests.steps.inference.conftest import save_dev_scores
 from utils import audio
 from utils.files import sha256_of
 

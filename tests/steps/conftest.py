@@ -1,4 +1,4 @@
-"""A small made-up set of features on which a network learns something."""
+"""Small made-up sets of features on which a network learns something."""
 
 import numpy as np
 import pytest
@@ -34,12 +34,6 @@ def make_set(folder, name, utterances, root, seed, bad=None, settings=(), fronte
     (feats / "utt2bands").write_text("".join(bands))
     (feats / "conf.yaml").write_text(yaml.safe_dump({"frontend": dump_identity(conf), "wav_scp_sha256": "made up"}))
     return data, feats
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """Curves take longer to draw than such a training; fixtures of wider scopes, and processes of their own, draw them."""
-    monkeypatch.setattr("steps.training.loop.plot_curves", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

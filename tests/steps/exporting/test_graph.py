@@ -15,7 +15,7 @@ from steps.inference.calibration import decision
 from steps.inference.detector import FakeSpeechDetector
 from steps.inference.onnx_model import padded
 from tests.conftest import ROOT, speech_like
-from tests.exporting.conftest import make_trained
+from tests.steps.exporting.conftest import make_trained
 from utils.cli import UserError
 
 FRAMES = 40

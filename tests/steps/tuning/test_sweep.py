@@ -23,7 +23,7 @@ from tests.in_process import call
 from utils import conf as conf_files
 from utils.cli import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = ["--set", "train.batch_size=16", "--set", "train.epochs=1", "--set", "frontend.network_input.frames=64"]
 SMALL += ["--model", ROOT / "conf/model/ecanet9.yaml", "--num-threads", 1]
 

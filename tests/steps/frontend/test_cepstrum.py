@@ -7,7 +7,7 @@ import scipy.signal
 import torch
 
 from steps.frontend import load_conf, make_frontend
-from tests.frontend.test_filter_bank import EXACT, ITS_FILTERS, frontend, with_its_filters
+from tests.steps.frontend.test_filter_bank import EXACT, ITS_FILTERS, frontend, with_its_filters
 from utils.cli import UserError
 
 

@@ -15,7 +15,7 @@ from steps import detect
 from steps.evaluation.fitted_scores import UNUSABLE, calibrate_training
 from steps.inference.calibration import calibration_of
 from tests import in_process
-from tests.detection.conftest import RATE, save_dev_scores, save_training
+from tests.steps.inference.conftest import RATE, save_dev_scores, save_training
 
 
 def run(*arguments):

@@ -12,7 +12,7 @@ from steps.evaluation.fitted_scores import calibrate_training
 from steps.inference.detector import FakeSpeechDetector
 from steps.serving import verdicts
 from tests.conftest import ROOT
-from tests.detection.conftest import save_dev_scores, save_training
+from tests.steps.inference.conftest import save_dev_scores, save_training
 
 fastapi = pytest.importorskip("fastapi", reason="FastAPI is not installed (requirements-serve.txt)")
 

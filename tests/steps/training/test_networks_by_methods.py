@@ -23,7 +23,7 @@ from steps.nnet.cost import detector_cost
 from steps.training.loop import make_optimizer
 from utils.cli import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FRAMES, BINS, CHANNELS, BATCH = 16, 45, 3, 4  # as many bins and channels as any network reads
 NETWORKS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 COMMON_KEYS = {field.name for field in dataclasses.fields(training.TrainConf)} - {"method"}

@@ -17,7 +17,7 @@ from steps.experiment import training_folder
 from steps.inference.detector import FakeSpeechDetector
 from tests import in_process
 from tests.conftest import ROOT, speech_like
-from tests.detection.conftest import RATE
+from tests.steps.inference.conftest import RATE
 
 SMALL = ("frontend.network_input.frames=64", "frontend.compress=none", "train.epochs=3", "train.batch_size=6",
          "train.num_workers=0", "train.schedule.lr=3e-3", "train.select_by=last_epoch")  # fmt: skip

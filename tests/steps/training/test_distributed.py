@@ -32,7 +32,7 @@ from steps.training import distributed, loop
 from tests.in_process import call
 from utils.cli import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROCESSES = 3
 FRAMES = ["frontend.network_input.frames=64"]
 UTTERANCES = 18  # the last of an epoch's three batches, 8, 8 and 2, leaves one process without an utterance

@@ -8,7 +8,7 @@ import pytest
 
 from steps.serving.refused import Refused
 from steps.serving.worker import Settings, Worker
-from tests.serve.light import prepare
+from tests.steps.serving.light import prepare
 from utils.cli import UserError
 
 

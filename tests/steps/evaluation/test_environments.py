@@ -28,7 +28,7 @@ from steps.results import heat_map
 from steps.results.environment_output import environment_lines, environment_metrics, environment_table
 from utils.cli import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def make_rows(count, seed=0, environments=ENVIRONMENTS, ties=1):

@@ -25,9 +25,9 @@ from steps.serving.app import make_app
 from steps.serving.intake import Intake, Limits
 from steps.serving.refused import Refused, time_words
 from tests.conftest import ROOT, speech_like
-from tests.detection.conftest import save_training
 from tests.in_process import call
-from tests.serve.conftest import Here
+from tests.steps.inference.conftest import save_training
+from tests.steps.serving.conftest import Here
 from utils import audio
 
 RATE = 16000
