@@ -15,9 +15,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from utils.memory import keep_freed_memory
-
-keep_freed_memory()  # before torch is loaded
 import torch
 
 from steps.experiment import training_folder

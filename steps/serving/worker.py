@@ -43,9 +43,6 @@ Judge = Callable[[bytes, bool, int | str | None], Answer]
 
 def load_detector(settings: Settings) -> tuple[dict[str, Any], Judge]:
     """What is told of the model, and what gives verdicts. Raises UserError."""
-    from utils.memory import keep_freed_memory
-
-    keep_freed_memory()  # before torch is loaded
     import torch
 
     from steps.inference.detector import FakeSpeechDetector

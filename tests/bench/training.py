@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -25,7 +26,14 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from utils.cli import make_parser, real_number, run_program, whole_number
-from utils.memory import keep_freed_memory
+
+# Of path.sh: freed memory stays with a program.
+_MEMORY = {
+    name: value
+    for line in (ROOT / "path.sh").read_text().splitlines()
+    if line.startswith("export MALLOC_")
+    for name, value in (setting.split("=") for setting in line.split()[1:])
+}
 
 
 def _peak_resident() -> float:
@@ -88,7 +96,10 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
         own = ["--model", model, "--device", device, "--amp", args.amp]
         own += ["--batch-size", str(args.batch_size), "--frames", str(args.frames), "--bins", str(args.bins)]
         own += ["--steps", str(steps), "--child", method, keep]
-        done = subprocess.run([sys.executable, __file__, *own], check=True, stdout=subprocess.PIPE, text=True)
+        settings = _MEMORY if keep == "keep" else dict.fromkeys(_MEMORY, "")
+        environment = {name: value for name, value in {**os.environ, **settings}.items() if value}
+        command = [sys.executable, __file__, *own]
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
         return tuple(json.loads(done.stdout))
 
     baseline, distilled, without = ("baseline", "keep"), ("self_distill", "keep"), ("baseline", "let go")
@@ -144,9 +155,7 @@ def main() -> int:
     parser.add_argument("--child", nargs=2, metavar=("METHOD", "KEEP"), help="measure one kind and print it as JSON")
     args = parser.parse_args()
     if args.child:
-        method, keep = args.child
-        if keep == "keep":
-            keep_freed_memory()
+        method, _ = args.child
         shape = args.batch_size, args.frames, args.bins
         print(json.dumps(measure_steps(args.model[0], method, args.amp, args.device[0], shape, args.steps)))
         return 0
