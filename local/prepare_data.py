@@ -10,8 +10,9 @@
                corpus.json  which corpus this is; .source.json: what this directory was made from
 
 Kaldi's scripts want utt2spk in the order of utt2spk and spk2utt at once, which takes ids that begin with their speaker;
-ASVspoof's do not. So utt2spk gives each utterance a speaker of its own, as Kaldi advises where speakers play no part, and
-utt2speaker has the real one. With --protocol-speakers utt2spk has the real ones too; Kaldi's own scripts refuse that.
+ASVspoof's do not. So utt2spk gives each utterance a speaker of its own, as Kaldi advises where speakers play no part,
+and utt2speaker has the real one. With --protocol-speakers utt2spk has the real ones too; Kaldi's own scripts refuse
+that.
 
 Trials come from the protocol, never from a listing of the audio folder, which holds the ASV's enrolment files too.
 """
@@ -128,7 +129,8 @@ def read_protocol(path: Path, recipe: str) -> list[Trial]:
 
 
 def seconds_of(path: str) -> float | str | None:
-    """The length in seconds of the audio file; None if there is no such file; a text that says why it cannot be used."""
+    """The length in seconds of the audio file; None if there is no such file; a text that says why it cannot be
+    used."""
     if not os.path.exists(path):  # noqa: PTH110 (quicker, and there are hundreds of thousands)
         return None
     try:

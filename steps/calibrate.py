@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Calibrates scores: trains score -> log-likelihood ratio on the development set, and applies it to other score files."""
+"""Calibrates scores: trains score -> log-likelihood ratio on the development set, and applies it to other score
+files."""
 
 from __future__ import annotations
 

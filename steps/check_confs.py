@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks all confs of a run, and the --set on top of them, before anything is made: keys, values, names, and what goes with what.
+"""Checks all confs of a run, and the --set on top of them, before anything is made: keys, values, names, and what goes
+with what.
 
 It takes as long as it takes to read the confs: torch, which takes seconds to load, is left out.
 """
@@ -28,7 +29,8 @@ _TORCH = "--with-torch"
 
 
 class _Nothing(ABCMeta):
-    """A class that stands for whatever a module takes from torch when it is loaded: a base class, a decorator, a constant."""
+    """A class that stands for whatever a module takes from torch when it is loaded: a base class, a decorator, a
+    constant."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -39,8 +41,8 @@ class _Nothing(ABCMeta):
 
 
 class _NoTorch(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Makes `import torch` load nothing. A conf's dataclasses stand in the modules of networks and methods, which need torch
-    to compute, but not to say which keys they take."""
+    """Makes `import torch` load nothing. A conf's dataclasses stand in the modules of networks and methods, which need
+    torch to compute, but not to say which keys they take."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
         if name.partition(".")[0] != "torch":
@@ -57,7 +59,8 @@ class _NoTorch(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def cuda_gpus() -> int | None:
-    """GPUs that this torch can use here, asked of the driver alone; None where that cannot tell (torch for AMD's GPUs)."""
+    """GPUs that this torch can use here, asked of the driver alone; None where that cannot tell (torch for AMD's
+    GPUs)."""
     spec = importlib.machinery.PathFinder.find_spec("torch")
     version = runpy.run_path(str(Path(spec.origin).parent / "version.py"))
     if version.get("hip"):

@@ -35,7 +35,8 @@ def frames_of(frontend: FrontEndBase, seconds: np.ndarray) -> np.ndarray:
 
 
 def feats_bytes(frontend: FrontEndBase, data: Path) -> int:
-    """About how many bytes a data dir's features take in ark files. Raises UserError as utils.segments.durations does."""
+    """About how many bytes a data dir's features take in ark files. Raises UserError as utils.segments.durations
+    does."""
     seconds = np.fromiter((length for _, length in durations(data)), np.float64)
     if not len(seconds):
         raise UserError(f"{data / 'utt2dur'}: no utterances")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compares systems over the same trials: EER and min t-DCF with bootstrap intervals, their differences with p-values."""
+"""Compares systems over the same trials: EER and min t-DCF with bootstrap intervals, their differences with
+p-values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Says of recordings whether they are bona fide or spoof: score, log-likelihood ratio, verdict, and which windows are below the
-threshold."""
+"""Says of recordings whether they are bona fide or spoof: score, log-likelihood ratio, verdict, and which windows are
+below the threshold."""
 
 from __future__ import annotations
 
@@ -208,7 +208,8 @@ class Scoring:
 
     @staticmethod
     def _standard_input(rate: int | None, stack: contextlib.ExitStack) -> str | Opening:
-        """Raw samples are read as they are; what has a header may have to be read to and fro, and goes to disk first."""
+        """Raw samples are read as they are; what has a header may have to be read to and fro, and goes to disk
+        first."""
         if rate is not None:
             return audio.open_stream(sys.stdin.buffer, rate)
         return stack.enter_context(audio.seekable(sys.stdin.buffer))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Starts a training as several processes, by torchrun's machinery: on this machine, or on each machine of a Slurm job.
 
-Each process uses a GPU (--ngpu), or none (--nproc). With --max-restarts, a process that dies is replaced: all start again and
-go on from the last checkpoint. An error ends all of them and is said once.
+Each process uses a GPU (--ngpu), or none (--nproc). With --max-restarts, a process that dies is replaced: all start
+again and go on from the last checkpoint. An error ends all of them and is said once.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""EER, t-DCF and their kin of a score file, pooled and by attack, speaker, duration and environment, with a DET plot."""
+"""EER, t-DCF and their kin of a score file, pooled and by attack, speaker, duration and environment, with a DET
+plot."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Exports a trained detector, waveform in and score out: ONNX (also in int8) and torch.export, each checked, with a model card."""
+"""Exports a trained detector, waveform in and score out: ONNX (also in int8) and torch.export, each checked, with a
+model card."""
 
 from __future__ import annotations
 

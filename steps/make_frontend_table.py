@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What each front end costs and what a network trained on it is worth, as a table in a Markdown file.
 
-Time is measured here and now, in one thread, reading apart; disk is that of the utterances measured, uncompressed; EER and
-min t-DCF are those of the trainings found in the experiment folders, means over their seeds.
+Time is measured here and now, in one thread, reading apart; disk is that of the utterances measured, uncompressed; EER
+and min t-DCF are those of the trainings found in the experiment folders, means over their seeds.
 """
 
 from __future__ import annotations

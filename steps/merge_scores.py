@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Puts together the parts of score files that score.py --part has made: the same file, bit for bit, as scored at once."""
+"""Puts together the parts of score files that score.py --part has made: the same file, bit for bit, as scored at
+once."""
 
 from __future__ import annotations
 

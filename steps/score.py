@@ -38,7 +38,8 @@ _CACHE_MIB = 1024
 class Trials:
     """The trials of a set, their features, and what their score lines say beside the score.
 
-    `plan`: the batches of part `part` of `parts`, whole ones of `batch_size`, so that a trial is always scored among the same.
+    `plan`: the batches of part `part` of `parts`, whole ones of `batch_size`, so that a trial is always scored among
+    the same.
     """
 
     def __init__(

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Serves a page, and an API, to try a trained detector on recordings: record or drop a file, see and hear what it says of it.
+"""Serves a page, and an API, to try a trained detector on recordings: record or drop a file, see and hear what it says
+of it.
 
 Listens on this machine only unless told otherwise, and keeps nothing. docs/serve.md tells more.
 """

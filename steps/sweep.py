@@ -2,8 +2,9 @@
 """Tunes keys of a training by the EER on the development set; the evaluation sets are never looked at.
 
 A trial is a training of each seed by steps/train.py; its figure is their mean dev EER. The first one has the training
-conf's own values where they are within their ranges, so that the best is not worse on dev than these are. Started again it goes on; several started at once,
-by hand or by a job runner, share the trials, and what a killed one left is taken up by the next.
+conf's own values where they are within their ranges, so that the best is not worse on dev than these are. Started again
+it goes on; several started at once, by hand or by a job runner, share the trials, and what a killed one left is taken
+up by the next.
 """
 
 from __future__ import annotations
@@ -141,7 +142,8 @@ def train(args: argparse.Namespace, claim: Claim, seed: int) -> float | None:
     command += map(str, (args.train_data, args.train_feats, args.dev_data, args.dev_feats, exp_dir))
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as handle:
-        # The lock goes to the training too: should this worker be killed, nobody takes the trial up while it still trains.
+        # The lock goes to the training too: should this worker be killed, nobody takes the trial up while it still
+        # trains.
         status = subprocess.run(command, stdout=handle, stderr=handle, pass_fds=[claim.lock.fileno()]).returncode
     if status == Diverged.status:
         return None

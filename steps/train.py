@@ -127,7 +127,8 @@ def identity(
 def begin_or_go_on(
     folder: Path, conf: dict[str, Any], depend_on: Callable[[training.TrainConf], dict[str, Any]]
 ) -> bool:
-    """Keep `conf` in the folder; whether there is anything left to do there. depend_on: identity.weights_depend_on of a conf.
+    """Keep `conf` in the folder; whether there is anything left to do there. depend_on: identity.weights_depend_on of a
+    conf.
 
     Raises UserError where the folder is another training's.
     """
@@ -169,7 +170,8 @@ def set_normalisation(
 
 
 def band_limits(args: argparse.Namespace, train_set: FeatureSet) -> BandLimits | None:
-    """The band that recordings need to be judged, by the levels of the training set's features, or of some of its audio."""
+    """The band that recordings need to be judged, by the levels of the training set's features, or of some of its
+    audio."""
     frontend = train_set.frontend
     if args.online:
         some = np.linspace(0, len(train_set) - 1, min(len(train_set), _MEASURED)).astype(int)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Does whatever may happen to the recipes' files and processes, and sees that nothing whole is lost.
 
-On a tiny made-up corpus, with a tiny network, each stage's programs are run in a child of this process, which has loaded
-all they need, so that a run takes a fraction of a second. They are killed by kill -9 at random moments, and just before
-and after random ones of their calls to rename, link, remove and fsync. Then files are damaged and removed, the disk is
-full (a small tmpfs), nothing may be written. After each fault the stage runs again, after what its message asks for, and
-has to end in the very files of an undisturbed run: scores, weights, features, bit for bit. Where something is to be
-mended, there has to be one message that says how. At last whole run.sh are killed: all of their processes, the script
-alone, or one of its programs.
+On a tiny made-up corpus, with a tiny network, each stage's programs are run in a child of this process, which has
+loaded all they need, so that a run takes a fraction of a second. They are killed by kill -9 at random moments, and just
+before and after random ones of their calls to rename, link, remove and fsync. Then files are damaged and removed, the
+disk is full (a small tmpfs), nothing may be written. After each fault the stage runs again, after what its message asks
+for, and has to end in the very files of an undisturbed run: scores, weights, features, bit for bit. Where something is
+to be mended, there has to be one message that says how. At last whole run.sh are killed: all of their processes, the
+script alone, or one of its programs.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Failure(Exception):
     """Something was lost, or not told as it should be."""
 
 
-# -- the recipe's stages, as run.sh calls its programs ------------------------------------------------------------------
+# -- the recipe's stages, as run.sh calls its programs
+# ------------------------------------------------------------------
 
 
 def call(main: Callable[[], int | None], name: str, *arguments: object) -> int:
@@ -132,7 +133,8 @@ SHARES = {"prepare": 0.2, "features": 0.3, "train": 0.3, "score": 0.1, "evaluate
 EVOLVING = ("epochs.tsv", "curves.png", "best.pt")
 
 
-# -- running them in a child --------------------------------------------------------------------------------------------
+# -- running them in a child
+# --------------------------------------------------------------------------------------------
 
 
 def die_at(number: int, after: bool, count: Path | None = None) -> None:
@@ -308,7 +310,8 @@ class Bench:
         if left and stage in ("prepare", "features", "train"):  # what others leave is small
             raise Failure(f"{stage}: half-written files stay: {left}")
 
-    # -- kills ----------------------------------------------------------------------------------------------------------
+    # -- kills
+    # ----------------------------------------------------------------------------------------------------------
 
     def kill_at_a_moment(self, stage: str, draw: random.Random) -> None:
         """Killed at a random moment of its duration, once, twice or thrice; then run to its end."""
@@ -336,7 +339,8 @@ class Bench:
         if status == -signal.SIGKILL:
             self.kills += 1
 
-    # -- other faults ---------------------------------------------------------------------------------------------------
+    # -- other faults
+    # ---------------------------------------------------------------------------------------------------
 
     def after(self, stage: str) -> None:
         """As it was when an undisturbed run had ended that stage."""
@@ -574,7 +578,8 @@ def share_of(folder: Path, kills: int, seed: int, worker: int, workers: int) -> 
     return {"kills": bench.kills, "at_calls": at_calls, "faults": done, "skipped": skipped, "points": calls}
 
 
-# -- whole recipes -------------------------------------------------------------------------------------------------------
+# -- whole recipes
+# -------------------------------------------------------------------------------------------------------
 
 
 class Recipe:

@@ -1,4 +1,5 @@
-"""The bench of big corpora does all its work on small lists, so that it does not fall behind the programs that it measures."""
+"""The bench of big corpora does all its work on small lists, so that it does not fall behind the programs that it
+measures."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""Every conf that comes with the toolkit loads and says of each key what it means; values that cannot work are refused."""
+"""Every conf that comes with the toolkit loads and says of each key what it means; values that cannot work are
+refused."""
 
 import re
 from pathlib import Path

@@ -182,7 +182,8 @@ def test_what_does_not_go_together_is_refused(options, said, tmp_path, monkeypat
 
 
 def test_all_confs_are_read_without_torch_as_with_it():
-    """If this fails for a new module, it does more with torch than name classes where it is loaded; let it do so later."""
+    """If this fails for a new module, it does more with torch than name classes where it is loaded; let it do so
+    later."""
     of_kind = {}
     for path in sorted(path for room in LOADERS for path in (CONF / room).glob("*.yaml")):
         values = read_yaml(path)

@@ -1,8 +1,8 @@
 """Kaldi matrices in arks: written aside and renamed, read by offset, and checked when they are read.
 
-Beside NAME.ark stands NAME.ark.crc32, a line `UTT OFFSET LENGTH CRC32` each: where the matrix begins (as in the scp), how
-many bytes it has, and their CRC-32 (of zlib, in hexadecimal). Kaldi's tools do not look at it; an ark without it is read
-unchecked.
+Beside NAME.ark stands NAME.ark.crc32, a line `UTT OFFSET LENGTH CRC32` each: where the matrix begins (as in the scp),
+how many bytes it has, and their CRC-32 (of zlib, in hexadecimal). Kaldi's tools do not look at it; an ark without it is
+read unchecked.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Damaged(Exception):
 
 
 class Checksums:
-    """Lengths and CRC-32 of what lies in a file, by offset; 20 bytes of memory each. None are known where the file has none.
+    """Lengths and CRC-32 of what lies in a file, by offset; 20 bytes of memory each. None are known where the file has
+    none.
 
     Raises UserError for a file of checksums that is damaged.
     """
@@ -67,8 +68,8 @@ class Checksums:
             )
 
     def at(self, offset: int) -> tuple[int, int] | None:
-        """Length and CRC-32 of what begins at `offset`; None where the file has no checksums. Raises Damaged where it has
-        others only."""
+        """Length and CRC-32 of what begins at `offset`; None where the file has no checksums. Raises Damaged where it
+        has others only."""
         if not self._known:
             return None
         row = int(np.searchsorted(self._offsets, np.uint64(offset)))
@@ -141,7 +142,8 @@ class ArkWriter:
 def _read_matrix(handle: IO[bytes]) -> np.ndarray:
     """The binary Kaldi matrix or vector that begins at the handle's place.
 
-    Nothing else is given to kaldiio, which would also load a pickle (and so run what is in it), NumPy's and audio files.
+    Nothing else is given to kaldiio, which would also load a pickle (and so run what is in it), NumPy's and audio
+    files.
     """
     begin = handle.read(2)
     if begin != b"\0B":

@@ -19,8 +19,8 @@ from typing import NoReturn, TextIO
 class UserError(Exception):
     """Something that the user can fix. Shown as one message, without a traceback; the exit status is 1.
 
-    The text names the file, the line or the utterance, and how to fix it. `status`: the program's exit status. A word of
-    thousands of characters, as of a file that is no text, is shown by its beginning.
+    The text names the file, the line or the utterance, and how to fix it. `status`: the program's exit status. A word
+    of thousands of characters, as of a file that is no text, is shown by its beginning.
     """
 
     status = 1
@@ -82,8 +82,9 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
 
 
 def _as_it_came(error: UnicodeError) -> tuple[bytes, int]:
-    """Codec error handler of the standard streams: a byte of a file's name that is no text goes out as it came in, and a
-    character that the stream's encoding lacks as \\xNN, \\uNNNN or \\UNNNNNNNN. Reraises what is no error of encoding."""
+    """Codec error handler of the standard streams: a byte of a file's name that is no text goes out as it came in, and
+    a character that the stream's encoding lacks as \\xNN, \\uNNNN or \\UNNNNNNNN. Reraises what is no error of
+    encoding."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     out = b""
@@ -188,7 +189,8 @@ def warn(message: str) -> None:
 
 
 def time_left(seconds: float, done: int, left: int) -> str:
-    """`about 12 min left`, where `done` of equal pieces took `seconds` and `left` are to come; empty if that tells nothing yet."""
+    """`about 12 min left`, where `done` of equal pieces took `seconds` and `left` are to come; empty if that tells
+    nothing yet."""
     if seconds < 1 or done <= 0 or left <= 0:
         return ""
     to_come = seconds * left / done

@@ -34,7 +34,8 @@ _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq")}
 
 
 def nearest(word: str, names: Iterable[str], cutoff: float = 0.4) -> str | None:
-    """The one of `names` that is most like `word`; of several that are, the one that is alike for longer from its begin.
+    """The one of `names` that is most like `word`; of several that are, the one that is alike for longer from its
+    begin.
 
     cutoff: how alike it has to be, from 0 to 1. None where none is.
     """
@@ -308,7 +309,8 @@ def load_kind(
 ) -> Schema:
     """`load` of a conf whose `key` decides which dataclass it is checked against: schema_of(value, source).
 
-    Raises UserError, too, for a setting of `key` to another value: the conf's other keys, and its name, would not go with it.
+    Raises UserError, too, for a setting of `key` to another value: the conf's other keys, and its name, would not go
+    with it.
     """
     settings, sections = list(settings), list(sections)
     kind = read_yaml(path).get(key)

@@ -6,8 +6,8 @@ feats.scp and so on), per speaker (spk2utt, spk2gender, cmvn.scp) or per recordi
 is a `segments`), each sorted by key in the C locale's order. Every table whose name begins with utt2, spk2 or reco2
 counts, so that one of your own is split and filtered along with the others.
 
-Time is linear in the number of lines. Tables are read and written line by line; what is held are the utterances' ids and
-speakers, a few arrays (utils/tables.py), and one table more while it is sorted, if it is not in order.
+Time is linear in the number of lines. Tables are read and written line by line; what is held are the utterances' ids
+and speakers, a few arrays (utils/tables.py), and one table more while it is sorted, if it is not in order.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ T = TypeVar("T")
 def rows(path: Path, blank_values: bool = False) -> Iterator[tuple[int, str, str]]:
     """The lines of a table as (number from 1, key, whole line without the spaces at its end).
 
-    Raises UserError, naming file and line, for a key without a value unless `blank_values`, and as read_filled_lines does.
+    Raises UserError, naming file and line, for a key without a value unless `blank_values`, and as read_filled_lines
+    does.
     """
     for number, line in read_filled_lines(path):
         line = line.rstrip()
@@ -179,8 +180,8 @@ CHECKS: dict[str, Callable[[str], str]] = {
 
 
 def _check_form(path: Path) -> None:
-    """Raises UserError for what readers here pass over and Kaldi's do not: byte order marks, line ends of Windows, blank
-    lines; and for a last line without a newline, which may be cut off."""
+    """Raises UserError for what readers here pass over and Kaldi's do not: byte order marks, line ends of Windows,
+    blank lines; and for a last line without a newline, which may be cut off."""
     mend = f"utils/fix_data_dir.sh {path.parent} fixes it"
     line = b""
     with path.open("rb") as handle:
@@ -493,8 +494,8 @@ class Parts:
 def write_parts(data: DataDir, folders: Sequence[Path], parts: Parts) -> None:
     """Write a data directory per folder, with the utterances of its part.
 
-    Speakers and recordings go wherever an utterance of theirs goes. Each table is read once. Raises UserError for a table
-    that lacks utterances of utt2spk or has others, and for one that lacks speakers or recordings of theirs.
+    Speakers and recordings go wherever an utterance of theirs goes. Each table is read once. Raises UserError for a
+    table that lacks utterances of utt2spk or has others, and for one that lacks speakers or recordings of theirs.
     """
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
@@ -806,7 +807,8 @@ def _merge(
         yield line
 
 
-# the line that an utterance has where its data dir lacks the table: it is no copy of another, and a recording of its own
+# the line that an utterance has where its data dir lacks the table: it is no copy of another, and a recording of its
+# own
 _WITHOUT = {"utt2uniq": lambda utt: f"{utt} {utt}", SEGMENTS: lambda utt: f"{utt} {utt} 0 -1"}
 
 

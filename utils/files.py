@@ -36,7 +36,8 @@ def aside(path: Path) -> Path:
 
 
 def clear_left(folder: Path, name: str | None = None) -> None:
-    """Remove what processes of this host that are no more have left half-written in `folder`: of the file `name`, or all."""
+    """Remove what processes of this host that are no more have left half-written in `folder`: of the file `name`, or
+    all."""
     host = "." + socket.gethostname()
     for left in folder.glob(f".{'*' if name is None else glob.escape(name)}.tmp[0-9]*{glob.escape(host)}"):
         pid = left.name.removesuffix(host).rpartition(".tmp")[2]
@@ -168,9 +169,9 @@ def read_json(path: str | os.PathLike) -> Any:
 def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 text file, plain or gzipped (its first bytes tell, not its name), as (line number, line).
 
-    Line ends of any system are taken, and byte order marks at the begin of lines are skipped (files that have one may have
-    been joined). Raises UserError with the file, and the line where there is one, for a file that cannot be read, is damaged,
-    or is not UTF-8.
+    Line ends of any system are taken, and byte order marks at the begin of lines are skipped (files that have one may
+    have been joined). Raises UserError with the file, and the line where there is one, for a file that cannot be read,
+    is damaged, or is not UTF-8.
     """
     path = Path(path)
     number = whole_lines = 0
@@ -208,8 +209,8 @@ def quoted(line: str, most: int = 120) -> str:
 
 
 def read_filled_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
-    """read_lines without the empty lines at the end. Raises UserError for an empty line before the end, which may have been
-    one with content, and as read_lines does."""
+    """read_lines without the empty lines at the end. Raises UserError for an empty line before the end, which may have
+    been one with content, and as read_lines does."""
     empty = 0
     for number, line in read_lines(path):
         if line.isspace():

@@ -3,8 +3,8 @@
 
 A job's log holds lines `progress DONE/TOTAL UNIT [text]` (utils.cli.ProgressLog writes them). The newest one of each
 log is taken, and their sum shown on standard error: a bar on a terminal, else a line now and then. Lines that begin
-with `epoch `, `going on after ` or `WARNING` are passed on. Only what is written after this program started counts: what a former run
-left in a log does not.
+with `epoch `, `going on after ` or `WARNING` are passed on. Only what is written after this program started counts:
+what a former run left in a log does not.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class Follower:
         return [Path(path) for path in found]
 
     def look(self) -> list[str]:
-        """Read what is new; the lines to pass on, with their log's name where there are, or may come to be, several logs."""
+        """Read what is new; the lines to pass on, with their log's name where there are, or may come to be, several
+        logs."""
         for path in self.paths():
             self.logs.setdefault(path, Log(path))
         lines = []

@@ -26,8 +26,8 @@ _SIDE_NUMBERS = {"A": 0, "B": 1, "1": 0, "2": 1}
 
 
 def parse_segment(text: str) -> tuple[str, float, float | None]:
-    """`RECORDING START END` -> the recording, start and end in seconds, None for END -1. Raises ValueError, saying what is
-    wrong."""
+    """`RECORDING START END` -> the recording, start and end in seconds, None for END -1. Raises ValueError, saying what
+    is wrong."""
     fields = text.split()
     try:
         recording, begin, end = fields[0], float(fields[1]), float(fields[2])
@@ -54,8 +54,8 @@ def parse_side(text: str) -> int:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a recording. path: wav.scp's entry; begin, end: seconds, None: its end; side: the channel that is meant where
-    it has several, counted from 0, None: not said."""
+    """A part of a recording. path: wav.scp's entry; begin, end: seconds, None: its end; side: the channel that is meant
+    where it has several, counted from 0, None: not said."""
 
     path: Any
     begin: float = 0.0
@@ -100,8 +100,8 @@ class Utterances:
 
     keys: the utterances in their file's order; place: the file that lists them.
 
-    Raises UserError, naming file and line, for a line of `segments` or `reco2file_and_channel` that is malformed, and for
-    tables that have not the same recordings.
+    Raises UserError, naming file and line, for a line of `segments` or `reco2file_and_channel` that is malformed, and
+    for tables that have not the same recordings.
     """
 
     def __init__(self, wav_scp: str | os.PathLike, recordings: Table):
@@ -151,8 +151,8 @@ class Utterances:
         return utt if self._segments is None else self._segments[utt].split(None, 1)[0]
 
     def stretch_of(self, utt: str, path: Any) -> Any:
-        """`path`, its recording's entry, or the Stretch of it that the utterance is. Raises KeyError for an utterance that is
-        not there."""
+        """`path`, its recording's entry, or the Stretch of it that the utterance is. Raises KeyError for an utterance
+        that is not there."""
         begin, end, side = 0.0, None, None
         if self._segments is not None:
             _, begin, end = parse_segment(self._segments[utt])
@@ -166,7 +166,8 @@ class Utterances:
 
 
 def parsed(path: Path, table: Table, parse: Callable[[str], T]) -> Iterator[tuple[str, T]]:
-    """Keys and parsed values of the table that `path` holds. Raises UserError with the line for a value that `parse` refuses."""
+    """Keys and parsed values of the table that `path` holds. Raises UserError with the line for a value that `parse`
+    refuses."""
     for number, (key, text) in enumerate(table.pairs(), 1):
         try:
             yield key, parse(text)
@@ -177,8 +178,8 @@ def parsed(path: Path, table: Table, parse: Callable[[str], T]) -> Iterator[tupl
 def durations(data_dir: str | os.PathLike) -> Iterator[tuple[str, float]]:
     """(utterance, seconds) of a data dir, by its utt2dur, else by its segments.
 
-    Raises UserError, naming file and line, for a value that is no length of an utterance, for a segment to its recording's
-    unknown end, and where neither file is there.
+    Raises UserError, naming file and line, for a value that is no length of an utterance, for a segment to its
+    recording's unknown end, and where neither file is there.
     """
     path = Path(data_dir) / "utt2dur"
     if os.path.lexists(path) or not os.path.lexists(path.with_name(SEGMENTS)):

@@ -270,8 +270,8 @@ def require_keys(
     mend: str,
     what: str = "utterances",
 ) -> None:
-    """Raise UserError, with their number and the first, for `keys`, those of the file `other`, that the table of the file
-    `path` lacks. what: the keys are."""
+    """Raise UserError, with their number and the first, for `keys`, those of the file `other`, that the table of the
+    file `path` lacks. what: the keys are."""
     count, first = 0, ""
     for key in keys:
         if key not in table:

@@ -1,7 +1,7 @@
 """Plans a mini corpus and makes it: what can be had, which utterances, their files, the lists.
 
-A corpus under way stands in OUT/.LA.building (or .PA.building): LA/ grows into the corpus, work/ holds what goes on where
-an interrupted run stopped. Only whole files have their names, so a file that is there is not made again.
+A corpus under way stands in OUT/.LA.building (or .PA.building): LA/ grows into the corpus, work/ holds what goes on
+where an interrupted run stopped. Only whole files have their names, so a file that is there is not made again.
 """
 
 from __future__ import annotations

@@ -220,7 +220,8 @@ def _is_of(row: Row, speaker: Speaker) -> bool:
 
 
 def entry_of(row: Row, conf: MiniCorpusConf) -> str:
-    """Whose speech a bona fide row is: the name of a speaker entry of the conf, or FOLDER/SPEAKER of an added folder."""
+    """Whose speech a bona fide row is: the name of a speaker entry of the conf, or FOLDER/SPEAKER of an added
+    folder."""
     if row.entry:
         return row.entry
     package, version = _package_of(row)

@@ -1,4 +1,5 @@
-"""Each speaker's bona fide utterances, joined from the sources' files: kept whole in the folder of work, read by all."""
+"""Each speaker's bona fide utterances, joined from the sources' files: kept whole in the folder of work, read by
+all."""
 
 from __future__ import annotations
 

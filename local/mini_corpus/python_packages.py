@@ -4,8 +4,8 @@
     DOWNLOADS/python-files-<kind of machine>/   the packages' own files: a set that broke off goes on with the next file,
                                                 and a machine without a network installs from what was laid there
 
-The versions are pinned; pip checks each file against the checksum that the index gives. The files' own checksums are not
-pinned: there are some twenty files of a version, one for each Python and kind of machine.
+The versions are pinned; pip checks each file against the checksum that the index gives. The files' own checksums are
+not pinned: there are some twenty files of a version, one for each Python and kind of machine.
 
 A group `NAME.build` holds what only building NAME needs.
 """

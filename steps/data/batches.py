@@ -88,13 +88,12 @@ def way_of_reading(
 class FeatureSet(Dataset):
     """Utterances of a data dir with their features: item i is ((channels, frames, bins) float32, label, i).
 
-    Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for, and
-    for training by shards if it does not fit. `reading` may say otherwise.
-    `crop: random` and `chain` draw by (seed, epoch, utterance); set_epoch() turns both on, otherwise the first frames
-    are taken, and as they are.
+    Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for,
+    and for training by shards if it does not fit. `reading` may say otherwise. `crop: random` and `chain` draw by
+    (seed, epoch, utterance); set_epoch() turns both on, otherwise the first frames are taken, and as they are.
 
-    Raises UserError naming the utterance for a trial without features, features without a label, and features of other width
-    than `frontend` makes; and where they cannot be read as `reading` says.
+    Raises UserError naming the utterance for a trial without features, features without a label, and features of other
+    width than `frontend` makes; and where they cannot be read as `reading` says.
     """
 
     def __init__(
@@ -201,7 +200,8 @@ class FeatureSet(Dataset):
         num_workers: int,
         share: Callable[[int], slice] = slice,
     ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-        """For each index array of `plan`: features (batch, channels, frames, bins) and labels on `device`, and the indices.
+        """For each index array of `plan`: features (batch, channels, frames, bins) and labels on `device`, and the
+        indices.
 
         share: which of a batch of n utterances are read, all if not given; the indices are those of the whole batch.
         """
@@ -272,7 +272,8 @@ def reading_errors() -> Iterator[None]:
 def _pass_on(x: Tensor) -> Tensor | np.ndarray:
     """`x` as a process that reads hands it on: in shared memory, or through a pipe where there is no room in that.
 
-    Left to torch, a lack of room is found only after the fetch, in a thread: the item is lost, and the training waits for it without end.
+    Left to torch, a lack of room is found only after the fetch, in a thread: the item is lost, and the training waits
+    for it without end.
     """
     if get_worker_info() is None:
         return x

@@ -1,10 +1,10 @@
 """The order in which training goes through features that do not fit into memory: by shards, mixed in a buffer.
 
 Read in a random order, each utterance is a seek of its own: on a network disk, or on one that turns, that is all that
-such a training does. Here arks are read by shards, contiguous stretches of them. Each epoch shuffles the shards and reads
-one after the other into a buffer; batches are drawn from the buffer at random, and what is drawn makes room for what is
-read next. What a batch holds depends on the seed, the epoch, the sizes of shards and buffer and where the arks hold what: not
-on the number of processes that read or train, and a resumed training repeats it.
+such a training does. Here arks are read by shards, contiguous stretches of them. Each epoch shuffles the shards and
+reads one after the other into a buffer; batches are drawn from the buffer at random, and what is drawn makes room for
+what is read next. What a batch holds depends on the seed, the epoch, the sizes of shards and buffer and where the arks
+hold what: not on the number of processes that read or train, and a resumed training repeats it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class ShardPlan:
 
     @property
     def held(self) -> int:
-        """Places in the buffer: those asked for, but no fewer than a batch has and no more than there are utterances."""
+        """Places in the buffer: those asked for, but no fewer than a batch has and no more than there are
+        utterances."""
         return min(max(self.buffer, int(self.sizes.max())), len(self.stream))
 
     def draws(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -18,9 +18,9 @@ WaveformChange = Callable[[np.ndarray], np.ndarray]
 
 
 class FeatureSource(Protocol):
-    """Features by utterance. `place` is the file that lists `utts`, and `mend` what to do where it lacks some, for messages;
-    `left_out` what the user chose to do without.
-    `storage`: where utterances lie, as ScpReader.storage tells; None where they do not lie in arks."""
+    """Features by utterance. `place` is the file that lists `utts`, and `mend` what to do where it lacks some, for
+    messages; `left_out` what the user chose to do without. `storage`: where utterances lie, as ScpReader.storage tells;
+    None where they do not lie in arks."""
 
     place: Path
     mend: str

@@ -1,16 +1,19 @@
-"""Score files made by a model that was itself trained on scores (calibration, fusion): which trials it may be trained on,
-how the model is kept, and how what it wrote is marked.
+"""Score files made by a model that was itself trained on scores (calibration, fusion): which trials it may be trained
+on, how the model is kept, and how what it wrote is marked.
 
 A model may be trained on a score file if all of this holds; else UserError, unless the user insists:
-  1. By name: the file's name, and the name of each set of the data folder that has one of its trials, has the word train,
+  1. By name: the file's name, and the name of each set of the data folder that has one of its trials, has the word
+  train,
      dev, development, valid, validation or calibration, and none has the word eval, evaluation, test or progress.
      A word is what stands between other characters than letters: dev_head2 has dev.
   2. By utterance: no id is one of ASVspoof's for evaluation (LA_E_1000147, E_0000000001).
-  3. By trial: what it is applied to shares no trial with what it was trained on, unless that too is a set to train on by
+  3. By trial: what it is applied to shares no trial with what it was trained on, unless that too is a set to train on
+  by
      1 and 2: then the scores are marked as those of its own training trials.
   4. By descent: none of the score files was made by a model that broke these rules.
-So a file of the evaluation set is refused under whatever name, where the ids or the data folder know its trials or where it
-is applied to some of them. Where the user insists, the model and each score file it writes say `trained_on_eval`.
+So a file of the evaluation set is refused under whatever name, where the ids or the data folder know its trials or
+where it is applied to some of them. Where the user insists, the model and each score file it writes say
+`trained_on_eval`.
 
 A score file SET.txt made so has SET.json beside it, which steps/evaluate.py turns into warnings.
 """
@@ -63,8 +66,8 @@ class SystemScores:
 def read_systems(
     paths: Sequence[Path], protocols: Sequence[Protocol] = (), columns: Sequence[str] | None = None
 ) -> SystemScores:
-    """protocols, columns: as read_cm_scores_by takes them. Raises UserError for a file that cannot be used, and unless all are of
-    the same trials; their order may differ."""
+    """protocols, columns: as read_cm_scores_by takes them. Raises UserError for a file that cannot be used, and unless
+    all are of the same trials; their order may differ."""
     aligned = same_trials([read_cm_scores_by(path, protocols, columns) for path in paths], paths)
     return SystemScores(list(paths), aligned[0], np.column_stack([one.score for one in aligned]))
 
@@ -91,7 +94,8 @@ def read_mark(scores: Path) -> dict[str, Any] | None:
 
 
 def mark_warnings(scores: Path) -> list[str]:
-    """What is to be said of figures of these scores; nothing of a detector's own. Raises UserError as read_mark does."""
+    """What is to be said of figures of these scores; nothing of a detector's own. Raises UserError as read_mark
+    does."""
     mark = read_mark(scores) or {}
     texts = [MADE_ON_EVAL] if mark.get("trained_on_eval") else []
     return texts + [MADE_ON_ITSELF] * bool(mark.get("trained_on_these_trials"))
@@ -109,7 +113,8 @@ def sets_of(utterances: Iterable[str], data_dir: Path | None) -> list[str]:
 
 
 def set_reasons(names: Mapping[str, str], utterances: Iterable[str]) -> list[str]:
-    """Why sets of such names, told of as their keys, and with such utterances are not to be trained on, by rules 1 and 2."""
+    """Why sets of such names, told of as their keys, and with such utterances are not to be trained on, by rules 1 and
+    2."""
     reasons = []
     for what, name in names.items():
         words = set(re.split(r"[^a-z]+", name.lower()))
@@ -141,9 +146,9 @@ def _broken_before(systems: SystemScores) -> list[str]:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """llr: of K systems; method: of FITS; utterances: trained on; trained_on: set, files, their sha256, counts, corpus, and
-    Cllr, EER, the LLR that is its threshold, and lowest and highest LLR, of those trials;
-    broken: the rules that the user overrode, empty where the training was fair."""
+    """llr: of K systems; method: of FITS; utterances: trained on; trained_on: set, files, their sha256, counts, corpus,
+    and Cllr, EER, the LLR that is its threshold, and lowest and highest LLR, of those trials; broken: the rules that
+    the user overrode, empty where the training was fair."""
 
     llr: LlrModel
     method: str
@@ -246,7 +251,8 @@ def train(
 
 
 def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
-    """The model's log-likelihood ratios (N,). Raises UserError, with file and utterance, for one that float64 cannot hold."""
+    """The model's log-likelihood ratios (N,). Raises UserError, with file and utterance, for one that float64 cannot
+    hold."""
     with np.errstate(over="ignore", invalid="ignore"):
         ratios = llr.llr(systems.score)
     for trial in np.flatnonzero(~np.isfinite(ratios))[:1]:
@@ -259,8 +265,8 @@ def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
 
 
 def calibrate_training(training: Path, dev: str, data_dir: Path) -> None:
-    """Write calibration.json of a training's folder, learnt on its scores of the set `dev`; where that cannot be done, a
-    calibration.json that says why, and a warning."""
+    """Write calibration.json of a training's folder, learnt on its scores of the set `dev`; where that cannot be done,
+    a calibration.json that says why, and a warning."""
     out = training / "calibration.json"
     try:
         train(read_systems([training / "scores" / f"{dev}.txt"]), data_dir=data_dir).write(out)
@@ -302,8 +308,8 @@ def apply_model(
     i_know: bool = False,
     keep: bool = True,
 ) -> dict[Path, NDArray[np.float64]]:
-    """Write each output, the model's log-likelihood ratios of the scores there, with its mark beside it, and, to `keep` it,
-    the model; (N,) of each, in the order of its trials.
+    """Write each output, the model's log-likelihood ratios of the scores there, with its mark beside it, and, to `keep`
+    it, the model; (N,) of each, in the order of its trials.
 
     A rule that one use breaks tells what the model was trained on: all is marked. Raises UserError, before anything is
     written, as check_use and ratios_of do, and where an output is one of the scores read.
@@ -339,7 +345,8 @@ def apply_model(
 
 
 def data_dir_given(given: Path | None) -> Path | None:
-    """The folder of the data dirs: the one given, else `data` where there is one. Raises UserError for a folder without."""
+    """The folder of the data dirs: the one given, else `data` where there is one. Raises UserError for a folder
+    without."""
     if given is not None and not data_sets(given):
         raise UserError(f"{given}: it has no data dirs (<set>/utt2label); give the folder that stage 0 made")
     return given or (Path("data") if Path("data").is_dir() else None)

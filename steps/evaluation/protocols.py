@@ -1,4 +1,5 @@
-"""Which trials a set has, what each of them is, and of which attack: from a challenge's protocol or a Kaldi data dir."""
+"""Which trials a set has, what each of them is, and of which attack: from a challenge's protocol or a Kaldi data
+dir."""
 
 from __future__ import annotations
 

@@ -88,15 +88,15 @@ def _codes(labels: Sequence[str], known: dict[str, int]) -> NDArray[np.int64]:
 def read_cm_scores(
     path: str | os.PathLike, protocol: Protocol | None = None, columns: Sequence[str] | None = None
 ) -> CmScores:
-    """Read a CM score file, plain or gzipped. Its columns are those of its heading or of the one of score_layouts.LAYOUTS that
-    its first line fits, or `columns`, their roles there. A layout other than the toolkit's own that the first line told is
-    named in a warning.
+    """Read a CM score file, plain or gzipped. Its columns are those of its heading or of the one of
+    score_layouts.LAYOUTS that its first line fits, or `columns`, their roles there. A layout other than the toolkit's
+    own that the first line told is named in a warning.
 
     protocol: takes the place of the keys and attacks that the file lacks; those that it has must be the same. Then
     each of its trials must have a score, and no other utterance but those of its other phases, which are left out.
 
-    Raises UserError, with file, line and utterance, for: a file that read_columns refuses, one without keys and without a
-    protocol, an unknown key, an attack on a bona fide trial or none on a spoof one, a score that is no finite number,
+    Raises UserError, with file, line and utterance, for: a file that read_columns refuses, one without keys and without
+    a protocol, an unknown key, an attack on a bona fide trial or none on a spoof one, a score that is no finite number,
     an utterance that stands there twice, trials that are not the protocol's, one class only, fewer than 3 distinct
     scores.
     """

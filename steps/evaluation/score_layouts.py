@@ -1,7 +1,7 @@
 """What each column of a CM score file is: by its heading, by its first line, or as `--columns` says.
 
-A layout is the roles of the columns in their order: utt, attack, key, score, and `-` for what is not needed. A layout that
-is told by the first line is one of LAYOUTS: the score is a number there and the key bonafide or spoof.
+A layout is the roles of the columns in their order: utt, attack, key, score, and `-` for what is not needed. A layout
+that is told by the first line is one of LAYOUTS: the score is a number there and the key bonafide or spoof.
 """
 
 from __future__ import annotations
@@ -191,8 +191,8 @@ def _fits(layout: str, fields: Sequence[str]) -> bool:
 
 
 def _suggested(fields: Sequence[str]) -> str | None:
-    """--columns for a line with one number, one key at most and something else; None for any other, such as ASV scores, and for
-    what is likely UTT ATTACK KEY SCORE with another word for the key."""
+    """--columns for a line with one number, one key at most and something else; None for any other, such as ASV scores,
+    and for what is likely UTT ATTACK KEY SCORE with another word for the key."""
     keys = [i for i, field in enumerate(fields) if field in (BONAFIDE, SPOOF)]
     numbers = [i for i, field in enumerate(fields) if is_number(field)]
     others = [i for i in range(len(fields)) if i not in (*keys, *numbers)]

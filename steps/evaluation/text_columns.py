@@ -16,9 +16,9 @@ ASVSPOOF5_HEADING = ["filename", "cm-label"]
 
 @dataclass(frozen=True)
 class Form:
-    """How the lines of a file are read. columns: what each is, for programs; words: the same for messages; split: a line into
-    fields, which raises ValueError; heading: whether the first line is one; guessed: whether the first line alone told the
-    columns; delimited: fields may have blanks in them."""
+    """How the lines of a file are read. columns: what each is, for programs; words: the same for messages; split: a
+    line into fields, which raises ValueError; heading: whether the first line is one; guessed: whether the first line
+    alone told the columns; delimited: fields may have blanks in them."""
 
     columns: tuple[str, ...]
     words: str
@@ -46,9 +46,9 @@ class Columns:
 
 
 def form_by_number(forms: dict[int, str], example: str) -> Callable[[str], Form]:
-    """Forms of blank- or tab-separated columns by how many there are, for read_columns. forms: what the columns are, for each
-    number of columns that is known; example: those forms in words, for messages. ASVspoof 5's heading of key files is
-    skipped."""
+    """Forms of blank- or tab-separated columns by how many there are, for read_columns. forms: what the columns are,
+    for each number of columns that is known; example: those forms in words, for messages. ASVspoof 5's heading of key
+    files is skipped."""
 
     def form_of(line: str) -> Form:
         fields = line.split()
@@ -62,8 +62,9 @@ def form_by_number(forms: dict[int, str], example: str) -> Callable[[str], Form]
 def read_columns(path: str | os.PathLike, form_of: Callable[[str], Form]) -> Columns:
     """Read a file of columns, as many on each line; empty lines at its end are skipped.
 
-    form_of: the form of a file that begins with such a line; raises ValueError. Raises UserError with file and line for that,
-    an empty line before the end, a number of columns that is not that of the form, an empty file, and as read_lines does.
+    form_of: the form of a file that begins with such a line; raises ValueError. Raises UserError with file and line for
+    that, an empty line before the end, a number of columns that is not that of the form, an empty file, and as
+    read_lines does.
     """
     form: Form | None = None
     columns: list[Column] = []

@@ -66,8 +66,8 @@ def source_of(
     needed_by: str,
     allow_pipes: bool = False,
 ) -> FeatureSource:
-    """Where a set's features come from: `online` from its audio, which with `allow_pipes` commands may make, otherwise from
-    feats_dir, which has to fit.
+    """Where a set's features come from: `online` from its audio, which with `allow_pipes` commands may make, otherwise
+    from feats_dir, which has to fit.
 
     Raises UserError unless the features at feats_dir were made by this very front end.
     """
@@ -78,8 +78,8 @@ def source_of(
 
 
 def set_identity(data_dir: Path, feats_dir: Path | None) -> str:
-    """A digest of a set's utterances, labels, segments and frames (durations without a feats_dir), the same wherever the files
-    lie."""
+    """A digest of a set's utterances, labels, segments and frames (durations without a feats_dir), the same wherever
+    the files lie."""
     more = beside(data_dir / "wav.scp")
     needed = [data_dir / "utt2label"]
     if feats_dir is not None:
@@ -146,8 +146,8 @@ def save_detector(
 
 @dataclass(frozen=True)
 class TrainedDetector:
-    """What a final.pt holds: a network ready to score, the conf of its front end, the corpus it was trained on, and the band
-    that a recording has to have to be judged; None in those of older versions."""
+    """What a final.pt holds: a network ready to score, the conf of its front end, the corpus it was trained on, and the
+    band that a recording has to have to be judged; None in those of older versions."""
 
     detector: nnet.Detector
     frontend_conf: frontends.FrontEndConf

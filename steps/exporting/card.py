@@ -42,7 +42,8 @@ class SetFigures:
 def figures_of(training: Path) -> list[SetFigures]:
     """Of each set that the training was evaluated on. Intervals are drawn here where metrics.json has none.
 
-    Raises UserError for a metrics.json that is not evaluate.py's, or whose scores are needed and are not what it was made of.
+    Raises UserError for a metrics.json that is not evaluate.py's, or whose scores are needed and are not what it was
+    made of.
     """
     found = []
     for path in sorted(training.glob("results/*/metrics.json")):
@@ -136,8 +137,8 @@ def model_card(
     measured_on: str,
     made_by: str,
 ) -> str:
-    """Markdown. about: of FakeSpeechDetector.about(); confs: frontend, model, train (may lack) and what else conf.yaml has;
-    checked_on, measured_on: data dirs of parity and of int8's cost; made_by: versions in words."""
+    """Markdown. about: of FakeSpeechDetector.about(); confs: frontend, model, train (may lack) and what else conf.yaml
+    has; checked_on, measured_on: data dirs of parity and of int8's cost; made_by: versions in words."""
     frontend = confs["frontend"]
     lines = [f"# Model card: {about['model']}", ""]
     if about["mini_corpus"]:

@@ -75,9 +75,9 @@ def check_parity(where: Path, scores: Scorer, waveforms: Mapping[str, np.ndarray
 
 @dataclass(frozen=True)
 class Int8Cost:
-    """eer, eer_int8: percent; interval: 95 % of their difference (int8 less float), percent, over draws of trials; moved:
-    mean absolute difference of scores; seconds: processor's median of one utterance, float and int8; ratio: how many times as
-    fast int8 is, the median over utterances, each scored by both one after the other."""
+    """eer, eer_int8: percent; interval: 95 % of their difference (int8 less float), percent, over draws of trials;
+    moved: mean absolute difference of scores; seconds: processor's median of one utterance, float and int8; ratio: how
+    many times as fast int8 is, the median over utterances, each scored by both one after the other."""
 
     trials: int
     eer: float

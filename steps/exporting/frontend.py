@@ -1,5 +1,5 @@
-"""The front ends that can be exported, as torch modules of static shapes: whatever the length of the waveform, they compute the
-frames that the network sees, and no others."""
+"""The front ends that can be exported, as torch modules of static shapes: whatever the length of the waveform, they
+compute the frames that the network sees, and no others."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ class FrontEnd(nn.Module):
     """Waveform -> the network's input: preparation, one of the front ends above, deltas, and the length as the conf's
     network_input fixes it when scoring.
 
-    waveform (batch, samples) float32, full scale 1, at conf.sample_rate; lengths (batch,) int64, samples that count in each,
-    more than there are means all of them -> float32 (batch, channels, frames, bins).
+    waveform (batch, samples) float32, full scale 1, at conf.sample_rate; lengths (batch,) int64, samples that count in
+    each, more than there are means all of them -> float32 (batch, channels, frames, bins).
 
     Raises UserError for a front end that is not among EXPORTED, or whose conf looks at the utterance as a whole.
     """

@@ -23,8 +23,8 @@ ABOUT = "about.json"  # a file in the .pt2
 
 
 class WaveformDetector(nn.Module):
-    """waveform (batch, samples) float32, full scale 1; lengths (batch,) int64, samples of each that count -> score (batch,)
-    float32, higher = bona fide: what steps/score.py gives an utterance. Raises UserError as FrontEnd does."""
+    """waveform (batch, samples) float32, full scale 1; lengths (batch,) int64, samples of each that count -> score
+    (batch,) float32, higher = bona fide: what steps/score.py gives an utterance. Raises UserError as FrontEnd does."""
 
     def __init__(self, trained: TrainedDetector):
         super().__init__()

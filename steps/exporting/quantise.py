@@ -15,9 +15,9 @@ from steps.inference.onnx_model import onnx, onnxruntime
 
 
 def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> None:
-    """The model at `exact` with its network's convolutions in 8 bits; ranges of what flows between them are learnt on the
-    waveforms. Front end, first convolution (which reads the features: -80 for digital silence), attention and head stay as
-    they are."""
+    """The model at `exact` with its network's convolutions in 8 bits; ranges of what flows between them are learnt on
+    the waveforms. Front end, first convolution (which reads the features: -80 for digital silence), attention and head
+    stay as they are."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):

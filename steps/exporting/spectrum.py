@@ -1,9 +1,11 @@
-"""The discrete Fourier transform of frames as matrix products, which every runtime has in double precision and computes fast.
+"""The discrete Fourier transform of frames as matrix products, which every runtime has in double precision and computes
+fast.
 
-ONNX has operators of its own for it (DFT, STFT). ONNX Runtime takes some hundred times as long for them, where the number of
-samples is no power of two, as for these products.
+ONNX has operators of its own for it (DFT, STFT). ONNX Runtime takes some hundred times as long for them, where the
+number of samples is no power of two, as for these products.
 
-All is float64: the weakest bins beside the strongest are lost in float32's rounding, and their logarithms count as much.
+All is float64: the weakest bins beside the strongest are lost in float32's rounding, and their logarithms count as
+much.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""frontend.processing.standardise as a torch module: the same numbers, for a batch whose waveforms have different lengths."""
+"""frontend.processing.standardise as a torch module: the same numbers, for a batch whose waveforms have different
+lengths."""
 
 from __future__ import annotations
 
@@ -10,14 +11,15 @@ from steps.frontend.processing import standardise
 
 
 def _compacted(values: Tensor, keep: Tensor, size: Tensor | int, room: Tensor) -> Tensor:
-    """The values that `keep` marks, moved to the begin of `room` (batch, size + 1), zeros; beyond `size` they are lost."""
+    """The values that `keep` marks, moved to the begin of `room` (batch, size + 1), zeros; beyond `size` they are
+    lost."""
     at = torch.where(keep, keep.long().cumsum(1) - 1, size).clamp(max=size)
     return room.scatter(1, at, values)[:, :-1]
 
 
 class Standardise(nn.Module):
-    """waveform (batch, samples) float64, lengths (batch,) int64 -> the first `size` standardised samples (batch, size), zeros
-    after the last, and how many there are of each (batch,), at most `size`."""
+    """waveform (batch, samples) float64, lengths (batch,) int64 -> the first `size` standardised samples (batch, size),
+    zeros after the last, and how many there are of each (batch,), at most `size`."""
 
     def __init__(self, sample_rate: int, size: int):
         super().__init__()

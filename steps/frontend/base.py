@@ -35,8 +35,8 @@ class FrontEndConf:
 
     What is done to the audio, in this order: `channel` of several, `resample` to sample_rate, `standardise` (gain,
     offset, polarity and digital silence; processing/standardise.py), `trim` of silence, the first `max_samples`,
-    `pre_emphasis` over the rest. What is done to the matrix: `deltas`, then `cmvn`; its scope `global` is the detector's
-    matter, not the matrix's.
+    `pre_emphasis` over the rest. What is done to the matrix: `deltas`, then `cmvn`; its scope `global` is the
+    detector's matter, not the matrix's.
     """
 
     type: str
@@ -69,8 +69,8 @@ class FrontEndConf:
 
     @property
     def per_decibel(self) -> float | None:
-        """By how much a bin grows when its sound grows by 1 dB: ln of the magnitude where there is a log_floor_exponent; None
-        where bins are no logarithms."""
+        """By how much a bin grows when its sound grows by 1 dB: ln of the magnitude where there is a
+        log_floor_exponent; None where bins are no logarithms."""
         return math.log(10) / 20 if hasattr(self, "log_floor_exponent") else None
 
     @property
@@ -80,7 +80,8 @@ class FrontEndConf:
 
     @property
     def floor(self) -> float | None:
-        """The value of a bin in which there is nothing: the key log_floor_exponent; None where the conf knows of none."""
+        """The value of a bin in which there is nothing: the key log_floor_exponent; None where the conf knows of
+        none."""
         return getattr(self, "log_floor_exponent", None)
 
     @property
@@ -133,8 +134,8 @@ class FrontEndBase(ABC):
     def filter_basis(self) -> tuple[np.ndarray, np.ndarray] | None:
         """What a filter of the waveform does to the matrix: frequencies (m,) in Hz, and (m, n_columns).
 
-        A filter whose gains at these frequencies are g (m,) in dB adds g @ basis to every frame. None where a filter does
-        something else.
+        A filter whose gains at these frequencies are g (m,) in dB adds g @ basis to every frame. None where a filter
+        does something else.
         """
         own = self._extracted_filter_basis()
         if own is None or self.extracted_channels > 1 or self._normalised_by_utterance:
@@ -171,7 +172,8 @@ class FrontEndBase(ABC):
         return pre_emphasise(waveform, conf.pre_emphasis) if conf.pre_emphasis else waveform
 
     def finish(self, features: np.ndarray) -> np.ndarray:
-        """What `extract` returned -> float32 (frames, n_columns): deltas and normalisation over the utterance as the conf has them."""
+        """What `extract` returned -> float32 (frames, n_columns): deltas and normalisation over the utterance as the
+        conf has them."""
         if self.conf.deltas is not None:
             features = with_deltas(features, self.extracted_channels, self.conf.deltas)
         if self._normalised_by_utterance:

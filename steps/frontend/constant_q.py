@@ -1,8 +1,8 @@
 """Logarithmic constant-Q magnitude spectrum: `cqt_432`, `cqt_100`.
 
-Brown, "Calculation of a constant Q spectral transform", 1991; Schoerkhuber and Klapuri, "Constant-Q transform toolbox for
-music processing", 2010, whose definition this is: the window is a function of continuous time, so that a bin's length
-N_k need not be a whole number of samples.
+Brown, "Calculation of a constant Q spectral transform", 1991; Schoerkhuber and Klapuri, "Constant-Q transform toolbox
+for music processing", 2010, whose definition this is: the window is a function of continuous time, so that a bin's
+length N_k need not be a whole number of samples.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import scipy.signal
 
 from steps.frontend.base import FrontEndBase, FrontEndConf
 
-# What an octave's rate is too low for lies at least so many bandwidths f_k / (filter_scale Q) above its highest bin, if the
+# What an octave's rate is too low for lies at least so many bandwidths f_k / (filter_scale Q) above its highest bin, if
+# the
 # hop allows a lower rate at all. Of that a Hann window lets through 1 / (pi 150^3) = 1e-7 and less.
 _DISTANCE = 150
 _BATCH_BLOCK = 1 << 25  # numbers of one block of a batch's frames: 256 MiB
@@ -64,8 +65,10 @@ def relative_bandwidth(bins_per_octave: int) -> float:
     return (octave - 1) / (octave + 1)
 
 
-# Half-band low-pass filter, from tap -_REACH to _REACH: a Kaiser window of 140 dB. Taps at even distance from the middle
-# one, which is 1/2, are zero. It passes frequencies below _FLAT times half the halved rate, and nothing folds onto them.
+# Half-band low-pass filter, from tap -_REACH to _REACH: a Kaiser window of 140 dB. Taps at even distance from the
+# middle
+# one, which is 1/2, are zero. It passes frequencies below _FLAT times half the halved rate, and nothing folds onto
+# them.
 _REACH = 59
 _FLAT = 0.84
 _ODD_TAPS = scipy.signal.firwin(2 * _REACH + 1, 0.5, window=("kaiser", scipy.signal.kaiser_beta(140)))[::2]
@@ -96,9 +99,9 @@ class FrontEnd(FrontEndBase):
     """ln(|C| + e^log_floor_exponent); frame t is centred on sample t hop_length, zeros continue the signal.
 
     C_k[t] = 2 / sqrt(N_k) sum_n x[n] w((n - t hop_length) / N_k) e^{-2 pi i f_k (n - t hop_length) / sample_rate}, with
-    f_k = f_min 2^(k / bins_per_octave), N_k = filter_scale Q sample_rate / f_k, w(u) = (1 + cos 2 pi u) / 2 for |u| < 1/2.
-    That is the scale of librosa.cqt: a sinusoid of amplitude A comes to A sqrt(N_k) / 2. Low octaves are computed from the
-    waveform at lower rates, which costs 1e-6 of an utterance's largest |C| at most (2e-7 measured on speech).
+    f_k = f_min 2^(k / bins_per_octave), N_k = filter_scale Q sample_rate / f_k, w(u) = (1 + cos 2 pi u) / 2 for |u| <
+    1/2. That is the scale of librosa.cqt: a sinusoid of amplitude A comes to A sqrt(N_k) / 2. Low octaves are computed
+    from the waveform at lower rates, which costs 1e-6 of an utterance's largest |C| at most (2e-7 measured on speech).
     """
 
     def __init__(self, conf: Conf):

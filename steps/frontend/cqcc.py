@@ -49,9 +49,9 @@ class Conf(FrontEndConf):
 def bin_frequencies(conf: Conf) -> tuple[np.ndarray, np.ndarray]:
     """(bins,) centres and (bins,) whole bandwidths of the windows in Hz, lowest first.
 
-    Centres f_k = sample_rate / 2 * 2^(k / bins_per_octave - octaves); bandwidths
-    (2^(1/bins_per_octave) - 2^(-1/bins_per_octave)) (f_k + bandwidth_offset). Windows that reach below 0 Hz or above half
-    the sample rate are left out.
+    Centres f_k = sample_rate / 2 * 2^(k / bins_per_octave - octaves); bandwidths (2^(1/bins_per_octave) -
+    2^(-1/bins_per_octave)) (f_k + bandwidth_offset). Windows that reach below 0 Hz or above half the sample rate are
+    left out.
     """
     nyquist, bins = conf.sample_rate / 2, conf.bins_per_octave
     centres = nyquist * 2.0 ** (np.arange(bins * conf.octaves + 1) / bins - conf.octaves)
@@ -88,12 +88,12 @@ class FrontEnd(FrontEndBase):
     """The first n_coefficients, the 0th included; frame t is centred on sample t hop_length.
 
     The power of bin k is |c_k[t]|^2 + power_floor, c_k = the part of the waveform's spectrum under a Hann window of
-    `bin_frequencies`, times 2, back in time: a sinusoid of amplitude A in the middle of a bin comes to A. Zeros continue
-    the waveform for 8 times the reciprocal of the narrowest bandwidth at least (2.3 s), and then it repeats.
+    `bin_frequencies`, times 2, back in time: a sinusoid of amplitude A in the middle of a bin comes to A. Zeros
+    continue the waveform for 8 times the reciprocal of the narrowest bandwidth at least (2.3 s), and then it repeats.
 
-    What differs from the toolbox: its hop is the utterance's length over a rounded number of frames (8.4 ms at 16 kHz), it
-    does not pad, so that an utterance's end leaks into its begin, and it rounds centres and bandwidths to
-    multiples of 1 / length.
+    What differs from the toolbox: its hop is the utterance's length over a rounded number of frames (8.4 ms at 16 kHz),
+    it does not pad, so that an utterance's end leaks into its begin, and it rounds centres and bandwidths to multiples
+    of 1 / length.
     """
 
     def __init__(self, conf: Conf):
@@ -105,8 +105,8 @@ class FrontEnd(FrontEndBase):
         self._oversampling = int(np.ceil(self._widths.max() * conf.hop_length / conf.sample_rate))
 
     def _tables(self, samples: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-        """Period in hops of a waveform of so many samples; then, for each line of each band: its place in the spectrum, its
-        weight, and its place in the (bins, period x oversampling) spectra of the bands, flat."""
+        """Period in hops of a waveform of so many samples; then, for each line of each band: its place in the spectrum,
+        its weight, and its place in the (bins, period x oversampling) spectra of the bands, flat."""
         conf = self.conf
         padding = 8 / self._widths.min() * conf.sample_rate
         period = scipy.fft.next_fast_len(int((samples + padding) / conf.hop_length) + 1)

@@ -1,7 +1,7 @@
 """Modified group delay function: `group_delay`.
 
-Group delay is the negative derivative of the phase over frequency. It comes from two transforms without unwrapping: with
-X the spectrum of a frame x[n] and Y that of n x[n], tau = (X_R Y_R + X_I Y_I) / |X|^2, in samples (Oppenheim and
+Group delay is the negative derivative of the phase over frequency. It comes from two transforms without unwrapping:
+with X the spectrum of a frame x[n] and Y that of n x[n], tau = (X_R Y_R + X_I Y_I) / |X|^2, in samples (Oppenheim and
 Schafer, "Discrete-time signal processing"). Zeros near the unit circle make it spiky, and so it is modified (Murthy and
 Gadde, "The modified group delay function and its application to phoneme recognition", 2003; Hegde, Murthy and Gadde,
 "Significance of the modified group delay feature in speech recognition", 2007):
@@ -46,7 +46,8 @@ class Conf(StftConf):
 
 
 class FrontEnd(StftFrontEnd):
-    """The modified group delay of bins first_bin..last_bin, counted from a frame's first sample; 0 in digital silence."""
+    """The modified group delay of bins first_bin..last_bin, counted from a frame's first sample; 0 in digital
+    silence."""
 
     def __init__(self, conf: Conf):
         self.conf: Conf = conf

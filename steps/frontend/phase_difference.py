@@ -2,9 +2,9 @@
 
 The phase itself depends on where a frame happens to begin; its advance from frame to frame, less that of the bin's own
 centre frequency, tells by how much the frequency heard in the bin lies off that centre. Krawczyk and Gerkmann, "STFT
-phase reconstruction in voiced speech for an improved single-channel speech enhancement", 2014; in detection of synthetic
-speech: Xiao et al., "Spoofing speech detection using high dimensional magnitude and phase features: the NTU approach
-for ASVspoof 2015 challenge", 2015.
+phase reconstruction in voiced speech for an improved single-channel speech enhancement", 2014; in detection of
+synthetic speech: Xiao et al., "Spoofing speech detection using high dimensional magnitude and phase features: the NTU
+approach for ASVspoof 2015 challenge", 2015.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class FrontEnd(StftFrontEnd):
             earlier = xp.concatenate([spectrum[:1] if before is None else before, spectrum[:-1]])
             before = spectrum[-1:]
             turn = spectrum * earlier.conj() * xp.asarray(self._advance, device=frames.device)
-            # Adding 0 makes a zero positive: spectra are real at 0 Hz and at half the sample rate, and there half a turn
+            # Adding 0 makes a zero positive: spectra are real at 0 Hz and at half the sample rate, and there half a
+            # turn
             # would be pi or -pi by the sign of a zero. The angle of 0 is 0 for both its parts positive alone.
             angle = xp.arctan2(turn.imag + 0.0, turn.real)
             yield xp.where(turn == 0, 0.0, angle)

@@ -1,7 +1,7 @@
 """Several front ends as channels of one input: `stack_f0_imag_real`.
 
-Xue et al., "Learning from yourself: a self-distillation method for fake speech detection", 2023, ask in their summary for
-further representations of speech beside the F0 subband.
+Xue et al., "Learning from yourself: a self-distillation method for fake speech detection", 2023, ask in their summary
+for further representations of speech beside the F0 subband.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ def part_conf(value: Any, where: str, source: str) -> FrontEndConf:
 class Conf(FrontEndConf):
     """`parts`: front ends in the order of their channels, each with its own pre_emphasis, max_samples, deltas, cmvn.
 
-    `frames`: where a part's number of frames is not the first part's, it is an error (`equal`), or the part is brought to
-    that number by linear interpolation over time, its first and last frame staying first and last. `bins`: parts of fewer
-    bins than the widest get zeros above theirs, or are stretched likewise.
+    `frames`: where a part's number of frames is not the first part's, it is an error (`equal`), or the part is brought
+    to that number by linear interpolation over time, its first and last frame staying first and last. `bins`: parts of
+    fewer bins than the widest get zeros above theirs, or are stretched likewise.
 
-    resample, channel, standardise and trim stand in the stack alone; the parts have to look at equally many samples. How
-    the arks are kept and a network reads them is the stack's too: it replaces the parts' `compress` and `network_input`.
+    resample, channel, standardise and trim stand in the stack alone; the parts have to look at equally many samples.
+    How the arks are kept and a network reads them is the stack's too: it replaces the parts' `compress` and
+    `network_input`.
     """
 
     parts: tuple[Annotated[FrontEndConf, part_conf], ...]
@@ -137,7 +138,8 @@ class FrontEnd(FrontEndBase):
         return [self._joined(matrices) for matrices in zip(*batches)]
 
     def _joined(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
-        """What the parts made of one waveform, (frames, columns) each -> (frames of the first, extracted_channels x bins)."""
+        """What the parts made of one waveform, (frames, columns) each -> (frames of the first, extracted_channels x
+        bins)."""
         made: list[np.ndarray] = []
         for i, (part, x) in enumerate(zip(self.parts, matrices)):
             x = x.reshape(len(x), part.channels, part.n_bins)

@@ -23,9 +23,9 @@ from utils.cli import UserError
 
 
 class BackEnd(ABC):
-    """Attributes: model (what it was loaded from, in words), frontend_conf, corpus (that it was trained on, as corpus.json has
-    it), band (which a recording has to have for a verdict; None: older trainings know none), calibration (None without one),
-    missing (why there is no calibration, with the fix)."""
+    """Attributes: model (what it was loaded from, in words), frontend_conf, corpus (that it was trained on, as
+    corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none),
+    calibration (None without one), missing (why there is no calibration, with the fix)."""
 
     def __init__(self, model: str, frontend_conf: FrontEndConf, corpus: dict[str, Any] | None, band: BandLimits | None):
         self.model, self.frontend_conf, self.corpus, self.band = model, frontend_conf, corpus or {}, band
@@ -47,8 +47,9 @@ class BackEnd(ABC):
     def evidence(
         self, standard: np.ndarray, frontend: FrontEndBase, stage: int, where: str
     ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
-        """Of a standardised window: the network's input (channels, frames, bins); what each place of its first channel adds
-        to the score (frames, bins); the size of the stage's map that this is drawn up from; frames of the window itself."""
+        """Of a standardised window: the network's input (channels, frames, bins); what each place of its first channel
+        adds to the score (frames, bins); the size of the stage's map that this is drawn up from; frames of the window
+        itself."""
 
 
 class TorchBackEnd(BackEnd):
@@ -151,8 +152,8 @@ def load_back_end(path: Path, device: torch.device, num_threads: int) -> BackEnd
 
 
 def _features_and_length(standard: np.ndarray, frontend: FrontEndBase, where: str) -> tuple[np.ndarray, int]:
-    """A standardised waveform -> float32 (channels, frames, bins), the network's input, and how many frames the waveform
-    itself makes. Raises UserError."""
+    """A standardised waveform -> float32 (channels, frames, bins), the network's input, and how many frames the
+    waveform itself makes. Raises UserError."""
     features = frontend.compute_standardised(standard)
     if len(features) == 0:
         raise UserError(f"{where}: too short: {len(standard)} samples make no frame")

@@ -18,7 +18,8 @@ EER = "eer"
 
 @dataclass(frozen=True)
 class Calibration:
-    """LLR = weight * score + offset, natural logarithm, above 0 for bona fide; trained_on: of fitted_scores.FittedModel."""
+    """LLR = weight * score + offset, natural logarithm, above 0 for bona fide; trained_on: of
+    fitted_scores.FittedModel."""
 
     path: Path
     weight: float
@@ -65,8 +66,8 @@ def calibration_of(training: Path) -> tuple[Calibration | None, str]:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict is bonafide where the LLR is above `threshold`. Without a calibration there is neither, and `missing` says
-    why. rule: how the threshold was chosen, in words. No verdict either where the LLR is beyond `limits`."""
+    """A verdict is bonafide where the LLR is above `threshold`. Without a calibration there is neither, and `missing`
+    says why. rule: how the threshold was chosen, in words. No verdict either where the LLR is beyond `limits`."""
 
     calibration: Calibration | None
     missing: str
@@ -103,9 +104,9 @@ def decision(
     prior: float = 0.5,
     threshold: float | Literal["eer"] | None = None,
 ) -> Decision:
-    """threshold: an LLR; `eer`: that of the EER on dev; None: the Bayes threshold -ln(prior / (1 - prior)) for the `prior` of
-    bona fide [Brummer 2006, see steps/metrics/calibration.py]. Costs are counted in by an effective prior, P C_miss /
-    (P C_miss + (1 - P) C_fa).
+    """threshold: an LLR; `eer`: that of the EER on dev; None: the Bayes threshold -ln(prior / (1 - prior)) for the
+    `prior` of bona fide [Brummer 2006, see steps/metrics/calibration.py]. Costs are counted in by an effective prior, P
+    C_miss / (P C_miss + (1 - P) C_fa).
 
     Raises UserError for a prior that is not between 0 and 1, and for a threshold asked for that there is not.
     """

@@ -16,7 +16,8 @@ def clock(seconds: float, of: float) -> str:
 
 
 def stretch_clock(begin: float, end: float, of: float) -> str:
-    """From begin to end, seconds: `12.5-17.4 s`, or, in a recording with minutes, `1:18-1:26`: the whole seconds around it."""
+    """From begin to end, seconds: `12.5-17.4 s`, or, in a recording with minutes, `1:18-1:26`: the whole seconds around
+    it."""
     if of < 60:
         return f"{clock(begin, of)}-{clock(end, of)} s"
     edges = math.floor(round(begin, 1)), math.ceil(round(end, 1))

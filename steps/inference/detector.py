@@ -7,25 +7,26 @@
         print(result.score, result.llr, result.verdict, [(w.begin, w.end, w.llr) for w in result.lowest()])
     detector.score(samples, rate=44100)            # numpy, (samples,) or (samples, channels)
 
-How a recording's score is made. It is resampled, its channels are mixed or taken one by one, and it is cut into windows as
-long as the network's input (windows.cut). Each window is treated as an utterance of a corpus is, by the front end and by the
-network; one shorter than a window is continued as in training. `pool` then makes one score of the windows':
+How a recording's score is made. It is resampled, its channels are mixed or taken one by one, and it is cut into windows
+as long as the network's input (windows.cut). Each window is treated as an utterance of a corpus is, by the front end
+and by the network; one shorter than a window is continued as in training. `pool` then makes one score of the windows':
 
   every   their mean; as the LLR is a line of the score, its LLR is the mean of the windows' LLRs. The default. The verdict is
-          bonafide only if every window is above the threshold; otherwise it is `partial`: a faked stretch in a long recording
-          hardly moves the mean. Of a long genuine recording some windows may be below the threshold, too.
+          bonafide only if every window is above the threshold; otherwise it is `partial`: a faked stretch in a long
+          recording hardly moves the mean. Of a long genuine recording some windows may be below the threshold, too.
   mean    the same score, which alone decides.
   min     the lowest. The minimum of many is lower than one: the calibration, learnt on single utterances, does not hold for it,
           and long genuine recordings are rejected more often.
   first   what steps/score.py gives an utterance: features of the whole, of which the network sees the first frames. No
           other window is scored.
 
-An utterance no longer than a window gets the same score by all four. A longer one differs, because score.py looks at its
-begin only.
+An utterance no longer than a window gets the same score by all four. A longer one differs, because score.py looks at
+its begin only.
 
-Silent windows are not scored and do not count: nothing above -80 dBFS, or SILENCE_DB or more below the loudest window. Nor
-does a window count whose LLR lies far beyond all of dev's (calibration.Decision.limits), but one far below is below the
-threshold. If no other is left, there is a score and no verdict. Nor is there a verdict on a recording that lacks the band which the detector looks at (band.BandLimits).
+Silent windows are not scored and do not count: nothing above -80 dBFS, or SILENCE_DB or more below the loudest window.
+Nor does a window count whose LLR lies far beyond all of dev's (calibration.Decision.limits), but one far below is below
+the threshold. If no other is left, there is a score and no verdict. Nor is there a verdict on a recording that lacks
+the band which the detector looks at (band.BandLimits).
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ Opening = contextlib.AbstractContextManager[audio.Recording]
 
 
 class _Heard(NamedTuple):
-    """What is measured of a window's waveform. level: dB relative to full scale; bands: decibels in the front end's bands."""
+    """What is measured of a window's waveform. level: dB relative to full scale; bands: decibels in the front end's
+    bands."""
 
     level: float
     bands: np.ndarray
@@ -82,9 +84,9 @@ class _Looked(NamedTuple):
 
 @dataclass
 class _Take:
-    """A recording while it is scored. spans: first and last sample + 1 of its windows; scores: of each channel's windows, in
-    their order, None for silence; heard: of each channel's windows that are not silent, by their number; error: why it
-    cannot be scored."""
+    """A recording while it is scored. spans: first and last sample + 1 of its windows; scores: of each channel's
+    windows, in their order, None for silence; heard: of each channel's windows that are not silent, by their number;
+    error: why it cannot be scored."""
 
     name: str
     recording: audio.Recording | None = None
@@ -114,7 +116,8 @@ class FakeSpeechDetector:
     which each thread borrows one for itself.
 
     Attributes: sample_rate (Hz, what audio is resampled to), window_seconds, hop_seconds, decision, corpus (what it was
-    trained on, as corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none).
+    trained on, as corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know
+    none).
     """
 
     def __init__(
@@ -164,13 +167,13 @@ class FakeSpeechDetector:
     ) -> FakeSpeechDetector:
         """The detector of a training.
 
-        model: its folder, exp/NAME/seedN, a final.pt, or an ONNX file of steps/export.py, which runs on the CPU only and carries
-        its calibration. calibration: a file of steps/calibrate.py; else the folder's
-        calibration.json, without which there are scores but neither LLRs nor verdicts. prior, threshold: see
-        calibration.decision. hop: seconds from one window to the next, half a window if not given. pool: see above.
-        channels: of recordings with several: mix, each, or the number of one from 0; mix if not given, unless the front
-        end was trained on a certain one. batch_size: windows that go through the network at once. num_threads: that
-        compute features; the network's are torch's (torch.set_num_threads).
+        model: its folder, exp/NAME/seedN, a final.pt, or an ONNX file of steps/export.py, which runs on the CPU only
+        and carries its calibration. calibration: a file of steps/calibrate.py; else the folder's calibration.json,
+        without which there are scores but neither LLRs nor verdicts. prior, threshold: see calibration.decision. hop:
+        seconds from one window to the next, half a window if not given. pool: see above. channels: of recordings with
+        several: mix, each, or the number of one from 0; mix if not given, unless the front end was trained on a certain
+        one. batch_size: windows that go through the network at once. num_threads: that compute features; the network's
+        are torch's (torch.set_num_threads).
 
         Raises UserError for what cannot be read or does not fit.
         """
@@ -181,7 +184,8 @@ class FakeSpeechDetector:
         return cls(back_end, decision(found, missing, prior, threshold), hop, pool, channels, batch_size, num_threads)
 
     def on(self, channels: Channels | None) -> FakeSpeechDetector:
-        """This detector, of which recordings' channels are taken as given; as they are here for None. Raises UserError."""
+        """This detector, of which recordings' channels are taken as given; as they are here for None. Raises
+        UserError."""
         if channels is None:
             return self
         other = copy.copy(self)
@@ -232,8 +236,8 @@ class FakeSpeechDetector:
         }
 
     def score(self, waveform: np.ndarray, rate: int, name: str = "waveform") -> list[Result]:
-        """waveform: (samples,) or (samples, channels), floats at full scale 1 or integers; rate: Hz -> one Result, or one of
-        each channel.
+        """waveform: (samples,) or (samples, channels), floats at full scale 1 or integers; rate: Hz -> one Result, or
+        one of each channel.
 
         Raises UserError that begins with `name` for what cannot be scored: no samples, only silence, NaN.
         """
@@ -252,8 +256,8 @@ class FakeSpeechDetector:
     def score_files(
         self, files: Iterable[tuple[str, str | Path | Command | Stretch | Opening]], overview: bool = False
     ) -> Iterator[tuple[str, list[Result] | UserError]]:
-        """(name, path) of files -> (name, its results or why it cannot be scored), in their order, each as soon as it is
-        there; windows of several files go through the network together. In the place of a path may stand what
+        """(name, path) of files -> (name, its results or why it cannot be scored), in their order, each as soon as it
+        is there; windows of several files go through the network together. In the place of a path may stand what
         audio.open_recording and audio.open_stream return."""
         opened = (
             (name, audio.open_recording(path, name) if isinstance(path, str | Path | Command | Stretch) else path)
@@ -263,8 +267,9 @@ class FakeSpeechDetector:
             yield take.name, self._outcome(take)
 
     def stream(self, recording: audio.Recording) -> Iterator[Heard]:
-        """Each window as soon as its last sample is there: one each hop, and the last at the end. By pool `mean`, or as by `every`
-        where it is another: the last says what score_file says of the whole. Raises UserError as score_file does."""
+        """Each window as soon as its last sample is there: one each hop, and the last at the end. By pool `mean`, or as
+        by `every` where it is another: the last says what score_file says of the whole. Raises UserError as score_file
+        does."""
         picked, blocks = self._prepared(recording)
         samples, silent = 0, True
         scores: list[list[float]] = [[] for _ in picked]
@@ -299,9 +304,11 @@ class FakeSpeechDetector:
     def evidence(
         self, recording: audio.Recording, wanted: Sequence[Window], stage: int = 4, channel: str | None = None
     ) -> list[Evidence]:
-        """What the network looked at in windows of a recording that was scored (steps/nnet/grad_cam.py), in the order of time.
+        """What the network looked at in windows of a recording that was scored (steps/nnet/grad_cam.py), in the order
+        of time.
 
-        recording: opened anew; wanted: of its Result's windows; stage: of the backbone's, from 1; channel: its Result's.
+        recording: opened anew; wanted: of its Result's windows; stage: of the backbone's, from 1; channel: its
+        Result's.
         """
         picked, blocks = self._prepared(recording)
         of_begin = {round(window.begin * self.sample_rate): window for window in wanted}
@@ -409,8 +416,8 @@ class FakeSpeechDetector:
         return PARTIAL if verdict == BONAFIDE and below and self._pool != "mean" else verdict
 
     def _spans(self, take: _Take, blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """Windows of a recording, as (first sample, (samples, channels)); for pool `first` the whole, or as much of it as
-        the front end looks at."""
+        """Windows of a recording, as (first sample, (samples, channels)); for pool `first` the whole, or as much of it
+        as the front end looks at."""
 
         def watched() -> Iterator[np.ndarray]:
             for block in blocks:
@@ -462,8 +469,8 @@ class FakeSpeechDetector:
             yield take
 
     def _flow(self, opened: Iterable[tuple[str, Opening]], overview: bool) -> Iterator[_Take]:
-        """Recordings scored, in their order. Decoding and the network run in this thread, features in others, at most two
-        batches ahead, so that memory does not grow with a recording's length."""
+        """Recordings scored, in their order. Decoding and the network run in this thread, features in others, at most
+        two batches ahead, so that memory does not grow with a recording's length."""
         with contextlib.ExitStack() as stack:
             submit = _at_once
             if self._num_threads > 1:
@@ -485,7 +492,8 @@ class FakeSpeechDetector:
                 yield from self._one_batch(held)[1]
 
     def _one_batch(self, held: deque[_Piece | _Take]) -> tuple[int, list[_Take]]:
-        """Takes a batch of windows from the left and scores it: how many, and the recordings that are through by that."""
+        """Takes a batch of windows from the left and scores it: how many, and the recordings that are through by
+        that."""
         taken, batch, ready = 0, [], []
         while held and (taken < self._batch_size or isinstance(held[0], _Take)):
             item = held.popleft()

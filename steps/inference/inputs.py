@@ -15,12 +15,12 @@ Found = tuple[str, Audio | contextlib.AbstractContextManager[Recording]]
 
 
 def find_recordings(arguments: Iterable[str], allow_pipes: bool = False) -> Iterator[Found]:
-    """(name, path) of each recording; with `allow_pipes`, a wav.scp's commands too, else what refuses each when it is opened.
+    """(name, path) of each recording; with `allow_pipes`, a wav.scp's commands too, else what refuses each when it is
+    opened.
 
-    A wav.scp (any name in .scp), or a data dir that has one: its utterances, by their ids, cut as the `segments` beside it
-    says. Another folder: what in it, or in
-    folders within it, is audio by its ending or its first bytes, sorted by path; nothing that begins with a dot. Anything
-    else is a recording by itself, whether it is there or not.
+    A wav.scp (any name in .scp), or a data dir that has one: its utterances, by their ids, cut as the `segments` beside
+    it says. Another folder: what in it, or in folders within it, is audio by its ending or its first bytes, sorted by
+    path; nothing that begins with a dot. Anything else is a recording by itself, whether it is there or not.
 
     Raises UserError for a wav.scp that cannot be read, and for a folder without audio.
     """

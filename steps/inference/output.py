@@ -254,7 +254,8 @@ def _escaped(name: str) -> str:
 
 
 class JsonLines:
-    """For programs: an object a line; the first tells what the results rest on, then one of each recording or channel."""
+    """For programs: an object a line; the first tells what the results rest on, then one of each recording or
+    channel."""
 
     def __init__(self, lowest: int):
         self._lowest = lowest

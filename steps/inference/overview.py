@@ -12,8 +12,8 @@ _RANGE_DB = 70
 
 
 class Overview:
-    """Envelope and spectrogram of a waveform that comes in blocks, in memory that does not grow with its length: of a long
-    one, neighbouring columns are put together."""
+    """Envelope and spectrogram of a waveform that comes in blocks, in memory that does not grow with its length: of a
+    long one, neighbouring columns are put together."""
 
     def __init__(self, rate: int):
         """rate: Hz."""

@@ -41,7 +41,8 @@ _STYLE = {
 
 
 def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> None:
-    """Write a PNG of a Result that has an overview. about: of FakeSpeechDetector.about; lowest: stretches that are marked."""
+    """Write a PNG of a Result that has an overview. about: of FakeSpeechDetector.about; lowest: stretches that are
+    marked."""
     from matplotlib import rc_context  # here, because it takes a while to load
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter

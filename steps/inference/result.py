@@ -15,9 +15,9 @@ _NAMED = 5  # stretches in a sentence; `stretches` has all
 
 @dataclass(frozen=True)
 class Window:
-    """begin, end: seconds; score: higher = bona fide, None where it is silent; llr: None without a calibration too; counts:
-    whether the recording's score is made of it, too; below: whether the LLR is at or below the threshold, None where there is
-    none and where the recording is not judged."""
+    """begin, end: seconds; score: higher = bona fide, None where it is silent; llr: None without a calibration too;
+    counts: whether the recording's score is made of it, too; below: whether the LLR is at or below the threshold, None
+    where there is none and where the recording is not judged."""
 
     begin: float
     end: float
@@ -29,8 +29,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Below:
-    """windows: how many have an LLR at or below the threshold; of: how many have an LLR at all; stretches: where, (begin, end) in
-    seconds, in the order of time: windows that overlap or touch are one stretch."""
+    """windows: how many have an LLR at or below the threshold; of: how many have an LLR at all; stretches: where,
+    (begin, end) in seconds, in the order of time: windows that overlap or touch are one stretch."""
 
     windows: int
     of: int
@@ -49,8 +49,8 @@ class Below:
         return cls(len(below), sum(window.below is not None for window in windows), tuple(stretches))
 
     def words(self, seconds: float) -> str:
-        """`3 of 65 windows below the threshold: 1:18-1:26, 2:30-2:35`. seconds: the recording's length. Empty for one window, whose
-        verdict is the recording's."""
+        """`3 of 65 windows below the threshold: 1:18-1:26, 2:30-2:35`. seconds: the recording's length. Empty for one
+        window, whose verdict is the recording's."""
         if self.of < 2:
             return ""
         places = [stretch_clock(*stretch, seconds) for stretch in self.stretches[:_NAMED]]
@@ -63,10 +63,11 @@ class Below:
 class Result:
     """What is said of a recording, or of one of its channels.
 
-    name: of the file; channel: `mixed`, or its number from 0, None of a recording that has only one; seconds: its length;
-    windows: in the order of time; score, llr, verdict (bonafide, partial, spoof): llr and verdict None without a calibration;
-    notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the reason; below: which
-    windows are below the threshold, None where there is no verdict; overview: for a picture, if it was asked for.
+    name: of the file; channel: `mixed`, or its number from 0, None of a recording that has only one; seconds: its
+    length; windows: in the order of time; score, llr, verdict (bonafide, partial, spoof): llr and verdict None without
+    a calibration; notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the
+    reason; below: which windows are below the threshold, None where there is no verdict; overview: for a picture, if it
+    was asked for.
     """
 
     name: str
@@ -93,14 +94,16 @@ class Result:
 
     @property
     def below_in_words(self) -> str:
-        """`3 of 65 windows below the threshold: 1:18-1:26, 2:30-2:35`; empty for one window, and where there is no verdict."""
+        """`3 of 65 windows below the threshold: 1:18-1:26, 2:30-2:35`; empty for one window, and where there is no
+        verdict."""
         return "" if self.below is None else self.below.words(self.seconds)
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What `stream` says when a window is over. channel: as of a Result; verdict: of the window; score, llr, verdict_so_far:
-    of all windows until then; below_so_far: how many of them are below the threshold; each None where there is none."""
+    """What `stream` says when a window is over. channel: as of a Result; verdict: of the window; score, llr,
+    verdict_so_far: of all windows until then; below_so_far: how many of them are below the threshold; each None where
+    there is none."""
 
     channel: str | None
     window: Window
@@ -113,9 +116,10 @@ class Heard:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the places of a window speak for. features: (frames, bins), what the network saw of its first channel; places: the
-    same shape, what each adds to the score, above 0 for bona fide, of a map of `cells` (frames, bins) drawn up to it.
-    Where a short recording was continued, only its own frames. bin_hz: (bins,), None where bins are no frequencies."""
+    """What the places of a window speak for. features: (frames, bins), what the network saw of its first channel;
+    places: the same shape, what each adds to the score, above 0 for bona fide, of a map of `cells` (frames, bins) drawn
+    up to it. Where a short recording was continued, only its own frames. bin_hz: (bins,), None where bins are no
+    frequencies."""
 
     window: Window
     features: np.ndarray

@@ -21,7 +21,8 @@ def _reach(conf: FrontEndConf) -> int:
 
 
 def window_samples(frontend: FrontEndBase) -> int:
-    """Samples that fill the network's input, its last frame's FFT and deltas included: the least number, to within a millisecond.
+    """Samples that fill the network's input, its last frame's FFT and deltas included: the least number, to within a
+    millisecond.
 
     Never more than the conf's max_samples, after which the front end does not look.
     """

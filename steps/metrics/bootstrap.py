@@ -1,14 +1,16 @@
-"""How far a figure would move with other trials or other speakers: bootstrap intervals, and a test of two systems over the
-same trials.
+"""How far a figure would move with other trials or other speakers: bootstrap intervals, and a test of two systems over
+the same trials.
 
-A draw takes as many trials (or speakers) as there are, with replacement. It is held as a vector of counts, how often each
-trial was drawn, so that the trials are sorted once for all draws, and two systems are measured on the same draw. The ASV's
-rates are taken as they are: its trials are not drawn anew. A minimum cost fits its threshold to the draw, so that draws
-lie a little lower than the sample, and their interval with them; in the difference of two systems most of that goes.
+A draw takes as many trials (or speakers) as there are, with replacement. It is held as a vector of counts, how often
+each trial was drawn, so that the trials are sorted once for all draws, and two systems are measured on the same draw.
+The ASV's rates are taken as they are: its trials are not drawn anew. A minimum cost fits its threshold to the draw, so
+that draws lie a little lower than the sample, and their interval with them; in the difference of two systems most of
+that goes.
 
 Sources:
   [Efron 1993]   B. Efron, R. Tibshirani, "An Introduction to the Bootstrap": percentile intervals, chapter 13.
-  [Davison 1997] A. Davison, D. Hinkley, "Bootstrap Methods and their Application": p-values that count the sample itself,
+  [Davison 1997] A. Davison, D. Hinkley, "Bootstrap Methods and their Application": p-values that count the sample
+  itself,
                  chapter 4; clusters drawn whole, chapter 3.
   [Bisani 2004]  M. Bisani, H. Ney, "Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation", ICASSP:
                  the difference of two systems on the same draws; speakers drawn whole.
@@ -113,8 +115,8 @@ class RankedTrials:
 class DrawnCurve:
     """The stepwise DET curve of a draw, at the R + 1 corners where its R runs begin and end.
 
-    rejected_positive, rejected_negative: trials rejected at each corner, copies counted; positive: (R,), is the run after
-    corner i one of bona fide trials?; threshold: the highest score rejected there, of all trials, drawn or not.
+    rejected_positive, rejected_negative: trials rejected at each corner, copies counted; positive: (R,), is the run
+    after corner i one of bona fide trials?; threshold: the highest score rejected there, of all trials, drawn or not.
     """
 
     rejected_positive: NDArray[np.int64]
@@ -150,8 +152,8 @@ class DrawnCurve:
 class CmFigures:
     """The EER, and with the ASV's rates the two minimum t-DCFs, of a system on a draw.
 
-    Called with (N,) counts it gives them as fractions, in the order of `names`. Raises UndefinedCost, then and not before,
-    where these ASV rates define no t-DCF.
+    Called with (N,) counts it gives them as fractions, in the order of `names`. Raises UndefinedCost, then and not
+    before, where these ASV rates define no t-DCF.
     """
 
     def __init__(self, bonafide: ArrayLike, score: ArrayLike, asv: AsvRates | None = None):

@@ -2,9 +2,10 @@
 
     llr = sum over systems of weight * score + offset
 
-trained so that it tells bona fide from spoof at a prior, each class weighing as the prior says whatever its share of the
-trials [Brummer 2006]. The prior is taken out again, so that the result is a log-likelihood ratio, natural logarithm, above
-0 for bona fide. An EER and a minimum t-DCF do not change by calibration, as it is one rising line for all scores.
+trained so that it tells bona fide from spoof at a prior, each class weighing as the prior says whatever its share of
+the trials [Brummer 2006]. The prior is taken out again, so that the result is a log-likelihood ratio, natural
+logarithm, above 0 for bona fide. An EER and a minimum t-DCF do not change by calibration, as it is one rising line for
+all scores.
 
 Sources:
   [Brummer 2006] N. Brummer, J. du Preez, "Application-independent evaluation of speaker detection", Computer Speech &
@@ -33,7 +34,8 @@ FAR_WRONG = 10.0  # spreads on the other class's side, from where one trial outw
 
 
 class Unusable(ValueError):
-    """These scores cannot be calibrated. system, trial: of the score that is the reason, from 0; None where it is not one."""
+    """These scores cannot be calibrated. system, trial: of the score that is the reason, from 0; None where it is not
+    one."""
 
     def __init__(self, why: str, system: int | None = None, trial: int | None = None):
         super().__init__(why)
@@ -60,9 +62,9 @@ class LlrModel:
 def fit(scores: ArrayLike, bonafide: ArrayLike, prior: float = 0.5) -> LlrModel:
     """The model with the least prior-weighted logistic loss on these trials [Brummer 2006; 2007].
 
-    scores: (N, systems), or (N,) of one system, finite; bonafide: (N,) booleans, both kinds; prior: of bona fide, between 0
-    and 1. Raises Unusable for a system with one score for all trials or an outlier, and, with one system, when higher scores do
-    not mean more bona fide.
+    scores: (N, systems), or (N,) of one system, finite; bonafide: (N,) booleans, both kinds; prior: of bona fide,
+    between 0 and 1. Raises Unusable for a system with one score for all trials or an outlier, and, with one system,
+    when higher scores do not mean more bona fide.
     """
     from sklearn.linear_model import LogisticRegression  # takes a second to load
 
@@ -121,8 +123,8 @@ def _falling(score: FloatArray, distance: FloatArray, bonafide: NDArray[np.bool_
 
 
 def fit_mean(scores: ArrayLike, bonafide: ArrayLike, prior: float = 0.5) -> LlrModel:
-    """Each system calibrated by itself, the mean of them calibrated once more: fewer weights than fit() has to learn, for
-    systems that are much alike, such as the seeds of one training. Arguments and errors as fit's."""
+    """Each system calibrated by itself, the mean of them calibrated once more: fewer weights than fit() has to learn,
+    for systems that are much alike, such as the seeds of one training. Arguments and errors as fit's."""
     scores = np.asarray(scores, dtype=np.float64)
     each = []
     for system, column in enumerate(scores.T, 1):

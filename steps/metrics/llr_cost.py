@@ -20,8 +20,8 @@ def cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
     1/2 (mean over bona fide of log2(1 + e^-s) + mean over spoof of log2(1 + e^s))     [Brummer 2006]
 
-    bonafide, spoof: vectors of scores, taken as natural-log likelihood ratios. A cost above the largest float64 is given
-    as that. Raises ValueError as det_curve.
+    bonafide, spoof: vectors of scores, taken as natural-log likelihood ratios. A cost above the largest float64 is
+    given as that. Raises ValueError as det_curve.
     """
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
     losses = np.logaddexp(0, -bonafide), np.logaddexp(0, spoof)

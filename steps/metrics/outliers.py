@@ -1,7 +1,8 @@
-"""Scores that lie so far from all others that they are no scores: a sentinel for what could not be scored, a lost point.
+"""Scores that lie so far from all others that they are no scores: a sentinel for what could not be scored, a lost
+point.
 
-An EER goes by the scores' order, and one such value moves it by one trial. A line fitted through the scores (calibration,
-fusion) goes by their size, and one such value decides it.
+An EER goes by the scores' order, and one such value moves it by one trial. A line fitted through the scores
+(calibration, fusion) goes by their size, and one such value decides it.
 """
 
 from __future__ import annotations

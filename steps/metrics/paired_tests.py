@@ -37,8 +37,8 @@ def within(interval: tuple[float, float], least: float, largest: float) -> tuple
 
 
 def interval_of_mean(values: Sequence[float], largest: float) -> tuple[float, float] | None:
-    """Student's 95 % confidence interval of the mean over seeds, within 0 and `largest`; None with one value. It weighs the chance
-    of training only, and takes the values as normal."""
+    """Student's 95 % confidence interval of the mean over seeds, within 0 and `largest`; None with one value. It weighs
+    the chance of training only, and takes the values as normal."""
     mean, spread = mean_and_spread(values)
     if spread is None:
         return None
@@ -77,8 +77,8 @@ def untested(differences: Sequence[float], why: str) -> PairedTest:
 
 
 def paired_test(differences: Sequence[float], largest: float = math.inf, unit: str = "common seeds") -> PairedTest:
-    """Student's t-test of `differences` and Fisher's test by their signs; `unit` names them in `untested`. largest: that a
-    difference can be either way.
+    """Student's t-test of `differences` and Fisher's test by their signs; `unit` names them in `untested`. largest:
+    that a difference can be either way.
 
     The t-test takes the differences as normal; the sign-flip test [Fisher 1935] takes their signs as random if the
     methods are alike, and cannot give a p under smallest_sign_flip_p(). It is exact up to MOST_FOR_ALL_SIGNS

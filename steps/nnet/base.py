@@ -41,8 +41,8 @@ class BackboneBase(nn.Module, ABC):
 class BranchedBackbone(BackboneBase):
     """A backbone of several branches side by side, each of which alone yields a map at every stage.
 
-    `branches`: the networks themselves; `branch_channels`: channels of each one's last map. `forward` yields the branches'
-    maps side by side.
+    `branches`: the networks themselves; `branch_channels`: channels of each one's last map. `forward` yields the
+    branches' maps side by side.
     """
 
     branches: nn.ModuleList
@@ -100,10 +100,9 @@ _NO_DIRECTION = 1e-6  # an embedding no longer than this has cosines 0 and no gr
 class HeadConf:
     """What a head makes of the angles theta_j between an embedding x and its two class weights: its logits f_j.
 
-    inner_product: f_j = |x| cos(theta_j).
-    cosine: f_j = scale cos(theta_j).
-    one_class: f_bonafide = scale (cos(theta_bonafide) - centre) / 2 and f_spoof = -f_bonafide; the spoof weight is not used.
-    Which one a detector has follows from the loss that it was trained by, and is kept with its weights.
+    inner_product: f_j = |x| cos(theta_j). cosine: f_j = scale cos(theta_j). one_class: f_bonafide = scale
+    (cos(theta_bonafide) - centre) / 2 and f_spoof = -f_bonafide; the spoof weight is not used. Which one a detector has
+    follows from the loss that it was trained by, and is kept with its weights.
     """
 
     logits: Literal["inner_product", "cosine", "one_class"] = "inner_product"
@@ -112,7 +111,8 @@ class HeadConf:
 
 
 class AngleLinear(nn.Module):
-    """Bias-free linear layer whose two class weights have unit norm; logits by `conf`, f_j = |x| cos(theta_j) by default.
+    """Bias-free linear layer whose two class weights have unit norm; logits by `conf`, f_j = |x| cos(theta_j) by
+    default.
 
     Liu et al., "SphereFace: deep hypersphere embedding for face recognition", CVPR 2017. Computes in float32 also
     under autocast. (batch, in_features) -> (batch, classes).

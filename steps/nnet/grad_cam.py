@@ -19,13 +19,13 @@ FOR_BONAFIDE, FOR_SPOOF = (0, 114, 178), (213, 94, 0)  # of 255; Okabe and Ito's
 
 
 def evidence(detector: Detector, x: Tensor, stages: Sequence[int]) -> tuple[float, list[Tensor]]:
-    """The score of one trial, and for each stage (from 1) a map (frames_i, bins_i) of what its places add to it, above 0
-    for bona fide.
+    """The score of one trial, and for each stage (from 1) a map (frames_i, bins_i) of what its places add to it, above
+    0 for bona fide.
 
     x: (1, channels, frames, bins). Grad-CAM of the score, without the ReLU that would keep one class only: each channel
-    of the stage's feature map, weighted by the mean of the score's gradient over it [Selvaraju 2017, equations 1, 2], here
-    times the number of places. At the deepest stage, which averages and a linear head without a bias follow, the map's
-    mean is the score itself.
+    of the stage's feature map, weighted by the mean of the score's gradient over it [Selvaraju 2017, equations 1, 2],
+    here times the number of places. At the deepest stage, which averages and a linear head without a bias follow, the
+    map's mean is the score itself.
     """
     with torch.enable_grad():
         maps = detector.stage_maps(x)
@@ -46,7 +46,8 @@ def drawn_up(evidence_map: Tensor, frames: int, bins: int) -> np.ndarray:
 
 
 def blend(features: np.ndarray, evidence_map: np.ndarray) -> np.ndarray:
-    """(frames, bins) each -> uint8 (bins, frames, 3): the features in grey, the evidence over it, relative to its largest."""
+    """(frames, bins) each -> uint8 (bins, frames, 3): the features in grey, the evidence over it, relative to its
+    largest."""
     low, high = np.percentile(features, [2, 99.5])
     grey = np.clip((features - low) / ((high - low) or 1.0), 0, 1)[..., None] * np.full(3, 255.0)
     strength = evidence_map / (np.abs(evidence_map).max() or 1.0)

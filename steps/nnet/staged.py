@@ -23,7 +23,8 @@ def make_stem(kind: Stem, in_channels: int, width: int, activation: type[nn.Modu
     if kind == "conv7":
         layers = [conv(in_channels, width, 7, 2), nn.BatchNorm2d(width)]
         if activation in (nn.ReLU, nn.ReLU6):
-            # A rising function and max pooling change places: the same numbers, and it has a quarter of them to look at.
+            # A rising function and max pooling change places: the same numbers, and it has a quarter of them to look
+            # at.
             return nn.Sequential(*layers, nn.MaxPool2d(3, 2, 1), activation(inplace=True))
         return nn.Sequential(*layers, activation(inplace=True), nn.MaxPool2d(3, 2, 1))
     layers = []

@@ -16,8 +16,8 @@ INPUT = ("frontend", "model")
 def unequal_conditions(
     base: Mapping[str, Any], other: Mapping[str, Any], same: Sequence[str] = INPUT, may_differ: Collection[str] = ()
 ) -> list[str]:
-    """Each key by which two trainings' conf.yaml differ among what has to be equal, as `key: base's -> other's`: data, BUDGET, and
-    the groups `same`. may_differ: keys of BUDGET that were chosen for each on purpose."""
+    """Each key by which two trainings' conf.yaml differ among what has to be equal, as `key: base's -> other's`: data,
+    BUDGET, and the groups `same`. may_differ: keys of BUDGET that were chosen for each on purpose."""
     found = []
     for group in same:
         found += differences(_group(base, group), _group(other, group), f"{group}.")

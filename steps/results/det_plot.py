@@ -43,8 +43,8 @@ def ticks_within(low: float, high: float) -> list[float]:
 
 
 def drawn_curve(curve: DetCurve, low: float, high: float, cells: int = 2000) -> tuple[NDArray, NDArray]:
-    """Probit coordinates of the staircase, thinned to what a plot of so many cells a side can show; rates of 0 and 1 lie
-    just outside it."""
+    """Probit coordinates of the staircase, thinned to what a plot of so many cells a side can show; rates of 0 and 1
+    lie just outside it."""
     edges = ndtri([low, high])
     margin = 0.05 * (edges[1] - edges[0])
     points = [

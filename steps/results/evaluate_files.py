@@ -38,8 +38,8 @@ from utils.tables import Table
 
 @dataclass(frozen=True)
 class Breakdowns:
-    """Tables by which figures are broken down, those of a data dir: utt2speaker, utt2env, utt2dur, and the training set's
-    utt2attack. None: not by that."""
+    """Tables by which figures are broken down, those of a data dir: utt2speaker, utt2env, utt2dur, and the training
+    set's utt2attack. None: not by that."""
 
     speakers: Path | None = None
     environments: Path | None = None
@@ -104,10 +104,9 @@ def evaluate_files(
     """Evaluate one score file, write the results to the folder `out` (metrics.json last; None: nowhere) and print the
     tables, or with `as_json` what metrics.json holds.
 
-    protocol, phase: as read_protocol takes them; columns: as read_cm_scores does; draws: of the bootstrap; threshold: at which decisions
-    are counted; allow_other_asv_trials: warn of ASV scores of
-    other trials, as for a corpus that is marked as a subset, where else they are refused. Raises UserError for whatever
-    of the files cannot be used.
+    protocol, phase: as read_protocol takes them; columns: as read_cm_scores does; draws: of the bootstrap; threshold:
+    at which decisions are counted; allow_other_asv_trials: warn of ASV scores of other trials, as for a corpus that is
+    marked as a subset, where else they are refused. Raises UserError for whatever of the files cannot be used.
     """
     by = breakdowns or Breakdowns()
     title = " ".join((title or Path(cm_scores.name.removesuffix(".gz")).stem).split())

@@ -1,4 +1,5 @@
-"""What an evaluation comes to: the content of metrics.json, the tables and plots beside it, and the text for a terminal."""
+"""What an evaluation comes to: the content of metrics.json, the tables and plots beside it, and the text for a
+terminal."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Results:
-    """All figures of one score file. What was not asked for is None; `intervals` by what was drawn ("trial", "speaker"), then
-    by figure, fractions and costs."""
+    """All figures of one score file. What was not asked for is None; `intervals` by what was drawn ("trial",
+    "speaker"), then by figure, fractions and costs."""
 
     title: str
     corpus: dict[str, Any] | None
@@ -196,7 +197,8 @@ def write_table(path: Path, lines: list[str] | None) -> None:
 def write_results(out: Path, results: Results, plot: bool) -> list[str]:
     """Write the tables, with `plot` the plots, and metrics.json last, to the folder `out`; returns the files' names.
 
-    A table or plot of what was not asked for goes, if an older one is there. Raises UserError where it cannot be written.
+    A table or plot of what was not asked for goes, if an older one is there. Raises UserError where it cannot be
+    written.
     """
     label, speakers, rooms, durations = results.label, results.speakers, results.environments, results.durations
     try:

@@ -320,8 +320,8 @@ def _made_of(folder: Path) -> list[Any]:
 
 
 def read_with_those_beside(folders: Sequence[Path]) -> list[Experiment]:
-    """As read_experiments, with all experiments beside them that have a finished training of the same front end and corpus. One
-    that cannot be read, or was measured on other trials, is left out with a warning."""
+    """As read_experiments, with all experiments beside them that have a finished training of the same front end and
+    corpus. One that cannot be read, or was measured on other trials, is left out with a warning."""
     own = _by_set(read_experiments(folders))
     corpora = {corpus for corpus, _ in own}
     given = {folder.resolve() for folder in folders}

@@ -1,4 +1,5 @@
-"""Fusion among the recipe's experiments: of an experiment's seeds, and of the front ends that one network was trained on.
+"""Fusion among the recipe's experiments: of an experiment's seeds, and of the front ends that one network was trained
+on.
 
 Models are trained on the scores of the development set (TRAIN_SET) and applied to the other sets. Scores are looked for
 where the recipe puts them, beside the results: seed<N>/scores/<set>.txt and seed<N>/results/<set>/metrics.json.
@@ -67,8 +68,8 @@ def _asv_rates(result: SetResult) -> AsvRates | None:
 
 
 def _fuse(method: str, results: Sequence[SetResult], set_name: str, rates: AsvRates | None) -> FusedFigures:
-    """Train on dev, apply to the set. Raises UserError where the scores are not those that the results were measured on,
-    and as train and check_use do."""
+    """Train on dev, apply to the set. Raises UserError where the scores are not those that the results were measured
+    on, and as train and check_use do."""
     dev, test = (read_systems([_scores_of(result, name) for result in results]) for name in (TRAIN_SET, set_name))
     bonafide = test.trials.bonafide
     for column, path, result in zip(test.score.T, test.paths, results):
@@ -83,8 +84,8 @@ def _fuse(method: str, results: Sequence[SetResult], set_name: str, rates: AsvRa
 
 
 def fusions_of(table: SetTable) -> SetFusions:
-    """The fusions of a table's experiments; none for the set that they would be trained on, nor where an experiment has no
-    scores beside its results. What else stands in the way is told in `notes`."""
+    """The fusions of a table's experiments; none for the set that they would be trained on, nor where an experiment has
+    no scores beside its results. What else stands in the way is told in `notes`."""
     rows: list[Fusion] = []
     notes: list[str] = []
     if table.set_name == TRAIN_SET:

@@ -30,8 +30,9 @@ those of the whole method. On dev, where they were tuned, the tables below flatt
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a sweep on dev found. trials: of them `complete` ones with a figure; seeds: of each; first and best: mean dev EER
-    of trial 0, None where it has none, and of the best one, percent; values: the best one's, by key of the training."""
+    """What a sweep on dev found. trials: of them `complete` ones with a figure; seeds: of each; first and best: mean
+    dev EER of trial 0, None where it has none, and of the best one, percent; values: the best one's, by key of the
+    training."""
 
     trials: int
     complete: int
@@ -43,8 +44,8 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row: names, cost of one trial, and results by seed with those of the baseline, which is None for itself; unequal: by
-    which conditions their trainings differ, and are not tested."""
+    """A row: names, cost of one trial, and results by seed with those of the baseline, which is None for itself;
+    unequal: by which conditions their trainings differ, and are not tested."""
 
     names: list[str]
     multiply_adds: int | None
@@ -78,8 +79,8 @@ def baselines_of(experiments: Sequence[Experiment], recipe: str) -> dict[tuple[s
 
 
 def budget_notes(experiments: Sequence[Experiment], recipe: str, tuned: Collection[str] = ()) -> list[str]:
-    """Where a method was not trained as long, as fast or on as many seeds as its baseline; empty where all is fair. tuned:
-    keys that may differ, as each method's were tuned."""
+    """Where a method was not trained as long, as fast or on as many seeds as its baseline; empty where all is fair.
+    tuned: keys that may differ, as each method's were tuned."""
     baselines = baselines_of(experiments, recipe)
     notes = []
     for e in experiments:
@@ -242,10 +243,12 @@ def comparison(
     notes: Sequence[str] = (),
 ) -> str:
     """Markdown: for each group (title and experiments) a table for each set; then one of early exits, of those of the
-    first group whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every group.
-    tuned: by experiment, the sweep whose best values it was trained with. notes: lines to stand before the tables.
+    first group whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every
+    group. tuned: by experiment, the sweep whose best values it was trained with. notes: lines to stand before the
+    tables.
 
-    Raises UserError where a network has no such baseline or no results of it, or where results are not of the same trials.
+    Raises UserError where a network has no such baseline or no results of it, or where results are not of the same
+    trials.
     """
     everything = list({e.name: e for _, experiments in groups for e in experiments}.values())
     baselines_of(everything, recipe)

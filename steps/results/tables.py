@@ -98,8 +98,8 @@ def not_evaluated_at_all(experiments: Sequence[Experiment]) -> list[str]:
 
 @dataclass(frozen=True)
 class Pair:
-    """One network, trained by its baseline and by another method; results by seed number. unequal: by which conditions other
-    than the method the trainings differ; a test would say nothing of the method then."""
+    """One network, trained by its baseline and by another method; results by seed number. unequal: by which conditions
+    other than the method the trainings differ; a test would say nothing of the method then."""
 
     base: Experiment
     other: Experiment
@@ -110,8 +110,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Family:
-    """All networks compared alike: by the same two recipes, on the same front end and training set. Each once. of_which: front
-    end and training set in words, where the table has several."""
+    """All networks compared alike: by the same two recipes, on the same front end and training set. Each once.
+    of_which: front end and training set in words, where the table has several."""
 
     base: str
     other: str
@@ -136,8 +136,8 @@ class MeasureTests:
 
 
 def baseline_of(table: SetTable, other: Experiment) -> tuple[Experiment, dict[int, SetResult]] | None:
-    """The baseline that `other` is to be compared with: same network, front end and training set. Of several one that was
-    trained under equal conditions, then one of the same variant; None where there is none, or several are left."""
+    """The baseline that `other` is to be compared with: same network, front end and training set. Of several one that
+    was trained under equal conditions, then one of the same variant; None where there is none, or several are left."""
     candidates = [
         (e, results)
         for e, results in table.rows
@@ -227,8 +227,8 @@ def is_tested(measure: MeasureTests) -> bool:
 
 
 def significance_sentences(family: Family, measures: Sequence[MeasureTests]) -> list[str]:
-    """For each figure tested, for which networks the method is better, worse, or not significantly different; then, for each reason
-    why networks were not tested, their differences. `measures`: what significance(family) gives."""
+    """For each figure tested, for which networks the method is better, worse, or not significantly different; then, for
+    each reason why networks were not tested, their differences. `measures`: what significance(family) gives."""
     verdicts = [" ".join(_verdicts(family, measure)) for measure in measures]
     return [*(text for text in verdicts if text), *_untested(family, measures)]
 

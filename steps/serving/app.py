@@ -73,8 +73,8 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: bool = True) -> FastAPI:
-    """judge: loaded; names: of hosts that the server goes by, beside localhost and addresses; loopback: whether only this
-    machine reaches it."""
+    """judge: loaded; names: of hosts that the server goes by, beside localhost and addresses; loopback: whether only
+    this machine reaches it."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -135,9 +135,9 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
     async def verdict(
         request: Request, pictures: bool = True, channels: Literal["mix", "each"] | Channel | None = None
     ) -> Any:
-        """The verdict on one recording, where in it the score is lowest, and what the network looked at. Of several channels
-        their mean is scored (`mix`), one by its number from 0, or `each`: then a list of verdicts. Uploads are scored one after
-        the other, in the order in which they arrived. Nothing of them is kept."""
+        """The verdict on one recording, where in it the score is lowest, and what the network looked at. Of several
+        channels their mean is scored (`mix`), one by its number from 0, or `each`: then a list of verdicts. Uploads are
+        scored one after the other, in the order in which they arrived. Nothing of them is kept."""
         told = request.headers.get("content-length", "")
         waits = request.headers.get("expect", "").lower() == "100-continue"
         with intake.place() as held:

@@ -1,7 +1,8 @@
 """What keeps other web pages away from a server on this machine.
 
-Any page in the user's browser may send requests to 127.0.0.1. That a page reads no answers is the browser's doing, unless the
-page's own name is made to lead to 127.0.0.1 (DNS rebinding): then the request names that page as its host, and is refused.
+Any page in the user's browser may send requests to 127.0.0.1. That a page reads no answers is the browser's doing,
+unless the page's own name is made to lead to 127.0.0.1 (DNS rebinding): then the request names that page as its host,
+and is refused.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ HEADERS = {
 
 
 class Guard:
-    """Answers only requests that name this server, and to what changes or costs something only those of its own pages or of
-    programs that are no browser; adds HEADERS."""
+    """Answers only requests that name this server, and to what changes or costs something only those of its own pages
+    or of programs that are no browser; adds HEADERS."""
 
     def __init__(self, app: ASGIApp, names: Iterable[str], refuse: Callable[[int, str], Response]):
         """names: of hosts, beside localhost and all addresses in figures."""

@@ -1,4 +1,5 @@
-"""Uploads on their way in: how many at once, how large, how long they may take. They stay in memory, never on a disk."""
+"""Uploads on their way in: how many at once, how large, how long they may take. They stay in memory, never on a
+disk."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ _UPLOADS_IN_MEMORY = 8  # of the largest size; more small ones
 
 @dataclass(frozen=True)
 class Limits:
-    """max_mib: of an upload; max_seconds: of a recording; timeout: seconds for an upload to arrive, and for its scoring;
-    max_waiting: uploads at once."""
+    """max_mib: of an upload; max_seconds: of a recording; timeout: seconds for an upload to arrive, and for its
+    scoring; max_waiting: uploads at once."""
 
     max_mib: float = 64.0
     max_seconds: float = 1800.0
@@ -55,11 +56,11 @@ class Intake:
             self._bytes -= len(held)
 
     async def receive(self, held: bytearray, told: int | None, waits: bool, chunks: AsyncIterator[bytes]) -> None:
-        """Fill `held`. told: bytes that are to come, if the request says; waits: whether the sender waits for our word before
-        it sends (Expect: 100-continue).
+        """Fill `held`. told: bytes that are to come, if the request says; waits: whether the sender waits for our word
+        before it sends (Expect: 100-continue).
 
-        What is too large is let go as it comes, up to the time limit: most senders read the answer only when all is sent.
-        Raises Refused.
+        What is too large is let go as it comes, up to the time limit: most senders read the answer only when all is
+        sent. Raises Refused.
         """
         refused = self._refusal(told or 0, held)
         if refused is not None and waits:

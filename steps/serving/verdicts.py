@@ -59,8 +59,8 @@ def judge(
     pictures: bool = True,
     channels: Channels | None = None,
 ) -> dict[str, Any] | list[dict[str, Any]]:
-    """The answers.Verdict of an upload's bytes, or of `each` channel one. channels: as of FakeSpeechDetector.load; the detector's
-    own for None. Raises Refused."""
+    """The answers.Verdict of an upload's bytes, or of `each` channel one. channels: as of FakeSpeechDetector.load; the
+    detector's own for None. Raises Refused."""
     detector = detector.on(channels)
     with _in_memory(data) as path:
         with _opened(path, max_seconds) as recording:
@@ -119,8 +119,8 @@ def _sentence(error: UserError) -> str:
 
 @contextlib.contextmanager
 def _opened(path: str, max_seconds: float) -> Iterator[audio.Recording]:
-    """A recording that ends in Refused where it is longer than allowed: at once where its header tells, and wherever else
-    its sound passes the limit."""
+    """A recording that ends in Refused where it is longer than allowed: at once where its header tells, and wherever
+    else its sound passes the limit."""
     with contextlib.ExitStack() as stack:
         try:
             recording = stack.enter_context(audio.open_recording(path, NAME))

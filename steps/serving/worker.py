@@ -1,7 +1,7 @@
 """A process of its own that decodes and scores, so that no upload can take the server with it.
 
-What a stranger's file does to a decoder happens there: its memory is limited, and where it crashes or takes too long it is ended
-and another one begun.
+What a stranger's file does to a decoder happens there: its memory is limited, and where it crashes or takes too long it
+is ended and another one begun.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ class SearchConf:
         return max(1, epochs - math.ceil(self.settled_share * epochs))
 
     def temperature_at(self, epoch: int, epochs: int) -> float:
-        """By equal factors from temperature_start, in the first epoch, to temperature_end, from the last that searches."""
+        """By equal factors from temperature_start, in the first epoch, to temperature_end, from the last that
+        searches."""
         last = self.searching_epochs(epochs)
         done = 1.0 if epoch >= last else (epoch - 1) / (last - 1)
         return self.temperature_start ** (1 - done) * self.temperature_end**done
@@ -45,11 +46,12 @@ class SearchConf:
 class SearchedAligner(AlignerBase):
     """Several aligners at once, weighted by a softmax over learned strengths; its falling temperature leaves one.
 
-    The continuous relaxation of Liu, Simonyan and Yang, "DARTS: differentiable architecture search", ICLR 2019, equation
-    2: a plain softmax, no Gumbel noise. The student's head reads the weighted sum of the candidates' embeddings, and
-    through that alone the strengths learn. The feature loss is the weighted sum of the candidates' own losses with
-    those weights taken as given: each candidate is compared with another reading of the teacher, so that the one with
-    the easiest target would win. In the last epochs the strongest candidate works alone and the strengths rest.
+    The continuous relaxation of Liu, Simonyan and Yang, "DARTS: differentiable architecture search", ICLR 2019,
+    equation 2: a plain softmax, no Gumbel noise. The student's head reads the weighted sum of the candidates'
+    embeddings, and through that alone the strengths learn. The feature loss is the weighted sum of the candidates' own
+    losses with those weights taken as given: each candidate is compared with another reading of the teacher, so that
+    the one with the easiest target would win. In the last epochs the strongest candidate works alone and the strengths
+    rest.
 
     `widths`: what every aligner is made of; `makers`: by name, the candidates' among them.
     """

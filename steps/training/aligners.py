@@ -46,8 +46,8 @@ class AlignerBase(nn.Module, ABC):
 
     @property
     def compares_embeddings(self) -> bool:
-        """Whether the feature loss is of what the student's head reads and the teacher's pooled feature, as it is here; then the
-        losses of several students are computed at once, without calling `distance`."""
+        """Whether the feature loss is of what the student's head reads and the teacher's pooled feature, as it is here;
+        then the losses of several students are computed at once, without calling `distance`."""
         kind = type(self)
         as_here = (kind.teacher_side, kind.distance, kind.embedding) == (
             AlignerBase.teacher_side,
@@ -57,7 +57,8 @@ class AlignerBase(nn.Module, ABC):
         return as_here and self.yields_embeddings
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Called before each epoch's first step: epoch 1 is the first in which its student is taught, `epochs` the last.
+        """Called before each epoch's first step: epoch 1 is the first in which its student is taught, `epochs` the
+        last.
 
         Before and after it is told of the first and the last one. See MethodBase.begin_epoch for what it may do.
         """

@@ -143,9 +143,9 @@ class MethodBase(nn.Module, ABC):
         """
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Called before each epoch's first step; the first epoch is 1, the last `epochs`. What a method makes of it may depend
-        on these numbers and on its own parameters and buffers alone, which checkpoints keep: so a resumed training goes on
-        alike. A method that has more to do here calls this too."""
+        """Called before each epoch's first step; the first epoch is 1, the last `epochs`. What a method makes of it may
+        depend on these numbers and on its own parameters and buffers alone, which checkpoints keep: so a resumed
+        training goes on alike. A method that has more to do here calls this too."""
         if self.weighting is not None:
             self.weighting.begin_epoch(epoch, epochs)
 
@@ -153,8 +153,8 @@ class MethodBase(nn.Module, ABC):
         """Called after each step of the optimizer."""
 
     def end_epoch(self, terms: Mapping[str, float]) -> None:
-        """Called after each epoch's last step with the means over its utterances of `losses`' total and terms. A method that
-        has more to do here calls this too."""
+        """Called after each epoch's last step with the means over its utterances of `losses`' total and terms. A method
+        that has more to do here calls this too."""
         if self.weighting is not None:
             self.weighting.end_epoch(terms)
 

@@ -64,8 +64,8 @@ def share_batch_norms(method: nn.Module, device: torch.device) -> nn.Module:
 def fresh_statistics(method: nn.Module) -> Iterator[None]:
     """Within: every batch norm that a forward pass reaches gets the mean statistics of the batches that pass in here.
 
-    All else is in evaluation mode, so that dropout draws nothing. Afterwards the method is in evaluation mode. A batch norm
-    that no pass reaches keeps what it has.
+    All else is in evaluation mode, so that dropout draws nothing. Afterwards the method is in evaluation mode. A batch
+    norm that no pass reaches keeps what it has.
     """
     norms = [module for module in method.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]

@@ -66,7 +66,8 @@ def check(path: str | Path, mend: str = _TRAIN_AGAIN) -> None:
 
 
 def load(path: str | Path, mend: str = _TRAIN_AGAIN) -> dict[str, Any]:
-    """Tensors, on the CPU, and plain values; never code. Raises UserError, with the `mend`, if the file is missing or damaged."""
+    """Tensors, on the CPU, and plain values; never code. Raises UserError, with the `mend`, if the file is missing or
+    damaged."""
     check(path, mend)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

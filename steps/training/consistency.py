@@ -1,8 +1,8 @@
 """A clean view of each utterance teaches a masked view of it.
 
 The masks are SpecAugment's (Park et al., Interspeech 2019), the teaching self-distillation's (Xue et al., ICASSP 2023),
-but that its teacher, the deepest block's head, sees the input as it is and its students see it masked. A kindred method is
-Xie et al., "Unsupervised data augmentation for consistency training", NeurIPS 2020.
+but that its teacher, the deepest block's head, sees the input as it is and its students see it masked. A kindred method
+is Xie et al., "Unsupervised data augmentation for consistency training", NeurIPS 2020.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def in_a_mask(draws: Tensor, length: int, widest: int) -> Tensor:
 class Method(self_distill.Method):
     """Self-distillation whose students are the masked view's, and whose teachers are the same blocks of the clean view.
 
-    The masked view's deepest head is taught too, by the clean view's; without shallow heads that is the one soft loss, and
-    there is no feature loss.
+    The masked view's deepest head is taught too, by the clean view's; without shallow heads that is the one soft loss,
+    and there is no feature loss.
     """
 
     def __init__(self, conf: Conf, detector: Detector):
@@ -91,7 +91,8 @@ class Method(self_distill.Method):
 
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         hard_on = self.conf.consistency.hard_on
-        # The clean view last: what is scored has no masks, and the last batch weighs most in the running batch statistics.
+        # The clean view last: what is scored has no masks, and the last batch weighs most in the running batch
+        # statistics.
         masked = self.kept.heads(self.masked(x, step), self.weighting.share)
         with torch.no_grad() if hard_on == "masked" else contextlib.nullcontext():
             clean = self.kept.heads(x, self.weighting.share)

@@ -10,8 +10,8 @@ from utils.files import write_aside
 
 
 def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, title: str, path: Path) -> None:
-    """history: one dict per epoch with `epoch`, `lr`, `train` (loss terms), `inside` (see inside.py), `dev_loss`, `dev_eer`
-    (percent).
+    """history: one dict per epoch with `epoch`, `lr`, `train` (loss terms), `inside` (see inside.py), `dev_loss`,
+    `dev_eer` (percent).
 
     chosen_by: in words, why best_epoch is the best. Terms' weights, where `train` has them, get a panel of their own.
     """

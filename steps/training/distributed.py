@@ -1,9 +1,9 @@
 """The processes that train one network together: which one this is, and what they tell each other.
 
 A program that was started by itself is the only process, and nothing here does anything then. Started by torchrun, as
-steps/distribute.py does, it joins the others. All processes do the same steps at the same time, each on its share of every
-batch; what they add up (losses, batch statistics, gradients) makes each of them hold the numbers that one process alone
-would have. The first process alone writes.
+steps/distribute.py does, it joins the others. All processes do the same steps at the same time, each on its share of
+every batch; what they add up (losses, batch statistics, gradients) makes each of them hold the numbers that one process
+alone would have. The first process alone writes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def launched() -> bool:
 
 
 def join(ngpu: int) -> torch.device:
-    """Meet the other processes; the device that is this one's. Raises UserError where a GPU is asked for that is not there.
+    """Meet the other processes; the device that is this one's. Raises UserError where a GPU is asked for that is not
+    there.
 
     From then on all but the first process say nothing.
     """
@@ -138,9 +139,10 @@ def spread(tensors: Iterable[Tensor]) -> None:
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Give the parameters the gradient of the mean of all processes' totals, which are the same number.
 
-    By hand instead of DistributedDataParallel: that wraps forward(), while the loop calls a method's losses(); it wants to
-    know which parameters take part, which changes from epoch to epoch; and here gradients are bit for bit the same in all
-    processes by one all-reduce of one flat tensor. What it would do better is to begin before the backward pass ends.
+    By hand instead of DistributedDataParallel: that wraps forward(), while the loop calls a method's losses(); it wants
+    to know which parameters take part, which changes from epoch to epoch; and here gradients are bit for bit the same
+    in all processes by one all-reduce of one flat tensor. What it would do better is to begin before the backward pass
+    ends.
     """
     if world() == 1:
         return

@@ -1,7 +1,8 @@
 """Online distillation: a running average of the network's own weights teaches it.
 
-Tarvainen and Valpola, "Mean teachers are better role models: weight-averaged consistency targets improve semi-supervised
-deep learning results", NIPS 2017. The teaching is self-distillation's (Xue et al., ICASSP 2023) but for its teacher.
+Tarvainen and Valpola, "Mean teachers are better role models: weight-averaged consistency targets improve
+semi-supervised deep learning results", NIPS 2017. The teaching is self-distillation's (Xue et al., ICASSP 2023) but for
+its teacher.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A look inside training, once per epoch: how many directions the embeddings use, and where the gradient goes.
 
-A network that separates one easy cue only has embeddings on a line: an effective rank near 1 long before it has learnt the
-rest. All of it comes from passes that training makes anyway.
+A network that separates one easy cue only has embeddings on a line: an effective rank near 1 long before it has learnt
+the rest. All of it comes from passes that training makes anyway.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def effective_rank(embeddings: Tensor) -> float:
 
 
 def block_of(parameter: str) -> str:
-    """Where a method's parameter, by its name, belongs: stem, block1 to block4, head, or helpers, which training drops."""
+    """Where a method's parameter, by its name, belongs: stem, block1 to block4, head, or helpers, which training
+    drops."""
     if not parameter.startswith("detector."):
         return "helpers"
     stage = re.search(r"\.stages\.(\d+)\.", parameter)

@@ -196,8 +196,8 @@ class Trainer:
         pending.clear()
 
     def _augmented(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | MixedLabels]:
-        """A batch through random filters, and as the augmentation's mixup makes it of one: drawn anew for each step, by the
-        seed."""
+        """A batch through random filters, and as the augmentation's mixup makes it of one: drawn anew for each step, by
+        the seed."""
         if self.filter is not None:
             x = self.filter(x, utterance_rng(self.seed, self.step, "batch", "filter"))
         chain = self.train_set.chain

@@ -96,10 +96,10 @@ class HardLossConf:
         """What AM- and OC-softmax take off the label's own logit.
 
         AM-softmax: Wang et al., "Additive margin softmax for face verification", 2018, equation 6: s (cos(theta_y) - m)
-        against s cos(theta_other). OC-softmax: Zhang, Jiang and Duan, "One-class learning towards synthetic voice spoofing
-        detection", 2021, equation 4: log(1 + exp(alpha (m_real - cos))) for bona fide, log(1 + exp(alpha (cos - m_fake)))
-        for spoof, with cos to the bona fide weight. On logits +-alpha (cos - (m_real + m_fake) / 2) / 2 that is the
-        cross-entropy with alpha (m_real - m_fake) / 2 off the own one.
+        against s cos(theta_other). OC-softmax: Zhang, Jiang and Duan, "One-class learning towards synthetic voice
+        spoofing detection", 2021, equation 4: log(1 + exp(alpha (m_real - cos))) for bona fide, log(1 + exp(alpha (cos
+        - m_fake))) for spoof, with cos to the bona fide weight. On logits +-alpha (cos - (m_real + m_fake) / 2) / 2
+        that is the cross-entropy with alpha (m_real - m_fake) / 2 off the own one.
         """
         if self.name == "am_softmax":
             return self.am_softmax.scale * self.am_softmax.margin
@@ -162,8 +162,8 @@ def main_labels(labels: Tensor | MixedLabels) -> Tensor:
 class HardLoss:
     """The loss of the labels: cross-entropy, plain or of logits made harder by A-, AM- or OC-softmax's margin.
 
-    The mean over the batch; with class weights, each utterance counts by its label's, and the weighted losses are divided
-    by the sum of the weights. `balanced` weights need count_classes first.
+    The mean over the batch; with class weights, each utterance counts by its label's, and the weighted losses are
+    divided by the sum of the weights. `balanced` weights need count_classes first.
 
     Of mixed labels it is the mixture of both labels' losses: Zhang et al., "mixup: beyond empirical risk minimization",
     ICLR 2018.
@@ -217,8 +217,8 @@ def total(parts: Sequence[Tensor]) -> Tensor:
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float, scale_by_t2: bool) -> Tensor:
     """KL(teacher || student) of the logits softened by T, mean over the batch, times T^2 if asked for.
 
-    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. student, teacher: (batch, classes), or
-    (students, batch, classes) whose losses are summed, where one teacher may teach all.
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. student, teacher: (batch, classes),
+    or (students, batch, classes) whose losses are summed, where one teacher may teach all.
     """
     with torch.autocast(student.device.type, enabled=False):
         log_student = F.log_softmax(student.float() / temperature, dim=-1)
@@ -250,7 +250,8 @@ class MutualConf:
 def mutual_losses(logits: Sequence[Tensor], conf: MutualConf) -> list[Tensor]:
     """What each of several learns from the others: the mean over these of KL(other || own), without gradient into them.
 
-    Zhang, Xiang, Hospedales and Lu, "Deep mutual learning", CVPR 2018: the losses of two peers and of K. logits: (batch, classes) each.
+    Zhang, Xiang, Hospedales and Lu, "Deep mutual learning", CVPR 2018: the losses of two peers and of K. logits:
+    (batch, classes) each.
     """
     return [
         sum(
@@ -266,8 +267,8 @@ def mutual_losses(logits: Sequence[Tensor], conf: MutualConf) -> list[Tensor]:
 def feature_loss(student: Tensor, teacher: Tensor, reduction: Literal["mean", "sum"]) -> Tensor:
     """Squared L2 distance of the features, mean over batch and channels, or summed over both.
 
-    Zhang et al., "Be your own teacher", ICCV 2019, sums; beta then has to be about 1e-6. (batch, channels) each, or maps
-    (batch, channels, frames, bins) of one size, over whose places the mean or sum is taken too. Students
+    Zhang et al., "Be your own teacher", ICCV 2019, sums; beta then has to be about 1e-6. (batch, channels) each, or
+    maps (batch, channels, frames, bins) of one size, over whose places the mean or sum is taken too. Students
     (students, batch, channels) of one teacher (batch, channels) have their losses summed.
     """
     with torch.autocast(student.device.type, enabled=False):

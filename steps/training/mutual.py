@@ -1,7 +1,7 @@
 """Two networks that learn together and teach each other; the first is kept.
 
-Zhang, Xiang, Hospedales and Lu, "Deep mutual learning", CVPR 2018. There the networks take turns, each step of one being
-seen by the other; here both take their steps at once, each from the other's logits before it.
+Zhang, Xiang, Hospedales and Lu, "Deep mutual learning", CVPR 2018. There the networks take turns, each step of one
+being seen by the other; here both take their steps at once, each from the other's logits before it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Training batches through random filters, so that neither the channel nor the level of a band is a cue.
 
-On a logarithmic spectrum a filter adds the same curve to every frame. So it costs one addition per batch, needs no audio, and
-features on disk serve.
+On a logarithmic spectrum a filter adds the same curve to every frame. So it costs one addition per batch, needs no
+audio, and features on disk serve.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MOST_DB = 60.0  # no filter takes away more
 class RandomFilterConf:
     """What is drawn for each utterance, evenly from these ranges.
 
-    p: probability that an utterance is filtered. gain: dB, either way. tilt: dB per octave, either way. high_pass, low_pass:
-    lowest and highest corner in Hz of a Butterworth filter of order 1 to 4, which every second filtered utterance gets; null:
-    none.
+    p: probability that an utterance is filtered. gain: dB, either way. tilt: dB per octave, either way. high_pass,
+    low_pass: lowest and highest corner in Hz of a Butterworth filter of order 1 to 4, which every second filtered
+    utterance gets; null: none.
     """
 
     p: float
@@ -46,7 +46,8 @@ class RandomFilterConf:
                 raise ValueError(f"{key}: {list(corners)} is not [lowest, highest] corner in Hz, above 0")
 
     def draw(self, rng: np.random.Generator, count: int, hz: np.ndarray) -> np.ndarray:
-        """Gains in dB at the frequencies `hz` (m,) for `count` utterances: float64 (count, m); zeros where none is filtered."""
+        """Gains in dB at the frequencies `hz` (m,) for `count` utterances: float64 (count, m); zeros where none is
+        filtered."""
         f = np.maximum(hz, 1e-3)
         centre = np.sqrt(max(hz.min(), _LOWEST_HZ) * max(hz.max(), _LOWEST_HZ))
         filtered = rng.random((count, 1)) < self.p
@@ -63,7 +64,8 @@ class RandomFilterConf:
 
 
 class RandomFilter:
-    """Filters network inputs. Does nothing, `works` being false, on a front end whose columns no filter adds a curve to."""
+    """Filters network inputs. Does nothing, `works` being false, on a front end whose columns no filter adds a curve
+    to."""
 
     def __init__(self, conf: RandomFilterConf, frontend: FrontEndBase):
         self._conf = conf

@@ -66,8 +66,8 @@ class Conf(TrainConf):
                 raise ValueError(f"distill.progressive.{error}") from None
 
     def check_other_teacher(self, who: str, shallow_heads: bool, group: str) -> None:
-        """For methods whose teacher, `who`, is not the students' own network on the same view. `shallow_heads`: a key of their
-        `group`, false if blocks 1 to 3 have no heads. Raises ValueError for what cannot be."""
+        """For methods whose teacher, `who`, is not the students' own network on the same view. `shallow_heads`: a key
+        of their `group`, false if blocks 1 to 3 have no heads. Raises ValueError for what cannot be."""
         if not self.distill.detach_teacher:
             raise ValueError(f"distill.detach_teacher: false: {who} teaches without gradient; set it to true")
         if not shallow_heads:
@@ -106,7 +106,8 @@ class Network(NamedTuple):
     student_heads: nn.ModuleList
 
     def heads(self, x: Tensor, share: Tensor | None = None) -> Heads:
-        """x: (batch, channels, frames, bins). share: what of their gradient the helpers pass on into the network; None: all."""
+        """x: (batch, channels, frames, bins). share: what of their gradient the helpers pass on into the network; None:
+        all."""
         maps = self.detector.stage_maps(x)
         aligned = [aligner(passing_on(m, share)) for aligner, m in zip(self.aligners, maps)]
         embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
@@ -126,10 +127,10 @@ class Network(NamedTuple):
 class Method(MethodBase):
     """Each shallower stage gets an aligner to its teacher's width and an AngleLinear head, both for training only.
 
-    total = alpha * hard + (1 - alpha) * soft + beta * feature [+ attention.weight * attention], all but hard summed over
-    the students; what `weighting` makes of these weights while training is in weighting.py. A teacher is compared by its
-    own feature map, never by its aligned one: that is what the detector computes, while an aligner's projection may drift
-    or shrink to please both of its sides.
+    total = alpha * hard + (1 - alpha) * soft + beta * feature [+ attention.weight * attention], all but hard summed
+    over the students; what `weighting` makes of these weights while training is in weighting.py. A teacher is compared
+    by its own feature map, never by its aligned one: that is what the detector computes, while an aligner's projection
+    may drift or shrink to please both of its sides.
 
     `networks`: the one that learns and, in the methods that derive from this one, others. `kept`: the one that is kept.
     """
@@ -181,7 +182,8 @@ class Method(MethodBase):
     def taught(self, student: Heads, teacher: Heads) -> dict[str, Tensor]:
         """The terms of what the learning network's students are taught just now; a term is absent where nobody is.
 
-        `teacher`: the same heads, or those of another view or network, whose deepest one then teaches the student's deepest too.
+        `teacher`: the same heads, or those of another view or network, whose deepest one then teaches the student's
+        deepest too.
         """
         d = self.conf.distill
 
@@ -219,7 +221,8 @@ class Method(MethodBase):
     def weighted(
         self, terms: dict[str, Tensor], step: int, teacher: Heads, labels: Tensor | MixedLabels
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What `losses` returns of these terms. One that is absent just now is logged as 0, so that the columns stay."""
+        """What `losses` returns of these terms. One that is absent just now is logged as 0, so that the columns
+        stay."""
         if step % LOOK_EVERY == 0:
             self.weighting.observe(score_of(teacher.logits[-1].detach()), main_labels(labels))
         whole, weights = self.weighting(terms, step)

@@ -43,7 +43,8 @@ class ProgressiveConf:
             )
 
     def spans(self, epochs: int) -> list[Span]:
-        """Of the students, shallow to deep, in a training of `epochs`; each begins as near to its share as can be, or with its epoch.
+        """Of the students, shallow to deep, in a training of `epochs`; each begins as near to its share as can be, or
+        with its epoch.
 
         Raises ValueError where one of them would get no epoch.
         """

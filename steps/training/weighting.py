@@ -77,11 +77,12 @@ class LossWeighting(nn.Module):
         """Called after each epoch with its mean terms."""
 
     def observe(self, scores: Tensor, labels: Tensor) -> None:
-        """Called in every LOOK_EVERY-th step, before `forward`, with the teacher's scores of the batch and the labels."""
+        """Called in every LOOK_EVERY-th step, before `forward`, with the teacher's scores of the batch and the
+        labels."""
 
     def forward(self, terms: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """The total of the scalars `terms`, and what to log: each term's weight in force, detached, as `weight_<term>`; nothing
-        under fixed weights. A term may be absent for a while; a rule then learns nothing about it."""
+        """The total of the scalars `terms`, and what to log: each term's weight in force, detached, as `weight_<term>`;
+        nothing under fixed weights. A term may be absent for a while; a rule then learns nothing about it."""
         if self.conf.name in ("fixed", "competence"):
             parts = torch.stack(list(terms.values()))
             fixed = _vector(tuple(self.fixed[name] for name in terms), parts.dtype, parts.device)
@@ -115,8 +116,8 @@ class UncertaintyWeighting(LossWeighting):
 
 
 class DynamicWeightAverage(LossWeighting):
-    """A term that falls more slowly than the others counts more: multipliers K softmax(r / T) over the K terms, r the ratio
-    of a term's means over the last two epochs; 1 in the first two epochs.
+    """A term that falls more slowly than the others counts more: multipliers K softmax(r / T) over the K terms, r the
+    ratio of a term's means over the last two epochs; 1 in the first two epochs.
 
     Liu, Johns and Davison, "End-to-end multi-task learning with attention", CVPR 2019, equation 7.
     """
@@ -151,8 +152,8 @@ class DynamicWeightAverage(LossWeighting):
 class Ramp(LossWeighting):
     """Every term but the hard one is multiplied by what rises from (nearly) 0 to 1 over the ramp's length.
 
-    Its length is in epochs, in steps, or a share of the epochs. With t from 0 (first epoch or step) to 1: linear t; sigmoid
-    exp(-5 (1 - t)^2), Laine and Aila, "Temporal ensembling for semi-supervised learning", ICLR 2017.
+    Its length is in epochs, in steps, or a share of the epochs. With t from 0 (first epoch or step) to 1: linear t;
+    sigmoid exp(-5 (1 - t)^2), Laine and Aila, "Temporal ensembling for semi-supervised learning", ICLR 2017.
     """
 
     def __init__(self, conf: WeightingConf, weights: Mapping[str, float]):
@@ -177,12 +178,12 @@ _ENOUGH = 0.75  # competence from which on the students' blocks are taught
 
 
 class Competence(LossWeighting):
-    """Blocks are taught as far as the teacher itself tells the training utterances apart; the students' helpers learn from the
-    first step on.
+    """Blocks are taught as far as the teacher itself tells the training utterances apart; the students' helpers learn
+    from the first step on.
 
-    Competence c = 2 AUC - 1 of the teacher's own scores in a batch, from 0 (chance) to 1, as a running mean that begins at 0.
-    `share` = (c - 0.75) / 0.25, at least 0, is what of their gradient the helpers pass on into the network. A teacher that
-    knows one easy cue only is not copied, because blocks that copy it lose what would lead it further.
+    Competence c = 2 AUC - 1 of the teacher's own scores in a batch, from 0 (chance) to 1, as a running mean that begins
+    at 0. `share` = (c - 0.75) / 0.25, at least 0, is what of their gradient the helpers pass on into the network. A
+    teacher that knows one easy cue only is not copied, because blocks that copy it lose what would lead it further.
     """
 
     competence: Tensor

@@ -1,1 +1,2 @@
-"""Tuning a training's keys on the development set: what may vary, the trials and their workers, what is told of them."""
+"""Tuning a training's keys on the development set: what may vary, the trials and their workers, what is told of
+them."""

@@ -62,8 +62,8 @@ def read_tuned(folder: Path) -> Tuned | None:
 def plot_sensitivity(
     path: Path, results: Sequence[TrialResult], conf: SweepConf, importances: Mapping[str, float], title: str
 ) -> None:
-    """Each parameter against the dev EER of the complete trials (at least one), with the spread over seeds; later trials
-    are darker, the best has a ring."""
+    """Each parameter against the dev EER of the complete trials (at least one), with the spread over seeds; later
+    trials are darker, the best has a ring."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 

@@ -12,7 +12,8 @@ from utils import conf as conf_files
 
 @dataclass(frozen=True)
 class ParameterConf:
-    """A key of the training conf, train.*, drawn from low to high: evenly, or evenly by ratio; whole: whole numbers alone."""
+    """A key of the training conf, train.*, drawn from low to high: evenly, or evenly by ratio; whole: whole numbers
+    alone."""
 
     key: str
     low: float

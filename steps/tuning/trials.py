@@ -1,8 +1,8 @@
 """The trials of a sweep: kept in SQLite by Optuna, shared by any number of workers, on one machine or a shared disk.
 
 A worker holds a lock on its trial's folder, and so does the training that it started. The system lets go of a lock when
-its last holder has ended, however it ended: so a trial that is running but not locked was left by a worker that is gone,
-and the next worker takes it up where its trainings stopped.
+its last holder has ended, however it ended: so a trial that is running but not locked was left by a worker that is
+gone, and the next worker takes it up where its trainings stopped.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _try_to_hold(path: Path) -> IO | None:
-    """A lock on `path` until what is returned is closed, here and in the processes that have it too; None: held already."""
+    """A lock on `path` until what is returned is closed, here and in the processes that have it too; None: held
+    already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = path.open("a")
     try:
@@ -72,7 +73,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """state: complete, pruned, diverged or running; dev_eer: percent, by seed; mean: over all seeds, of complete ones."""
+    """state: complete, pruned, diverged or running; dev_eer: percent, by seed; mean: over all seeds, of complete
+    ones."""
 
     number: int
     state: str
@@ -82,8 +84,8 @@ class TrialResult:
 
 
 class Trials:
-    """The trials kept in `folder`, which must exist; requires Optuna. first: by key, values that the first trial has; the
-    others are drawn."""
+    """The trials kept in `folder`, which must exist; requires Optuna. first: by key, values that the first trial has;
+    the others are drawn."""
 
     def __init__(self, folder: Path, conf: SweepConf, first: Mapping[str, float]):
         self.folder, self.conf, self._first = folder, conf, dict(first)

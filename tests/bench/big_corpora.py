@@ -163,7 +163,8 @@ def start_training(folder: Path) -> Callable[[], object]:
 
 
 def start_shards(folder: Path) -> Callable[[], object]:
-    """The same where features are read by shards: the arks' checksums, the epoch's order and what is read for which batch."""
+    """The same where features are read by shards: the arks' checksums, the epoch's order and what is read for which
+    batch."""
     from steps.data.reading import SharedPlan
 
     begin = start_training(folder)

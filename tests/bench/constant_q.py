@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """How fast the constant-Q front ends are from waveform to matrix, against the plain way to compute the same.
 
-The plain way of cqt_*: scipy.signal.lfilter with 0.97, librosa.cqt, natural logarithm. Of cqcc, statics alone: librosa.cqt
-with 96 bins per octave, logarithm, scipy's CubicSpline onto the linear axis, scipy.fft.dct; its windows are not those of cqcc, so
-that no difference is told. Where spafe is installed, its own cqcc as well, at its defaults and at 9 octaves of 96 bins. All read the same waveforms
-in one process with one thread, in turn; the figures are ratios of processor time.
+The plain way of cqt_*: scipy.signal.lfilter with 0.97, librosa.cqt, natural logarithm. Of cqcc, statics alone:
+librosa.cqt with 96 bins per octave, logarithm, scipy's CubicSpline onto the linear axis, scipy.fft.dct; its windows are
+not those of cqcc, so that no difference is told. Where spafe is installed, its own cqcc as well, at its defaults and at
+9 octaves of 96 bins. All read the same waveforms in one process with one thread, in turn; the figures are ratios of
+processor time.
 """
 
 from __future__ import annotations

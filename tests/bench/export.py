@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Exports each network with each front end and compares scores and time, on real utterances: ONNX, int8 and torch.export.
+"""Exports each network with each front end and compares scores and time, on real utterances: ONNX, int8 and
+torch.export.
 
-The weights are random; the statistics of batch normalisation are those of the utterances, so that what flows through the
-network is of the size that training leaves. Prints a row of a Markdown table for each; the exit status is 1 where one differs
-from the toolkit by more than the exporter allows.
+The weights are random; the statistics of batch normalisation are those of the utterances, so that what flows through
+the network is of the size that training leaves. Prints a row of a Markdown table for each; the exit status is 1 where
+one differs from the toolkit by more than the exporter allows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Utterances per second of the feature stage against its number of jobs, up to the cores of this machine.
 
-The whole of steps/make_feats.sh is timed, from the data dir to merged lists, on a disk that has read the audio before. The
-figures are ratios to one job within a round, median and range over the rounds.
+The whole of steps/make_feats.sh is timed, from the data dir to merged lists, on a disk that has read the audio before.
+The figures are ratios to one job within a round, median and range over the rounds.
 """
 
 from __future__ import annotations

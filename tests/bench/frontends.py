@@ -2,8 +2,8 @@
 """How fast the front ends are against the plain way to compute the same: what a user would take from a library.
 
 First from samples to features: the waveforms are read before. Then the logarithmic spectra from flac to ark; the plain
-way there is soundfile.read, and kaldiio. Both ways run in one process with one thread, in turn; the figures are ratios of
-processor time. Both must be equal within the tolerance of the row, or the bench fails.
+way there is soundfile.read, and kaldiio. Both ways run in one process with one thread, in turn; the figures are ratios
+of processor time. Both must be equal within the tolerance of the row, or the bench fails.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def mel_spectrogram(waveform: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Row:
-    """`plain`: waveform -> (frames, columns), what `conf` with `settings` makes but for `tolerance`, most of which is the
-    plain way's float32. `least`: with --check, the ratio below which the bench fails."""
+    """`plain`: waveform -> (frames, columns), what `conf` with `settings` makes but for `tolerance`, most of which is
+    the plain way's float32. `least`: with --check, the ratio below which the bench fails."""
 
     conf: str
     plain: Callable[[np.ndarray], np.ndarray]

@@ -2,8 +2,8 @@
 """What batches on a GPU gain: utterances per second from samples to features, one CPU thread against a device.
 
 One CPU thread computes utterance by utterance, as a job of the feature stage does. The device computes batches as
-`steps/make_feats.sh --ngpu 1` does; what of them is done on the CPU is in the time, in one thread as well. Waveforms are
-read before. Both ways run in turn in one process after a round to warm up; the figures are of elapsed time.
+`steps/make_feats.sh --ngpu 1` does; what of them is done on the CPU is in the time, in one thread as well. Waveforms
+are read before. Both ways run in turn in one process after a round to warm up; the figures are of elapsed time.
 """
 
 from __future__ import annotations

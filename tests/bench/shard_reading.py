@@ -4,8 +4,8 @@
 Arks of made-up features, as many MiB as asked for, are read through a training's reader once each way in one process,
 without a network, and every read of their files is counted. The time of a disk is reckoned from that, by its seek and
 its speed; the processor's is measured. How good the shuffle is: utterances drawn between two that lie side by side
-(median; a third of the set, and a little less, if all are shuffled), stretches of the arks in a batch, and how the share of
-bona fide trials in a batch spreads if they all lie together in the arks, as a corpus sorted by class has them.
+(median; a third of the set, and a little less, if all are shuffled), stretches of the arks in a batch, and how the
+share of bona fide trials in a batch spreads if they all lie together in the arks, as a corpus sorted by class has them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Disk:
 
 
 def make_set(folder: Path, mib: int) -> int:
-    """A data dir and arks of about so many MiB, a tenth of the utterances bona fide, those first. Returns their number."""
+    """A data dir and arks of about so many MiB, a tenth of the utterances bona fide, those first. Returns their
+    number."""
     from utils.ark import ArkWriter
 
     n = mib * 2**20 // (FRAMES * BINS * 4)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What a training step costs: self-distilled against baseline in time and peak memory, on a CPU (one thread) or a GPU.
 
-On the CPU also with freed memory kept against without. Each kind is measured in processes of its own, in turn, on random
-features of the size that the recipe uses; the figures are ratios, median and range over the rounds. Time is processor time on
-the CPU, wall-clock time of the whole queue of steps on a GPU. Memory is the growth of the process's peak over what it held
-before the first step on the CPU, the allocator's peak on a GPU.
+On the CPU also with freed memory kept against without. Each kind is measured in processes of its own, in turn, on
+random features of the size that the recipe uses; the figures are ratios, median and range over the rounds. Time is
+processor time on the CPU, wall-clock time of the whole queue of steps on a GPU. Memory is the growth of the process's
+peak over what it held before the first step on the CPU, the allocator's peak on a GPU.
 
-Utterances of next to nothing (--batch-size 2 --frames 24 --bins 8) leave what the host does for each operation: the bound of a
-small network's step on a fast GPU.
+Utterances of next to nothing (--batch-size 2 --frames 24 --bins 8) leave what the host does for each operation: the
+bound of a small network's step on a fast GPU.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _peak_resident() -> float:
 def measure_steps(
     model: str, method_name: str, amp: str, device_name: str, shape: tuple[int, int, int], steps: int
 ) -> tuple[float, float]:
-    """Seconds of one training step on `shape`, (utterances, frames, bins), after ten (two on a CPU) that are not timed, and MiB
-    of peak memory."""
+    """Seconds of one training step on `shape`, (utterances, frames, bins), after ten (two on a CPU) that are not timed,
+    and MiB of peak memory."""
     import torch
 
     from steps import nnet, training

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fuzzes one reader by coverage, for as long as one likes: the targets of tests/fuzz/targets.py under atheris.
 
-No part of the tests: `pip install atheris` first (wheels for Linux on x86_64). Without a name it lists the targets. What
-follows the name goes to libFuzzer; a corpus folder keeps what reached new code, from one run to the next.
+No part of the tests: `pip install atheris` first (wheels for Linux on x86_64). Without a name it lists the targets.
+What follows the name goes to libFuzzer; a corpus folder keeps what reached new code, from one run to the next.
 """
 
 from __future__ import annotations

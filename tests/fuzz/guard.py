@@ -1,4 +1,5 @@
-"""While the guard is up, this process starts no other, runs no code out of data, and writes nowhere but below one folder."""
+"""While the guard is up, this process starts no other, runs no code out of data, and writes nowhere but below one
+folder."""
 
 from __future__ import annotations
 

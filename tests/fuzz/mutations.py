@@ -1,7 +1,7 @@
 """Nearly right files: a right one is spoilt in a few places, or something is made up altogether.
 
-What is done to it follows from some bytes (Draws), which hypothesis draws. A tree of strategies would say the same and take
-ten times as long.
+What is done to it follows from some bytes (Draws), which hypothesis draws. A tree of strategies would say the same and
+take ten times as long.
 """
 
 from __future__ import annotations

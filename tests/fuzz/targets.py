@@ -1,4 +1,5 @@
-"""Every reader of the toolkit with right files for it, which the tests spoil. Run in this process, no case starts another.
+"""Every reader of the toolkit with right files for it, which the tests spoil. Run in this process, no case starts
+another.
 
 A target is run in an empty working folder where its files are. It may raise UserError, which then has to name the file;
 any other exception is a traceback that a user would see, and fails the test. A program (`call`) says UserErrors itself.
@@ -34,8 +35,8 @@ Spoil = Callable[[bytes, Draws], Content]  # of a right file
 class Target:
     """name: of the test; files: right ones, by their names within the working folder; run: reads them; cases: in CI;
     vary: which of the files are spoilt, one a case, all if empty; how: they are, by the ending of their names if None;
-    writes: whether `run` may write within the folder; names_file: whether a UserError has to name the spoilt file or its folder,
-    and not what does not fit it."""
+    writes: whether `run` may write within the folder; names_file: whether a UserError has to name the spoilt file or
+    its folder, and not what does not fit it."""
 
     name: str
     files: Callable[[], dict[str, bytes]]
@@ -598,7 +599,8 @@ PROGRAMS = {
 
 
 def command_line() -> None:
-    """A program's name, then its arguments, a line each; they name what is there, what is not, and what never could be."""
+    """A program's name, then its arguments, a line each; they name what is there, what is not, and what never could
+    be."""
     module, *argv = Path("arguments").read_bytes().decode(errors="surrogateescape").split("\n")
     if module in PROGRAMS:
         program(module, *(arg for arg in argv if "\0" not in arg))  # no system passes a NUL on

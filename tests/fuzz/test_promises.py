@@ -1,4 +1,5 @@
-"""What is promised of input from strangers: no command and no code in it runs, and nothing is written out of the way."""
+"""What is promised of input from strangers: no command and no code in it runs, and nothing is written out of the
+way."""
 
 from __future__ import annotations
 

@@ -316,7 +316,8 @@ def test_made_from_something_else(corpus, tmp_path):
 
 
 def test_speakers(root, corpus, tmp_path):
-    """Kaldi's scripts compare utt2spk with spk2utt expanded in its own order: one speaker per utterance satisfies them."""
+    """Kaldi's scripts compare utt2spk with spk2utt expanded in its own order: one speaker per utterance satisfies
+    them."""
     folder, _ = corpus
     data = tmp_path / "data"
     assert prepare(folder, data, "--sets", "dev").returncode == 0

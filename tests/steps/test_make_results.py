@@ -253,7 +253,8 @@ def test_what_is_told_of_several_networks_follows_from_their_figures(exp):
     assert text.count(untested) == text.count("not tested") == words.count(untested) == words.count("not tested") == 1
     assert "| EER | senet50 |" not in text and words.count("difference ") == 3
     pooled = row_of(text, "EER", "all networks")
-    # the mean of -31/6, 4.1, 0.1 and -1.5; the sum of their absolute values by other signs is as far from 0 for 12 of 16
+    # the mean of -31/6, 4.1, 0.1 and -1.5; the sum of their absolute values by other signs is as far from 0 for 12 of
+    # 16
     assert (pooled[2], pooled[3], pooled[6], pooled[7]) == ("11 in 4 networks", "-0.62", "-", "0.750")
     corrected = {model: row_of(text, "EER", model)[5:7] for model in ("senet9", "senet18", "senet34")}
     assert corrected["senet34"][0] == corrected["senet34"][1]

@@ -1,4 +1,5 @@
-"""All samples that a file holds are decoded; where sound is missing, it is refused; what else lies in it is refused or noted."""
+"""All samples that a file holds are decoded; where sound is missing, it is refused; what else lies in it is refused or
+noted."""
 
 import io
 import os

@@ -1,4 +1,5 @@
-"""utils/find_python.sh, make_environment.sh and fit_torchaudio.py: which Python is used, and what becomes of its environment."""
+"""utils/find_python.sh, make_environment.sh and fit_torchaudio.py: which Python is used, and what becomes of its
+environment."""
 
 from __future__ import annotations
 

@@ -275,7 +275,8 @@ def test_what_slurm_refuses(run, slurm, tmp_path):
 
 @pytest.fixture
 def play(tmp_path):
-    """Call slurm.sh with an sbatch, squeue, sacct and scancel of these texts; what each was called with in NAME.calls."""
+    """Call slurm.sh with an sbatch, squeue, sacct and scancel of these texts; what each was called with in
+    NAME.calls."""
     programs = tmp_path / "programs"
     work = tmp_path / "work"
     work.mkdir()

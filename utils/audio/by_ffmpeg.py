@@ -1,4 +1,5 @@
-"""Decoding by FFmpeg, through PyAV, an extra: m4a, webm, amr, wma, the sound of videos, and what arrives on a stream."""
+"""Decoding by FFmpeg, through PyAV, an extra: m4a, webm, amr, wma, the sound of videos, and what arrives on a
+stream."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from utils.cli import UserError
 
-# Demuxers that hold sound themselves. Left out are those that name other files or addresses to read (playlists), which a
+# Demuxers that hold sound themselves. Left out are those that name other files or addresses to read (playlists), which
+# a
 # recording from a stranger must not make us open.
 _CONTAINERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,g722,gsm,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mp3,"
@@ -80,11 +82,11 @@ def opened(
     notes: list[str],
     live: bool = False,
 ) -> Iterator[Decoded]:
-    """The first audio track of a file or stream. seconds: its length, where the structure told it; live: take what has arrived
-    without waiting for more.
+    """The first audio track of a file or stream. seconds: its length, where the structure told it; live: take what has
+    arrived without waiting for more.
 
-    Raises UserError that begins with `where`: not audio, truncated, damaged; with `strict`, several audio tracks, which are noted
-    otherwise.
+    Raises UserError that begins with `where`: not audio, truncated, damaged; with `strict`, several audio tracks, which
+    are noted otherwise.
     """
     av = pyav()
     refusal = f"{where}: cannot be read as audio: no sound in it that libsndfile or FFmpeg can read"
@@ -134,8 +136,8 @@ def _told(av: Any, container: Any, stream: Any) -> float | None:
 
 
 def _samples(av: Any, container: Any, stream: Any, where: str, told: float | None, live: bool) -> Iterator[np.ndarray]:
-    """float (n, channels) of each frame. Raises UserError where the container tells of more than there is, by the latest end of
-    any of its tracks, or its packets of more than they decode to."""
+    """float (n, channels) of each frame. Raises UserError where the container tells of more than there is, by the
+    latest end of any of its tracks, or its packets of more than they decode to."""
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
     done, in_packets, latest = 0, 0.0, 0.0
     start = (container.start_time or 0) / av.time_base

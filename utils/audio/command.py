@@ -13,8 +13,9 @@ from utils.cli import UserError
 class Command:
     """An entry of a wav.scp that is a command whose output is audio, as Kaldi has it: `sph2pipe -f wav a.sph |`.
 
-    text: without the pipe sign. Only the reader of wav.scp makes one, and only where the user allowed it: a plain text is never
-    run. kept: its output is held until another such command runs, for the segments of one recording that are read in a row.
+    text: without the pipe sign. Only the reader of wav.scp makes one, and only where the user allowed it: a plain text
+    is never run. kept: its output is held until another such command runs, for the segments of one recording that are
+    read in a row.
     """
 
     text: str
@@ -24,8 +25,8 @@ class Command:
         return f"{self.text} |"
 
     def output(self, where: str) -> bytes:
-        """What the command writes, run by the shell as Kaldi runs it. Raises UserError that begins with `where`, with its
-        exit status and the end of what it said on standard error, where it fails."""
+        """What the command writes, run by the shell as Kaldi runs it. Raises UserError that begins with `where`, with
+        its exit status and the end of what it said on standard error, where it fails."""
         if self in _held:
             return _held[self]
         done = subprocess.run(self.text, shell=True, stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -1,8 +1,8 @@
-"""What a file of sound promises, told by its structure alone: which bytes hold sound, whether they are all there, and what else
-lies in the file.
+"""What a file of sound promises, told by its structure alone: which bytes hold sound, whether they are all there, and
+what else lies in the file.
 
-Decoders do not say: libsndfile takes what is there of a file that was cut off, stops at the end of the first of several that
-were joined, and believes numbers of samples that were never right.
+Decoders do not say: libsndfile takes what is there of a file that was cut off, stops at the end of the first of several
+that were joined, and believes numbers of samples that were never right.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ _SKELETON = b"fishead\0"
 
 @dataclass(frozen=True)
 class Span:
-    """Bytes of a file that a decoder takes at once. front: bytes to stand before them; patches: (place in the file, bytes) of
-    header fields that were never right; samples: of each channel, that they promise, None where they do not tell."""
+    """Bytes of a file that a decoder takes at once. front: bytes to stand before them; patches: (place in the file,
+    bytes) of header fields that were never right; samples: of each channel, that they promise, None where they do not
+    tell."""
 
     begin: int
     end: int
@@ -55,10 +56,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Layout:
-    """spans: the file's sound, in order, empty where libsndfile does not decode it; rate: Hz, where the structure tells;
-    missing: what shows that sound is missing, or that its header is wrong; doubt: what lies in it that is not decoded, or may be
-    missing; each empty where there is nothing of the kind; seconds: of what libsndfile does not decode, where that is told; data:
-    what the spans are of, where they are not of the file itself."""
+    """spans: the file's sound, in order, empty where libsndfile does not decode it; rate: Hz, where the structure
+    tells; missing: what shows that sound is missing, or that its header is wrong; doubt: what lies in it that is not
+    decoded, or may be missing; each empty where there is nothing of the kind; seconds: of what libsndfile does not
+    decode, where that is told; data: what the spans are of, where they are not of the file itself."""
 
     kind: str
     spans: tuple[Span, ...]
@@ -90,7 +91,8 @@ def layout_of(data: Source) -> Layout | None:
 
 
 def layout_of_header(begin: bytes, size: int) -> Layout | None:
-    """Of a file of so many bytes, of which only the first are known; None where these do not tell how many samples it holds."""
+    """Of a file of so many bytes, of which only the first are known; None where these do not tell how many samples it
+    holds."""
     layout = layout_of(_Header(begin, size)) if begin[:4] in _HEADED else None
     return None if layout is None or not layout.spans or layout.kind.startswith("MP3") else layout
 
@@ -131,8 +133,8 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Form:
-    """How chunks are written: bytes of their names, bytes of their sizes, byte order, to a multiple of what they are filled, and
-    what of their header their size counts."""
+    """How chunks are written: bytes of their names, bytes of their sizes, byte order, to a multiple of what they are
+    filled, and what of their header their size counts."""
 
     name: int
     size: int
@@ -190,8 +192,9 @@ def _follows(count: int) -> str:
 
 
 def _samples_chunk(data: Source, form: _Form, chunk: _Chunk, told: int | None, unit: int) -> tuple[int, bool, str, str]:
-    """(bytes of sound, whether the header's size was never written, what is missing, what is too much) of the chunk that holds
-    the samples. told: its size, None where the header says that it is not known; unit: bytes of a sample of all channels."""
+    """(bytes of sound, whether the header's size was never written, what is missing, what is too much) of the chunk
+    that holds the samples. told: its size, None where the header says that it is not known; unit: bytes of a sample of
+    all channels."""
     held = len(data) - chunk.begin
     following = 0
     if told is not None and told <= held:  # some writers leave the byte out that makes a chunk's length even

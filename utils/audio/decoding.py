@@ -1,10 +1,12 @@
-"""Decoding recordings block by block, so that a long one never lies in memory as a whole. All that reads sound reads it here.
+"""Decoding recordings block by block, so that a long one never lies in memory as a whole. All that reads sound reads it
+here.
 
-One rule: all samples that a file holds are decoded. Where fewer come out than the file promises, it is refused. What else lies
-in it, or makes one doubt that it is whole, is refused where features are made (`strict`), and noted beside a verdict.
+One rule: all samples that a file holds are decoded. Where fewer come out than the file promises, it is refused. What
+else lies in it, or makes one doubt that it is whole, is refused where features are made (`strict`), and noted beside a
+verdict.
 
-libsndfile (through soundfile) decodes what containers.py knows the structure of. Anything else (m4a, webm, amr, the sound of a
-video) FFmpeg decodes, through PyAV, which is an extra (requirements-codecs.txt).
+libsndfile (through soundfile) decodes what containers.py knows the structure of. Anything else (m4a, webm, amr, the
+sound of a video) FFmpeg decodes, through PyAV, which is an extra (requirements-codecs.txt).
 """
 
 from __future__ import annotations
@@ -45,10 +47,10 @@ _FORMATS = "wav, aiff, au, caf, w64, rf64, sphere, voc, flac, ogg, opus and mp3"
 class Recording:
     """where: how messages name it; rate: Hz; channels.
 
-    blocks: float (n, channels), full scale 1, to be read once, raising UserError where it is truncated, damaged, or has NaN or
-    infinite samples. told_seconds: its length by its header, None where that does not tell. samples: of each channel, where they
-    are known before they are decoded. notes: what there is to say of it, complete when the blocks are read. seek: lets the blocks
-    begin at a sample, None where only decoding leads there.
+    blocks: float (n, channels), full scale 1, to be read once, raising UserError where it is truncated, damaged, or has
+    NaN or infinite samples. told_seconds: its length by its header, None where that does not tell. samples: of each
+    channel, where they are known before they are decoded. notes: what there is to say of it, complete when the blocks
+    are read. seek: lets the blocks begin at a sample, None where only decoding leads there.
     """
 
     where: str
@@ -76,8 +78,8 @@ class Recording:
 
 
 def of_waveform(where: str, waveform: np.ndarray, rate: int) -> Recording:
-    """A Recording of samples in memory: (samples,) or (samples, channels), floats at full scale 1, or integers of any size
-    (their own full scale). Raises UserError for another shape or kind."""
+    """A Recording of samples in memory: (samples,) or (samples, channels), floats at full scale 1, or integers of any
+    size (their own full scale). Raises UserError for another shape or kind."""
     waveform = np.asarray(waveform)
     if waveform.ndim not in (1, 2) or waveform.dtype.kind not in "fi":
         raise UserError(f"{where}: {waveform.dtype} {waveform.shape}, not numbers (samples,) or (samples, channels)")
@@ -106,11 +108,11 @@ def open_recording(
     strict: bool = False,
     block_seconds: float = BLOCK_SECONDS,
 ) -> Iterator[Recording]:
-    """The recording in a file, or that a wav.scp's command writes, or a stretch of one, open for reading. strict: refuse what
-    else is noted; block_seconds: of a block, about.
+    """The recording in a file, or that a wav.scp's command writes, or a stretch of one, open for reading. strict:
+    refuse what else is noted; block_seconds: of a block, about.
 
-    Raises UserError that begins with `where` (else the path): missing, no file but a pipe or a folder, a command that fails or
-    is a plain text, empty, not audio, truncated, damaged, a stretch that is not there.
+    Raises UserError that begins with `where` (else the path): missing, no file but a pipe or a folder, a command that
+    fails or is a plain text, empty, not audio, truncated, damaged, a stretch that is not there.
     """
     where = str(path) if where is None else where
     stretch, path = (path, path.path) if isinstance(path, Stretch) else (None, path)
@@ -191,7 +193,8 @@ def refused(error: UserError) -> Iterator[Recording]:
 @contextlib.contextmanager
 def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterator[Recording]:
     """What arrives on a stream, in short blocks: samples s16le of one channel where a `rate` (Hz) is given, else a
-    container that says itself what it is, by FFmpeg, or without PyAV one that libsndfile can read from a pipe (WAV, Ogg).
+    container that says itself what it is, by FFmpeg, or without PyAV one that libsndfile can read from a pipe (WAV,
+    Ogg).
 
     Raises UserError that begins with `where` for what cannot be read.
     """
@@ -220,8 +223,8 @@ def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterat
 
 @contextlib.contextmanager
 def seekable(path: str | IO[bytes]) -> Iterator[str]:
-    """The path of a file in which one can go to and fro: `path` itself or, of a pipe (`<(command)`, /dev/stdin) or an open
-    stream, of a temporary copy of all that comes out of it."""
+    """The path of a file in which one can go to and fro: `path` itself or, of a pipe (`<(command)`, /dev/stdin) or an
+    open stream, of a temporary copy of all that comes out of it."""
     if isinstance(path, str):
         if not _is_pipe(path):
             yield path
@@ -410,7 +413,8 @@ _standard_error = threading.RLock()
 
 @contextlib.contextmanager
 def without_chatter() -> Iterator[None]:
-    """Keeps from standard error what libmpg123 writes there about files that are right; what else is written meanwhile goes on."""
+    """Keeps from standard error what libmpg123 writes there about files that are right; what else is written meanwhile
+    goes on."""
     with _standard_error, os.fdopen(os.memfd_create("stderr", os.MFD_CLOEXEC), "w+b") as caught:
         sys.stderr.flush()
         try:
@@ -462,8 +466,8 @@ def _checked(
     doubt: str = "",
     begin: int = 0,
 ) -> Iterator[np.ndarray]:
-    """The blocks. Raises UserError for NaN or infinite samples, at the end for a `doubt`, and with `strict` for samples far
-    beyond full scale, which are noted otherwise. begin: the sample of the recording that the blocks begin at."""
+    """The blocks. Raises UserError for NaN or infinite samples, at the end for a `doubt`, and with `strict` for samples
+    far beyond full scale, which are noted otherwise. begin: the sample of the recording that the blocks begin at."""
     done, peak = begin, 0.0
     for block in blocks:
         loudest = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))  # NaN stays NaN

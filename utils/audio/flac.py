@@ -1,4 +1,5 @@
-"""Where a native FLAC stream begins, what it promises, and where its last frame ends (RFC 9639), without decoding it."""
+"""Where a native FLAC stream begins, what it promises, and where its last frame ends (RFC 9639), without decoding
+it."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ _SEGMENT = 64
 
 @dataclass(frozen=True)
 class Stream:
-    """What STREAMINFO says. promised: samples of each channel, 0 where it does not tell; blocksize: samples of each frame but
-    the last, 0 where they differ; most_frame_bytes: 0 where it does not tell; frames_at: where the first frame begins."""
+    """What STREAMINFO says. promised: samples of each channel, 0 where it does not tell; blocksize: samples of each
+    frame but the last, 0 where they differ; most_frame_bytes: 0 where it does not tell; frames_at: where the first
+    frame begins."""
 
     rate: int
     channels: int
@@ -59,8 +61,8 @@ def with_total(data: bytes, samples: int) -> bytes:
 
 
 def samples_until_end(stream: Stream, data: bytes) -> int | None:
-    """How many samples a stream holds that ends with the data, by its last frame; None where no frame ends there, as in a
-    stream that is cut off."""
+    """How many samples a stream holds that ends with the data, by its last frame; None where no frame ends there, as in
+    a stream that is cut off."""
     for at, samples in _headers(stream, data):
         if _crc16(data[at:-2]) == int.from_bytes(data[-2:], "big"):
             return samples
@@ -82,7 +84,8 @@ def _headers(stream: Stream, data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _samples_until(stream: Stream, head: bytes) -> int | None:
-    """The number of samples until the end of the frame that has this header (RFC 9639, section 9.1); None of no header."""
+    """The number of samples until the end of the frame that has this header (RFC 9639, section 9.1); None of no
+    header."""
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8:
         return None
     by_samples = head[1] & 1
@@ -140,8 +143,8 @@ def _crc8(data: bytes) -> int:
 
 @functools.cache
 def _crc16_tables() -> tuple[np.ndarray, list[int], list[int]]:
-    """(segment, 256): what a byte at a place of a segment adds to its CRC; and what a segment's length makes of a CRC's high
-    and low byte."""
+    """(segment, 256): what a byte at a place of a segment adds to its CRC; and what a segment's length makes of a CRC's
+    high and low byte."""
     table = np.array(_table(16, 0x8005), np.uint16)
     after = table  # of a byte with nothing behind it
     places = [after]

@@ -1,7 +1,7 @@
 """Frames of MPEG audio (MP1, MP2, MP3) and of AAC in ADTS, counted without decoding.
 
-Formats of frames: ISO/IEC 11172-3 section 2.4.1.3, 13818-3 section 2.4.2.3, 13818-7 section 6.2. The frame of information that encoders put
-in front (Xing, Info, VBRI) is no sound; it tells how many frames follow.
+Formats of frames: ISO/IEC 11172-3 section 2.4.1.3, 13818-3 section 2.4.2.3, 13818-7 section 6.2. The frame of
+information that encoders put in front (Xing, Info, VBRI) is no sound; it tells how many frames follow.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _SEEN_AT_START = 1 << 16
 
 @dataclass(frozen=True)
 class Frame:
-    """layer: 0 of AAC; samples: of each channel; tag_at: where information about the stream may stand, from the frame's first byte."""
+    """layer: 0 of AAC; samples: of each channel; tag_at: where information about the stream may stand, from the frame's
+    first byte."""
 
     layer: int
     version: int
@@ -45,9 +46,9 @@ class Frame:
 
 @dataclass
 class Stretch:
-    """Frames that follow one another and that one decoder takes: a file, of several that were joined. told: how many frames
-    it says that it has, None where it does not, and told_bytes how many bytes; the frame that says so is counted in neither and
-    ends at `sound_at`."""
+    """Frames that follow one another and that one decoder takes: a file, of several that were joined. told: how many
+    frames it says that it has, None where it does not, and told_bytes how many bytes; the frame that says so is counted
+    in neither and ends at `sound_at`."""
 
     begin: int
     end: int
@@ -60,8 +61,8 @@ class Stretch:
 
 @dataclass
 class Frames:
-    """stretches; stray: bytes between and behind them that are neither frames nor tags; cut: bytes of a last frame that goes on
-    beyond the data, 0 where there is none."""
+    """stretches; stray: bytes between and behind them that are neither frames nor tags; cut: bytes of a last frame that
+    goes on beyond the data, 0 where there is none."""
 
     stretches: list[Stretch] = field(default_factory=list)
     stray: int = 0
@@ -103,8 +104,8 @@ def _adts(head: bytes) -> Frame | None:
 
 
 def _told(data: Source, at: int, frame: Frame) -> tuple[int | None, int] | None:
-    """(frames, bytes) that the information in this frame tells of, None and 0 where it does not say; None where there is no
-    information."""
+    """(frames, bytes) that the information in this frame tells of, None and 0 where it does not say; None where there
+    is no information."""
     if frame.layer != 3:
         return None
     number = lambda place: int.from_bytes(data[place : place + 4], "big")
@@ -131,8 +132,8 @@ def _in_a_row(data: Source, at: int, end: int) -> bool:
 
 
 def begins_with_frames(data: Source) -> bool:
-    """Whether the data, the beginning of a file behind its ID3 tag, are MPEG audio or ADTS: within the first 64 KiB frames
-    follow one another, and nothing but zeros or the rest of a frame stands before."""
+    """Whether the data, the beginning of a file behind its ID3 tag, are MPEG audio or ADTS: within the first 64 KiB
+    frames follow one another, and nothing but zeros or the rest of a frame stands before."""
     end = len(data)
     at = _next_frame(data, 0, min(end, _SEEN_AT_START), end)
     return at is not None and (at == 0 or not any(data[:at]) or at < 2000)

@@ -15,8 +15,8 @@ FLAC_HEADER = 9  # bytes before the native stream
 
 @dataclass
 class Link:
-    """A stream, or several that lie side by side. kinds: the first bytes of what each holds; bodies: (begin, end) of what the
-    pages hold."""
+    """A stream, or several that lie side by side. kinds: the first bytes of what each holds; bodies: (begin, end) of
+    what the pages hold."""
 
     begin: int
     end: int
@@ -28,8 +28,8 @@ class Link:
 
 @dataclass
 class Pages:
-    """links; gap: whether pages are missing from within one; cut: whether the last page goes on beyond the file; stray: bytes
-    that are no pages."""
+    """links; gap: whether pages are missing from within one; cut: whether the last page goes on beyond the file; stray:
+    bytes that are no pages."""
 
     links: list[Link] = field(default_factory=list)
     gap: bool = False

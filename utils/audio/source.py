@@ -11,8 +11,8 @@ _CHUNK = 1 << 18
 
 
 class FileBytes:
-    """An open file as if it were `bytes`: slices, find and rfind. A chunk of it lies in memory. Raises OSError where the disk
-    does."""
+    """An open file as if it were `bytes`: slices, find and rfind. A chunk of it lies in memory. Raises OSError where
+    the disk does."""
 
     def __init__(self, descriptor: int):
         self.descriptor, self._size = descriptor, os.fstat(descriptor).st_size

@@ -203,8 +203,8 @@ def _psola(speech: np.ndarray, pitch_scale: float, formant_scale: float) -> np.n
 
 @copy_attack("codec2")
 def codec2(speech: np.ndarray, rng: np.random.Generator, *, bits_per_second: int) -> np.ndarray:
-    """Analysis and synthesis by the sinusoidal coder Codec2 below 3.6 kHz; above, where that coder has nothing (it works
-    at 8 kHz), the recording itself: an empty band would give the attack away without its synthesis."""
+    """Analysis and synthesis by the sinusoidal coder Codec2 below 3.6 kHz; above, where that coder has nothing (it
+    works at 8 kHz), the recording itself: an empty band would give the attack away without its synthesis."""
     coded = in_fresh_process(_codec2, speech, bits_per_second)
     below, above = (signal.butter(8, 3600.0, kind, fs=RATE, output="sos") for kind in ("lowpass", "highpass"))
     return signal.sosfiltfilt(below, coded) + signal.sosfiltfilt(above, speech)

@@ -17,8 +17,8 @@ _QUALITY = {"A": "perfect", "B": "high-quality", "C": "low-quality"}
 
 
 def load(path: str | Path) -> MiniCorpusConf:
-    """The conf at `path`, its speakers taken from the LA conf that `speech` names (in the same folder). Raises UserError
-    naming file, line and key for whatever is unknown, missing or wrong."""
+    """The conf at `path`, its speakers taken from the LA conf that `speech` names (in the same folder). Raises
+    UserError naming file, line and key for whatever is unknown, missing or wrong."""
     lines: dict[str, str] = {}
     values = conf.read_yaml(path, lines)
     source = str(path)

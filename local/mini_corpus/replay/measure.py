@@ -33,8 +33,8 @@ def decay_db(response: np.ndarray, onset: int = 0, beyond: float = 0.0) -> np.nd
 
 
 def t60(response: np.ndarray, onset: int = 0, range_db: tuple[float, float] = (-5.0, -25.0)) -> float:
-    """Reverberation time in seconds: a line fitted to Schroeder's curve over `range_db`, by default -5 to -25 dB (T20 of
-    ISO 3382-1), and extrapolated to 60 dB.
+    """Reverberation time in seconds: a line fitted to Schroeder's curve over `range_db`, by default -5 to -25 dB (T20
+    of ISO 3382-1), and extrapolated to 60 dB.
 
     `response`: shape (samples,), RATE Hz; `onset`: the sample of the direct sound, which does not count (`decay_db`).
     A tail that is cut off would bend the curve down; the energy beyond the end is estimated from the mean energy of the
@@ -83,7 +83,8 @@ def _harmonics(process: Callable[[np.ndarray], np.ndarray], hz: float, count: in
 
 
 def band_edges(process: Callable[[np.ndarray], np.ndarray], points: int = 200) -> tuple[float, float]:
-    """The band in Hz in which `process` passes a full-scale sine with less than 3 dB of loss against its best frequency.
+    """The band in Hz in which `process` passes a full-scale sine with less than 3 dB of loss against its best
+    frequency.
 
     `process`: samples, shape (samples,) -> as many samples; such as `lambda x: play(x, device)`. Sines of 0.5 s at
     `points` frequencies evenly spaced on a log scale from 20 to 7960 Hz; edges by interpolation, good to 2 %. Where the

@@ -68,8 +68,8 @@ def present_replay(
     to_asv: Response,
     conf: PresentConf | None = None,
 ) -> np.ndarray:
-    """The talker recorded by the attacker (`to_attacker`), played by `device` at the talker's distance (`to_asv`, of the
-    same kind as for bona fide speech), as the ASV microphone hears it.
+    """The talker recorded by the attacker (`to_attacker`), played by `device` at the talker's distance (`to_asv`, of
+    the same kind as for bona fide speech), as the ASV microphone hears it.
 
     The attacker's microphone adds nothing, as in ASVspoof 2019, and its recording lasts as long as what is returned, so
     that the tail holds both rooms' reverberation. Shapes, alignment (less the device filter's own delay, below 2 ms),

@@ -138,8 +138,8 @@ def _letter(ranges: EnvironmentRanges | AttackRanges, letter: str, what: str) ->
 def draw_room(size: str, t60: str, rng: np.random.Generator, conf: RoomConf | None = None) -> Room:
     """A room of the letters `size` and `t60` (a to c each).
 
-    Its walls' reflection is that with which the images' energy, gathered over many pairs of places, falls by T60's slope
-    while they are in use: within a quarter of what Eyring's formula gives, whose error that mostly is.
+    Its walls' reflection is that with which the images' energy, gathered over many pairs of places, falls by T60's
+    slope while they are in use: within a quarter of what Eyring's formula gives, whose error that mostly is.
 
     Raises UserError for another letter, and without pyroomacoustics.
     """
@@ -288,8 +288,8 @@ def impulse_response(
 
     Samples of shape (40 + 1.1 T60 + 10 ms,). Images up to a quarter of T60, 80 ms at most, the last third of that
     cross-faded to the noise from `rng`. Every reflection turns the sign: with all signs alike their sum has a large
-    component near 0 Hz that rooms do not have (Lehmann and Johansson, J. Acoust. Soc. Am. 124, 2008). The direct sound is
-    one sample, which no filter rounds, however often a recording is played.
+    component near 0 Hz that rooms do not have (Lehmann and Johansson, J. Acoust. Soc. Am. 124, 2008). The direct sound
+    is one sample, which no filter rounds, however often a recording is played.
 
     In a dead room few reflections make up the whole decay, and one pair of places measures off: where `measure.t60`
     is more than `tolerance` from the room's T60, the reverberation gets the exponential factor that a medium with

@@ -24,7 +24,8 @@ def check_available() -> None:
 
 
 def round_trip(waveform: np.ndarray) -> np.ndarray:
-    """float64 (samples,), at RATE, within full scale -> the same shape, coded and decoded, without the codec's delay."""
+    """float64 (samples,), at RATE, within full scale -> the same shape, coded and decoded, without the codec's
+    delay."""
     import av  # here, because few need it
 
     encoder, decoder = av.CodecContext.create("g722", "w"), av.CodecContext.create("g722", "r")

@@ -15,7 +15,8 @@ from utils.segments import beside
 
 
 class Recordings:
-    """The utterances of `data_dir`, a recording or a segment each. Raises UserError if that is missing, empty, or has commands."""
+    """The utterances of `data_dir`, a recording or a segment each. Raises UserError if that is missing, empty, or has
+    commands."""
 
     def __init__(self, data_dir: str, sample_rate: int):
         self.table = Path(data_dir) / "wav.scp"
@@ -50,7 +51,8 @@ class Recordings:
 
 
 def _stretch(recording: Recording, wanted: int | None, rng: np.random.Generator) -> np.ndarray:
-    """A random stretch of so many samples, or of all where there are fewer or `wanted` is None, of a random channel: (samples,)."""
+    """A random stretch of so many samples, or of all where there are fewer or `wanted` is None, of a random channel:
+    (samples,)."""
     held, blocks = recording.samples, None
     if held is None:  # nothing but decoding tells
         blocks = np.concatenate([np.zeros((0, recording.channels)), *recording.blocks])

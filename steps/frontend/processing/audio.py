@@ -41,11 +41,12 @@ def wav_scp_entries(path: str | Path, allow_pipes: bool = False) -> Iterator[tup
 
 
 class WavScp(Mapping[str, Audio]):
-    """The audio of each utterance of a wav.scp: the name of a file, a command, or a Stretch of one of them where a `segments`
-    or a `reco2file_and_channel` stands beside it. utts: in their order; place: the file that lists them. A table's memory.
+    """The audio of each utterance of a wav.scp: the name of a file, a command, or a Stretch of one of them where a
+    `segments` or a `reco2file_and_channel` stands beside it. utts: in their order; place: the file that lists them. A
+    table's memory.
 
-    Raises UserError as read_big_map and utils.segments.Utterances do, and, when it is asked for, for an utterance whose audio
-    is a command, without `allow_pipes`.
+    Raises UserError as read_big_map and utils.segments.Utterances do, and, when it is asked for, for an utterance whose
+    audio is a command, without `allow_pipes`.
     """
 
     def __init__(self, path: str | Path, allow_pipes: bool = False):
@@ -77,8 +78,8 @@ class WavScp(Mapping[str, Audio]):
 
 
 def read_wav_scp(path: str | Path, allow_pipes: bool = False) -> WavScp:
-    """The audio of a wav.scp's utterances. Raises UserError for the first that is a command without `allow_pipes`, and as
-    WavScp does."""
+    """The audio of a wav.scp's utterances. Raises UserError for the first that is a command without `allow_pipes`, and
+    as WavScp does."""
     wavs = WavScp(path, allow_pipes)
     wavs.refuse_commands()
     return wavs
@@ -99,11 +100,11 @@ def read_waveform(
 
     Of a Stretch only its samples are decoded and, of several channels, the one that it names.
 
-    Audio of another rate is an error, or with `resample` brought to `sample_rate` (soxr, high quality:
-    ceil-like number of samples, duration kept). Audio of several channels is an error, or of it `channel` (from 0) is taken.
+    Audio of another rate is an error, or with `resample` brought to `sample_rate` (soxr, high quality: ceil-like number
+    of samples, duration kept). Audio of several channels is an error, or of it `channel` (from 0) is taken.
 
-    Raises UserError naming the utterance and file: what utils.audio.open_recording refuses when it is strict, no samples,
-    another rate without `resample`, several channels without `channel`, fewer channels than it asks for.
+    Raises UserError naming the utterance and file: what utils.audio.open_recording refuses when it is strict, no
+    samples, another rate without `resample`, several channels without `channel`, fewer channels than it asks for.
     """
     where = f"{utt} ({path})"
     if isinstance(path, Stretch) and path.side is not None:

@@ -1,7 +1,8 @@
 """Does a recording have the band that a detector looks at? Third-octave levels, and the levels that training had.
 
-A detector that looks below 407 Hz knows nothing of a telephone's 300 to 3,400 Hz. So the levels of each third-octave band in
-the front end's band are measured in training, and a recording whose level lies far below all of them is not judged.
+A detector that looks below 407 Hz knows nothing of a telephone's 300 to 3,400 Hz. So the levels of each third-octave
+band in the front end's band are measured in training, and a recording whose level lies far below all of them is not
+judged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _NOTHING_DB = -120.0  # what digital silence comes to
 
 
 def bands_within(low: float, high: float) -> tuple[float, ...]:
-    """Centres in Hz (1000 x 2^(k/3), as IEC 61260 has them in base 2) of the third-octave bands that lie within low..high Hz.
+    """Centres in Hz (1000 x 2^(k/3), as IEC 61260 has them in base 2) of the third-octave bands that lie within
+    low..high Hz.
 
     A band counts as within if its centre is; none below LOWEST_HZ.
     """
@@ -34,7 +36,8 @@ def bands_within(low: float, high: float) -> tuple[float, ...]:
 def band_levels(waveform: np.ndarray, sample_rate: int, centres: Sequence[float]) -> np.ndarray:
     """(samples,) -> (bands,): decibels of the power in each third-octave band, full scale 1, at least -120.
 
-    By the mean over Hann windows of 256 ms that overlap by half or more; a shorter waveform is one window. Standardised waveforms have comparable levels.
+    By the mean over Hann windows of 256 ms that overlap by half or more; a shorter waveform is one window. Standardised
+    waveforms have comparable levels.
     """
     length = round(_FFT_SECONDS * sample_rate)
     size = min(length, len(waveform))
@@ -55,7 +58,8 @@ def band_levels(waveform: np.ndarray, sample_rate: int, centres: Sequence[float]
 
 @dataclass(frozen=True)
 class BandLimits:
-    """The band that a detector needs. centres: Hz, ascending; lowest: the level in decibels below which a band is missing."""
+    """The band that a detector needs. centres: Hz, ascending; lowest: the level in decibels below which a band is
+    missing."""
 
     centres: tuple[float, ...]
     lowest: tuple[float, ...]

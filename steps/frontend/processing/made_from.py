@@ -14,7 +14,8 @@ from utils.cli import UserError
 from utils.segments import Stretch
 from utils.tables import blocks, read_big_map
 
-UTT2AUDIO = "utt2audio"  # ending of a part's file: UTT BYTES TIME PATH, TIME in ns since 1970; `- -` where there is no such file
+# ending of a part's file: UTT BYTES TIME PATH, TIME in ns since 1970; `- -` where there is no such file
+UTT2AUDIO = "utt2audio"
 _LINE = re.compile(r"(?:([0-9]{1,18}) ([0-9]{1,19})|- -) (.+)")
 _READERS = 16  # a network file system is waited for at each file
 
@@ -54,8 +55,8 @@ def _said(stamp: Stamp) -> str:
 def replaced(table: Path) -> list[str]:
     """What of the audio in an UTT2AUDIO is another than when its line was written, in words, a file each.
 
-    A file that is gone is not replaced: features stay where the audio lies elsewhere now. One that was missing and is there
-    now is. Raises UserError naming a line that is malformed.
+    A file that is gone is not replaced: features stay where the audio lies elsewhere now. One that was missing and is
+    there now is. Raises UserError naming a line that is malformed.
     """
     was: dict[str, Stamp | None] = {}
     for number, text in enumerate(read_big_map(table).column, 1):

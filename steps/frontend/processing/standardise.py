@@ -1,7 +1,7 @@
 """One waveform for every copy of a sound: what gain, offset, polarity and silence change is taken away.
 
-A detector must not be turned by a volume knob. So every front end sees the standardised waveform, whose features are then
-the same for `g x + c`, for `-x`, and for x with digital silence before, inside or after it.
+A detector must not be turned by a volume knob. So every front end sees the standardised waveform, whose features are
+then the same for `g x + c`, for `-x`, and for x with digital silence before, inside or after it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def _energy_weighted(power: np.ndarray) -> float:
 
 
 def active_level(waveform: np.ndarray, sample_rate: int) -> float:
-    """(samples,) -> the active level in dB relative to full scale 1, offset and digital silence taken off; -inf of these alone."""
+    """(samples,) -> the active level in dB relative to full scale 1, offset and digital silence taken off; -inf of
+    these alone."""
     kept = without_runs(np.asarray(waveform, np.float64), run_samples(sample_rate))
     if len(kept) == 0:
         return -np.inf
@@ -71,8 +72,9 @@ def standardise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
        energy-weighted mean of the frames' powers, sum p^2 / sum p, to which silence adds nothing.
     4. The rest is brought to LEVEL, with the sign that makes the sum of its cubes positive.
 
-    A waveform of digital silence alone comes back as zeros, of its own length: there is nothing to standardise. One whose power
-    is beyond all numbers comes back as it is; its features are not finite then, which is said where they are made.
+    A waveform of digital silence alone comes back as zeros, of its own length: there is nothing to standardise. One
+    whose power is beyond all numbers comes back as it is; its features are not finite then, which is said where they
+    are made.
     """
     kept = without_runs(waveform, run_samples(sample_rate))
     if len(kept) == 0:

@@ -47,8 +47,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Legend:
-    """Names of series that the figures of one section share; a click on one dims the others. keys: (series, name, SVG of
-    its mark)."""
+    """Names of series that the figures of one section share; a click on one dims the others. keys: (series, name, SVG
+    of its mark)."""
 
     keys: Sequence[tuple[str, str, Markup]]
 

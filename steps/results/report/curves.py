@@ -26,7 +26,8 @@ History = dict[str, np.ndarray]  # column -> (epochs,)
 
 
 def read_history(path: Path) -> History | None:
-    """A training's epochs.tsv, None where there is none. Raises UserError where it is not the table that a training writes."""
+    """A training's epochs.tsv, None where there is none. Raises UserError where it is not the table that a training
+    writes."""
     if not path.exists():
         return None
     try:

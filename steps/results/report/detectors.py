@@ -90,7 +90,8 @@ def batches(loaded: Loaded, utts: Sequence[str]) -> Iterator[Tensor]:
 
 
 def computed_otherwise(computed: np.ndarray, written: np.ndarray, all_written: np.ndarray) -> bool:
-    """Whether scores of some trials are not those of the score file, beyond what rounding and reduced precision explain."""
+    """Whether scores of some trials are not those of the score file, beyond what rounding and reduced precision
+    explain."""
     return bool(np.max(np.abs(computed - written)) > 0.05 * max(float(np.std(all_written)), 1e-6))
 
 

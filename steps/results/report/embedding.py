@@ -85,8 +85,8 @@ def _run(detectors: Sequence[Detector], inputs: Iterable[Tensor]) -> tuple[list[
 
 
 def choose_trials(cm: CmScores, most: int) -> tuple[list[str], list[str]]:
-    """At most so many utterances, and the class of each: attack, or bonafide. A third bona fide, the rest the attacks in
-    equal parts; of a class with more trials than that, evenly spaced ones in the file's order."""
+    """At most so many utterances, and the class of each: attack, or bonafide. A third bona fide, the rest the attacks
+    in equal parts; of a class with more trials than that, evenly spaced ones in the file's order."""
     classes = {BONAFIDE: np.flatnonzero(cm.bonafide)}
     classes |= {name: np.flatnonzero(cm.attack == i) for i, name in enumerate(cm.attack_names)}
     utts, labels = [], []

@@ -1,4 +1,5 @@
-"""Pictures as SVG within the page: text stays text, and every colour is one of the page's, which is another in dark mode."""
+"""Pictures as SVG within the page: text stays text, and every colour is one of the page's, which is another in dark
+mode."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ def picture(
     """The SVG of what `paint` draws, under `title` and `corpus`.
 
     name: of its own within the page; says: what a reader who cannot see it is told; width, height: inches. A gid
-    `series:NAME` of what is drawn becomes the class `series` and data-series="NAME". The same figure gives the same text.
+    `series:NAME` of what is drawn becomes the class `series` and data-series="NAME". The same figure gives the same
+    text.
     """
     with rc_context(STYLE):
         canvas = Canvas(figsize=(width, height), layout="constrained")

@@ -44,8 +44,8 @@ class Case:
 
 
 def choose_cases(scores: Sequence[CmScores], thresholds: Sequence[float]) -> list[Case | None]:
-    """For each of CASES a trial: of those that all systems decide so, the one of the median score by the first system (of
-    two the lower); where there are none, of those that the first system does. None where that has none either."""
+    """For each of CASES a trial: of those that all systems decide so, the one of the median score by the first system
+    (of two the lower); where there are none, of those that the first system does. None where that has none either."""
     first = scores[0]
     by_utt = [dict(zip(cm.utterance, cm.score)) for cm in scores]
     aligned = np.array([[found.get(utt, np.nan) for utt in first.utterance] for found in by_utt])
@@ -134,7 +134,8 @@ class _Words:
         return "bona fide" if attack == "-" else attack_text(attack, self._corpus)
 
     def audio(self, utt: str, frontend: FrontEndBase) -> str:
-        """As FLAC, which loses nothing of what a listener is to hear and every browser plays; turned down where it clips."""
+        """As FLAC, which loses nothing of what a listener is to hear and every browser plays; turned down where it
+        clips."""
         import soundfile
 
         rate = frontend.conf.sample_rate
@@ -156,9 +157,9 @@ class Decider:
 
 @dataclass(frozen=True)
 class View:
-    """What a detector sees of a trial: features (frames, bins) of the first channel of several; own_frames of them are the
-    utterance's, the others repeat it; score; images (bins, frames, 3) of the evidence at each stage; is_off: the score is
-    not that of the score file."""
+    """What a detector sees of a trial: features (frames, bins) of the first channel of several; own_frames of them are
+    the utterance's, the others repeat it; score; images (bins, frames, 3) of the evidence at each stage; is_off: the
+    score is not that of the score file."""
 
     decider: Decider
     utt: str

@@ -1,4 +1,5 @@
-"""How far the systems' figures would move with other trials or other speakers: bootstrap intervals of means over seeds."""
+"""How far the systems' figures would move with other trials or other speakers: bootstrap intervals of means over
+seeds."""
 
 from __future__ import annotations
 

@@ -243,7 +243,8 @@ def test_reading_draws_nothing_from_the_generator_of_training(third_of_it, how):
 
 
 def test_each_process_reads_its_share_of_the_same_batches(third_of_it, monkeypatch):
-    """By shards, at random and from memory; two processes, made believe; each reads its own utterances and no others."""
+    """By shards, at random and from memory; two processes, made believe; each reads its own utterances and no
+    others."""
     for how in ("shards", "random", "memory"):
         features = feature_set(third_of_it, how)
         plan, cpu = features.epoch_plan(64, 1, 1), torch.device("cpu")

@@ -1,4 +1,5 @@
-"""Figures by environment and attack factor: against a slow plain computation, with few trials, and as a user runs it."""
+"""Figures by environment and attack factor: against a slow plain computation, with few trials, and as a user runs
+it."""
 
 import io
 import itertools

@@ -1,4 +1,5 @@
-"""steps/export.py: what it writes, what it says of it, and what it refuses; and an exported file in the place of a training."""
+"""steps/export.py: what it writes, what it says of it, and what it refuses; and an exported file in the place of a
+training."""
 
 import json
 import re

@@ -56,8 +56,9 @@ def promised(page):
 
 
 def test_features_by_the_pages_command_are_what_it_promises(page, toolkit, promised):
-    """White noise, whose flatness theory tells: of 16 independent exponentially distributed powers, whose arithmetic mean
-    is independent of the ratio, it is on average Gamma(1 + 1/16)^16 = 0.59; the window makes neighbours a little alike."""
+    """White noise, whose flatness theory tells: of 16 independent exponentially distributed powers, whose arithmetic
+    mean is independent of the ratio, it is on average Gamma(1 + 1/16)^16 = 0.59; the window makes neighbours a little
+    alike."""
     data = toolkit / "data/train"
     data.mkdir(parents=True)
     lines = []
@@ -81,8 +82,8 @@ def test_features_by_the_pages_command_are_what_it_promises(page, toolkit, promi
 
 
 def test_the_front_end_of_ones_own_in_the_copy(toolkit):
-    """Named with its file and line where it is wrong, a part of a stack, fit for the shared keys; by a Python of its own,
-    because this one has the toolkit's own package loaded."""
+    """Named with its file and line where it is wrong, a part of a stack, fit for the shared keys; by a Python of its
+    own, because this one has the toolkit's own package loaded."""
     (toolkit / "conf/frontend/wrong.yaml").write_text("base: flatness_16.yaml\nbands: 7\n")
     (toolkit / "conf/frontend/with_it.yaml").write_text(
         "base: stack_phase.yaml\nparts: [flatness_16.yaml, whole.yaml]\ncmvn: {scope: utterance, variance: false}\n"

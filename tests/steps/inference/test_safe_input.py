@@ -1,4 +1,5 @@
-"""Gain, offset, polarity and digital silence do not turn a trained detector: by detect, score.py, ONNX and the API alike."""
+"""Gain, offset, polarity and digital silence do not turn a trained detector: by detect, score.py, ONNX and the API
+alike."""
 
 import io
 from types import SimpleNamespace

@@ -23,7 +23,8 @@ ASV = AsvRates(0.03, 0.02, 0.2)
 
 
 def simulated(rng, bonafide=4000, spoof=12000, mean=2.0):
-    """True log-likelihood ratios: normal with variance twice the mean, so that they are the ratios of their own densities."""
+    """True log-likelihood ratios: normal with variance twice the mean, so that they are the ratios of their own
+    densities."""
     keys = np.arange(bonafide + spoof) < bonafide
     return keys, np.where(keys, mean, -mean) + math.sqrt(2 * mean) * rng.normal(size=keys.size)
 

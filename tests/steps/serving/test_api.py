@@ -85,7 +85,8 @@ def test_pictures(client):
 
 
 def test_evidence_shows_a_recordings_own_frames_and_sums_to_its_score(detector):
-    """The deepest map's mean is the score; of a window shorter than the network's input only its own frames are told."""
+    """The deepest map's mean is the score; of a window shorter than the network's input only its own frames are
+    told."""
     for samples, own in ((speech_like(3 * RATE, 5), 64), (speech_like(RATE // 4, 5), None)):
         (result,) = detector.score(samples, RATE)
         (seen, *_) = detector.evidence(audio.of_waveform("x", samples, RATE), result.windows[:1])
@@ -239,7 +240,8 @@ async def _chunks(*sizes, pause=0.0):
 
 
 def run(coroutine):
-    """Run it in a thread of its own: a browser that an earlier test of this process opened keeps a loop in the main one."""
+    """Run it in a thread of its own: a browser that an earlier test of this process opened keeps a loop in the main
+    one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, coroutine).result()
 
@@ -345,7 +347,8 @@ def test_the_api_page_tells_all_of_the_document(client):
 
 
 def test_the_api_does_as_its_document_says(client):
-    """Made-up requests, right and wrong ones: none gets an answer that the document does not tell of, or breaks the server."""
+    """Made-up requests, right and wrong ones: none gets an answer that the document does not tell of, or breaks the
+    server."""
     schemathesis = pytest.importorskip("schemathesis")
     from schemathesis.checks import CHECKS, load_all_checks
 

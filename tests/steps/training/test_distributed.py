@@ -37,7 +37,8 @@ PROCESSES = 3
 FRAMES = ["frontend.network_input.frames=64"]
 UTTERANCES = 18  # the last of an epoch's three batches, 8, 8 and 2, leaves one process without an utterance
 # What is not in memory (cache_mib) is read by shards, if no case says otherwise.
-# Adam divides by the gradients' own size, so that it makes much of rounding: plain descent shows what the gradients are.
+# Adam divides by the gradients' own size, so that it makes much of rounding: plain descent shows what the gradients
+# are.
 PLAIN = ["batch_size=8", "optimizer.name=sgd", "optimizer.momentum=0.9", "schedule.lr=0.005", "cache_mib=0", "num_workers=0"]  # fmt: skip
 BRANCHES = "[{network: ecanet9_narrow.yaml, channels: [0], bins: null}, {network: ecanet9_narrow.yaml, channels: [0], bins: 30}]"
 CASES = {

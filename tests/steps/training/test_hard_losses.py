@@ -40,7 +40,8 @@ def test_am_softmax_by_hand(hard):
     conf = dataclasses.replace(hard, name="am_softmax")  # s 20, m 0.9
     logits = head_of(conf, WEIGHT)(X)
     torch.testing.assert_close(logits, torch.tensor([[16.0, 12.0], [0.0, 20.0]]))
-    # bona fide: own 20 (0.6 - 0.9) = -6 against 16: log(1 + e^22); spoof: own 20 (0 - 0.9) = -18 against 20: log(1 + e^38)
+    # bona fide: own 20 (0.6 - 0.9) = -6 against 16: log(1 + e^22); spoof: own 20 (0 - 0.9) = -18 against 20: log(1 +
+    # e^38)
     assert HardLoss(conf)(logits[:1], X[:1], torch.tensor([1]), 1).item() == pytest.approx(22, rel=1e-6)
     assert HardLoss(conf)(logits[1:], X[1:], torch.tensor([0]), 1).item() == pytest.approx(38, rel=1e-6)
     # spoof: own 20 (0.8 - 0.9) = -2 against 12; bona fide: own 20 (1 - 0.9) = 2 against 0

@@ -43,7 +43,8 @@ METHODS = methods_found()
 
 
 class Operations(TorchDispatchMode):
-    """The graph of what is computed meanwhile: each operation with its operands, parameters by name, and output shapes."""
+    """The graph of what is computed meanwhile: each operation with its operands, parameters by name, and output
+    shapes."""
 
     def __init__(self, module: torch.nn.Module):
         super().__init__()

@@ -122,8 +122,8 @@ def test_scoring_online_gives_the_same_scores(root, audio_sets, from_disk):
 
 @pytest.fixture(scope="module")
 def by_segments(audio_sets, tmp_path_factory):
-    """The dev utterances joined to two recordings, as segments of them, and cut out again, as files: a folder of data dirs
-    `segments` and `files`. One recording is the second channel of two."""
+    """The dev utterances joined to two recordings, as segments of them, and cut out again, as files: a folder of data
+    dirs `segments` and `files`. One recording is the second channel of two."""
     folder = tmp_path_factory.mktemp("by_segments")
     rng = np.random.default_rng(7)
     tables = {name: [] for name in ("segments", "wav.scp", "utt2label", "utt2attack")}

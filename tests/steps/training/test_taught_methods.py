@@ -1,4 +1,5 @@
-"""consistency, ema_teacher, mutual and branch_distill: what their formulas say, and a detector without a trace of them."""
+"""consistency, ema_teacher, mutual and branch_distill: what their formulas say, and a detector without a trace of
+them."""
 
 import copy
 
@@ -88,7 +89,8 @@ def test_everything_that_learns_has_a_gradient(root, name):
 
 
 def test_masks_by_hand():
-    """Of 10 places: 0..3 wide, so that the first draw is cut in quarters, and the second in as many as there are begins."""
+    """Of 10 places: 0..3 wide, so that the first draw is cut in quarters, and the second in as many as there are
+    begins."""
     draws = torch.tensor([[[0.74, 0.0], [0.30, 0.99]], [[0.0, 0.5], [0.9999, 0.9999]]], dtype=torch.float64)
     found = [row.nonzero().flatten().tolist() for row in in_a_mask(draws, 10, 3)]
     assert found == [[0, 1, 9], [7, 8, 9]]
@@ -180,7 +182,8 @@ def test_decay(root):
 
 
 def test_the_averaged_teacher_teaches_as_it_would_be_used(root):
-    """In evaluation mode while the student is in training mode; all the student's heads, in step with the epoch's ramp."""
+    """In evaluation mode while the student is in training mode; all the student's heads, in step with the epoch's
+    ramp."""
     x, labels = batch_of()
     method = make(root, "ema_teacher")[0].train()
     assert not method.twin.training and method.detector.training and not method.twin.backbone.stem[1].training
@@ -231,7 +234,8 @@ def test_mutual_losses_by_hand():
 
 
 def test_the_peer(root):
-    """Of the same conf with other weights, or of another; it shares the normalisation that the training set is given."""
+    """Of the same conf with other weights, or of another; it shares the normalisation that the training set is
+    given."""
     x, labels = batch_of()
     method = make(root, "mutual")[0].eval()
     one, other = method.detector.state_dict(), method.peer.state_dict()

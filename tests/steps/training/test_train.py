@@ -257,7 +257,8 @@ def test_scores(root, made_up_sets, undisturbed):
 
 
 def test_scores_in_parts_are_those_made_at_once(root, made_up_sets, undisturbed, tmp_path):
-    """Bit for bit: each trial stays in its batch. A part that is whole is not scored again, unless its inputs are newer."""
+    """Bit for bit: each trial stays in its batch. A part that is whole is not scored again, unless its inputs are
+    newer."""
     out = tmp_path / "seed1"
     shutil.copytree(undisturbed, out)
     options = ("--head=final", "--head=1", "--batch-size=5", "--num-workers=0")
@@ -379,7 +380,8 @@ def test_random_crops_repeat_by_seed_and_epoch(root, made_up_sets):
 
 
 def test_channels_of_the_front_end_reach_the_network(root, set_maker, tmp_path):
-    """Deltas as channels: the reader gives (channels, frames, bins), and the detector that is kept has as many inputs."""
+    """Deltas as channels: the reader gives (channels, frames, bins), and the detector that is kept has as many
+    inputs."""
     from steps.frontend import load_conf, make_frontend
 
     settings = ["frontend.deltas={order: 1, half_width: 2, as_channels: true}", "frontend.network_input.frames=64"]

@@ -116,7 +116,8 @@ def competence_rule(weights=FIXED):
 
 
 def share_after(weighting, looks, scores=None):
-    """What of the students' gradient goes on into the network after so many looks at a teacher, by default a perfect one."""
+    """What of the students' gradient goes on into the network after so many looks at a teacher, by default a perfect
+    one."""
     for _ in range(looks):
         weighting.observe(PERFECT if scores is None else scores, LABELS)
     return float(weighting.share)

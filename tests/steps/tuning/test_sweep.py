@@ -1,4 +1,5 @@
-"""Tuning: trials go on after a kill and are shared by workers, are told as they were, and never look at evaluation sets."""
+"""Tuning: trials go on after a kill and are shared by workers, are told as they were, and never look at evaluation
+sets."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SMALL = ["--set", "train.batch_size=16", "--set", "train.epochs=1", "--set", "frontend.network_input.frames=64"]
 SMALL += ["--model", ROOT / "conf/model/ecanet9.yaml", "--num-threads", 1]
 
-# In the place of steps/train.py: waits as long as a file says so, diverges for a temperature above 8, and has a dev EER that
+# In the place of steps/train.py: waits as long as a file says so, diverges for a temperature above 8, and has a dev EER
+# that
 # is least at alpha 0.6 and lr 1e-3. It refuses to train where another one trains, and notes who trained.
 STUB = """\
 import fcntl, json, math, pathlib, shutil, sys, time
@@ -170,7 +172,8 @@ def test_two_workers_share_trials_and_take_up_what_a_killed_one_left(stub, sets,
     rows = table(out)
     assert sorted(int(row["trial"]) for row in rows) == list(range(8))
     assert {row["state"] for row in rows} <= {"complete", "diverged"}
-    # The stub refuses a folder in which another one trains. Only the trainings of the trial that was left were begun twice.
+    # The stub refuses a folder in which another one trains. Only the trainings of the trial that was left were begun
+    # twice.
     begun = (out / "begun").read_text().splitlines()
     assert {name for name in begun if begun.count(name) > 1} == {"trial0/seed1", "trial0/seed2"}
 
