@@ -64,7 +64,10 @@ def main() -> None:
         metavar="DIR[:SPLIT]",
         action="append",
         default=argparse.SUPPRESS,
-        help="folder of speech at 16 kHz or more, in any format of libsndfile, to add to SPLIT; may be given several times",
+        help=(
+            "folder of speech at 16 kHz or more, in any format of libsndfile, to add to SPLIT; may be given several"
+            " times"
+        ),
     )
     parser.add_argument("--bonafide-split", choices=SPLITS, default="train", help="the split of a DIR without :SPLIT")
     parser.add_argument(

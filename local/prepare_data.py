@@ -67,8 +67,8 @@ def find_corpus(corpus_dir: str, recipe: str) -> Layout:
     layout = Layout(Path(os.path.abspath(corpus_dir)), recipe)  # noqa: PTH100 (a link to the corpus stays in wav.scp)
     if not str(layout.root).isprintable():
         raise UserError(
-            f"--corpus-dir {str(layout.root)!r}: Kaldi's tables cannot hold a path with a line break, a tab or bytes that "
-            "are no UTF-8 text; give it a plain name, or a link of one"
+            f"--corpus-dir {str(layout.root)!r}: Kaldi's tables cannot hold a path with a line break, a tab or bytes"
+            " that are no UTF-8 text; give it a plain name, or a link of one"
         )
     if not layout.root.is_dir():
         raise UserError(f"--corpus-dir {corpus_dir}: no such folder")

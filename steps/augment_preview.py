@@ -121,7 +121,10 @@ class Preview:
     def _input_rows(self, original: np.ndarray, made: np.ndarray, whole: augment.Chain) -> list[Row]:
         features, frames = self.frontend.compute(original), self.frontend.conf.network_input.frames
         plain = self._input(features, None)
-        shape = f"{frames} frames ({len(features)} of the utterance), {self.frontend.channels} x {self.frontend.n_bins} bins"
+        shape = (
+            f"{frames} frames ({len(features)} of the utterance), {self.frontend.channels} x {self.frontend.n_bins}"
+            " bins"
+        )
         rows = [Row("network's input, original", shape, features=plain, natural_frames=len(features))]
         for place in self._places(FeatureStep):
             masked = self._input(features, self._only(place))
@@ -253,8 +256,9 @@ def write_wavs(folder: Path, rows: list[Row], rate: int) -> None:
 def main() -> int:
     parser = make_parser(
         __doc__,
-        "steps/augment_preview.py --augment conf/augment/noise_reverb.yaml LA_T_1000137.flac preview.png\n"
-        "steps/augment_preview.py --augment conf/augment/all.yaml --wav-dir heard data/train/wav.scp LA_T_1000137 all.png",
+        "steps/augment_preview.py --augment conf/augment/noise_reverb.yaml LA_T_1000137.flac"
+        " preview.png\nsteps/augment_preview.py --augment conf/augment/all.yaml --wav-dir heard data/train/wav.scp"
+        " LA_T_1000137 all.png",
     )
     root = Path(__file__).resolve().parents[1]
     parser.add_argument("--augment", required=True, help="conf of the chain")
@@ -279,7 +283,10 @@ def main() -> int:
     with audio.seekable(path) if args.utt is None else contextlib.nullcontext(path) as source:  # of <(command)
         waveform = frontends.read_utterance(utt, source, frontend.conf)
     rows = Preview(conf, frontend, utt, args.seed, args.epoch).rows(waveform)
-    title = f"{Path(args.augment).stem} on {utt}, front end {Path(args.frontend).stem}, seed {args.seed}, epoch {args.epoch}"
+    title = (
+        f"{Path(args.augment).stem} on {utt}, front end {Path(args.frontend).stem}, seed {args.seed}, epoch"
+        f" {args.epoch}"
+    )
     legend = []
     if sum(row.waveform is not None for row in rows) > 1:
         legend.append("grey: the original, where the length is the same")

@@ -19,14 +19,14 @@ from utils.cli import UserError, make_parser, real_number, run_program
 
 def main() -> int:
     parser = make_parser(
-        "Make scores log-likelihood ratios (natural logarithm, above 0 for bona fide) by prior-weighted logistic regression "
-        "on the development set. Writes DIR/SET.txt for each score file given, SET.json that tells how it was made, and the "
-        "model, DIR/calibration.json. EER and minimum t-DCF stay as they are. Refuses to train on evaluation trials: the "
-        "score file's name, the sets of the data folder that have its trials, and the utterance ids tell "
-        "(steps/evaluation/fitted_scores.py has the rules).",
-        "steps/calibrate.py --train exp/NAME/seed1/scores/dev.txt --out-dir exp/NAME/seed1/calibrated \\\n"
-        "  exp/NAME/seed1/scores/dev.txt exp/NAME/seed1/scores/eval.txt\n"
-        "steps/calibrate.py --model exp/NAME/seed1/calibrated/calibration.json --out-dir DIR exp/NAME/seed1/scores/eval.txt",
+        "Make scores log-likelihood ratios (natural logarithm, above 0 for bona fide) by prior-weighted logistic"
+        " regression on the development set. Writes DIR/SET.txt for each score file given, SET.json that tells how it"
+        " was made, and the model, DIR/calibration.json. EER and minimum t-DCF stay as they are. Refuses to train on"
+        " evaluation trials: the score file's name, the sets of the data folder that have its trials, and the utterance"
+        " ids tell (steps/evaluation/fitted_scores.py has the rules).",
+        "steps/calibrate.py --train exp/NAME/seed1/scores/dev.txt --out-dir exp/NAME/seed1/calibrated \\\n "
+        " exp/NAME/seed1/scores/dev.txt exp/NAME/seed1/scores/eval.txt\nsteps/calibrate.py --model"
+        " exp/NAME/seed1/calibrated/calibration.json --out-dir DIR exp/NAME/seed1/scores/eval.txt",
     )
     parser.add_argument("--train", type=Path, metavar="DEV.txt", help="scores to train on, lines UTT ATTACK KEY SCORE")
     parser.add_argument("--model", type=Path, help="a model trained before, in the place of --train")

@@ -80,8 +80,8 @@ def check_gpus(wanted: int) -> None:
     found = cuda_gpus() if wanted else None
     if found is not None and found < wanted:
         raise UserError(
-            f"--ngpu {wanted}: torch finds {found or 'no'} CUDA GPU{'s' * (found > 1)} here; use --ngpu {found}, or a torch "
-            "build and a machine with more"
+            f"--ngpu {wanted}: torch finds {found or 'no'} CUDA GPU{'s' * (found > 1)} here; use --ngpu {found}, or a"
+            " torch build and a machine with more"
         )
 
 

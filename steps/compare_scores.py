@@ -229,11 +229,13 @@ def table(told: dict, ways: Sequence[str]) -> list[str]:
 
 def main() -> int:
     parser = make_parser(
-        "Compare systems over the same trials with the first of them. Intervals (95 %) and p-values are of bootstrap draws: "
-        "by trial (bona fide and spoof trials drawn apart), and with --speakers by speaker, all trials of a speaker drawn "
-        "together, which counts that a speaker's trials are alike and that other speakers might do otherwise. A system is a "
-        "score file, or an experiment folder: then figures are means over its seeds, and a paired test over seeds stands "
-        "beside, if conf.yaml says that both share data, epochs, batch size, optimizer, schedule and the choice of the epoch. By trial and by speaker the trainings are as they are; over seeds the trials are.",
+        "Compare systems over the same trials with the first of them. Intervals (95 %) and p-values are of bootstrap"
+        " draws: by trial (bona fide and spoof trials drawn apart), and with --speakers by speaker, all trials of a"
+        " speaker drawn together, which counts that a speaker's trials are alike and that other speakers might do"
+        " otherwise. A system is a score file, or an experiment folder: then figures are means over its seeds, and a"
+        " paired test over seeds stands beside, if conf.yaml says that both share data, epochs, batch size, optimizer,"
+        " schedule and the choice of the epoch. By trial and by speaker the trainings are as they are; over seeds the"
+        " trials are.",
         "steps/compare_scores.py --asv-scores data/eval/asv_scores --speakers data/eval/utt2speaker \\\n"
         "  exp/A/seed1/scores/eval.txt exp/B/seed1/scores/eval.txt\n"
         "steps/compare_scores.py --set eval --json compared.json exp/train_*_baseline exp/train_*_self_distill",
@@ -269,7 +271,8 @@ def main() -> int:
         raise UserError(f"{args.asv_scores}: no t-DCF is defined: {error}; compare without --asv-scores") from None
 
     print(
-        f"{int(trials.bonafide.sum())} bona fide, {int((~trials.bonafide).sum())} spoof trials; {args.draws} draws, seed {args.seed}"
+        f"{int(trials.bonafide.sum())} bona fide, {int((~trials.bonafide).sum())} spoof trials; {args.draws} draws,"
+        f" seed {args.seed}"
     )
     for system in systems:
         seeds = "" if None in system.files else f", mean of seeds {' '.join(map(str, system.files))}"

@@ -77,8 +77,10 @@ def main() -> int:
     )
     parser.add_argument(
         "prefix",
-        help="writes PREFIX.ark, PREFIX.scp, PREFIX.utt2num_frames, PREFIX.utt2bands (levels of third-octave bands, dB), "
-        "PREFIX.utt2audio (size and time of the audio), PREFIX.bad; PREFIX.cmvn for global normalisation",
+        help=(
+            "writes PREFIX.ark, PREFIX.scp, PREFIX.utt2num_frames, PREFIX.utt2bands (levels of third-octave bands, dB),"
+            " PREFIX.utt2audio (size and time of the audio), PREFIX.bad; PREFIX.cmvn for global normalisation"
+        ),
     )
     args = parser.parse_args()
 

@@ -46,9 +46,9 @@ def main() -> int:
     parser = make_parser(
         __doc__
         + " Exit status 1 if a recording could not be scored; the others are all the same. docs/detect.md tells more.",
-        "steps/detect.py --model exp/train_f0_subband_senet34_self_distill/seed1 a.wav b.mp3 folder/ data/eval/wav.scp\n"
-        "steps/detect.py --model exp/NAME/seed1 --tsv --windows --png pictures talk.m4a > talk.tsv\n"
-        "arecord -f S16_LE -r 16000 -t raw | steps/detect.py --model exp/NAME/seed1 --stream --rate 16000 -",
+        "steps/detect.py --model exp/train_f0_subband_senet34_self_distill/seed1 a.wav b.mp3 folder/"
+        " data/eval/wav.scp\nsteps/detect.py --model exp/NAME/seed1 --tsv --windows --png pictures talk.m4a >"
+        " talk.tsv\narecord -f S16_LE -r 16000 -t raw | steps/detect.py --model exp/NAME/seed1 --stream --rate 16000 -",
     )
     parser.add_argument(
         "--model",

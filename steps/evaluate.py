@@ -19,12 +19,12 @@ from utils.cli import make_parser, real_number, run_program, whole_number
 
 def main() -> None:
     parser = make_parser(
-        "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull, area under the ROC, "
-        "minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5) and DET plot of a countermeasure's scores, pooled and for "
-        "each attack against all bona fide trials; a-DCF, t-EER and bootstrap intervals, pooled. Prints tables, or JSON. "
-        "With --out, writes DIR/det.png, DIR/per_attack.tsv, with --speakers DIR/per_speaker.tsv, with --durations "
-        "DIR/per_duration.tsv, with --environments DIR/per_environment.tsv and the heat map "
-        "DIR/attack_by_environment.png, and, last, DIR/metrics.json. Tables and scores may be gzipped.",
+        "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull, area under the ROC,"
+        " minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5) and DET plot of a countermeasure's scores, pooled and for"
+        " each attack against all bona fide trials; a-DCF, t-EER and bootstrap intervals, pooled. Prints tables, or"
+        " JSON. With --out, writes DIR/det.png, DIR/per_attack.tsv, with --speakers DIR/per_speaker.tsv, with"
+        " --durations DIR/per_duration.tsv, with --environments DIR/per_environment.tsv and the heat map"
+        " DIR/attack_by_environment.png, and, last, DIR/metrics.json. Tables and scores may be gzipped.",
         "steps/evaluate.py exp/NAME/seed1/scores/eval.txt\n"
         "steps/evaluate.py --protocol keys/LA/CM/trial_metadata.txt --phase progress --json score.txt\n"
         "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --protocol data/eval \\\n"
@@ -54,8 +54,10 @@ def main() -> None:
         "--protocol",
         metavar="FILE",
         type=Path,
-        help="the set's trials, each of which must have a score, and their keys, which UTT SCORE needs: a CM protocol "
-        "of ASVspoof 2019, 2021 (trial_metadata.txt) or 5, Kaldi's utt2label, or a Kaldi data dir",
+        help=(
+            "the set's trials, each of which must have a score, and their keys, which UTT SCORE needs: a CM protocol "
+            "of ASVspoof 2019, 2021 (trial_metadata.txt) or 5, Kaldi's utt2label, or a Kaldi data dir"
+        ),
     )
     parser.add_argument(
         "--phase",
@@ -78,24 +80,30 @@ def main() -> None:
         "--environments",
         metavar="UTT2ENV",
         type=Path,
-        help="data/<set>/utt2env (PA): the environment of each utterance, three letters a-c; then there are figures by "
-        "room size, T60, talker-to-ASV distance, attacker-to-talker distance and device quality too. The t-DCF by "
-        "environment takes the ASV's pooled rates, as ASV scores name no environments",
+        help=(
+            "data/<set>/utt2env (PA): the environment of each utterance, three letters a-c; then there are figures by "
+            "room size, T60, talker-to-ASV distance, attacker-to-talker distance and device quality too. The t-DCF by "
+            "environment takes the ASV's pooled rates, as ASV scores name no environments"
+        ),
     )
     parser.add_argument(
         "--durations",
         metavar="UTT2DUR",
         type=Path,
-        help="data/<set>/utt2dur: seconds of each utterance; then there are figures by quarters of the trials, from "
-        "the shortest to the longest, too. The t-DCF takes the ASV's pooled rates, as ASV scores name no utterances",
+        help=(
+            "data/<set>/utt2dur: seconds of each utterance; then there are figures by quarters of the trials, from "
+            "the shortest to the longest, too. The t-DCF takes the ASV's pooled rates, as ASV scores name no utterances"
+        ),
     )
     parser.add_argument(
         "--known-attacks",
         metavar="UTT2ATTACK",
         type=Path,
-        help="data/train/utt2attack: the attacks that the detector was trained on; then there are figures of known and "
-        "of unknown attacks too. An attack is known by its name: ASVspoof 2019 LA, which calls A04 and A06 of its "
-        "training set A16 and A19 in its evaluation set, has none there",
+        help=(
+            "data/train/utt2attack: the attacks that the detector was trained on; then there are figures of known and "
+            "of unknown attacks too. An attack is known by its name: ASVspoof 2019 LA, which calls A04 and A06 of its "
+            "training set A16 and A19 in its evaluation set, has none there"
+        ),
     )
     parser.add_argument(
         "--bootstrap",

@@ -34,8 +34,8 @@ FORMATS = ("onnx", "pt2")
 
 def main() -> int:
     parser = make_parser(
-        f"{__doc__} Each file is compared with the toolkit's own scores of real utterances, and kept only where none differs by "
-        f"more than {checking.TOLERANCE:g}. docs/export.md tells the contract.",
+        f"{__doc__} Each file is compared with the toolkit's own scores of real utterances, and kept only where none"
+        f" differs by more than {checking.TOLERANCE:g}. docs/export.md tells the contract.",
         "steps/export.py --data-dir data/dev exp/train_f0_subband_senet34_self_distill/seed1\n"
         "steps/export.py --data-dir data/dev --int8 data/eval --out-dir export exp/NAME/seed1",
     )

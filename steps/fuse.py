@@ -18,11 +18,11 @@ from utils.cli import make_parser, real_number, run_program
 
 def main() -> int:
     parser = make_parser(
-        "Fuse the scores of systems over the same trials into one log-likelihood ratio. `logistic` learns a weight for each "
-        "system by prior-weighted logistic regression on the development set; `mean` calibrates each there and takes the "
-        "mean, calibrated again, which suits systems that are much alike (seeds). Reads FOLDER/SET.txt of each system, "
-        "writes DIR/SET.txt, SET.json that tells how it was made, and the model, DIR/fusion.json. Refuses to train on "
-        "evaluation trials, as steps/calibrate.py does.",
+        "Fuse the scores of systems over the same trials into one log-likelihood ratio. `logistic` learns a weight for"
+        " each system by prior-weighted logistic regression on the development set; `mean` calibrates each there and"
+        " takes the mean, calibrated again, which suits systems that are much alike (seeds). Reads FOLDER/SET.txt of"
+        " each system, writes DIR/SET.txt, SET.json that tells how it was made, and the model, DIR/fusion.json. Refuses"
+        " to train on evaluation trials, as steps/calibrate.py does.",
         "steps/fuse.py --out-dir exp/fused/scores --sets 'dev eval' exp/A/seed1/scores exp/B/seed1/scores\n"
         "steps/fuse.py --method mean --out-dir exp/A/fused/scores exp/A/seed*/scores",
     )

@@ -21,8 +21,8 @@ from utils.files import write_aside
 def main() -> None:
     parser = make_parser(
         __doc__,
-        "steps/make_comparison.py --out COMPARISON.md --table Methods exp/train_*_baseline exp/train_*_self_distill \\\n"
-        "  --table 'Losses left out' exp/train_*_baseline exp/train_*_self_distill_{hard,soft}",
+        "steps/make_comparison.py --out COMPARISON.md --table Methods exp/train_*_baseline exp/train_*_self_distill"
+        " \\\n  --table 'Losses left out' exp/train_*_baseline exp/train_*_self_distill_{hard,soft}",
     )
     parser.add_argument("--out", metavar="FILE.md", type=Path, required=True, help="Markdown file to write")
     parser.add_argument(
@@ -31,8 +31,10 @@ def main() -> None:
         nargs="+",
         required=True,
         metavar=("TITLE", "EXP"),
-        help="a table: its title and its experiment folders, the baselines among them; may be given several times "
-        "(early exits are those of the first)",
+        help=(
+            "a table: its title and its experiment folders, the baselines among them; may be given several times "
+            "(early exits are those of the first)"
+        ),
     )
     parser.add_argument(
         "--baseline", default=BASELINE, help="recipe of the baselines, as the end of their folders' names"

@@ -68,8 +68,8 @@ def _refuse_moved(folder: Path) -> None:
         place = next(lines, "").strip().partition(" ")[2].rpartition(":")[0]
     if not Path(place).is_file():
         raise UserError(
-            f"{folder / 'feats.scp'}: it leads to {place}, which is not there: the folder was moved or copied; move it back, or "
-            f"remove {folder} to have its features made again"
+            f"{folder / 'feats.scp'}: it leads to {place}, which is not there: the folder was moved or copied; move it"
+            f" back, or remove {folder} to have its features made again"
         )
 
 
@@ -118,7 +118,8 @@ def merge(args) -> int:
     lost = [utt for utt in wanted if keys.place(utt) < 0 and utt not in bad]
     if lost or keys.first_repeated() >= 0 or not len(frames) == len(bands) == len(scp):
         raise UserError(
-            f"{parts}: {len(made)} of {len(wanted)} utterances are there (first lost: {lost[:1]}); remove it and run again"
+            f"{parts}: {len(made)} of {len(wanted)} utterances are there (first lost: {lost[:1]}); remove it and run"
+            " again"
         )
     (folder / "skipped").unlink(missing_ok=True)  # of an earlier run: some may have been mended
     if bad:
@@ -132,7 +133,8 @@ def merge(args) -> int:
                 "fix these files, or leave the utterances out with --skip-bad true"
             )
         warn(
-            f"--skip-bad: {len(bad)} of {len(wanted)} utterances are left out, listed in {folder / 'skipped'}:\n{shown}{more}"
+            f"--skip-bad: {len(bad)} of {len(wanted)} utterances are left out, listed in"
+            f" {folder / 'skipped'}:\n{shown}{more}"
         )
         if not len(made):
             raise UserError(f"{args.wav_scp}: no utterance can be used")

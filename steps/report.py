@@ -78,9 +78,9 @@ def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> Iter
 
 def main() -> None:
     parser = make_parser(
-        f"{__doc__} Means and intervals of every set; then of one set DET curves, figures by attack and room, scores and "
-        "thresholds, training curves, the four heads, maps of the embeddings, and Grad-CAM of single trials with their audio. "
-        "A page that is there and was made from the same inputs is kept.",
+        f"{__doc__} Means and intervals of every set; then of one set DET curves, figures by attack and room, scores"
+        " and thresholds, training curves, the four heads, maps of the embeddings, and Grad-CAM of single trials with"
+        " their audio. A page that is there and was made from the same inputs is kept.",
         "steps/report.py --data-dir data --out exp/report.html exp/train_*_baseline exp/train_*_self_distill",
     )
     parser.add_argument(

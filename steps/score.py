@@ -145,10 +145,10 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 def main() -> int:
     parser = make_parser(
         __doc__,
-        "steps/score.py --data-dir data --feats-dir feats/f0_subband \\\n"
-        "  exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval\n"
-        "steps/score.py --part 1/4 --feats-dir feats/f0_subband exp/NAME/seed1 eval   # one of 4; then merge_scores.py\n"
-        "steps/score.py --head 1 --head 2 --feats-dir feats/f0_subband exp/NAME/seed1 eval   # eval_head1.txt, ...",
+        "steps/score.py --data-dir data --feats-dir feats/f0_subband \\\n "
+        " exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval\nsteps/score.py --part 1/4 --feats-dir"
+        " feats/f0_subband exp/NAME/seed1 eval   # one of 4; then merge_scores.py\nsteps/score.py --head 1 --head 2"
+        " --feats-dir feats/f0_subband exp/NAME/seed1 eval   # eval_head1.txt, ...",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
     parser.add_argument("--feats-dir", type=Path, help="folder of the sets' features, feats/<frontend>")
@@ -158,8 +158,10 @@ def main() -> int:
         "--head",
         action="append",
         choices=[FINAL, "1", "2", "3", "4"],
-        help="score by the head of this block, from the training checkpoint; may be given several times; "
-        f"{FINAL}, also the default, is the detector itself",
+        help=(
+            "score by the head of this block, from the training checkpoint; may be given several times; "
+            f"{FINAL}, also the default, is the detector itself"
+        ),
     )
     parser.add_argument("--ngpu", type=whole_number(), default=0, help="0: CPU, 1: one GPU")
     parser.add_argument(

@@ -107,8 +107,8 @@ def main() -> None:
             app = make_app(worker, limits, [args.host, *args.allow_host], loopback)
             if not loopback:
                 warn(
-                    f"--host {args.host}: whoever reaches this machine over the network may use the server, unencrypted; "
-                    "browsers let pages record only over https or on the machine itself"
+                    f"--host {args.host}: whoever reaches this machine over the network may use the server,"
+                    " unencrypted; browsers let pages record only over https or on the machine itself"
                 )
             host = f"[{args.host}]" if ":" in args.host else args.host
             print(f"serve.py: http://{host}:{sock.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)

@@ -49,7 +49,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--sweep-conf",
         default=None,
-        help=f"what to vary; if not given, that of {SWEEPS} named as the training conf, else as its method, else baseline.yaml",
+        help=(
+            f"what to vary; if not given, that of {SWEEPS} named as the training conf, else as its method, else"
+            " baseline.yaml"
+        ),
     )
     parser.add_argument(
         "--trials", type=whole_number(1), default=40, help="trials in all; more than before adds to them"
@@ -183,8 +186,9 @@ def report(args: argparse.Namespace, trials: Trials, corpus: str) -> TrialResult
         complete = sum(result.mean is not None for result in results)
         with write_aside(best_conf_path(args)) as handle:
             handle.write(
-                f"# {Path(args.train_conf).stem} tuned: the best of {complete} complete trials of {Path(args.model).stem} by "
-                f"mean dev EER, {best.mean:.2f} %\n# (trial {best.number}, seeds {' '.join(map(str, args.seeds))}; {corpus}).\n"
+                f"# {Path(args.train_conf).stem} tuned: the best of {complete} complete trials of"
+                f" {Path(args.model).stem} by mean dev EER, {best.mean:.2f} %\n# (trial {best.number}, seeds"
+                f" {' '.join(map(str, args.seeds))}; {corpus}).\n"
             )
             handle.write(conf_files.yaml_text(conf_files.to_dict(train_conf_of(args, best.values))))
         write_lines(args.sweep_dir / "best_settings", [" ".join(space.settings_of(best.values))])
@@ -205,8 +209,8 @@ def main() -> int:
     check_range(args, conf)
     if train_conf.average_last:
         raise UserError(
-            f"{args.train_conf}: average_last is {train_conf.average_last}, but dev EERs are measured before weights are "
-            "averaged; tune with --set train.average_last=0"
+            f"{args.train_conf}: average_last is {train_conf.average_last}, but dev EERs are measured before weights"
+            " are averaged; tune with --set train.average_last=0"
         )
     check_sets(args)
     args.sweep_dir.mkdir(parents=True, exist_ok=True)

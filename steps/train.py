@@ -87,7 +87,8 @@ def chain_of(args: argparse.Namespace, sample_rate: int) -> augment.Chain | None
     chain = augment.make_chain(augment.load_conf(args.augment, args.set), sample_rate)
     if chain.has_waveform_steps and not args.online:
         raise UserError(
-            f"{args.augment}: it changes waveforms, which features on disk have left behind; add --online true (train.py: --online)"
+            f"{args.augment}: it changes waveforms, which features on disk have left behind; add --online true"
+            " (train.py: --online)"
         )
     return chain
 
@@ -268,8 +269,8 @@ def train(args: argparse.Namespace) -> int:
     if chain is not None:
         features += f", augmented by {Path(args.augment).stem}"
     print(
-        f"{title}: {cost['parameters']:,} parameters, {cost['multiply_adds']:,} multiply-adds; {len(train_set)} utterances "
-        f"to train on, {len(dev_set)} to choose by; on {where}, features {features}"
+        f"{title}: {cost['parameters']:,} parameters, {cost['multiply_adds']:,} multiply-adds; {len(train_set)}"
+        f" utterances to train on, {len(dev_set)} to choose by; on {where}, features {features}"
     )
     band = band_limits(args, train_set) if first else None
     trainer = Trainer(train_conf, method, train_set, dev_set, args.exp_dir, args.seed, device, eer, title)
@@ -286,7 +287,8 @@ def train(args: argparse.Namespace) -> int:
     trainer.checkpoints.remove_epochs()
     best = trained.history[trained.best_epoch - 1]
     print(
-        f"train.py: {final}: epoch {trained.best_epoch}, dev loss {best['dev_loss']:.4f}, dev EER {best['dev_eer']:.2f} %"
+        f"train.py: {final}: epoch {trained.best_epoch}, dev loss {best['dev_loss']:.4f}, dev EER"
+        f" {best['dev_eer']:.2f} %"
     )
     return 0
 

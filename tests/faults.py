@@ -758,15 +758,16 @@ def main() -> int:
         print(f"faults.py: SKIPPED {line}")
     kills, at_calls = (sum(one[key] for one in told) for key in ("kills", "at_calls"))
     print(
-        f"faults.py: {kills} kills of programs, {at_calls} of them at a rename, link, removal or fsync (there are "
-        f"{sum(told[0]['points'].values())} such points), the others at random moments; other faults: "
-        f"{', '.join(name for one in told for name in one['faults'])}. Each rerun ended in the undisturbed run's files. "
-        f"{time.monotonic() - began:.0f} s"
+        f"faults.py: {kills} kills of programs, {at_calls} of them at a rename, link, removal or fsync (there are"
+        f" {sum(told[0]['points'].values())} such points), the others at random moments; other faults:"
+        f" {', '.join(name for one in told for name in one['faults'])}. Each rerun ended in the undisturbed run's"
+        f" files. {time.monotonic() - began:.0f} s"
     )
     for one in recipes:
         print(
-            f"faults.py: {one['run_sh_kills']} kills of run.sh, after which it was started again at once ({one['waited']} times "
-            "it left for what the killed one had started); a second run.sh beside the first left. The same scores and weights."
+            f"faults.py: {one['run_sh_kills']} kills of run.sh, after which it was started again at once"
+            f" ({one['waited']} times it left for what the killed one had started); a second run.sh beside the first"
+            " left. The same scores and weights."
         )
     return 0
 

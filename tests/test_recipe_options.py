@@ -51,7 +51,7 @@ def refusal(recipe, tmp_path: Path, *options: str, part: str = "la") -> str:
     before = sorted(tmp_path.rglob("*"))
     done = recipe(*options, part=part)
     assert done.returncode in (1, 2) and done.stdout == "", (options, done)
-    (line, *_) = lines = done.stderr.splitlines()
+    line, *_ = lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert sorted(tmp_path.rglob("*")) == before
     return line

@@ -57,8 +57,8 @@ class Checksums:
                     crcs.append(int(fields[3], 16))
                 except (ValueError, OverflowError):
                     raise UserError(
-                        f"{self.path}: line {number}: not UTT OFFSET LENGTH CRC32; remove {path} and run the feature stage "
-                        "again (--stage 1)"
+                        f"{self.path}: line {number}: not UTT OFFSET LENGTH CRC32; remove {path} and run the feature"
+                        " stage again (--stage 1)"
                     ) from None
         self._offsets, self._lengths, self._crcs = (np.asarray(column) for column in (offsets, lengths, crcs))
         if (self._offsets[1:] < self._offsets[:-1]).any():  # not as ArkWriter writes them
@@ -219,8 +219,8 @@ class ScpReader:
             raise UserError(f"{self.scp}: no features of {utt}; remove it and run the feature stage again (--stage 1)")
         if self._places.offsets[line] < 0:
             raise UserError(
-                f"{self.scp}: {utt}: {self._places.arks[line]!r} is not FILE:OFFSET; remove it and run the feature stage again "
-                "(--stage 1)"
+                f"{self.scp}: {utt}: {self._places.arks[line]!r} is not FILE:OFFSET; remove it and run the feature"
+                " stage again (--stage 1)"
             )
         return line
 

@@ -266,8 +266,8 @@ def validate(
         for utt, speaker in utt2spk.pairs():
             if speaker < last:
                 raise UserError(
-                    f"{data['utt2spk']}: {utt} of {speaker} stands after an utterance of {last}: the utterances are not in "
-                    "order of their speakers; say --no-spk-sort if the speaker is no prefix of the utterance's id"
+                    f"{data['utt2spk']}: {utt} of {speaker} stands after an utterance of {last}: the utterances are not"
+                    " in order of their speakers; say --no-spk-sort if the speaker is no prefix of the utterance's id"
                 )
             last = speaker
     by_speaker = BySpeaker(utt2spk)
@@ -310,8 +310,8 @@ def validate(
 
 def main_validate() -> None:
     parser = make_parser(
-        "Check that the tables of a data directory are sorted, whole and agree with each other. The --no- options let a "
-        "file be missing; if it is there, it is checked.",
+        "Check that the tables of a data directory are sorted, whole and agree with each other. The --no- options let a"
+        " file be missing; if it is there, it is checked.",
         "utils/validate_data_dir.sh --no-text --no-feats --no-spk-sort data/train",
     )
     for option, text in (
@@ -636,8 +636,8 @@ def split(data: DataDir, parts: int, per_utt: bool) -> bool:
 
 def main_split() -> None:
     parser = make_parser(
-        "Split a data directory into N of about equal size: DATA-DIR/splitN/{1..N}, each speaker in one of them, or with "
-        "--per-utt DATA-DIR/splitNutt/{1..N}. Does nothing if that was made from the same tables already.",
+        "Split a data directory into N of about equal size: DATA-DIR/splitN/{1..N}, each speaker in one of them, or"
+        " with --per-utt DATA-DIR/splitNutt/{1..N}. Does nothing if that was made from the same tables already.",
         "utils/split_data.sh --per-utt data/train 8",
     )
     parser.add_argument("--per-utt", action="store_true", help="split regardless of the speakers")
@@ -780,7 +780,8 @@ def main_subset() -> None:
 
     replace_dir(target, [data], write)
     print(
-        f"{parser.prog}: {target} has {chosen.count(0)} of the {sum(1 for _ in data.rows('utt2spk'))} utterances of {data.path}"
+        f"{parser.prog}: {target} has {chosen.count(0)} of the {sum(1 for _ in data.rows('utt2spk'))} utterances of"
+        f" {data.path}"
     )
 
 
@@ -825,8 +826,8 @@ def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = (
         if lacking and name == SIDES:  # without it channels are mixed, or refused
             have = next(str(data.path) for data, names in zip(sources, per_source) if name in names)
             raise UserError(
-                f"{', '.join(lacking)}: no {SIDES}, which {have} has; write it, a line `RECORDING FILE A` or `RECORDING FILE B` "
-                "for each recording, or remove it from all"
+                f"{', '.join(lacking)}: no {SIDES}, which {have} has; write it, a line `RECORDING FILE A` or `RECORDING"
+                " FILE B` for each recording, or remove it from all"
             )
         if lacking and name in _WITHOUT:
 
@@ -858,8 +859,9 @@ def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = (
 
 def main_combine() -> None:
     parser = make_parser(
-        "Put data directories together into one. Tables that some of them lack are left out, but for segments: an utterance of "
-        "a directory without them is a recording of its own. An older data directory of the name DEST-DIR gives way.",
+        "Put data directories together into one. Tables that some of them lack are left out, but for segments: an"
+        " utterance of a directory without them is a recording of its own. An older data directory of the name DEST-DIR"
+        " gives way.",
         "utils/combine_data.sh data/train_dev data/train data/dev",
     )
     parser.add_argument("--extra-files", default="", help="further tables to put together, such as 'f1 f2'")

@@ -90,7 +90,8 @@ def only_here(folder: str | os.PathLike) -> Iterator[None]:
                 return
             handle.seek(0)
             raise UserError(
-                f"{folder}: {handle.read().decode().strip() or 'another process'} is at work there; wait until it has ended, or end it"
+                f"{folder}: {handle.read().decode().strip() or 'another process'} is at work there; wait until it has"
+                " ended, or end it"
             ) from None
         handle.truncate(0)
         holder = f"{Path(sys.argv[0]).name}, pid {os.getpid()} on {socket.gethostname()}"

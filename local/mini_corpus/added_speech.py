@@ -108,8 +108,8 @@ def parse_folders(given: Sequence[str], split: str = "train") -> list[tuple[Path
                 )
             if path.name == other.name:
                 raise UserError(
-                    f"--bonafide-dir {text}: {other} has the same name {path.name}, by which the corpus would be known; "
-                    "rename one, or give a folder of links"
+                    f"--bonafide-dir {text}: {other} has the same name {path.name}, by which the corpus would be known;"
+                    " rename one, or give a folder of links"
                 )
         found.append((path, to))
     return found
@@ -222,8 +222,8 @@ def speakers_of(added: Sequence[AddedFolder]) -> list[AddedSpeaker]:
                 warn(f"{one.folder}: {len(paths)} of {len(rates)} files left out: {why} (such as {paths[0]}{reason})")
         if len(narrow) + len(broken) == len(rates):
             raise UserError(
-                f"{one.folder}: none of its {len(rates)} files is usable: {RATE} Hz or more is needed, and a format that "
-                f"libsndfile reads (such as {(narrow or broken)[0]})"
+                f"{one.folder}: none of its {len(rates)} files is usable: {RATE} Hz or more is needed, and a format"
+                f" that libsndfile reads (such as {(narrow or broken)[0]})"
             )
         left_out = {*narrow, *broken}
         for name, files in one.files.items():

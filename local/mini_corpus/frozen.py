@@ -64,13 +64,13 @@ def verdict(corpus: Mapping[str, Any], known: Iterable[Frozen]) -> str:
         return f"{whose} is that of version {version}, bit for bit"
     if not those:
         return (
-            f"whether the {whose} is that of version {version} cannot be told: no digest of size {size}, seed {seed} is "
-            f"known (this one's: {digest[:16]})"
+            f"whether the {whose} is that of version {version} cannot be told: no digest of size {size}, seed {seed} is"
+            f" known (this one's: {digest[:16]})"
         )
     lacking = [str(corpus[key]) for key in ("incomplete", "other_sources") if corpus.get(key)]
     machines = "; ".join(dict.fromkeys(one.machine for one in those))
     why = ", ".join(lacking) or f"another kind of machine? it was frozen on {machines}"
     return (
-        f"{whose} differs from that of version {version} ({why}): figures on it compare with each other, not with those of "
-        "the documentation"
+        f"{whose} differs from that of version {version} ({why}): figures on it compare with each other, not with those"
+        " of the documentation"
     )

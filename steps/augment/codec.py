@@ -91,8 +91,8 @@ class Step(WaveformStep):
                 g722.check_available()
             elif not soundfile.check_format(_CODINGS[codec].format, _CODINGS[codec].subtype):
                 raise ValueError(
-                    f"codecs: libsndfile {soundfile.__libsndfile_version__} lacks {codec}; it takes 1.2 or newer, which "
-                    "soundfile's own wheels have"
+                    f"codecs: libsndfile {soundfile.__libsndfile_version__} lacks {codec}; it takes 1.2 or newer, which"
+                    " soundfile's own wheels have"
                 )
 
     def apply(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:

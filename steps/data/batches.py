@@ -264,8 +264,8 @@ def reading_errors() -> Iterator[None]:
             raise
         by = re.search(r"killed by signal: (\w+( \w+)*)", f"{error} {error.__cause__}")
         raise UserError(
-            f"a process that reads features was killed{f' (signal: {by[1]})' if by else ''}; was there too little memory? "
-            "start again: what is complete is kept, and fewer processes (num_workers) need less"
+            f"a process that reads features was killed{f' (signal: {by[1]})' if by else ''}; was there too little"
+            " memory? start again: what is complete is kept, and fewer processes (num_workers) need less"
         ) from None
 
 
@@ -301,8 +301,8 @@ def _processes(wanted: int) -> int:
         del for_now
     except OSError as error:
         _warn_once(
-            f"/dev/shm: {error.strerror}, so no processes read features: this one does, which is slower; give a container "
-            "more (docker run --shm-size=1g)"
+            f"/dev/shm: {error.strerror}, so no processes read features: this one does, which is slower; give a"
+            " container more (docker run --shm-size=1g)"
         )
         return 0
     return wanted
@@ -327,8 +327,8 @@ def _read_by(dataset: Dataset, num_workers: int, prefetch: int = 2, **options: A
         for item in loader:
             if isinstance(item, np.ndarray):
                 _warn_once(
-                    "/dev/shm is too small for the processes that read features: pipes take its place, which are slower; "
-                    "give a container more (docker run --shm-size=1g)"
+                    "/dev/shm is too small for the processes that read features: pipes take its place, which are"
+                    " slower; give a container more (docker run --shm-size=1g)"
                 )
                 item = torch.from_numpy(item)
             yield item

@@ -73,7 +73,8 @@ class ComputedFeatures:
     def __init__(self, data_dir: str | Path, frontend: FrontEndBase, allow_pipes: bool = False):
         if frontend.conf.compress != "none":
             raise UserError(
-                f"compress: {frontend.conf.compress} is for features on disk; with --online true set frontend.compress=none"
+                f"compress: {frontend.conf.compress} is for features on disk; with --online true set"
+                " frontend.compress=none"
             )
         self._wavs, self._frontend = read_wav_scp(Path(data_dir) / "wav.scp", allow_pipes), frontend
         self.place, self.utts = self._wavs.place, self._wavs.utts

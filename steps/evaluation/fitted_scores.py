@@ -49,8 +49,8 @@ MADE_ON_EVAL = (
     "these scores were calibrated or fused by a model trained on evaluation trials; their figures stand for nothing"
 )
 MADE_ON_ITSELF = (
-    "these scores were calibrated or fused by a model trained on these very trials; their figures are better than those of "
-    "other trials would be"
+    "these scores were calibrated or fused by a model trained on these very trials; their figures are better than those"
+    " of other trials would be"
 )
 
 
@@ -87,8 +87,8 @@ def read_mark(scores: Path) -> dict[str, Any] | None:
         raise UserError(f"{path}: it does not say how {scores} was made; make the scores again, or move the file away")
     if mark.get("scores_sha256") != sha256_of(scores):
         raise UserError(
-            f"{path}: it tells of another {scores.name} than the one beside it; make the scores again, or remove {path} "
-            "if a detector made them"
+            f"{path}: it tells of another {scores.name} than the one beside it; make the scores again, or remove {path}"
+            " if a detector made them"
         )
     return mark
 
@@ -258,8 +258,8 @@ def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
     for trial in np.flatnonzero(~np.isfinite(ratios))[:1]:
         largest = int(np.argmax(np.abs(systems.score[trial])))
         raise UserError(
-            f"{systems.paths[largest]}: {systems.trials.utterance[trial]}: the score {systems.score[trial, largest]:.6g} is too "
-            "large to calibrate; score it again, or remove it"
+            f"{systems.paths[largest]}: {systems.trials.utterance[trial]}: the score"
+            f" {systems.score[trial, largest]:.6g} is too large to calibrate; score it again, or remove it"
         )
     return ratios
 
@@ -279,8 +279,8 @@ def calibrate_training(training: Path, dev: str, data_dir: Path) -> None:
 def _refuse(reasons: Sequence[str], i_know: bool) -> None:
     if reasons and not i_know:
         raise UserError(
-            f"not trained: {'; '.join(reasons)}. Train on the development set; --i-know does it all the same, and marks the "
-            "model and its scores as trained_on_eval"
+            f"not trained: {'; '.join(reasons)}. Train on the development set; --i-know does it all the same, and marks"
+            " the model and its scores as trained_on_eval"
         )
 
 
@@ -292,8 +292,8 @@ def check_use(model: FittedModel, systems: SystemScores, data_dir: Path | None, 
     reasons = []
     if (shared := model.utterances & set(systems.trials.utterance)) and evaluation_reasons(systems, data_dir):
         reasons.append(
-            f"{len(shared)} of the trials of {systems.paths[0]} are among those that the model was trained on (the first: "
-            f"{min(shared)})"
+            f"{len(shared)} of the trials of {systems.paths[0]} are among those that the model was trained on (the"
+            f" first: {min(shared)})"
         )
     reasons += _broken_before(systems)
     _refuse(reasons, i_know)

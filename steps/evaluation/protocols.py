@@ -155,5 +155,8 @@ def add_protocol_option(parser: ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a set's trials and keys, which files of UTT SCORE need, as steps/evaluate.py takes it; give one for each set",
+        help=(
+            "a set's trials and keys, which files of UTT SCORE need, as steps/evaluate.py takes it; give one for"
+            " each set"
+        ),
     )

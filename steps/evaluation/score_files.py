@@ -77,7 +77,10 @@ def _other_columns(columns: Columns, row: int) -> str:
         return ""
     if not columns.form.guessed:
         return "; if the line is a heading, remove it"
-    return f"; if the line is a heading, remove it, and if the columns are not {columns.form.words}, say what they are by --columns"
+    return (
+        f"; if the line is a heading, remove it, and if the columns are not {columns.form.words}, say what they are by"
+        " --columns"
+    )
 
 
 def _codes(labels: Sequence[str], known: dict[str, int]) -> NDArray[np.int64]:
@@ -125,8 +128,8 @@ def _cm_scores(path: str | os.PathLike, table: Columns, protocol: Protocol | Non
         _check_keys(path, table)
     elif protocol is None:
         raise UserError(
-            f"{path}: its columns are read as {table.form.words}, which do not tell bona fide from spoof; give --protocol, "
-            "the set's protocol or data dir"
+            f"{path}: its columns are read as {table.form.words}, which do not tell bona fide from spoof; give"
+            " --protocol, the set's protocol or data dir"
         )
     score = _numbers(path, table, text, utterance)
     refuse_duplicates(path, table, utterance, "each trial has one score: remove the other")
@@ -342,8 +345,8 @@ def same_trials(scores: Sequence[CmScores], paths: Sequence[str | os.PathLike]) 
         for i in np.flatnonzero(trials.bonafide != one.bonafide[order])[:1]:
             ours, theirs = (BONAFIDE, SPOOF) if trials.bonafide[i] else (SPOOF, BONAFIDE)
             raise UserError(
-                f"{path}: {first.utterance[i]} is {theirs} there but {ours} in {paths[0]}; score again the one that is of "
-                "other trials"
+                f"{path}: {first.utterance[i]} is {theirs} there but {ours} in {paths[0]}; score again the one that is"
+                " of other trials"
             )
         if trials.attack_names == [UNKNOWN_ATTACK]:
             trials, named_by = replace(trials, attack_names=one.attack_names, attack=one.attack[order]), path
@@ -351,8 +354,8 @@ def same_trials(scores: Sequence[CmScores], paths: Sequence[str | os.PathLike]) 
             theirs, ours = (np.array([*of.attack_names, NO_ATTACK])[of.attack] for of in (one, trials))  # -1: bona fide
             for i in np.flatnonzero(ours != theirs[order])[:1]:
                 raise UserError(
-                    f"{path}: {first.utterance[i]} has the attack {theirs[order][i]} there but {ours[i]} in {named_by}; "
-                    "score again the one that is of other trials"
+                    f"{path}: {first.utterance[i]} has the attack {theirs[order][i]} there but {ours[i]} in {named_by};"
+                    " score again the one that is of other trials"
                 )
         aligned.append(one.score[order])
     return [replace(trials, score=score) for score in aligned]

@@ -50,8 +50,8 @@ HEADINGS = {
     ATTACK: {"attack", "attackid", "attacktype"},
 }
 WANTED = (
-    "UTT ATTACK KEY SCORE (KEY bonafide or spoof, ATTACK - for bona fide), UTT SCORE and give --protocol, or say what its columns "
-    'are, such as --columns "- utt score key"; ATTACK KEY SCORE are ASV scores, for --asv-scores'
+    "UTT ATTACK KEY SCORE (KEY bonafide or spoof, ATTACK - for bona fide), UTT SCORE and give --protocol, or say what"
+    ' its columns are, such as --columns "- utt score key"; ATTACK KEY SCORE are ASV scores, for --asv-scores'
 )
 
 Split = Callable[[str], list[str]]
@@ -78,8 +78,8 @@ def columns_option(text: str) -> tuple[str, ...]:
     unknown = [role for role in roles if role not in ROLES]
     if unknown or any(roles.count(role) > 1 for role in ROLES if role != OTHER) or not {UTT, SCORE} <= set(roles):
         raise argparse.ArgumentTypeError(
-            f"{text!r}: name each column, {', '.join(ROLES[:-1])} once at most and - for others, utt and score among them, such as "
-            '"- utt score key"'
+            f"{text!r}: name each column, {', '.join(ROLES[:-1])} once at most and - for others, utt and score among"
+            ' them, such as "- utt score key"'
         )
     return roles
 
@@ -89,8 +89,10 @@ def add_columns_option(parser: argparse.ArgumentParser) -> None:
         "--columns",
         type=columns_option,
         metavar="NAMES",
-        help="what the columns of the score files are, where it is not told by their heading or first line: utt, attack, key, "
-        'score, and - for what is not needed, such as "- utt score key"',
+        help=(
+            "what the columns of the score files are, where it is not told by their heading or first line: utt, attack,"
+            ' key, score, and - for what is not needed, such as "- utt score key"'
+        ),
     )
 
 
@@ -127,13 +129,14 @@ def form_of(line: str, roles: Sequence[str] | None = None) -> Form:
     if not fitting:
         if suggested := _suggested(fields):
             raise ValueError(
-                f'its {len(fields)} columns are not {OURS[0]}; say what they are by --columns "{suggested}" if that is so'
-                + ("; ATTACK KEY SCORE are ASV scores, for --asv-scores" if len(fields) == 3 else "")
+                f'its {len(fields)} columns are not {OURS[0]}; say what they are by --columns "{suggested}" if that'
+                " is so" + ("; ATTACK KEY SCORE are ASV scores, for --asv-scores" if len(fields) == 3 else "")
             )
         fitting = [layout for layout in OURS if len(layout.split()) == len(fields)]  # its faults are told line by line
     if not fitting:
         raise ValueError(
-            f"{len(fields)} column{'s' * (len(fields) > 1)}, which are of no known layout: {quoted(line)}; write {WANTED}"
+            f"{len(fields)} column{'s' * (len(fields) > 1)}, which are of no known layout: {quoted(line)}; write"
+            f" {WANTED}"
         )
     return Form(roles_of(fitting[0]), fitting[0], split, guessed=True, delimited=delimited)
 

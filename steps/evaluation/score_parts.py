@@ -44,8 +44,8 @@ def merge_parts(out: Path, parts: int, data_dir: Path) -> int:
     wanted = read_big_map(data_dir / re.sub(r"_head\d$", "", out.stem) / "utt2label").key_column
     if utts != wanted:
         raise UserError(
-            f"{out}: its parts in {parts_folder(out.parent, parts)} are not the {len(wanted)} trials of {data_dir}; were they "
-            "scored by another --batch-size, or before the set changed? Remove that folder and score again"
+            f"{out}: its parts in {parts_folder(out.parent, parts)} are not the {len(wanted)} trials of {data_dir};"
+            " were they scored by another --batch-size, or before the set changed? Remove that folder and score again"
         )
     write_lines(out, lines)
     return len(lines)

@@ -187,6 +187,9 @@ def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     frontend = frontends.make_frontend(frontends.conf_from_dict(_group(conf, "frontend", source), str(source)))
     detector = detector_for(nnet.conf_from_dict(_group(conf, "model", source), str(source)), frontend)
     method = training.make_method(training.conf_from_dict(_group(conf, "train", source), str(source)), detector)
-    mend = f"remove it and {folder / 'final.pt'}, and run again from --stage 2: they are trained anew, and come out the same"
+    mend = (
+        f"remove it and {folder / 'final.pt'}, and run again from --stage 2: they are trained anew, and come out the"
+        " same"
+    )
     _load_weights(method, _group(checkpoints.load(best, mend), "method", best), best)
     return method.to(device, memory_format=torch.channels_last).eval()

@@ -102,16 +102,22 @@ def not_for(about: Mapping[str, Any], corpus: Mapping[str, Any], frontend: Mappi
     says = []
     if about["mini_corpus"]:
         says.append(
-            "**For a verdict on any recording.** It was trained on the mini corpus, which is small, made by a program and for "
-            "trying the toolkit: its scores are evidence about nothing outside of it."
+            "**For a verdict on any recording.** It was trained on the mini corpus, which is small, made by a program"
+            " and for trying the toolkit: its scores are evidence about nothing outside of it."
         )
     says += [
-        "As the only ground for a decision about a person or a recording: it errs at the rates below, on speech like that it "
-        "was trained on.",
-        "On other languages, microphones, codecs, noise or attacks than its training had, without measuring it there first: "
-        "errors may be many times as frequent, and the log-likelihood ratio is then no such thing.",
-        "On recordings that are false in places only, longer than the stretch that it looks at (see the contract), unless cut "
-        "into windows.",
+        (
+            "As the only ground for a decision about a person or a recording: it errs at the rates below, on speech"
+            " like that it was trained on."
+        ),
+        (
+            "On other languages, microphones, codecs, noise or attacks than its training had, without measuring it"
+            " there first: errors may be many times as frequent, and the log-likelihood ratio is then no such thing."
+        ),
+        (
+            "On recordings that are false in places only, longer than the stretch that it looks at (see the contract),"
+            " unless cut into windows."
+        ),
     ]
     kind = corpus.get("recipe") or corpus.get("name", "").rsplit(" ", 1)[-1]
     if kind == "LA":
@@ -120,8 +126,8 @@ def not_for(about: Mapping[str, Any], corpus: Mapping[str, Any], frontend: Mappi
         says.append("Against synthetic or converted speech that is not replayed: it was trained on replayed speech.")
     if frontend["type"] == "log_spectrum":
         says.append(
-            "On audio with stretches of digital silence: the logarithm turns them into values that training did not have, "
-            "and scores far beyond all others come of it."
+            "On audio with stretches of digital silence: the logarithm turns them into values that training did not"
+            " have, and scores far beyond all others come of it."
         )
     return says
 
@@ -144,8 +150,10 @@ def model_card(
     if about["mini_corpus"]:
         lines += ["> **Trained on the mini corpus: for trying the toolkit only. No verdict of it is evidence.**", ""]
     lines += [
-        "A detector of fake speech: the score of a recording is higher the more it resembles bona fide speech. "
-        f"Trained on **{corpus_label(corpus)}**.",
+        (
+            "A detector of fake speech: the score of a recording is higher the more it resembles bona fide speech. "
+            f"Trained on **{corpus_label(corpus)}**."
+        ),
         "",
         *(f"* {line}" for line in about_lines(dict(about))),
         "",
@@ -153,8 +161,10 @@ def model_card(
         "",
         *(f"* {line}" for line in not_for(about, corpus, frontend)),
         "",
-        "It is meant for research on fake speech detection: comparing detectors, measuring them on other corpora, and parts of "
-        "systems whose errors have been measured where they are used.",
+        (
+            "It is meant for research on fake speech detection: comparing detectors, measuring them on other corpora,"
+            " and parts of systems whose errors have been measured where they are used."
+        ),
         "",
         "## Contract",
         "",
@@ -171,7 +181,10 @@ def model_card(
                     "input",
                     "`lengths`",
                     "int64 (batch,), at least 1",
-                    "samples of each that count; what is after them is not looked at. May be left out in ONNX: all count then",
+                    (
+                        "samples of each that count; what is after them is not looked at. May be left out in ONNX: all"
+                        " count then"
+                    ),
                 ],
                 [
                     "output",
@@ -181,8 +194,11 @@ def model_card(
                 ],
             ],
         ),
-        f"The network sees {frontend['network_input']['frames']} frames, the first {about['window_seconds']:.2f} s; a shorter "
-        "recording is continued as in training, a longer one is cut off. NaN and infinite samples give such scores.",
+        (
+            f"The network sees {frontend['network_input']['frames']} frames, the first {about['window_seconds']:.2f} s;"
+            " a shorter recording is continued as in training, a longer one is cut off. NaN and infinite samples give"
+            " such scores."
+        ),
         "",
         "## Files",
         "",
@@ -202,9 +218,11 @@ def model_card(
     checked = next((one.parity for one in files if one.parity), None)
     if checked is not None:
         lines += [
-            f"Checked when exported, on {checked.utterances} utterances of {checked_on}, alone and in batches of unequal "
-            f"lengths; scores from {checked.lowest:.2f} to {checked.highest:.2f}; a difference over {TOLERANCE:g} would have "
-            "been refused.",
+            (
+                f"Checked when exported, on {checked.utterances} utterances of {checked_on}, alone and in batches of"
+                f" unequal lengths; scores from {checked.lowest:.2f} to {checked.highest:.2f}; a difference over"
+                f" {TOLERANCE:g} would have been refused."
+            ),
             "",
         ]
     lines += ["## Measured", ""]
@@ -224,8 +242,10 @@ def model_card(
             ],
         )
         lines += [
-            f"In brackets {100 * CONFIDENCE:.0f} % intervals of the bootstrap over trials. They tell of other trials like these, "
-            "not of other speakers, attacks or channels, nor of another training.",
+            (
+                f"In brackets {100 * CONFIDENCE:.0f} % intervals of the bootstrap over trials. They tell of other"
+                " trials like these, not of other speakers, attacks or channels, nor of another training."
+            ),
             "",
         ]
     else:

@@ -33,8 +33,8 @@ class Calibration:
 
 def _how_to_make(training: Path) -> str:
     return (
-        f"make it by steps/calibrate.py --train {training / 'scores' / 'dev.txt'} --out-dir {training}, or by the recipe's "
-        "stages 4 and 5"
+        f"make it by steps/calibrate.py --train {training / 'scores' / 'dev.txt'} --out-dir {training}, or by the"
+        " recipe's stages 4 and 5"
     )
 
 

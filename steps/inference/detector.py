@@ -219,17 +219,19 @@ class FakeSpeechDetector:
             "band": None if self.band is None else dataclasses.asdict(self.band),
             "pool": self._pool,
             "channels": self._channels,
-            "calibration": made
-            and {
-                "path": str(made.path),
-                "weight": made.weight,
-                "offset": made.offset,
-                "trained_on": {
-                    key: made.trained_on.get(key)
-                    for key in ("sets", "n_bonafide", "n_spoof", "cllr", "eer", "eer_threshold", "llr_range")
-                },
-                "trained_on_eval": made.trained_on_eval,
-            },
+            "calibration": (
+                made
+                and {
+                    "path": str(made.path),
+                    "weight": made.weight,
+                    "offset": made.offset,
+                    "trained_on": {
+                        key: made.trained_on.get(key)
+                        for key in ("sets", "n_bonafide", "n_spoof", "cllr", "eer", "eer_threshold", "llr_range")
+                    },
+                    "trained_on_eval": made.trained_on_eval,
+                }
+            ),
             "no_calibration": of.missing or None,
             "threshold": of.threshold,
             "threshold_rule": of.rule or None,
@@ -589,8 +591,8 @@ def _mixed(recording: audio.Recording) -> Iterator[np.ndarray]:
         yield mean
     if cancelled:
         recording.notes.append(
-            f"its channels cancel each other out in the mix for {cancelled / recording.rate:.1f} s, as one is inverted: score one "
-            "of them by itself (channels 0)"
+            f"its channels cancel each other out in the mix for {cancelled / recording.rate:.1f} s, as one is inverted:"
+            " score one of them by itself (channels 0)"
         )
 
 

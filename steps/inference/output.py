@@ -42,7 +42,9 @@ def about_lines(about: dict[str, Any]) -> list[str]:
             "the mini corpus is small and for trying the toolkit: no verdict here is evidence about a recording"
         )
     pools = {
-        "every": "a recording's score is the mean of its windows'; bonafide only if each of them is above the threshold",
+        "every": (
+            "a recording's score is the mean of its windows'; bonafide only if each of them is above the threshold"
+        ),
         "mean": "a recording's score is the mean of its windows', which alone decides",
         "min": "a recording's score is its lowest window's, for which the calibration was not learnt",
         "first": "scored as steps/score.py does: the first window only",

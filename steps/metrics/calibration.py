@@ -103,8 +103,8 @@ def _outlier(score: FloatArray, far: NDArray[np.int64], trial: int) -> str:
     others = np.delete(score, far)
     more = f", one of {far.size}" if far.size > 1 else ""
     return (
-        f"the score {score[trial]:.6g} is an outlier{more}: the others lie between {others.min():.6g} and {others.max():.6g}, and no "
-        "line calibrates both; score it again, or remove it"
+        f"the score {score[trial]:.6g} is an outlier{more}: the others lie between {others.min():.6g} and"
+        f" {others.max():.6g}, and no line calibrates both; score it again, or remove it"
     )
 
 
@@ -118,7 +118,8 @@ def _falling(score: FloatArray, distance: FloatArray, bonafide: NDArray[np.bool_
     if wrong[trial] > FAR_WRONG:
         return Unusable(_outlier(score, np.flatnonzero(wrong > FAR_WRONG), trial), 0, trial)
     return Unusable(
-        f"higher scores hardly mean more bona fide (area under the ROC {auc:.2f}), so that no rising line calibrates them"
+        f"higher scores hardly mean more bona fide (area under the ROC {auc:.2f}), so that no rising line calibrates"
+        " them"
     )
 
 

@@ -50,8 +50,9 @@ class Backbone(BranchedBackbone):
         for i, branch in enumerate(conf.branches):
             if max(branch.channels) >= in_channels:
                 raise UserError(
-                    f"model.branches[{i}].channels: {max(branch.channels)} is not among the front end's {in_channels} "
-                    "channels, counted from 0; take a stack of front ends, such as conf/frontend/stack_f0_imag_real.yaml"
+                    f"model.branches[{i}].channels: {max(branch.channels)} is not among the front end's {in_channels}"
+                    " channels, counted from 0; take a stack of front ends, such as"
+                    " conf/frontend/stack_f0_imag_real.yaml"
                 )
         self.conf = conf
         self.branches = nn.ModuleList(

@@ -362,7 +362,10 @@ def add_beside(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--beside",
         action="store_true",
-        help="take the experiments beside the given ones too that have a finished training of the same front end and corpus",
+        help=(
+            "take the experiments beside the given ones too that have a finished training of the same front end and"
+            " corpus"
+        ),
     )
 
 
@@ -390,6 +393,6 @@ def check_same_trials(results: Iterable[SetResult]) -> None:
             first_asv = first_asv or result
             if result.asv_eer != first_asv.asv_eer:
                 raise UserError(
-                    f"{first_asv.path} was measured with an ASV of EER {first_asv.asv_eer:.3f} %, {result.path} with one "
-                    f"of {result.asv_eer:.3f} %; t-DCFs of one table are with the same ASV scores: evaluate again"
+                    f"{first_asv.path} was measured with an ASV of EER {first_asv.asv_eer:.3f} %, {result.path} with"
+                    f" one of {result.asv_eer:.3f} %; t-DCFs of one table are with the same ASV scores: evaluate again"
                 )

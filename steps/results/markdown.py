@@ -270,7 +270,10 @@ def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetT
     headings, cells = _names(shown)
     count = max(max(cost) for cost in costs.values())
     lines = [
-        "Multiply-adds up to the score of a block's own classifier, were the network left there, and their share of the",
+        (
+            "Multiply-adds up to the score of a block's own classifier, were the network left there, and their share"
+            " of the"
+        ),
         "deepest block's, which is the detector's:",
         "",
     ]
@@ -416,8 +419,10 @@ def _environments_section(table: SetTable) -> list[str]:
             ATTACK_FACTORS,
             "With the ASV's spoof miss rate of the trials of such attacks, where the ASV scores have them all.",
         ),
-        "Heat maps of the EER of each attack in each kind of room lie with the trainings: "
-        f"`seed<N>/results/{table.set_name}/attack_by_environment.png`.",
+        (
+            "Heat maps of the EER of each attack in each kind of room lie with the trainings: "
+            f"`seed<N>/results/{table.set_name}/attack_by_environment.png`."
+        ),
         "",
     ]
 

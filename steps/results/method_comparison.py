@@ -72,8 +72,8 @@ def baselines_of(experiments: Sequence[Experiment], recipe: str) -> dict[tuple[s
     for e in experiments:
         if _place(e) not in found:
             raise UserError(
-                f"{e.name}: there is no {recipe} of {e.model} ({e.frontend}) to compare it with; train it, or name the baseline by "
-                "--baseline"
+                f"{e.name}: there is no {recipe} of {e.model} ({e.frontend}) to compare it with; train it, or name the"
+                " baseline by --baseline"
             )
     return found
 
@@ -102,8 +102,8 @@ def _baseline_results(
     for e, _ in table.rows:
         if _place(e) not in found:
             raise UserError(
-                f"{e.name} has results on {table.set_name}, and the {recipe} of {e.model} ({e.frontend}) has none to compare them "
-                "with; run the recipe's stages 4 and 5 for it"
+                f"{e.name} has results on {table.set_name}, and the {recipe} of {e.model} ({e.frontend}) has none to"
+                " compare them with; run the recipe's stages 4 and 5 for it"
             )
     return found
 
@@ -131,9 +131,11 @@ def _whole_networks(table: SetTable, chosen: set[str], recipe: str, tuned: Colle
     places = {_place(e) for e, _ in shown if e.name in chosen and e.recipe != recipe} or set(base_of)
     order = sorted(shown, key=lambda row: (list(base_of).index(_place(row[0])), row[0].recipe != recipe))
     return [
-        Entry([e.model, e.recipe], e.multiply_adds, results, None)
-        if e.recipe == recipe
-        else _entry([e.model, e.recipe], e.multiply_adds, e, results, base_of[_place(e)], tuned)
+        (
+            Entry([e.model, e.recipe], e.multiply_adds, results, None)
+            if e.recipe == recipe
+            else _entry([e.model, e.recipe], e.multiply_adds, e, results, base_of[_place(e)], tuned)
+        )
         for e, results in order
         if _place(e) in places
     ]

@@ -16,7 +16,10 @@ class Stretch(BaseModel):
     llr: float | None = Field(description="log-likelihood ratio, natural logarithm; null without a calibration")
     counts: bool = Field(description="whether the recording's score is made of it, too")
     below: bool | None = Field(
-        description="whether its LLR is at or below the threshold; null where there is none, and where the recording is not judged"
+        description=(
+            "whether its LLR is at or below the threshold; null where there is none, and where the recording is not"
+            " judged"
+        )
     )
 
 
@@ -53,12 +56,16 @@ class Verdict(BaseModel):
 
     channel: str | None = Field(description="mixed, or its number from 0; null where the recording has one only")
     verdict: Literal["bonafide", "partial", "spoof"] | None = Field(
-        description="partial: the score is above the threshold, but not every window; null without a calibration, and where "
-        "not_judged says why"
+        description=(
+            "partial: the score is above the threshold, but not every window; null without a calibration, and where "
+            "not_judged says why"
+        )
     )
     not_judged: str | None = Field(
-        description="why this recording gets no verdict: it lacks a band that the detector needs, or its score lies far "
-        "beyond all scores of dev"
+        description=(
+            "why this recording gets no verdict: it lacks a band that the detector needs, or its score lies far "
+            "beyond all scores of dev"
+        )
     )
     below_threshold: BelowThreshold | None = Field(description="null where there is no verdict")
     headline: str = Field(description="the verdict in words, with the windows below the threshold")
@@ -73,8 +80,9 @@ class Verdict(BaseModel):
     windows: list[Stretch] = Field(description="all windows, in the order of time")
     spectrogram: Picture | None = Field(description="of the whole recording; null with pictures=false")
     looked_at: list[LookedAt] = Field(
-        description="of the lowest-scoring stretches, lowest first, and the highest-scoring window; empty with "
-        "pictures=false"
+        description=(
+            "of the lowest-scoring stretches, lowest first, and the highest-scoring window; empty with pictures=false"
+        )
     )
 
 

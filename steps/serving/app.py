@@ -188,6 +188,6 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
 
 
 _DESCRIPTION = (
-    "Says of a recording whether it is bona fide or spoof, by a detector that runs on this machine. What goes wrong is told as "
-    "application/problem+json."
+    "Says of a recording whether it is bona fide or spoof, by a detector that runs on this machine. What goes wrong is"
+    " told as application/problem+json."
 )

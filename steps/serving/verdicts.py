@@ -29,8 +29,8 @@ STAGE = 4  # whose map's mean is the score itself
 NAME = "the recording"
 _MOST_COLUMNS = 1200  # of the spectrogram
 _CAUTION = (
-    "This model was trained on {corpus}, which is small and for trying the toolkit: no verdict of it is evidence about a "
-    "recording."
+    "This model was trained on {corpus}, which is small and for trying the toolkit: no verdict of it is evidence about"
+    " a recording."
 )
 
 
@@ -168,9 +168,11 @@ def in_words(result: Result, about: dict[str, Any]) -> tuple[str, str]:
         BONAFIDE: ("Bona fide", f"The detector takes this for genuine speech. {_odds(result.llr)}"),
         PARTIAL: (
             "Partly spoof",
-            "The detector takes most of this for genuine speech, but the stretches named for synthetic, converted or replayed "
-            "speech. Listen to them. The more windows a recording has, the more often one of genuine speech falls below the "
-            "threshold.",
+            (
+                "The detector takes most of this for genuine speech, but the stretches named for synthetic, converted"
+                " or replayed speech. Listen to them. The more windows a recording has, the more often one of genuine"
+                " speech falls below the threshold."
+            ),
         ),
         SPOOF: ("Spoof", f"The detector takes this for synthetic, converted or replayed speech. {_odds(result.llr)}"),
     }

@@ -73,8 +73,8 @@ def load(path: str | Path, mend: str = _TRAIN_AGAIN) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's message tells how to load it all the same: not this one's business
         raise Damaged(
-            f"{path}: not a readable checkpoint: damaged, or it holds more than tensors and plain values, which could run "
-            f"code and is never loaded; {mend}"
+            f"{path}: not a readable checkpoint: damaged, or it holds more than tensors and plain values, which could"
+            f" run code and is never loaded; {mend}"
         ) from None
     except Exception as error:  # torch raises many kinds for a file that is no checkpoint
         raise Damaged(f"{path}: not a readable checkpoint ({_first_line(error)}); {mend}") from None

@@ -126,8 +126,8 @@ class Trainer:
         self.total_steps = conf.epochs * len(train_set.epoch_plan(conf.batch_size, seed, 1))
         if conf.schedule.name == "cosine" and conf.schedule.warmup_steps >= self.total_steps:
             raise UserError(
-                f"train.schedule.warmup_steps: {conf.schedule.warmup_steps} is not below the {self.total_steps} steps of "
-                "this training; lower it, or raise train.epochs"
+                f"train.schedule.warmup_steps: {conf.schedule.warmup_steps} is not below the {self.total_steps} steps"
+                " of this training; lower it, or raise train.epochs"
             )
         self.optimizer = make_optimizer(
             conf.optimizer,

@@ -54,8 +54,8 @@ class ProgressiveConf:
         if any(span.last < span.first for span in spans):
             what = "begins" if self.first_epochs is None else "first_epochs"
             raise ValueError(
-                f"{what}: {list(getattr(self, what))} of {epochs} epochs leave one of the pairs 4 to 3, 3 to 2, 2 to 1 without an "
-                "epoch; raise epochs, or let the pairs begin otherwise"
+                f"{what}: {list(getattr(self, what))} of {epochs} epochs leave one of the pairs 4 to 3, 3 to 2, 2 to 1"
+                " without an epoch; raise epochs, or let the pairs begin otherwise"
             )
         return spans[::-1]
 

@@ -332,7 +332,8 @@ def main() -> int:
                 found[name][n] = json.loads(done.stdout)
                 one = found[name][n]
                 print(
-                    f"{n} utterances, {name}: {one['seconds']:.2f} s, {one['peak']:.1f} MiB, of which {one['kept']:.1f} stay",
+                    f"{n} utterances, {name}: {one['seconds']:.2f} s, {one['peak']:.1f} MiB, of which {one['kept']:.1f}"
+                    " stay",
                     flush=True,
                 )
                 if args.json:

@@ -72,8 +72,8 @@ def main() -> int:
         assert np.array_equal(quick[: args.compared], plain), "the two ways differ"
         each, each_plain = 1000 * took / args.draws, 1000 * took_plain / args.compared
         print(
-            f"by {name}: {args.draws} draws in {took:.1f} s, {each:.2f} ms each; straightforward {each_plain:.2f} ms each, "
-            f"{each_plain / each:.1f} times as long; {args.compared} draws equal to the bit"
+            f"by {name}: {args.draws} draws in {took:.1f} s, {each:.2f} ms each; straightforward {each_plain:.2f} ms"
+            f" each, {each_plain / each:.1f} times as long; {args.compared} draws equal to the bit"
         )
     return 0
 

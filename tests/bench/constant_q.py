@@ -118,7 +118,8 @@ def main() -> int:
     )
     total = sum(map(len, waveforms)) / 16000
     print(
-        f"{len(waveforms)} utterances, {total:.0f} s of audio, waveform to matrix, one thread, {args.rounds} rounds in turn"
+        f"{len(waveforms)} utterances, {total:.0f} s of audio, waveform to matrix, one thread, {args.rounds} rounds in"
+        " turn"
     )
     print(
         f"{'front end':<10}{'against':<20}{'median difference':>18}{'x real time':>12}{'against / ours (min to max)':>32}"

@@ -64,7 +64,8 @@ def main() -> int:
     onnx_model.require_onnx()
     torch.set_num_threads(1)
     print(
-        "| front end | network | ONNX, largest difference | torch.export, the same | scores from, to | ms toolkit | ms ONNX | ms int8 |"
+        "| front end | network | ONNX, largest difference | torch.export, the same | scores from, to | ms toolkit | ms"
+        " ONNX | ms int8 |"
     )
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     failed = 0

@@ -97,7 +97,8 @@ MANIPULATIONS: dict[str, Manipulation] = {
 def main() -> int:
     parser = make_parser(
         __doc__,
-        "tests/bench/manipulations.py --data-dir data/eval exp/train_*_baseline_mini/seed1 exp/train_*_self_distill_mini/seed1",
+        "tests/bench/manipulations.py --data-dir data/eval exp/train_*_baseline_mini/seed1"
+        " exp/train_*_self_distill_mini/seed1",
     )
     parser.add_argument(
         "--data-dir", type=Path, default=Path("data/eval"), help="Kaldi data dir with wav.scp, utt2label"

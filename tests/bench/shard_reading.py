@@ -108,7 +108,8 @@ def main() -> int:
         n = make_set(folder, args.mib)
         frontend = make_frontend(load_conf(ROOT / "conf/frontend/f0_subband.yaml"))
         print(
-            f"{n} utterances in {ARKS} arks of {args.mib / ARKS:.0f} MiB; shards of {args.shard_mib} MiB, buffer of {args.buffer_mib} MiB"
+            f"{n} utterances in {ARKS} arks of {args.mib / ARKS:.0f} MiB; shards of {args.shard_mib} MiB, buffer of"
+            f" {args.buffer_mib} MiB"
         )
         for how in ("random", "shards"):
             reading = Reading(how, args.shard_mib, args.buffer_mib)
@@ -129,16 +130,18 @@ def main() -> int:
             shares = [(features.labels[batch] == 1).mean() for batch in batches[:-1]]
             stretch = args.shard_mib * 2**20 // (FRAMES * BINS * 4)
             print(
-                f"{how}: {disk.seeks} seeks, {disk.reads} reads, {disk.bytes / 1e6:.0f} MB: {disk.seconds(args.seek_ms, args.mb_per_second):.1f} s "
-                f"of a disk of {args.seek_ms:g} ms a seek and {args.mb_per_second:g} MB/s; {taken / n * 1e6:.0f} us of "
-                f"processor time an utterance\n"
-                f"  side by side in an ark, {np.median(np.abs(np.diff(place))) / n:.3f} of the set apart in the epoch; stretches of "
-                f"{args.shard_mib} MiB in a batch {np.mean([len(np.unique(batch // stretch)) for batch in batches]):.1f}; bona fide in a batch "
-                f"{np.mean(shares):.3f}, standard deviation {np.std(shares):.3f}"
+                f"{how}: {disk.seeks} seeks, {disk.reads} reads, {disk.bytes / 1e6:.0f} MB:"
+                f" {disk.seconds(args.seek_ms, args.mb_per_second):.1f} s of a disk of {args.seek_ms:g} ms a seek and"
+                f" {args.mb_per_second:g} MB/s; {taken / n * 1e6:.0f} us of processor time an utterance\n  side by side"
+                f" in an ark, {np.median(np.abs(np.diff(place))) / n:.3f} of the set apart in the epoch; stretches of"
+                f" {args.shard_mib} MiB in a batch"
+                f" {np.mean([len(np.unique(batch // stretch)) for batch in batches]):.1f}; bona fide in a batch"
+                f" {np.mean(shares):.3f}, standard deviation {np.std(shares):.3f}"
             )
     fewer = disks["random"].seeks / disks["shards"].seeks
     print(
-        f"by shards {fewer:.0f} times fewer seeks, {disks['random'].reads / disks['shards'].reads:.0f} times fewer reads"
+        f"by shards {fewer:.0f} times fewer seeks, {disks['random'].reads / disks['shards'].reads:.0f} times fewer"
+        " reads"
     )
     return int(fewer < args.limit)
 

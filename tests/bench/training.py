@@ -116,7 +116,8 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
 
     where = "one thread" if device == "cpu" else device
     print(
-        f"{model}, batches of {' x '.join(map(str, shape))}, autocast {args.amp}, {where}, {args.rounds} rounds of {steps} steps"
+        f"{model}, batches of {' x '.join(map(str, shape))}, autocast {args.amp}, {where}, {args.rounds} rounds of"
+        f" {steps} steps"
     )
     seconds, memory = (statistics.median(result[index] for result in results[baseline]) for index in (0, 1))
     print(f"baseline: {args.batch_size / seconds:.0f} utterances per second, {memory:.0f} MiB at its peak")

@@ -415,9 +415,9 @@ def experiment() -> dict[str, bytes]:
         }  # fmt: skip
         made |= {
             f"{folder}/conf.yaml": yaml.safe_dump(conf).encode(),
-            f"{folder}/detector.json": json.dumps(
-                {"parameters": 1343760, "multiply_adds": 140200000, "input_shape": [600, 45]}
-            ).encode(),
+            f"{folder}/detector.json": (
+                json.dumps({"parameters": 1343760, "multiply_adds": 140200000, "input_shape": [600, 45]}).encode()
+            ),
             f"{folder}/results/eval/metrics.json": json.dumps(METRICS).encode(),
         }
     return made

@@ -468,7 +468,10 @@ def test_values_that_a_job_would_not_get_as_they_are_are_refused(here):
                     )
                 }
                 given[option[2:].replace("-", "_")] = value
-                script += f"({' '.join(f'{name}={shlex.quote(text)}' for name, text in given.items())}\n{checks}\n) && echo ok || echo refused\n"
+                script += (
+                    f"({' '.join(f'{name}={shlex.quote(text)}' for name, text in given.items())}\n{checks}\n) && echo"
+                    " ok || echo refused\n"
+                )
         done = shell(script.replace("set -euo pipefail; ", "set -uo pipefail; "), LC_ALL="C")
         expected = ["refused"] * sum(map(len, REFUSED.values())) + ["ok"] * 5
         assert done.stdout.split() == expected, done.stderr

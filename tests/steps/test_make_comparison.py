@@ -123,7 +123,10 @@ def test_without_tests_there_are_no_columns_of_them(exp):
     done, text = compare(exp)
     assert done.returncode == 0 and "| p |" not in text and "95 % interval |" not in text
     assert row_of(text.split("## Losses")[0], "senet9", "other")[3:6] == ["2", "21.55 ± 0.07", "+0.05"]
-    said = "- Not tested (2 common seeds, and a test takes 3): senet9 other, senet9 self_distill, senet34 other, senet34 self_distill."
+    said = (
+        "- Not tested (2 common seeds, and a test takes 3): senet9 other, senet9 self_distill, senet34 other, senet34"
+        " self_distill."
+    )
     assert text.count(said) == 1 and text.count("Not tested") == 2  # a table each
 
 

@@ -171,7 +171,10 @@ def test_trainings_under_other_conditions_are_not_tested(exp):
     networks(exp, {"senet9": (-5.0, -6.0, -4.5), "senet34": (-5.0, -5.1, -5.2)})
     retrain(exp, "*_senet9_self_distill/seed*", train__epochs=32)
     text, words = markdown(exp.read(), None), " ".join(plain(exp.read()).split())
-    sentence = "self_distill less baseline, not tested (trained otherwise: epochs: 8 -> 32): senet9 EER -5.17, min t-DCF 2019 -0.1292."
+    sentence = (
+        "self_distill less baseline, not tested (trained otherwise: epochs: 8 -> 32): senet9 EER -5.17, min t-DCF 2019"
+        " -0.1292."
+    )
     for shown in (text, words):
         assert shown.count(sentence) == 1 and "better than baseline for senet34." in shown
     assert "| EER | senet9 |" not in text and row_of(text, "EER", "senet34")[2:4] == ["3", "-5.10"]
@@ -247,7 +250,10 @@ def test_what_is_told_of_several_networks_follows_from_their_figures(exp):
         "different from baseline for senet34 (corrected p of the t-test 0.05 or more). All networks together: not "
         "significantly different from baseline (p "
     )
-    untested = "self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet50 EER -1.50, min t-DCF 2019 -0.0375."
+    untested = (
+        "self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet50 EER -1.50, min t-DCF 2019"
+        " -0.0375."
+    )
     text, words = markdown(experiments, None), " ".join(plain(experiments).split())
     assert f"- {wanted}" in text and wanted in words
     assert text.count(untested) == text.count("not tested") == words.count(untested) == words.count("not tested") == 1
@@ -265,8 +271,8 @@ def test_all_networks_together_may_differ(exp):
     # means -5.25, -4.2 and -4.7: t^2 = 3 (14.15 / 3)^2 / 0.27583 = 241.97, p = 1 - sqrt(241.97 / 243.97)
     text = markdown(networks(exp, {"senet9": (-5, -5.5), "senet18": (-4, -4.4), "senet34": (-4.5, -4.9)}), None)
     assert (
-        "- self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet9 EER -5.25, min t-DCF 2019 -0.1313; "
-        "senet18 EER -4.20, min t-DCF 2019 -0.1050; senet34 EER -4.70, min t-DCF 2019 -0.1175.\n" in text
+        "- self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet9 EER -5.25, min t-DCF"
+        " 2019 -0.1313; senet18 EER -4.20, min t-DCF 2019 -0.1050; senet34 EER -4.70, min t-DCF 2019 -0.1175.\n" in text
     )
     assert "- EER, all networks together: self_distill is better than baseline (p 0.004)." in text
     assert text.count("| EER |") == 1
@@ -476,7 +482,10 @@ def test_one_seed_has_no_spread_and_no_verdict(exp):
     assert row_of(markdown(experiments, None), "ecanet18", "baseline", "1,343,760")[5] == "20.00 (1 seed)"
     text = " ".join(plain(experiments).split())
     assert "20.00 (1 seed)" in text
-    untested = "self_distill less baseline, not tested (1 common seed, and a test takes 3): ecanet18 EER +0.00, min t-DCF 2019 +0.0000."
+    untested = (
+        "self_distill less baseline, not tested (1 common seed, and a test takes 3): ecanet18 EER +0.00, min t-DCF 2019"
+        " +0.0000."
+    )
     assert text.count(untested) == 1 and "difference 1" not in text
     text = markdown(experiments, None)
     assert text.count(f"- {untested}") == 1 and text.count("not tested") == 1

@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(tmp_path: Path, commands: str, heads: str = "false", test_sets: str = "eval") -> str:
     script = (
-        f"stage=0 stop_stage=5 caller_dir=$PWD data_dir={tmp_path}/data feats={tmp_path}/feats exp_dir={tmp_path}/exp "
-        f"frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml test_sets={test_sets} ngpu=0 "
-        f"heads={heads} cuda_cmd=x train_cmd=x nj=1 nproc=1 nnodes=1 elastic=0 score_jobs= tag= train_jobs= online=false augment= settings=(); set -euo pipefail; "
-        f". {ROOT}/utils/stages.sh; . {ROOT}/steps/trainings.sh; "
-        f"{commands}"
+        f"stage=0 stop_stage=5 caller_dir=$PWD data_dir={tmp_path}/data feats={tmp_path}/feats exp_dir={tmp_path}/exp"
+        " frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml"
+        f" test_sets={test_sets} ngpu=0 heads={heads} cuda_cmd=x train_cmd=x nj=1 nproc=1 nnodes=1 elastic=0"
+        f" score_jobs= tag= train_jobs= online=false augment= settings=(); set -euo pipefail; . {ROOT}/utils/stages.sh;"
+        f" . {ROOT}/steps/trainings.sh; {commands}"
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -113,7 +113,10 @@ def test_results_are_made_again_when_lists_change_or_a_heat_map_is_missing(tmp_p
 
 def test_processes_machines_and_parts_reach_the_jobs(tmp_path):
     """What the runner is told, word by word, of a training by 2 processes on 2 machines and a scoring in 3 parts."""
-    stubs = 'with_progress() { shift 2; "$@"; }; cuda_cmd=\'echo RUN\'; nproc() { echo 8; }; merge_scores.py() { echo MERGE "$@"; }; '
+    stubs = (
+        "with_progress() { shift 2; \"$@\"; }; cuda_cmd='echo RUN'; nproc() { echo 8; }; merge_scores.py() { echo MERGE"
+        ' "$@"; }; '
+    )
     many = "nproc=2 nnodes=2 elastic=1 score_jobs=3; . " + f"{ROOT}/steps/trainings.sh; "
     said = run(tmp_path, stubs + many + f"train_all baseline.yaml; score_all {tmp_path}/exp/x 1:1")
     train, *score = [line for line in said.splitlines() if line.startswith(("RUN", "MERGE"))]

@@ -326,8 +326,9 @@ def test_an_mp4_whose_index_comes_last_is_no_stream(speech):
     whole = made_by_ffmpeg("mp4", "aac", np.tile(speech, 8))
     with audio.open_stream(io.BytesIO(whole), None) as recording, pytest.raises(UserError) as refused:
         list(recording.blocks)
-    assert str(refused.value) == (
-        "-: an m4a or mp4 with its index at the end, which cannot be read as it arrives; give it as a file"
+    assert (
+        str(refused.value)
+        == "-: an m4a or mp4 with its index at the end, which cannot be read as it arrives; give it as a file"
     )
 
 

@@ -69,7 +69,10 @@ def test_path_sh_stops_with_the_message(root, bare_python):
 
 
 def test_path_sh_sets_the_paths(root, tmp_path):
-    script = f'. {root}/path.sh && echo "$FSD_ROOT $LC_ALL $FSD_PYTHON" && command -v run.sh && python3 -c "import utils.cli"'
+    script = (
+        f'. {root}/path.sh && echo "$FSD_ROOT $LC_ALL $FSD_PYTHON" && command -v run.sh && python3 -c "import'
+        ' utils.cli"'
+    )
     clean = {name: value for name, value in os.environ.items() if name != "FSD_ENVIRONMENT_CHECKED"}
     done = subprocess.run(
         ["bash", "-euc", script],

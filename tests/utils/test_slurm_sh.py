@@ -370,7 +370,10 @@ def test_what_the_controller_and_the_accounts_tell(play):
     answers = [
         "echo Unable to contact slurm controller >&2; exit 1",
         "echo '1|RUNNING|None'; echo '2|PENDING|PartitionTimeLimit'; echo '3|RUNNING|None'; echo '4|RUNNING|None'",
-        "echo '1|PENDING|BeginTime'; echo '2|PENDING|PartitionTimeLimit'; echo '3|COMPLETING|None'; echo '4|RUNNING|None'",
+        (
+            "echo '1|PENDING|BeginTime'; echo '2|PENDING|PartitionTimeLimit'; echo '3|COMPLETING|None'; echo"
+            " '4|RUNNING|None'"
+        ),
         "echo '1|COMPLETED|None'; echo '2|OUT_OF_MEMORY|OutOfMemory'; echo '3|PREEMPTED|None'",
         "echo '3|COMPLETED|None'",
     ]

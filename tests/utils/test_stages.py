@@ -57,7 +57,10 @@ def test_paths_hold_where_the_recipe_was_called(tmp_path):
     for folder in (caller, recipe / "conf"):
         (folder / "a.yaml").touch()
     here = f"cd {recipe}; caller_dir={caller}; "
-    ask = "output_path exp exp; output_path mine exp; output_path /x exp; input_path a.yaml; input_path conf/a.yaml; input_path conf/b.yaml"
+    ask = (
+        "output_path exp exp; output_path mine exp; output_path /x exp; input_path a.yaml; input_path conf/a.yaml;"
+        " input_path conf/b.yaml"
+    )
     assert in_recipe(here + ask) == [
         f"{recipe}/exp", f"{caller}/mine", "/x", f"{caller}/a.yaml", f"{recipe}/conf/a.yaml", "conf/b.yaml"
     ]  # fmt: skip

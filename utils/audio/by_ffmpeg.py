@@ -168,7 +168,8 @@ def _samples(av: Any, container: Any, stream: Any, where: str, told: float | Non
     except (av.FFmpegError, OSError, ValueError) as error:
         if live and not done and "mp4" in container.format.name:
             raise UserError(
-                f"{where}: an m4a or mp4 with its index at the end, which cannot be read as it arrives; give it as a file"
+                f"{where}: an m4a or mp4 with its index at the end, which cannot be read as it arrives; give it as a"
+                " file"
             ) from None
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{where}: truncated or damaged after {done / rate:.2f} s: {reason}") from None

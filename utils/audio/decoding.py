@@ -216,8 +216,8 @@ def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterat
             yield Recording(where, sound.samplerate, sound.channels, blocks, notes=notes)
     except soundfile.LibsndfileError as error:
         raise UserError(
-            f"{where}: not a stream that libsndfile can read ({_reason(error)}); give raw s16le with --rate, or install "
-            f"PyAV: {by_ffmpeg.how_to_install()}"
+            f"{where}: not a stream that libsndfile can read ({_reason(error)}); give raw s16le with --rate, or install"
+            f" PyAV: {by_ffmpeg.how_to_install()}"
         ) from None
 
 
@@ -295,7 +295,8 @@ def _by_ffmpeg(
     if not has_ffmpeg():
         kind = f"none of {_FORMATS}" if layout is None else layout.kind
         raise NotSound(
-            f"{where}: cannot be read as audio by libsndfile: {kind}; m4a, webm, amr and video take PyAV: {by_ffmpeg.how_to_install()}"
+            f"{where}: cannot be read as audio by libsndfile: {kind}; m4a, webm, amr and video take PyAV:"
+            f" {by_ffmpeg.how_to_install()}"
         )
     told = None if layout is None else layout.seconds
     part = Part(source, 0, len(source))
@@ -488,8 +489,8 @@ def _checked(
 
 def _beyond(peak: float) -> str:
     return (
-        f"a peak {20 * np.log10(peak):.0f} dB beyond full scale, which is 1 for floats ({peak:.6g}); integers were written as "
-        "floats: divide them by their full scale"
+        f"a peak {20 * np.log10(peak):.0f} dB beyond full scale, which is 1 for floats ({peak:.6g}); integers were"
+        " written as floats: divide them by their full scale"
     )
 
 

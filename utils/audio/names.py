@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 _ENDINGS = (
-    "3g2 3gp aac ac3 aif aifc aiff amr ape asf au avi awb caf dts flac flv g722 gsm m4a m4b m4v mka mkv mov mp2 mp3 mp4 mpc mpeg mpg nist "
-    "oga ogg ogv opus ra rm sph snd spx tta voc w64 wav wave weba webm wma wmv wv"
+    "3g2 3gp aac ac3 aif aifc aiff amr ape asf au avi awb caf dts flac flv g722 gsm m4a m4b m4v mka mkv mov mp2 mp3 mp4"
+    " mpc mpeg mpg nist oga ogg ogv opus ra rm sph snd spx tta voc w64 wav wave weba webm wma wmv wv"
 )
 AUDIO_ENDINGS = frozenset(_ENDINGS.split())
 _BEGINNINGS = (

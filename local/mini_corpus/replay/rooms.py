@@ -121,8 +121,8 @@ def _pyroomacoustics() -> ModuleType:
         import pyroomacoustics
     except ImportError as error:
         raise UserError(
-            f"the rooms of the replay corpus need pyroomacoustics, which cannot be imported here ({error}): install the "
-            "group [rooms] of requirements-mini.txt"
+            f"the rooms of the replay corpus need pyroomacoustics, which cannot be imported here ({error}): install the"
+            " group [rooms] of requirements-mini.txt"
         ) from None
     return pyroomacoustics
 
@@ -221,8 +221,8 @@ def draw_distance(
     most = longest_m(room, conf)
     if most < low:
         raise UserError(
-            f"no two places of a room of {' x '.join(f'{s:g}' for s in room.size_m)} m are {low:g} m apart, {most:.2f} m "
-            "at most: lower margin_m, widen place_height_m, or draw larger rooms"
+            f"no two places of a room of {' x '.join(f'{s:g}' for s in room.size_m)} m are {low:g} m apart, {most:.2f}"
+            " m at most: lower margin_m, widen place_height_m, or draw larger rooms"
         )
     return round(float(rng.uniform(low, min(high, most))), 4)
 

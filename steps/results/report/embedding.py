@@ -64,9 +64,9 @@ def section(comparison: Comparison, detectors: Detectors) -> Section:
         for label, style in class_styles(shown).items()
     ]
     intro = Text(
-        f"Each detector's embedding (what its last layer sees) of {len(utts):,} trials, all classes evenly, laid out by "
-        "t-SNE: near points are alike, while axes, distances between clusters and their sizes mean nothing. The seed of the "
-        "median EER. Choose classes in the legend to bring them out."
+        f"Each detector's embedding (what its last layer sees) of {len(utts):,} trials, all classes evenly, laid out by"
+        " t-SNE: near points are alike, while axes, distances between clusters and their sizes mean nothing. The seed"
+        " of the median EER. Choose classes in the legend to bring them out."
     )
     return Section("embedding", "Embeddings", [intro, Figures(figures, Legend(keys)), *blocks])
 

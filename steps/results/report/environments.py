@@ -30,10 +30,10 @@ def section(comparison: Comparison) -> Section | None:
     distance, device = ATTACK_FACTORS
     blocks: list[Block] = [
         Text(
-            "EER in percent, mean over seeds, of each attack in each kind of room: its spoof trials there against the bona "
-            f"fide trials there. An attack's first letter is the {distance.name} ({_levels(distance)}), its second the "
-            f"{device.name} ({_levels(device)}). The same colour is the same EER in all maps; - where a class has fewer "
-            f"than {FEWEST_TRIALS} trials."
+            "EER in percent, mean over seeds, of each attack in each kind of room: its spoof trials there against the"
+            f" bona fide trials there. An attack's first letter is the {distance.name} ({_levels(distance)}), its"
+            f" second the {device.name} ({_levels(device)}). The same colour is the same EER in all maps; - where a"
+            f" class has fewer than {FEWEST_TRIALS} trials."
         )
     ]
     for group in comparison.groups:

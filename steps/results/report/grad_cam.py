@@ -68,12 +68,13 @@ def choose_cases(scores: Sequence[CmScores], thresholds: Sequence[float]) -> lis
 def section(comparison: Comparison, detectors: Detectors, stages: Sequence[int]) -> Section:
     blocks: list[Block] = [
         Text(
-            "What the places of the input add to the score: blue speaks for bona fide, orange for spoof, the input in grey "
-            f"below. Grad-CAM at {_listed([f'stage {stage}' for stage in stages])} of the backbone's four, drawn up to the "
-            "input's frames and bins: deep stages are coarse, shallow ones tell less of the decision. Each map has its own "
-            f"scale. Decisions are by the threshold of the EER of {DEV} (the set's own where a system has no scores of {DEV}), "
-            "of the seed of the median EER. Right of a dashed line the input repeats the utterance, being longer. Of the trials that all systems of a network decide alike, the one is shown "
-            "whose score by the first system is the median."
+            "What the places of the input add to the score: blue speaks for bona fide, orange for spoof, the input in"
+            f" grey below. Grad-CAM at {_listed([f'stage {stage}' for stage in stages])} of the backbone's four, drawn"
+            " up to the input's frames and bins: deep stages are coarse, shallow ones tell less of the decision. Each"
+            f" map has its own scale. Decisions are by the threshold of the EER of {DEV} (the set's own where a system"
+            f" has no scores of {DEV}), of the seed of the median EER. Right of a dashed line the input repeats the"
+            " utterance, being longer. Of the trials that all systems of a network decide alike, the one is shown"
+            " whose score by the first system is the median."
         )
     ]
     said = _Words(comparison)

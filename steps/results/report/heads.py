@@ -22,9 +22,9 @@ def section(comparison: Comparison) -> Section:
     with_heads = [group for group in comparison.groups if any(s.experiment.name in heads for s in group.systems)]
     if not with_heads:
         note = (
-            f"No training has scores of its blocks' own classifiers on {comparison.set_name}. A method that trains them "
-            "(self_distill) has them where they were scored: steps/score.py --head 1 --head 2 --head 3 --head 4 (run.sh "
-            "--heads true --stage 4)."
+            f"No training has scores of its blocks' own classifiers on {comparison.set_name}. A method that trains them"
+            " (self_distill) has them where they were scored: steps/score.py --head 1 --head 2 --head 3 --head 4"
+            " (run.sh --heads true --stage 4)."
         )
         return Section("heads", "The four heads", [Text(note, "note")])
     count = max(block for blocks in heads.values() for block in blocks)

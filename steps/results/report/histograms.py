@@ -50,8 +50,8 @@ def section(comparison: Comparison) -> Section:
         note = f"No training has scores/{comparison.set_name}.txt; score by steps/score.py (--stage 4)."
         return Section("histograms", "Scores and thresholds", [Text(note, "note")])
     carried = (
-        f"A threshold from {DEV} is what a user could have set before seeing these trials; how far it lies from this set's "
-        "own tells how well scores keep their meaning."
+        f"A threshold from {DEV} is what a user could have set before seeing these trials; how far it lies from this"
+        " set's own tells how well scores keep their meaning."
         if any(row[2].text == DEV_THRESHOLD for row in rows)
         else f"There are no scores of {DEV}, so that no threshold is carried over from it."
     )

@@ -55,8 +55,8 @@ def blocks(comparison: Comparison, table: SetTable) -> Iterator[Block]:
         for name, _, _ in measures:
             headings += [f"{name}, by {unit}" for unit in units]
         yield filled_table(
-            f"{table.corpus}, {table.set_name}: {100 * CONFIDENCE:.0f} % intervals of the mean over seeds, {DRAWS:,} draws of "
-            "trials, or of speakers with all their trials",
+            f"{table.corpus}, {table.set_name}: {100 * CONFIDENCE:.0f} % intervals of the mean over seeds, {DRAWS:,}"
+            " draws of trials, or of speakers with all their trials",
             headings,
             rows,
             2,

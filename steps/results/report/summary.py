@@ -31,10 +31,10 @@ def over_seeds(results: dict[int, SetResult], attribute: str) -> tuple[float, fl
 def section(comparison: Comparison) -> Section:
     blocks: list[Block] = [
         Text(
-            "Means over seeds with the sample standard deviation; the interval is Student's 95 % interval of that mean. It "
-            "weighs the chance of training alone. What other trials and other speakers could do is told by the second table; other attacks "
-            "might decide otherwise still. Of a t-DCF it is the "
-            "minimum over thresholds, normalised. A click on a heading sorts."
+            "Means over seeds with the sample standard deviation; the interval is Student's 95 % interval of that mean."
+            " It weighs the chance of training alone. What other trials and other speakers could do is told by the"
+            " second table; other attacks might decide otherwise still. Of a t-DCF it is the minimum over thresholds,"
+            " normalised. A click on a heading sorts."
         )
     ]
     if any("mini" in table.corpus.lower() for table in comparison.tables):
@@ -123,7 +123,10 @@ def _differences(table: SetTable) -> Iterator[Block]:
                         Cell(str(test.count), test.count),
                     ]
                 )
-        caption = f"{family.other} less {family.base}{of_which(family.pairs[0].other)}, paired by seed; {table.corpus}, {table.set_name}"
+        caption = (
+            f"{family.other} less {family.base}{of_which(family.pairs[0].other)}, paired by seed; {table.corpus},"
+            f" {table.set_name}"
+        )
         headings = ["figure", "network", "difference", "95 % interval", "p, t-test", "p, corrected", "pairs"]
         if rows:
             yield Table(caption, headings, rows, 2)

@@ -137,8 +137,8 @@ def compare(experiments: list[Experiment], set_name: str | None, data_dir: Path,
     names = list(dict.fromkeys(table.set_name for table in tables))
     if not names:
         raise UserError(
-            f"{', '.join(e.name for e in experiments)}: no seed has results/<set>/metrics.json; run the recipe's scoring "
-            "and evaluation stages (--stage 4)"
+            f"{', '.join(e.name for e in experiments)}: no seed has results/<set>/metrics.json; run the recipe's"
+            " scoring and evaluation stages (--stage 4)"
         )
     wanted = set_name or ("eval" if "eval" in names else names[0])
     found = [table for table in tables if table.set_name == wanted]
@@ -146,8 +146,8 @@ def compare(experiments: list[Experiment], set_name: str | None, data_dir: Path,
         raise UserError(f"--set {wanted}: not evaluated; there are results of {', '.join(names)}")
     if len(found) > 1:
         raise UserError(
-            f"{wanted}: measured on several corpora ({'; '.join(table.corpus for table in found)}); figures of two corpora "
-            "are not to be compared: make a report of each"
+            f"{wanted}: measured on several corpora ({'; '.join(table.corpus for table in found)}); figures of two"
+            " corpora are not to be compared: make a report of each"
         )
     (table,) = found
     looks = _looks([e for e, _ in table.rows])

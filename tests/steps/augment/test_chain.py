@@ -126,7 +126,10 @@ def test_a_conf_through_its_dict():
     assert {step.type for step in conf.steps} == set(augment.step_types())
 
 
-GOOD = "steps:\n- type: noise\n  p: 0.5\n  snr_db: [5, 15]\n- type: time_mask\n  number: 1\n  max_frames: 9\n  fill: zero\n"
+GOOD = (
+    "steps:\n- type: noise\n  p: 0.5\n  snr_db: [5, 15]\n- type: time_mask\n  number: 1\n  max_frames: 9\n  fill:"
+    " zero\n"
+)
 
 
 @pytest.mark.parametrize(

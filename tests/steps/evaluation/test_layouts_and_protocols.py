@@ -181,8 +181,10 @@ def test_layouts_of_others(folder, heading, line, keys, attacks, told):
     if told is None:
         assert done.stderr == ""
     else:
-        assert done.stderr == (
-            f"WARNING: cm.txt: its columns are read as {told}, not as UTT ATTACK KEY SCORE; --columns can say otherwise\n"
+        assert (
+            done.stderr
+            == f"WARNING: cm.txt: its columns are read as {told}, not as UTT ATTACK KEY SCORE; --columns can say"
+            " otherwise\n"
         )
     done = evaluate("--json")
     if keys:

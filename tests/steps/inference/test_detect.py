@@ -213,7 +213,10 @@ def test_what_is_noted_of_the_audio(training, tmp_path, speech):
         handle.write(b"no chunk of a WAV file")
     done = run("--model", training, "--json", *(tmp_path / f"{name}.wav" for name in "abcde"))
     a, b, c, d, e = map(json.loads, done.stdout.splitlines()[1:])
-    cancelled = "its channels cancel each other out in the mix for {} s, as one is inverted: score one of them by itself (channels 0)"
+    cancelled = (
+        "its channels cancel each other out in the mix for {} s, as one is inverted: score one of them by itself"
+        " (channels 0)"
+    )
     for one in (a, c):
         assert "only silence" in one["error"] and cancelled.format("5.0") in one["error"]
     assert cancelled.format("2.0") in b["notes"] and np.isfinite(b["score"])

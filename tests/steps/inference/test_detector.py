@@ -284,8 +284,9 @@ def test_a_recording_with_a_low_stretch_is_not_bona_fide(partial):
         assert covered(t) == any(w.begin <= t < w.end for w in low)
     assert len(result.below.stretches) == 2 and covered(10.5) and covered(20.5) and not covered(15)
     (a, b), (c, d) = result.below.stretches
-    assert result.below_in_words == (
-        f"{len(low)} of {len(result.windows)} windows below the threshold: {a:.1f}-{b:.1f} s, {c:.1f}-{d:.1f} s"
+    assert (
+        result.below_in_words
+        == f"{len(low)} of {len(result.windows)} windows below the threshold: {a:.1f}-{b:.1f} s, {c:.1f}-{d:.1f} s"
     )
     # by the mean alone it would be
     detector._pool = "mean"

@@ -89,7 +89,7 @@ def test_evidence_shows_a_recordings_own_frames_and_sums_to_its_score(detector):
     told."""
     for samples, own in ((speech_like(3 * RATE, 5), 64), (speech_like(RATE // 4, 5), None)):
         (result,) = detector.score(samples, RATE)
-        (seen, *_) = detector.evidence(audio.of_waveform("x", samples, RATE), result.windows[:1])
+        seen, *_ = detector.evidence(audio.of_waveform("x", samples, RATE), result.windows[:1])
         assert seen.window == result.windows[0] and seen.features.shape == seen.places.shape
         assert seen.features.shape[0] == (own or pytest.approx(31, abs=2))
         if own:

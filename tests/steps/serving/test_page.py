@@ -279,11 +279,13 @@ def test_light_dark_and_narrow(show, files):
         page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") == width
         texts = page.locator(
-            "p:visible, h1, h2:visible, h3, dt, dd, label:visible, button:visible, #verdict span, td, th, #plot text, figcaption span, .ends span"
+            "p:visible, h1, h2:visible, h3, dt, dd, label:visible, button:visible, #verdict span, td, th, #plot text,"
+            " figcaption span, .ends span"
         )
         assert texts.count() > 40 and min(texts.evaluate_all(CONTRAST)) > 4.5
         shots[scheme] = page.evaluate(
-            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('#plot text')).fill]"
+            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('#plot"
+            " text')).fill]"
         )
         page.goto(page.url + "api")
         assert page.evaluate("document.documentElement.scrollWidth") == width

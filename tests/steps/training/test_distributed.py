@@ -40,7 +40,10 @@ UTTERANCES = 18  # the last of an epoch's three batches, 8, 8 and 2, leaves one 
 # Adam divides by the gradients' own size, so that it makes much of rounding: plain descent shows what the gradients
 # are.
 PLAIN = ["batch_size=8", "optimizer.name=sgd", "optimizer.momentum=0.9", "schedule.lr=0.005", "cache_mib=0", "num_workers=0"]  # fmt: skip
-BRANCHES = "[{network: ecanet9_narrow.yaml, channels: [0], bins: null}, {network: ecanet9_narrow.yaml, channels: [0], bins: 30}]"
+BRANCHES = (
+    "[{network: ecanet9_narrow.yaml, channels: [0], bins: null}, {network: ecanet9_narrow.yaml, channels: [0], bins:"
+    " 30}]"
+)
 CASES = {
     "weighted": ("baseline", ["epochs=2", "hard_loss.class_weights.mode=balanced", "cache_mib=100"], None),
     "mixup": ("baseline_anneal", ["epochs=1", "max_grad_norm=0.5", "optimizer.name=adam", "optimizer.eps=1e-2"], "mixup"),

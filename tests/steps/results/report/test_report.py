@@ -139,7 +139,8 @@ def test_rows_without_a_figure_stay_last(la_page, show):
     page = show(la_page)
     table = page.locator("#summary table").nth(1)
     table.evaluate(
-        "one => { one.tBodies[0].rows[0].cells[2].textContent = '-'; delete one.tBodies[0].rows[0].cells[2].dataset.sort }"
+        "one => { one.tBodies[0].rows[0].cells[2].textContent = '-'; delete"
+        " one.tBodies[0].rows[0].cells[2].dataset.sort }"
     )
     last = "one => [...one.tBodies[0].rows].at(-1).cells[2].textContent"
     for _ in range(2):
