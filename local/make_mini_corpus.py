@@ -2,7 +2,7 @@
 """Builds a mini corpus in the layout of ASVspoof 2019: for LA real speech against real synthesizers, for PA the same
 real speech against replays of it in simulated rooms by simulated devices.
 
-    OUT/LA/ASVspoof2019_LA_cm_protocols/  train, dev, eval (unknown attacks), eval_known (known attacks, eval's speakers)
+    OUT/LA/ASVspoof2019_LA_cm_protocols/  train, dev, eval (unknown attacks), eval_known (known ones, eval's speakers)
     OUT/LA/ASVspoof2019_LA_{train,dev,eval}/flac/
     OUT/LA/ASVspoof2019_LA_asv_scores/    of a simple speaker verifier; ASVspoof2019_LA_asv_protocols/: its trials
     OUT/LA/corpus.json, manifest.tsv      which corpus this is; every file's checksum, sources and parameters

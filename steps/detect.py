@@ -68,16 +68,21 @@ def main() -> int:
         help="in the place of --prior's; eer: that of the EER on dev",
     )
     parser.add_argument(
-        "--pool", choices=POOLS, default=POOLS[0], help="how the windows' scores make the recording's; every: their mean, and bonafide only if "
+        "--pool",
+        choices=POOLS,
+        default=POOLS[0],
+        help="how the windows' scores make the recording's; every: their mean, and bonafide only if "
         "each window is above the threshold; mean: the mean alone decides",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="between windows; half a window if not given"
     )
     parser.add_argument(
-        "--channels", type=word_or(whole_number(), MIX, EACH), metavar="WHICH", help="of several: mix, each, or a number from 0; mix if not given, "
-        "or the one that the front end's conf names",
-    )  # fmt: skip
+        "--channels",
+        type=word_or(whole_number(), MIX, EACH),
+        metavar="WHICH",
+        help="of several: mix, each, or a number from 0; mix if not given, or the one that the front end's conf names",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--tsv", action="store_true", help="tab-separated values at full precision instead of a table")
     form.add_argument("--json", action="store_true", help="an object a line, all windows in it")
@@ -96,8 +101,11 @@ def main() -> int:
     parser.add_argument("--num-threads", type=THREADS, default=os.cpu_count() or 1, help="CPU threads")
     parser.add_argument("--ngpu", type=whole_number(), default=0, help="0: CPU, 1: one GPU, for the network")
     parser.add_argument(
-        "inputs", nargs="+", metavar="RECORDING", help="audio or video, a folder, a wav.scp, a data dir, or - for standard input"
-    )  # fmt: skip
+        "inputs",
+        nargs="+",
+        metavar="RECORDING",
+        help="audio or video, a folder, a wav.scp, a data dir, or - for standard input",
+    )
     args = parser.parse_args()
 
     if args.stream and args.inputs != [STDIN]:

@@ -46,8 +46,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on")
     parser.add_argument("--port", type=whole_number(0, 65535), default=8765, help="0: any that is free")
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a name that browsers reach the server by; may be given several times"
-    )  # fmt: skip
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that browsers reach the server by; may be given several times",
+    )
     parser.add_argument("--max-mib", type=real_number(0, 1e9), default=64, help="size of an upload")
     parser.add_argument("--max-seconds", type=real_number(0, 1e9), default=1800, help="length of a recording")
     parser.add_argument(
@@ -113,9 +117,14 @@ def main() -> None:
             host = f"[{args.host}]" if ":" in args.host else args.host
             print(f"serve.py: http://{host}:{sock.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
             config = uvicorn.Config(
-                app, log_level="warning", access_log=False, server_header=False, proxy_headers=False, ws="none",
+                app,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                ws="none",
                 timeout_graceful_shutdown=2,
-            )  # fmt: skip
+            )
             uvicorn.Server(config).run(sockets=[sock])
         finally:
             worker.close()

@@ -1,7 +1,7 @@
 """Which part of a recording an utterance is: a data dir's `segments` and `reco2file_and_channel`, as Kaldi has them.
 
     segments               UTT RECORDING START END     seconds; END -1: to the recording's end
-    reco2file_and_channel  RECORDING FILE A|B          which of a recording's channels it is, where its audio has several
+    reco2file_and_channel  RECORDING FILE A|B          which of its channels, where its audio has several
 
 Where there is a `segments`, the keys of the wav.scp beside it are recordings, else they are utterances.
 """

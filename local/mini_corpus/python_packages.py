@@ -1,7 +1,7 @@
 """The synthesizers' Python packages: groups of requirements-mini.txt, each installed into the downloads folder.
 
     DOWNLOADS/python-<cksum>/GROUP/   never the toolkit's own environment, which gives numpy and the like
-    DOWNLOADS/python-files-<kind of machine>/   the packages' own files: a set that broke off goes on with the next file,
+    DOWNLOADS/python-files-<kind of machine>/   the packages' own files: a set that broke off goes on with the next,
                                                 and a machine without a network installs from what was laid there
 
 The versions are pinned; pip checks each file against the checksum that the index gives. The files' own checksums are

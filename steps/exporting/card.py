@@ -254,18 +254,29 @@ def model_card(
         lines += [
             "## int8",
             "",
-            f"Convolutions in 8 bits, but for the first. On {int8.trials} trials of {measured_on}, both one after the other on one "
-            "thread:",
+            (
+                f"Convolutions in 8 bits, but for the first. On {int8.trials} trials of {measured_on}, both one after"
+                " the other on one thread:"
+            ),
             "",
             *_table(
                 ["", "float32", "int8", "difference"],
                 [
-                    ["EER %", f"{int8.eer:.2f}", f"{int8.eer_int8:.2f}", f"{int8.eer_int8 - int8.eer:+.2f}{_span(int8.interval, 2)}"],
-                    ["processor ms per utterance, median", *(f"{1000 * s:.1f}" for s in int8.seconds), f"{int8.ratio:.2f} times as fast"],
+                    [
+                        "EER %",
+                        f"{int8.eer:.2f}",
+                        f"{int8.eer_int8:.2f}",
+                        f"{int8.eer_int8 - int8.eer:+.2f}{_span(int8.interval, 2)}",
+                    ],
+                    [
+                        "processor ms per utterance, median",
+                        *(f"{1000 * s:.1f}" for s in int8.seconds),
+                        f"{int8.ratio:.2f} times as fast",
+                    ],
                     ["mean change of a score", "", "", f"{int8.moved:.3f}"],
                 ],
             ),
-        ]  # fmt: skip
+        ]
     rest = {key: value for key, value in confs.items() if key not in ("corpus",)}
     lines += [
         "## Trained by",

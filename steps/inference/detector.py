@@ -11,12 +11,12 @@ How a recording's score is made. It is resampled, its channels are mixed or take
 as long as the network's input (windows.cut). Each window is treated as an utterance of a corpus is, by the front end
 and by the network; one shorter than a window is continued as in training. `pool` then makes one score of the windows':
 
-  every   their mean; as the LLR is a line of the score, its LLR is the mean of the windows' LLRs. The default. The verdict is
-          bonafide only if every window is above the threshold; otherwise it is `partial`: a faked stretch in a long
-          recording hardly moves the mean. Of a long genuine recording some windows may be below the threshold, too.
+  every   their mean; as the LLR is a line of the score, its LLR is the mean of the windows' LLRs. The default. The
+          verdict is bonafide only if every window is above the threshold; otherwise it is `partial`: a faked stretch
+          in a long recording hardly moves the mean. Some windows of a long genuine recording may be below, too.
   mean    the same score, which alone decides.
-  min     the lowest. The minimum of many is lower than one: the calibration, learnt on single utterances, does not hold for it,
-          and long genuine recordings are rejected more often.
+  min     the lowest. The minimum of many is lower than one: the calibration, learnt on single utterances, does not
+          hold for it, and long genuine recordings are rejected more often.
   first   what steps/score.py gives an utterance: features of the whole, of which the network sees the first frames. No
           other window is scored.
 

@@ -158,8 +158,20 @@ class Tsv:
     """For programs: lines of `#`, one of titles, then one of each recording, channel or, if so wished, window."""
 
     TITLES = [
-        "file", "channel", "begin", "end", "score", "llr", "verdict", "windows", "lowest", "notes", "error", "n_below", "below",
-    ]  # fmt: skip
+        "file",
+        "channel",
+        "begin",
+        "end",
+        "score",
+        "llr",
+        "verdict",
+        "windows",
+        "lowest",
+        "notes",
+        "error",
+        "n_below",
+        "below",
+    ]
 
     def __init__(self, windows: bool, lowest: int):
         self._windows, self._lowest = windows, lowest
@@ -188,7 +200,7 @@ class Tsv:
                     "-",
                     n_below,
                     below,
-                )  # fmt: skip
+                )
             )
             for w in one.windows if self._windows else ():
                 lines.append(

@@ -172,8 +172,14 @@ def _draw_scores(axes: Any, result: Result, about: dict[str, Any], calibrated: b
     axes.set_ylim(min(span) - margin, max(span) + margin)
     for window in beyond:  # at the edge, so that they leave the others room
         up = window.llr > mean
-        axes.plot((window.begin + window.end) / 2, 0.96 if up else 0.04, marker="^" if up else "v", color=_COLOURS[window.below],
-                  markersize=5, transform=axes.get_xaxis_transform())  # fmt: skip
+        axes.plot(
+            (window.begin + window.end) / 2,
+            0.96 if up else 0.04,
+            marker="^" if up else "v",
+            color=_COLOURS[window.below],
+            markersize=5,
+            transform=axes.get_xaxis_transform(),
+        )
     labels.sort(key=lambda label: label[0])
     close = len(labels) == 2 and labels[1][0] - labels[0][0] < 0.09 * (max(span) - min(span) + 2 * margin)
     for number, (value, text, colour) in enumerate(labels):

@@ -9,10 +9,9 @@ that goes.
 
 Sources:
   [Efron 1993]   B. Efron, R. Tibshirani, "An Introduction to the Bootstrap": percentile intervals, chapter 13.
-  [Davison 1997] A. Davison, D. Hinkley, "Bootstrap Methods and their Application": p-values that count the sample
-  itself,
-                 chapter 4; clusters drawn whole, chapter 3.
-  [Bisani 2004]  M. Bisani, H. Ney, "Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation", ICASSP:
+  [Davison 1997] A. Davison, D. Hinkley, "Bootstrap Methods and their Application": p-values that count the
+                 sample itself, chapter 4; clusters drawn whole, chapter 3.
+  [Bisani 2004]  M. Bisani, H. Ney, "Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation":
                  the difference of two systems on the same draws; speakers drawn whole.
 """
 

@@ -2,7 +2,7 @@
 
 Sources:
   [Student]      the paired t-test: scipy.stats.ttest_rel, which is the one-sample test of the differences.
-  [Fisher 1935]  R. A. Fisher, "The Design of Experiments", section 21: the exact test by all signs of paired differences.
+  [Fisher 1935]  R. A. Fisher, "The Design of Experiments", section 21: the exact test by all signs of the pairs.
   [Holm 1979]    S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statistics 6.
   [Demsar 2006]  J. Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7: repeated runs are
                  averaged, since they are not independent of one another, and the averages are tested.

@@ -65,9 +65,10 @@ schedule and the choice of the epoch that is kept are tested.""".splitlines()
 
 
 FUSION = f"""\
-Scores of several trainings made one log-likelihood ratio by a model trained on {TRAIN_SET}: the mean of their calibrated
-scores for seeds, and for all trainings together; weights by logistic regression for front ends. Alone: the mean over the
-trainings fused, of each front end. Cllr: what the ratios cost as they stand, bits; 1 says nothing.""".splitlines()
+Scores of several trainings made one log-likelihood ratio by a model trained on {TRAIN_SET}: the mean of their
+calibrated scores for seeds, and for all trainings together; weights by logistic regression for front ends. Alone: the
+mean over the trainings fused, of each front end. Cllr: what the ratios cost as they stand, bits;
+1 says nothing.""".splitlines()
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:

@@ -14,18 +14,19 @@ from steps.results.tables import LARGEST, SetTable, by_seed, collect, p_text, st
 from utils.cli import UserError
 
 NOTE = f"""\
-EER and min t-DCF: mean ± standard deviation over seeds. Difference: EER less that of the same network's baseline, trained
-with the same seed, in points; below 0 favours the method. Interval ({100 * CONFIDENCE:.0f} %) and p are of the paired t-test over
-seeds, and p is corrected (Holm) for all differences of its table. The t-test takes the
+EER and min t-DCF: mean ± standard deviation over seeds. Difference: EER less that of the same network's baseline,
+trained with the same seed, in points; below 0 favours the method. Interval ({100 * CONFIDENCE:.0f} %) and p are of
+the paired t-test over seeds, and p is corrected (Holm) for all differences of its table. The t-test takes the
 differences as normal, which a handful of seeds cannot show. It weighs the chance of training only: other trials and
 speakers might decide otherwise.""".splitlines()
 
 
 TUNING = """\
-Before it was trained, each method was tuned on each network by so many trials of steps/sweep.py: trainings with other seeds
-than those below, judged by their mean dev EER alone. The first trial has the conf's own values. Methods have the same number of
-trials, whatever the number of their values: fewer values are searched more closely. Where losses are left out, the values are
-those of the whole method. On dev, where they were tuned, the tables below flatter all methods.""".splitlines()
+Before it was trained, each method was tuned on each network by so many trials of steps/sweep.py: trainings with other
+seeds than those below, judged by their mean dev EER alone. The first trial has the conf's own values. Methods have
+the same number of trials, whatever the number of their values: fewer values are searched more closely. Where losses
+are left out, the values are those of the whole method. On dev, where they were tuned, the tables below flatter all
+methods.""".splitlines()
 
 
 @dataclass(frozen=True)

@@ -280,8 +280,22 @@ def _caf(data: Source, at: int) -> Layout:
     return Layout("CAF", (), rate, "truncated: it has no chunk of samples")
 
 
-_AIFF_BYTES = {b"NONE": 0, b"sowt": 0, b"twos": 0, b"raw ": 1, b"in24": 3, b"in32": 4, b"fl32": 4, b"FL32": 4, b"fl64": 8, b"FL64": 8,
-               b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1}  # fmt: skip
+_AIFF_BYTES = {
+    b"NONE": 0,
+    b"sowt": 0,
+    b"twos": 0,
+    b"raw ": 1,
+    b"in24": 3,
+    b"in32": 4,
+    b"fl32": 4,
+    b"FL32": 4,
+    b"fl64": 8,
+    b"FL64": 8,
+    b"ulaw": 1,
+    b"ULAW": 1,
+    b"alaw": 1,
+    b"ALAW": 1,
+}
 
 
 def _aiff(data: Source, at: int) -> Layout:
@@ -573,4 +587,4 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Source, int], Layout]], .
     (lambda head: head[4:8] == b"ftyp", _mp4),
     (lambda head: head[:4] == b"\x1aE\xdf\xa3", _matroska),
     (lambda head: head[:6] == b"#!AMR\n" or head[:9] == b"#!AMR-WB\n", _amr),
-)  # fmt: skip
+)

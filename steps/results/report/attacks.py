@@ -37,12 +37,14 @@ def section(comparison: Comparison) -> Section:
         "attacks",
         "By attack",
         [
-            Text("Bars: mean over seeds; lines: standard deviation; points: the seeds. Each attack's spoof trials stand "
-                 "against all bona fide trials."),
+            Text(
+                "Bars: mean over seeds; lines: standard deviation; points: the seeds. Each attack's spoof trials stand "
+                "against all bona fide trials."
+            ),
             Figures(figures),
             Table(f"EER % of each attack; {comparison.corpus}", headings, rows, 1, folded="The same as a table"),
         ],
-    )  # fmt: skip
+    )
 
 
 def _mean(system: System, attack: str) -> float:
@@ -74,8 +76,15 @@ def _plot(comparison: Comparison, group: Group, names: list[str], words: dict[st
                     ecolor=INK,
                     lw=0.8,
                 )
-            axes.plot(np.ravel(values), np.repeat(at, len(system.results)), ls="none", marker=system.look.marker, ms=2.5,
-                      color=INK, mew=0)  # fmt: skip
+            axes.plot(
+                np.ravel(values),
+                np.repeat(at, len(system.results)),
+                ls="none",
+                marker=system.look.marker,
+                ms=2.5,
+                color=INK,
+                mew=0,
+            )
         axes.set_yticks(range(len(names)), labels, fontsize=8)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(left=0)

@@ -54,8 +54,13 @@ def section(comparison: Comparison) -> Section:
                 figures.append(_plot(comparison, group, histories, "other losses", extra))
     blocks: list[Block] = []
     if figures:
-        blocks = [Text("Thin: the seeds, which may leave the frame; thick: their median. The training loss is of the augmented set where there was "
-                       "augmentation."), Figures(figures)]  # fmt: skip
+        blocks = [
+            Text(
+                "Thin: the seeds, which may leave the frame; thick: their median. The training loss is of the augmented"
+                " set where there was augmentation."
+            ),
+            Figures(figures),
+        ]
     if missing:
         blocks.append(Text(f"Without epochs.tsv there are no curves: {', '.join(missing)}.", "note"))
     return Section("curves", "Training", blocks)

@@ -44,12 +44,15 @@ def section(comparison: Comparison) -> Section:
         "heads",
         "The four heads",
         [
-            Text("EER of each block's own classifier, mean and standard deviation over seeds. Left at a shallow block, the "
-                 "network costs less: its multiply-adds as a share of the whole network's. The line is the baseline's."),
+            Text(
+                "EER of each block's own classifier, mean and standard deviation over seeds. Left at a shallow block,"
+                " the network costs less: its multiply-adds as a share of the whole network's. The line is the"
+                " baseline's."
+            ),
             Figures([_plot(comparison, group, heads) for group in with_heads]),
             Table(f"EER % of each block's own classifier and of the detector; {comparison.corpus}", headings, rows, 2),
         ],
-    )  # fmt: skip
+    )
 
 
 def _cell(results: Mapping[int, SetResult]) -> Cell:

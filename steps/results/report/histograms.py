@@ -59,7 +59,10 @@ def section(comparison: Comparison) -> Section:
         "histograms",
         "Scores and thresholds",
         [
-            Text(f"The seed of the median EER of each system. Scores right of a threshold are accepted as bona fide. {carried}"),
+            Text(
+                "The seed of the median EER of each system. Scores right of a threshold are accepted as bona fide."
+                f" {carried}"
+            ),
             Figures(figures),
             Table(
                 f"Error rates at these thresholds; {comparison.corpus}",
@@ -68,7 +71,7 @@ def section(comparison: Comparison) -> Section:
                 3,
             ),
         ],
-    )  # fmt: skip
+    )
 
 
 def _thresholds(comparison: Comparison, system: System, one: Evaluation) -> dict[str, float]:
