@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "architecture.md"
+BEGIN, END = "<!-- rooms -->", "<!-- end of rooms -->"
 
 # From the bottom to the top: each may import itself and what stands before it.
 ROOMS = (
@@ -48,6 +50,31 @@ def is_program(module: str) -> bool:
 
 def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
+
+
+def picture() -> str:
+    """The rooms as a Mermaid graph, without the arrows that others imply."""
+    uses = {room: set() for room in ROOMS}
+    for module, others in IMPORTS.items():
+        if module.startswith("steps.") and not is_program(module):
+            uses[room_of(module)] |= {room_of(other) for other in others if other.startswith("steps.")}
+    reached = {}
+    for room in ROOMS:
+        direct = uses[room] & set(ROOMS) - {room, "sections"}
+        reached[room] = direct.union(*(reached[other] for other in direct))
+        uses[room] = {other for other in direct if not any(other in reached[via] for via in direct)}
+    arrows = [f"  {room} --> {other}" for room in reversed(ROOMS) for other in sorted(uses[room], key=ROOMS.index)]
+    return "\n".join(["```mermaid", "graph TD", *arrows, "```"])
+
+
+def with_picture(page: str) -> str:
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{picture()}\n{END}{rest.split(END)[1]}"
+
+
+def test_the_picture_is_of_these_imports():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_picture(page), "draw it anew: python3 tests/test_architecture.py"
 
 
 def test_every_room_has_its_place():
@@ -96,3 +123,7 @@ def test_there_is_no_circle():
         for others in left.values():
             others.difference_update(leaves)
     assert not left  # what remains imports itself by way of others
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_picture(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
