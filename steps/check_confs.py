@@ -109,7 +109,7 @@ def check(args: argparse.Namespace) -> None:
                 f"{args.augment}: it changes waveforms, which features on disk have left behind; add --online true"
             )
     for path in args.train_conf:
-        conf = training.load_conf(path, args.set)
+        conf = training.load_conf(path, args.set, training.parts_of(args))
         if conf.amp == "fp16" and not args.ngpu:
             raise UserError(f"{path}: amp: fp16 needs a GPU; use bf16 or none on a CPU")
         if conf.batch_size < args.processes:
@@ -131,6 +131,8 @@ def main() -> None:
     parser.add_argument(
         "--train-conf", action="append", default=[], help="conf of a method; may be given several times"
     )
+    parser.add_argument("--schedule", help="conf of the schedule")
+    parser.add_argument("--loss", help="conf of the hard loss")
     parser.add_argument("--augment", help="conf of an augmentation chain")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--online", action="store_true", help="features are computed when they are needed")

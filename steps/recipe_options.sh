@@ -28,10 +28,10 @@ is_mini() { # are the sets, or will they be, of the mini corpus?
   fi
   grep -qs '"name": *"mini corpus"' "$corpus/corpus.json"
 }
-if is_mini; then variant=_mini default_frontend=$mini_frontend; else variant='' default_frontend=$real_frontend; fi
+if is_mini; then default_schedule=conf/schedule/mini.yaml default_frontend=$mini_frontend; else default_schedule='' default_frontend=$real_frontend; fi
 frontend=$(input_path "${frontend:-$default_frontend}")
-baseline_conf=$(input_path "${baseline_conf:-conf/train/baseline$variant.yaml}")
-distill_conf=$(input_path "${distill_conf:-conf/train/self_distill$variant.yaml}")
+baseline_conf=$(input_path "$baseline_conf") distill_conf=$(input_path "$distill_conf")
+schedule=$(input_path "${schedule:-$default_schedule}") loss=$(input_path "$loss")
 model=$(input_paths "$model")
 [ -z "$augment" ] || augment=$(input_path "$augment")
 
@@ -39,6 +39,7 @@ require_plain "the folder" "$PWD"
 require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; require_plain --exp-dir "$exp_dir"
 require_plain --frontend "$frontend"; require_plain --augment "$augment"; require_plain --model ${model//[[:space:]]/ }
 require_plain --baseline-conf "$baseline_conf"; require_plain --distill-conf "$distill_conf"
+require_plain --schedule "$schedule"; require_plain --loss "$loss"
 require_name --tag "$tag"
 read -r -d '' -a set_list < <(settings_of "$set") || true
 require_plain_values --set "${set_list[@]}"
@@ -72,12 +73,26 @@ asked_for() { # stages...: is one of them to be run?
   return 1
 }
 
+require_method() { # <option> <conf>: it is there; schedules and losses were once parts of methods' names
+  local part
+  case $(name_of "$2") in
+    *_mini | *_debug | *_noam) part=schedule/${2##*_} ;;
+    *_anneal) part=loss/a_softmax_anneal.yaml ;;
+    *_am_softmax | *_oc_softmax) part=loss/$(name_of "$2" | grep -o '[ao][mc]_softmax').yaml ;;
+    *_wce) part=loss/weighted_cross_entropy.yaml ;;
+    *) require_file "$1" "$2" conf/train; return ;;
+  esac
+  [ -f "$2" ] || refuse "$1 $2: no such file; a loss or a schedule is a conf of its own now: give --${part%/*} conf/$part"
+}
+
 # What a stage reads, makes or finds trainings by; what it does not is not looked at.
 ! asked_for 1 2 3 4 5 || require_file --frontend "$frontend" conf/frontend
-! asked_for 2 4 5 || require_file --baseline-conf "$baseline_conf" conf/train
-! asked_for 3 4 5 || require_file --distill-conf "$distill_conf" conf/train
+! asked_for 2 4 5 || require_method --baseline-conf "$baseline_conf"
+! asked_for 3 4 5 || require_method --distill-conf "$distill_conf"
 if asked_for 2 3 4 5; then
   for network in $model; do require_file --model "$network" conf/model; done
+  [ -z "$schedule" ] || require_file --schedule "$schedule" conf/schedule
+  [ -z "$loss" ] || require_file --loss "$loss" conf/loss
   [ -z "$augment" ] || require_file --augment "$augment" conf/augment
 fi
 ! asked_for 0 || require_place --data-dir "$data_dir"
@@ -97,6 +112,8 @@ check_confs() { # what the confs say, and --set on top of them; whether there ar
   ! asked_for 2 || options+=(--train-conf "$baseline_conf")
   ! asked_for 3 || options+=(--train-conf "$distill_conf")
   if asked_for 2 3; then
+    [ -z "$schedule" ] || options+=(--schedule "$schedule")
+    [ -z "$loss" ] || options+=(--loss "$loss")
     for network in $model; do options+=(--model "$network"); done
     [ -z "$augment" ] || options+=(--augment "$augment")
   fi

@@ -42,7 +42,7 @@ SWEEPS = ROOT / "conf/sweep"
 def parse_arguments() -> argparse.Namespace:
     parser = make_parser(
         __doc__,
-        "steps/sweep.py --trials 40 --seeds '11 12' --train-conf conf/train/self_distill_mini.yaml \\\n"
+        "steps/sweep.py --trials 40 --seeds '11 12' --schedule conf/schedule/mini.yaml \\\n"
         "  data/train feats/f0_subband/train data/dev feats/f0_subband/dev exp/sweep_ecanet18\n"
         "utils/run.sh JOB=1:4 exp/sweep_ecanet18/log/JOB.log steps/sweep.py ...   # four workers on the same trials",
     )
@@ -61,6 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frontend", default=str(ROOT / "conf/frontend/f0_subband.yaml"), help="conf of the front end")
     parser.add_argument("--model", default=str(ROOT / "conf/model/ecanet18.yaml"), help="conf of the network")
     parser.add_argument("--train-conf", default=str(ROOT / "conf/train/self_distill.yaml"), help="conf to tune")
+    training.add_parts(parser)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--ngpu", type=whole_number(0, 1), default=0, help="GPUs of a training: 0 or 1")
     parser.add_argument("--num-threads", type=THREADS, default=None, help="CPU threads of a training")
@@ -116,7 +117,7 @@ def keep_conf(folder: Path, conf: dict[str, Any]) -> None:
 
 
 def train_conf_of(args: argparse.Namespace, values: dict[str, float]) -> training.TrainConf:
-    return training.load_conf(args.train_conf, [*args.set, *space.settings_of(values)])
+    return training.load_conf(args.train_conf, [*args.set, *space.settings_of(values)], training.parts_of(args))
 
 
 def check_range(args: argparse.Namespace, conf: space.SweepConf) -> None:
@@ -138,6 +139,8 @@ def train(args: argparse.Namespace, claim: Claim, seed: int) -> float | None:
     exp_dir, log = claim.folder / f"seed{seed}", claim.folder / "log" / f"train.{seed}.log"
     command = [sys.executable, str(TRAIN), "--frontend", args.frontend, "--model", args.model]
     command += ["--train-conf", args.train_conf, "--seed", str(seed), "--ngpu", str(args.ngpu)]
+    for option, conf in (("--schedule", args.schedule), ("--loss", args.loss)):
+        command += [option, conf] if conf else []
     if args.num_threads is not None:
         command += ["--num-threads", str(args.num_threads)]
     for setting in [*args.set, *space.settings_of(claim.values)]:
@@ -184,15 +187,20 @@ def report(args: argparse.Namespace, trials: Trials, corpus: str) -> TrialResult
         if best is None:
             return None
         complete = sum(result.mean is not None for result in results)
+        values = conf_files.to_dict(train_conf_of(args, best.values))
+        name = training.parts_of(args).name_of(args.train_conf)
         with write_aside(best_conf_path(args)) as handle:
             handle.write(
-                f"# {Path(args.train_conf).stem} tuned: the best of {complete} complete trials of"
+                f"# {name} tuned: the best of {complete} complete trials of"
                 f" {Path(args.model).stem} by mean dev EER, {best.mean:.2f} %\n# (trial {best.number}, seeds"
                 f" {' '.join(map(str, args.seeds))}; {corpus}).\n"
             )
-            handle.write(conf_files.yaml_text(conf_files.to_dict(train_conf_of(args, best.values))))
+            handle.write(conf_files.yaml_text(values))
+        with write_aside(args.sweep_dir / "schedule_tuned.yaml") as handle:
+            handle.write("# The schedule of the tuned conf beside this file, for --schedule of run.sh.\n")
+            handle.write(conf_files.yaml_text({key: values[key] for key in training.SCHEDULE_KEYS}))
         write_lines(args.sweep_dir / "best_settings", [" ".join(space.settings_of(best.values))])
-        title = f"{Path(args.model).stem}, {Path(args.train_conf).stem}: {complete} trials, the best ringed; {corpus}"
+        title = f"{Path(args.model).stem}, {name}: {complete} trials, the best ringed; {corpus}"
         plot_sensitivity(args.sweep_dir / "sensitivity.png", results, trials.conf, trials.importances(), title)
     return best
 
@@ -204,7 +212,7 @@ def best_conf_path(args: argparse.Namespace) -> Path:
 def main() -> int:
     args = parse_arguments()
     require_optuna()
-    train_conf = training.load_conf(args.train_conf, args.set)
+    train_conf = train_conf_of(args, {})
     conf = space.load_conf(args.sweep_conf or space.conf_for(SWEEPS, Path(args.train_conf), train_conf.method))
     check_range(args, conf)
     if train_conf.average_last:

@@ -57,6 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frontend", default=str(root / "conf/frontend/f0_subband.yaml"), help="conf of the front end")
     parser.add_argument("--model", default=str(root / "conf/model/ecanet18.yaml"), help="conf of the network")
     parser.add_argument("--train-conf", default=str(root / "conf/train/baseline.yaml"), help="conf of the method")
+    training.add_parts(parser)
     parser.add_argument("--augment", default=None, help="conf of an augmentation chain, for the training set")
     parser.add_argument(
         "--online",
@@ -104,7 +105,7 @@ def identity(
     conf = {
         "frontend_name": Path(args.frontend).stem,
         "model_name": Path(args.model).stem,
-        "train_name": Path(args.train_conf).stem,
+        "train_name": training.parts_of(args).name_of(args.train_conf),
         "method": train_conf.method,
         "seed": args.seed,
         "corpus": training_folder.corpus_of(args.train_data),
@@ -211,7 +212,7 @@ def main() -> int:
 def train(args: argparse.Namespace) -> int:
     frontend_conf = frontends.load_conf(args.frontend, args.set)
     model_conf = nnet.load_conf(args.model, args.set)
-    train_conf = training.load_conf(args.train_conf, args.set)
+    train_conf = training.load_conf(args.train_conf, args.set, training.parts_of(args))
     device = distributed.join(args.ngpu) if distributed.launched() else training_folder.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)

@@ -2,14 +2,18 @@
 # Sourced by every recipe, after utils/stages.sh and once its sets and confs are known: the trainings of a recipe, how they
 # are named, trained, found again and told apart from those that are done.
 #
-# A training is $exp_dir/train_FRONTEND_MODEL_METHOD[_AUGMENT][_TAG]/seedN; the folder above it, the experiment, holds all seeds.
+# A training is $exp_dir/train_FRONTEND_MODEL_METHOD[_LOSS][_SCHEDULE][_AUGMENT][_TAG]/seedN; the folder above it, the experiment,
+# holds all seeds. The paper's loss and schedule are not named.
 # Wants the recipe's options, data_dir, feats, test_sets, and baseline_conf and distill_conf as paths.
 : "${data_dir:?}" "${feats:?}" "${exp_dir:?}" "${frontend:?}" "${model:?}" "${seeds:?}" "${baseline_conf:?}" "${distill_conf:?}"
 settings=("${settings[@]}") # of --set; may be empty
-: "${test_sets:?}" "${ngpu:?}" "${heads:?}" "${cuda_cmd:?}" "${train_cmd:?}" "${nj:?}" "${tag?}" "${train_jobs?}" "${online:?}" "${augment?}"
+: "${test_sets:?}" "${ngpu:?}" "${heads:?}" "${cuda_cmd:?}" "${train_cmd:?}" "${nj:?}" "${tag?}" "${train_jobs?}" "${online:?}" "${augment?}" "${schedule?}" "${loss?}"
 : "${nproc:?}" "${nnodes:?}" "${elastic:?}" "${score_jobs?}"
 
-variant_of_training=${augment:+_$(name_of "$augment")}${tag:+_$tag}
+part_options=()
+[ -z "$loss" ] || part_options+=(--loss "$loss")
+[ -z "$schedule" ] || part_options+=(--schedule "$schedule")
+variant_of_training=$(named_parts "$loss" "$schedule")${augment:+_$(name_of "$augment")}${tag:+_$tag}
 online_option=(); ! $online || online_option=(--online)
 pipes_option=(); ! "${allow_pipes:-false}" || pipes_option=(--allow-pipes)
 online_option+=("${pipes_option[@]}")
@@ -57,7 +61,7 @@ train_all() { # training conf: every network's seeds, several at once
       log "training $experiment, seeds $range (logs: log/train.SEED.log)"
       with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${machines[@]}" "${limit[@]}" "${job_threads[@]}" \
         JOB="$range" "$experiment/log/train.JOB.log" \
-        "${launcher[@]}" train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${settings[@]}" "${online_option[@]}" \
+        "${launcher[@]}" train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${part_options[@]}" "${settings[@]}" "${online_option[@]}" \
         "${augment_option[@]}" --seed JOB \
         --ngpu "$ngpu" "${threads[@]}" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
       grep -h '^train.py:' "${logs[@]}" || true

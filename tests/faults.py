@@ -591,8 +591,8 @@ class Recipe:
         self.command = [str(ROOT / "egs/asvspoof2019/la/run.sh"), "--corpus-dir", str(corpus), "--set", SETTINGS]
         for kind in ("data", "feats", "exp"):
             self.command += [f"--{kind}-dir", str(folder / kind)]
-        self.command += ["--model", "conf/model/ecanet9.yaml", "--baseline-conf", "conf/train/baseline_debug.yaml"]
-        self.command += ["--distill-conf", f"conf/train/{METHOD}.yaml", "--seeds", "1", "--nj", "2"]
+        self.command += ["--model", "conf/model/ecanet9.yaml", "--schedule", "conf/schedule/debug.yaml"]
+        self.command += ["--seeds", "1", "--nj", "2"]
         self.command += ["--heads", "false", "--report", "false"]
 
     def start(self, *more: str) -> subprocess.Popen:

@@ -13,8 +13,8 @@ mkdir -p "$work"
 
 recipe() { # from another folder than the recipe's, as a user may
   (cd "$work" && "$root/egs/asvspoof2019/$part/run.sh" --mini-size tiny --data-dir data-tiny --feats-dir feats-tiny \
-    --exp-dir exp-tiny --model conf/model/ecanet9.yaml --baseline-conf conf/train/baseline_debug.yaml \
-    --distill-conf conf/train/self_distill_debug.yaml --seeds "1 2" "$@")
+    --exp-dir exp-tiny --model conf/model/ecanet9.yaml --schedule conf/schedule/debug.yaml \
+    --seeds "1 2" "$@")
 }
 case $part in la) features=f0_subband ;; pa) features=lps_257 ;; *) die "$part: la or pa is expected" ;; esac
 began=$SECONDS

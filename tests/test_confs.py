@@ -9,6 +9,7 @@ import yaml
 
 from steps import augment, frontend, nnet, training
 from steps.tuning import space
+from utils import conf as conf_files
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,7 @@ LOADERS = {
 }
 SWEEPS = sorted((ROOT / "conf/sweep").glob("*.yaml"))
 CONFS = [path for room in LOADERS for path in sorted((ROOT / "conf" / room).glob("*.yaml"))]
+PARTS = [path for room in ("schedule", "loss") for path in sorted((ROOT / "conf" / room).glob("*.yaml"))]
 
 
 def name(path):
@@ -31,16 +33,28 @@ def test_loads(path):
     LOADERS[path.parent.name](path)
 
 
+@pytest.mark.parametrize("path", PARTS, ids=name)
+@pytest.mark.parametrize("method", ["baseline", "self_distill"])
+def test_a_schedule_or_loss_is_all_that_it_changes(method, path):
+    """The methods' own parts are the paper's; equal budgets of compared trainings follow."""
+    method = ROOT / "conf/train" / f"{method}.yaml"
+    own = conf_files.to_dict(training.load_conf(method))
+    changed = conf_files.to_dict(training.load_conf(method, parts=training.Parts(**{path.parent.name: path})))
+    may = training.SCHEDULE_KEYS if path.parent.name == "schedule" else ("hard_loss",)
+    assert {key for key in own if own[key] != changed[key]} <= set(may)
+    assert (own == changed) == (path.stem in ("paper", "a_softmax"))
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=name)
 def test_a_sweep_loads(path):
     assert space.load_conf(path).parameters
 
 
-@pytest.mark.parametrize("path", [*CONFS, *SWEEPS], ids=name)
+@pytest.mark.parametrize("path", [*CONFS, *PARTS, *SWEEPS], ids=name)
 def test_every_value_has_a_comment(path):
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# "), "a conf begins by saying what it is"
-    if "_debug" in path.name:
+    if path.stem == "debug":
         return
     for line in lines:
         key = re.match(r"[\s-]*(\w+): *([^#]*)", line)
@@ -50,11 +64,12 @@ def test_every_value_has_a_comment(path):
 
 @pytest.mark.parametrize("room", LOADERS)
 def test_a_misspelt_key_is_named_with_file_line_and_the_nearest(room, tmp_path):
-    path = next(p for p in CONFS if p.parent.name == room and "base:" not in p.read_text())
+    path = next(p for p in CONFS if p.parent.name == room and (p.stem == "baseline" or "base:" not in p.read_text()))
     values = yaml.safe_load(path.read_text())
-    last = [key for key in values if key not in ("type", "method")][-1]
+    last = [key for key in values if key not in ("type", "method", "base")][-1]
     copy = tmp_path / "x.yaml"
-    copy.write_text(re.sub(rf"^{last}:", f"{last}x:", path.read_text(), flags=re.M))
+    text = re.sub(rf"^{last}:", f"{last}x:", path.read_text(), flags=re.M)
+    copy.write_text(text.replace("../", f"{ROOT}/conf/"))
     with pytest.raises(UserError, match=rf"x\.yaml: line \d+: unknown key '{last}x'; did you mean '{last}'"):
         LOADERS[room](copy)
 

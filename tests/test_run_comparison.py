@@ -24,7 +24,7 @@ declare -A of=([--frontend]=f0_subband.yaml)
 while [ $# -gt 1 ]; do of[$1]=$2; shift 2; done
 case ${of[--stage]} in 2) conf=${of[--baseline-conf]} ;; 3) conf=${of[--distill-conf]} ;; *) exit 0 ;; esac
 for model in ${of[--model]}; do
-  mkdir -p "${of[--exp-dir]}/train_$(basename "${of[--frontend]}" .yaml)_$(basename "$model" .yaml)_$(basename "$conf" .yaml)${of[--tag]:+_${of[--tag]}}"
+  mkdir -p "${of[--exp-dir]}/train_$(basename "${of[--frontend]}" .yaml)_$(basename "$model" .yaml)_$(basename "$conf" .yaml)_$(basename "${of[--schedule]}" .yaml)${of[--tag]:+_${of[--tag]}}"
 done
 """
 # In the place of a sweep: the best learning rate hangs on network and method.
@@ -92,7 +92,9 @@ def confs_of(runs):
         for network in run["--model"].split() if conf else ():
             key = " ".join(filter(None, [Path(network).stem, Path(conf).stem, run["--tag"]]))
             assert key not in found
-            found[key] = training.load_conf(ROOT / conf, run["--set"].split())
+            found[key] = training.load_conf(
+                ROOT / conf, run["--set"].split(), training.Parts(schedule=ROOT / run["--schedule"])
+            )
     return found
 
 
@@ -129,27 +131,27 @@ def test_what_was_tuned_wins_over_the_budget_and_what_is_left_out_over_both(reci
     assert len(sweeps) == 2 * 3  # once for each network and method
     first = sweeps[0]
     assert first[first.index("--trials") + 1] == "3" and first[first.index("--seeds") + 1] == "11 12"
-    assert "train.epochs=6" in first and first.index("train.epochs=6") < first.index("train.epochs=4")
+    assert first[first.index("--schedule") + 1] == "conf/schedule/mini.yaml" and "train.epochs=4" in first
     sets = "tiny/train feats/lps/train tiny/dev feats/lps/dev exp_x/tuning/ecanet9/baseline"
     assert first[-5:] == sets.split()
     assert compared[compared.index("--tuning") + 1] == "exp_x/tuning"
     methods = compared[compared.index("Methods") + 1 : compared.index("Losses left out") - 1]
-    assert methods == [f"exp_x/train_lps_{n}_{m}" for m in ("baseline", "mutual") for n in ("ecanet9", "senet9")]
+    assert methods == [f"exp_x/train_lps_{n}_{m}_mini" for m in ("baseline", "mutual") for n in ("ecanet9", "senet9")]
 
 
 def test_called_from_elsewhere_it_finds_what_the_recipe_made(recipe, tmp_path):
     done, runs, _, ((*compared,),) = compare(recipe, where=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {run["--exp-dir"] for run in runs} == {f"{recipe}/exp_comparison"}
-    assert f"{recipe}/exp_comparison/train_f0_subband_ecanet9_mutual" in compared
+    assert f"{recipe}/exp_comparison/train_f0_subband_ecanet9_mutual_mini" in compared
 
 
 def test_what_fails_is_left_out_and_told_and_an_interruption_ends_all(recipe):
     done, runs, _, ((*compared,),) = compare(recipe, FAILS="mutual.yaml")
-    assert done.returncode == 1 and "not compared, since they failed (see above): mutual;" in done.stderr
-    assert compared[compared.index("--note") + 1] == "not compared, since it could not be trained: mutual"
+    assert done.returncode == 1 and "not compared, since they failed (see above): mutual_mini;" in done.stderr
+    assert compared[compared.index("--note") + 1] == "not compared, since it could not be trained: mutual_mini"
     assert not any("mutual" in path for path in compared if path.startswith("exp"))
-    assert any(path.endswith("senet9_self_distill_hard_feature") for path in compared)
+    assert any(path.endswith("senet9_self_distill_mini_hard_feature") for path in compared)
     done, runs, _, compared = compare(recipe, FAILS="mutual.yaml", FAILS_BY="130")
     assert done.returncode == 130 and not compared and "mutual" in runs[-1]["--distill-conf"]
     done, _, _, compared = compare(recipe, FAILS="--stage 2")

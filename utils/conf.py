@@ -116,7 +116,10 @@ def _merged_value(old: Any, new: Any) -> Any:
 
 
 def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A conf file's values, those of its `base:` beneath them. `lines` takes each dotted key's file and line."""
+    """A conf file's values, those of its `base:` beneath them: a conf, or several of which the later ones win.
+
+    `lines` takes each dotted key's file and line.
+    """
     path = Path(path)
     lines = {} if lines is None else lines
     try:
@@ -143,9 +146,13 @@ def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tupl
     values = _construct(node, path, "", own_lines)
     base = values.pop("base", None)
     if base is not None:
-        if not isinstance(base, str) or not base:
-            raise UserError(f"{own_lines['base']}: base: {base!r} is not the name of a conf in this folder")
-        values = _merge(read_yaml(path.parent / base, lines, (*_seen, path.resolve())), values)
+        bases = [base] if isinstance(base, str) else base
+        if not isinstance(bases, list) or not bases or not all(isinstance(one, str) and one for one in bases):
+            raise UserError(f"{own_lines['base']}: base: {base!r} is not the name of a conf, or a list of such names")
+        beneath: Any = {}
+        for one in bases:
+            beneath = _merge(beneath, read_yaml(path.parent / one, lines, (*_seen, path.resolve())))
+        values = _merge(beneath, values)
     lines.update(own_lines)
     return values
 
@@ -282,13 +289,28 @@ def build(schema: type[Schema], values: Mapping[str, Any], lines: Mapping[str, s
         raise _refused(error, lines, source, prefix) from None
 
 
-def load(path: str | Path, schema: type[Schema], section: str, sections: Iterable[str], settings: Iterable[str] = ()):
-    """The conf at `path` as an instance of `schema`, `settings` (`section.key=value`) on top.
+def _read_with(path: str | Path, on_top: Iterable[str | Path], lines: dict[str, str] | None = None) -> dict[str, Any]:
+    """The values of a conf, those of other confs over them."""
+    values: Any = read_yaml(path, lines)
+    for other in on_top:
+        values = _merge(values, read_yaml(other, lines))
+    return values
+
+
+def load(
+    path: str | Path,
+    schema: type[Schema],
+    section: str,
+    sections: Iterable[str],
+    settings: Iterable[str] = (),
+    on_top: Iterable[str | Path] = (),
+) -> Schema:
+    """The conf at `path` as an instance of `schema`; over it the confs `on_top`, and `settings` (`section.key=value`).
 
     A number in a key is an entry of a list, from 0: `section.steps.0.p=0.5`.
     """
     lines: dict[str, str] = {}
-    values = read_yaml(path, lines)
+    values = _read_with(path, on_top, lines)
     overrides = parse_overrides(settings, section, sections)
     for dotted, value in _dotted(overrides):
         key = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", dotted)
@@ -306,6 +328,7 @@ def load_kind(
     section: str,
     sections: Iterable[str],
     settings: Iterable[str] = (),
+    on_top: Iterable[str | Path] = (),
 ) -> Schema:
     """`load` of a conf whose `key` decides which dataclass it is checked against: schema_of(value, source).
 
@@ -324,7 +347,7 @@ def load_kind(
         raise UserError(
             f"{given}: {path} has {key}: {kind}, whose keys do not go with another; choose a conf of {wanted}{instead}"
         )
-    return load(path, schema, section, sections, settings)
+    return load(path, schema, section, sections, settings, on_top)
 
 
 def _value_of(path: Path, key: str) -> Any:

@@ -165,3 +165,8 @@ ranges_of() { # whole numbers -> the ranges that they make up, as job arrays wan
 name_of() { # the name of a conf: its file's, without folder and .yaml
   basename "$1" .yaml
 }
+
+named_parts() { # <conf of the loss> <of the schedule>: how the name of a training goes on; the paper's are not named
+  local part
+  for part; do case $(name_of "$part") in '' | a_softmax | paper) ;; *) printf '_%s' "$(name_of "$part")" ;; esac; done
+}

@@ -6,9 +6,11 @@ A method is one module of this package and one conf in conf/train/: the conf's `
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,41 @@ from steps.training.base import MethodBase, TrainConf
 from utils import conf as conf_files
 from utils.cli import UserError
 
-__all__ = ["MethodBase", "TrainConf", "conf_from_dict", "load_conf", "make_method", "method_names"]
+SCHEDULE_KEYS = ("epochs", "batch_size", "schedule", "select_by")  # of a conf of conf/schedule
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Confs that replace what a method's conf says of them; None: as it says.
+
+    loss: its `hard_loss`; schedule: how long, in which batches, at which learning rate, and which epoch is kept.
+    """
+
+    loss: str | Path | None = None
+    schedule: str | Path | None = None
+
+    @property
+    def files(self) -> list[str | Path]:
+        return [part for part in (self.loss, self.schedule) if part is not None]
+
+    def name_of(self, method_conf: str | Path) -> str:
+        """How a training by that method and these parts is called: METHOD[_LOSS][_SCHEDULE].
+
+        The paper's schedule and loss, which confs have, are not named.
+        """
+        parts = [Path(part).stem for part in self.files]
+        return "_".join([Path(method_conf).stem, *(part for part in parts if part not in ("a_softmax", "paper"))])
+
+
+def add_parts(parser: argparse.ArgumentParser) -> None:
+    """The options of Parts, for programs that take the conf of a method."""
+    parser.add_argument("--schedule", help="conf of the schedule, conf/schedule/*.yaml, in the place of the method's")
+    parser.add_argument("--loss", help="conf of the hard loss, conf/loss/*.yaml, in the place of the method's")
+
+
+def parts_of(args: argparse.Namespace) -> Parts:
+    """What the options of add_parts say."""
+    return Parts(args.loss, args.schedule)
 
 
 def method_names() -> list[str]:
@@ -38,10 +74,11 @@ def _module_of(name: Any, source: str) -> Any:
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def load_conf(path: str | Path, settings: Iterable[str] = ()) -> TrainConf:
-    """The checked conf of a training method. Raises UserError naming file, line and key."""
+def load_conf(path: str | Path, settings: Iterable[str] = (), parts: Parts = Parts()) -> TrainConf:
+    """The checked conf of a training: a method's, with another schedule or loss over it. Raises UserError naming file,
+    line and key."""
     return conf_files.load_kind(
-        path, "method", lambda kind, source: _module_of(kind, source).Conf, "train", SECTIONS, settings
+        path, "method", lambda kind, source: _module_of(kind, source).Conf, "train", SECTIONS, settings, parts.files
     )
 
 

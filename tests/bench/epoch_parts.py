@@ -58,7 +58,7 @@ def main() -> int:
         __doc__, "tests/bench/epoch_parts.py egs/asvspoof2019/la/data egs/asvspoof2019/la/feats/f0_subband"
     )
     parser.add_argument("--model", type=Path, default=ROOT / "conf/model/ecanet18.yaml")
-    parser.add_argument("--train-conf", type=Path, default=ROOT / "conf/train/self_distill_mini.yaml")
+    parser.add_argument("--train-conf", type=Path, default=ROOT / "conf/train/self_distill.yaml")
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("feats_dir", type=Path)
     args = parser.parse_args()
@@ -68,6 +68,7 @@ def main() -> int:
     sets = [str(folder / name) for name in ("train", "dev") for folder in (args.data_dir, args.feats_dir)]
     with tempfile.TemporaryDirectory() as folder:
         confs = ["--model", str(args.model), "--train-conf", str(args.train_conf)]
+        confs += ["--schedule", str(ROOT / "conf/schedule/mini.yaml")]
         short = ["--set", "train.epochs=1", "--set", "train.schedule.warmup_steps=5"]
         sys.argv = ["train.py", "--num-threads", "1", *confs, *short, *sets, f"{folder}/seed1"]
         train.main()

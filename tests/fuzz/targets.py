@@ -385,7 +385,7 @@ def overrides() -> None:
     if not Path("setting.txt").is_file():  # it only stands for a command line
         return
     given = Path("setting.txt").read_bytes().decode(errors="surrogateescape")
-    training.load_conf(ROOT / "conf/train/baseline_debug.yaml", given.split("\n"))
+    training.load_conf(ROOT / "conf/train/baseline.yaml", given.split("\n"))
 
 
 # --- what trainings leave ---------------------------------------------------------------------------------------------

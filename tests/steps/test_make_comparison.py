@@ -169,12 +169,6 @@ def test_a_baseline_without_results_is_told(exp):
     assert "has results on eval, and the baseline of senet9 (f0_subband) has none" in done.stderr
 
 
-def test_the_recipes_budget_is_that_of_the_mini_corpus():
-    budget = re.search(r'^budget="([^"]*)"', RECIPE.read_text(), re.M)[1].split()
-    budgeted = training.load_conf(ROOT / "conf/train/baseline.yaml", budget)
-    assert budgeted == training.load_conf(ROOT / "conf/train/baseline_mini.yaml")
-
-
 def test_the_recipes_ablation_leaves_out_what_it_says():
     losses = re.search(r"<<'LOSSES'\n(.*)\nLOSSES", RECIPE.read_text(), re.S)[1]
     weights = {}

@@ -16,7 +16,7 @@ def run(tmp_path: Path, commands: str, heads: str = "false", test_sets: str = "e
         f"stage=0 stop_stage=5 caller_dir=$PWD data_dir={tmp_path}/data feats={tmp_path}/feats exp_dir={tmp_path}/exp"
         " frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml"
         f" test_sets={test_sets} ngpu=0 heads={heads} cuda_cmd=x train_cmd=x nj=1 nproc=1 nnodes=1 elastic=0"
-        f" score_jobs= tag= train_jobs= online=false augment= settings=(); set -euo pipefail; . {ROOT}/utils/stages.sh;"
+        f" score_jobs= tag= train_jobs= online=false augment= loss= schedule= settings=(); set -euo pipefail; . {ROOT}/utils/stages.sh;"
         f" . {ROOT}/steps/trainings.sh; {commands}"
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)

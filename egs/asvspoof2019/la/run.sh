@@ -23,8 +23,10 @@ feats_dir=feats       # features
 exp_dir=exp           # trainings, scores and results
 frontend=             # front end; empty: f0_subband.yaml
 model=conf/model/ecanet18.yaml  # network, or several: "a.yaml b.yaml"
-baseline_conf=        # training of stage 2; empty: baseline.yaml, or baseline_mini.yaml on the mini corpus
-distill_conf=         # training of stage 3; empty: self_distill.yaml, or self_distill_mini.yaml on the mini corpus
+baseline_conf=conf/train/baseline.yaml     # training method of stage 2
+distill_conf=conf/train/self_distill.yaml  # training method of stage 3
+schedule=             # epochs, batches and learning rate of both, conf/schedule/*.yaml; empty: mini.yaml on the mini corpus, else as the methods say
+loss=                 # hard loss of both, conf/loss/*.yaml; empty: as the methods say
 online=false          # compute features in training and scoring instead of reading them from disk: no stage 1
 augment=              # augmentation of the training set, conf/augment/*.yaml; steps on waveforms want --online true
 set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3"

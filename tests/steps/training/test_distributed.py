@@ -46,7 +46,7 @@ BRANCHES = (
 )
 CASES = {
     "weighted": ("baseline", ["epochs=2", "hard_loss.class_weights.mode=balanced", "cache_mib=100"], None),
-    "mixup": ("baseline_anneal", ["epochs=1", "max_grad_norm=0.5", "optimizer.name=adam", "optimizer.eps=1e-2"], "mixup"),
+    "mixup": ("baseline", ["epochs=1", "hard_loss.lambda_mode=anneal", "hard_loss.lambda_floor=10", "max_grad_norm=0.5", "optimizer.name=adam", "optimizer.eps=1e-2"], "mixup"),
     "uncertainty": ("self_distill_uncertainty", ["epochs=1", "distill.student_hard_loss=true", "distill.aligner=bottleneck"], None),
     "dwa": ("self_distill_dwa", ["epochs=3", "distill.detach_teacher=false"], None),
     "searched": ("self_distill_searched", ["epochs=1", "distill.feature_reduction=sum", "distill.beta=1e-4",

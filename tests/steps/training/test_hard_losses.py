@@ -177,14 +177,15 @@ def test_senseless_values_are_refused_by_name(root, setting, message):
     assert message in str(error.value) and setting.partition("=")[0].split(".")[0] in str(error.value)
 
 
-def make(root, conf):
+def make(root, conf, loss=None):
+    parts = training.Parts(loss and root / f"conf/loss/{loss}.yaml")
     torch.manual_seed(3)
     detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml"))
-    return training.make_method(training.load_conf(root / f"conf/train/{conf}.yaml"), detector)
+    return training.make_method(training.load_conf(root / f"conf/train/{conf}.yaml", parts=parts), detector)
 
 
 def test_the_detector_and_all_students_are_read_as_the_loss_wants(root):
-    plain, one_class = make(root, "baseline"), make(root, "self_distill_oc_softmax")
+    plain, one_class = make(root, "baseline"), make(root, "self_distill", "oc_softmax")
     ours = one_class.detector.state_dict()
     assert {k: v.shape for k, v in plain.detector.state_dict().items()} == {k: v.shape for k, v in ours.items()}
     wanted = HeadConf("one_class", 20.0, OcSoftmaxConf().m_real / 2 + OcSoftmaxConf().m_fake / 2)
@@ -192,14 +193,16 @@ def test_the_detector_and_all_students_are_read_as_the_loss_wants(root):
     assert plain.detector.head.conf == HeadConf()
 
 
-@pytest.mark.parametrize("conf, weights", [("baseline_am_softmax", "fixed"), ("self_distill_oc_softmax", "none")])
-def test_trained_kept_and_scored(root, made_up_sets, tmp_path, conf, weights):
+@pytest.mark.parametrize(
+    "conf, loss, weights", [("baseline", "am_softmax", "fixed"), ("self_distill", "oc_softmax", "none")]
+)
+def test_trained_kept_and_scored(root, made_up_sets, tmp_path, conf, loss, weights):
     """The dev EER that training measured is that of the detector in final.pt, and so is the dev loss."""
     (train_data, train_feats), (dev_data, dev_feats) = made_up_sets["train"], made_up_sets["dev"]
     out = tmp_path / "seed1"
     done = call(
         train.main, "train.py", "--model", root / "conf/model/ecanet9.yaml", "--num-threads=1",
-        "--train-conf", root / f"conf/train/{conf}.yaml", "--set=train.epochs=2", "--set=train.batch_size=16",
+        "--train-conf", root / f"conf/train/{conf}.yaml", "--loss", root / f"conf/loss/{loss}.yaml", "--set=train.epochs=2", "--set=train.batch_size=16",
         "--set=train.schedule.lr=3e-3", "--set=train.select_by=last_epoch", f"--set=train.hard_loss.class_weights.mode={weights}",
         "--set=frontend.network_input.frames=64",
         train_data, train_feats, dev_data, dev_feats, out,

@@ -156,7 +156,9 @@ def test_heads(root, batch):
 
 
 def test_schedules(root):
-    noam = training.load_conf(root / "conf/train/baseline_noam.yaml").schedule
+    noam = training.load_conf(
+        root / "conf/train/baseline.yaml", parts=training.Parts(schedule=root / "conf/schedule/noam.yaml")
+    ).schedule
     assert noam.at(1000, 10) == pytest.approx(3.95e-3, rel=1e-3)
     assert noam.at(1, 10) == pytest.approx(64**-0.5 * 1000**-1.5)
     assert noam.at(4000, 10) == pytest.approx(noam.at(1000, 10) / 2)

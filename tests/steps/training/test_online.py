@@ -66,9 +66,9 @@ def audio_sets(root, waveform_maker, tmp_path_factory):
     return folder
 
 
-def train(root, folder, out, *options, feats="f0_subband", method="self_distill_debug", check=True):
+def train(root, folder, out, *options, feats="f0_subband", method="self_distill", check=True):
     return run(
-        train_program, "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / f"conf/train/{method}.yaml",
+        train_program, "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / f"conf/train/{method}.yaml", "--schedule", root / "conf/schedule/debug.yaml",
         *SMALL, *options, folder / "data/train", folder / "feats" / feats / "train", folder / "data/dev",
         folder / "feats" / feats / "dev", out, check=check,
     )  # fmt: skip
@@ -199,7 +199,7 @@ def test_a_table_that_lacks_utterances_is_an_error(root, audio_sets, from_disk, 
         )
         options = ["--online"] if name == "wav.scp" else []
         done = run(
-            train_program, "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / "conf/train/baseline_debug.yaml",
+            train_program, "--model", root / "conf/model/ecanet9.yaml", "--train-conf", root / "conf/train/baseline.yaml", "--schedule", root / "conf/schedule/debug.yaml",
             *SMALL, *options, *places, tmp_path / "exp", check=False,
         )  # fmt: skip
         assert done.returncode == 1 and name in done.stderr and "dev_010" in done.stderr
@@ -293,7 +293,11 @@ def test_normalised_input_to_the_network(root, audio_sets):
 def test_loss_of_mixed_labels_is_the_mixture_of_losses(root):
     from steps import training
 
-    loss = HardLoss(training.load_conf(root / "conf/train/baseline_anneal.yaml").hard_loss)
+    loss = HardLoss(
+        training.load_conf(
+            root / "conf/train/baseline.yaml", parts=training.Parts(root / "conf/loss/a_softmax_anneal.yaml")
+        ).hard_loss
+    )
     embedding = torch.randn(6, 4)
     logits = embedding @ torch.nn.functional.normalize(torch.randn(2, 4), dim=1).T
     first, second = torch.tensor([0, 1, 0, 1, 0, 1]), torch.tensor([1, 1, 0, 0, 0, 1])

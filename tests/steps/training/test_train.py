@@ -53,6 +53,10 @@ def assert_same_weights(a, b):
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+def anneal(root):
+    return "--loss", root / "conf/loss/a_softmax_anneal.yaml"
+
+
 def options_of(root, method, epochs, *more):
     return ["--train-conf", str(root / f"conf/train/{method}.yaml"), f"--set=train.epochs={epochs}",
             "--set=train.schedule.lr=3e-3", *more]  # fmt: skip
@@ -61,14 +65,14 @@ def options_of(root, method, epochs, *more):
 @pytest.fixture(scope="module")
 def undisturbed(root, made_up_sets, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed") / "seed1"
-    run(command(root, made_up_sets, out, *options_of(root, "self_distill_anneal", 6)))
+    run(command(root, made_up_sets, out, *options_of(root, "self_distill", 6, *anneal(root))))
     return out
 
 
 def test_killed_and_started_again_ends_in_the_same_weights(root, made_up_sets, undisturbed, tmp_path):
     """SIGKILL at random moments, twice; A-softmax's lambda is annealed by step, so the step must survive."""
     out = tmp_path / "seed1"
-    cmd = command(root, made_up_sets, out, *options_of(root, "self_distill_anneal", 6))
+    cmd = command(root, made_up_sets, out, *options_of(root, "self_distill", 6, *anneal(root)))
     folder, draw = checkpoints.CheckpointFolder(out / "checkpoints", 0), random.Random(1)
     ends = []
     for _ in range(2):
@@ -115,21 +119,23 @@ def test_started_once_more_does_nothing(root, made_up_sets, undisturbed, monkeyp
         patch.setattr(distributed, "is_first", lambda: False)
         patch.setattr(distributed, "from_first", lambda make: False)
         known = state()
-        run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill_anneal", 6)))
+        run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill", 6, *anneal(root))))
         assert state() == known and left.exists()
-    done = run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill_anneal", 6)))
+    done = run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill", 6, *anneal(root))))
     assert "nothing to do" in done.stdout and (undisturbed / "final.pt").stat().st_mtime_ns == before
     assert not left.exists() and not list(undisturbed.glob(".x.*"))
 
 
 def test_a_changed_conf_is_noticed(root, made_up_sets, undisturbed):
-    done = run(command(root, made_up_sets, undisturbed, *options_of(root, "self_distill_anneal", 7)), check=False)
+    done = run(
+        command(root, made_up_sets, undisturbed, *options_of(root, "self_distill", 7, *anneal(root))), check=False
+    )
     assert done.returncode == 1 and "train.epochs: 6 -> 7" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(root, made_up_sets, undisturbed, tmp_path, monkeypatch):
     out = tmp_path / "seed1"
-    cmd = command(root, made_up_sets, out, *options_of(root, "self_distill_anneal", 6))
+    cmd = command(root, made_up_sets, out, *options_of(root, "self_distill", 6, *anneal(root)))
     save = checkpoints.CheckpointFolder.save
 
     def stop_after_the_third(folder, epoch, state):
@@ -148,7 +154,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(root, made_up_set
 
 
 def test_seeds_differ_and_threads_of_reading_do_not(root, made_up_sets, undisturbed, tmp_path):
-    options = options_of(root, "self_distill_anneal", 6)
+    options = options_of(root, "self_distill", 6, *anneal(root))
     run(command(root, made_up_sets, tmp_path / "a", *options, "--seed=2"))
     a, b = weights(tmp_path / "a"), weights(undisturbed)
     assert any(not torch.equal(a[k], b[k]) for k in a)

@@ -25,6 +25,7 @@ from utils import conf as conf_files
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
+DEBUG = ROOT / "conf/schedule/debug.yaml"
 SMALL = ["--set", "train.batch_size=16", "--set", "train.epochs=1", "--set", "frontend.network_input.frames=64"]
 SMALL += ["--model", ROOT / "conf/model/ecanet9.yaml", "--num-threads", 1]
 
@@ -68,7 +69,7 @@ def sets(made_up_sets):
 
 
 def distill_options(*more):
-    return ["--train-conf", ROOT / "conf/train/self_distill_debug.yaml", *more]
+    return ["--train-conf", ROOT / "conf/train/self_distill.yaml", "--schedule", DEBUG, *more]
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -102,12 +103,15 @@ def test_trials_their_table_the_best_conf_and_the_picture(stub, sets, tmp_path, 
     assert own["schedule.lr"] == "0.001"
 
     tuned = (out / "best_settings").read_text().split()
-    conf = training.load_conf(out / "self_distill_debug_tuned.yaml")
+    conf = training.load_conf(out / "self_distill_tuned.yaml")
     assert conf.distill.alpha == float(best["distill.alpha"]) and conf.schedule.lr == float(best["schedule.lr"])
     assert (conf.batch_size, conf.distill.beta) == (32, float(best["distill.beta"]))
     given = ["train.batch_size=32", *tuned]
-    assert conf == training.load_conf(ROOT / "conf/train/self_distill_debug.yaml", given)
-    assert f"trial {best['trial']}, seeds 3 5" in (out / "self_distill_debug_tuned.yaml").read_text()
+    assert conf == training.load_conf(ROOT / "conf/train/self_distill.yaml", given, training.Parts(schedule=DEBUG))
+    assert conf == training.load_conf(
+        ROOT / "conf/train/self_distill.yaml", tuned, training.Parts(schedule=out / "schedule_tuned.yaml")
+    )
+    assert f"trial {best['trial']}, seeds 3 5" in (out / "self_distill_tuned.yaml").read_text()
     assert (out / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 
     # More trials are added, and nothing is trained again. The same seed draws the same trials.
@@ -215,7 +219,7 @@ def test_a_real_sweep_opens_no_evaluation_set(sets, tmp_path):
     assert float(row["dev_eer"]) == pytest.approx(float(epoch["dev_eer"]), abs=1e-3)
     kept = yaml.safe_load((out / "trial0/seed1/conf.yaml").read_text())["train"]
     assert kept["distill"]["alpha"] == float(row["distill.alpha"])
-    assert kept == yaml.safe_load((out / "self_distill_debug_tuned.yaml").read_text())
+    assert kept == yaml.safe_load((out / "self_distill_tuned.yaml").read_text())
     assert json.loads((out / "trial0/result.json").read_text())["state"] == "complete"
 
 
@@ -240,7 +244,7 @@ def test_what_cannot_be_swept_is_said(sets, tmp_path, monkeypatch, stub):
         assert done.returncode == 1 and "Traceback" not in done.stderr
         return done.stderr
 
-    baseline = ["--train-conf", ROOT / "conf/train/baseline_debug.yaml"]
+    baseline = ["--train-conf", ROOT / "conf/train/baseline.yaml"]
     assert "unknown key 'distill'" in said(*baseline, "--sweep-conf", ROOT / "conf/sweep/self_distill.yaml")
     assert "average_last is 2" in said(*distill_options("--set", "train.average_last=2"))
     broken = stub()
@@ -302,7 +306,7 @@ def test_a_training_conf_is_tuned_by_the_sweep_of_its_name_or_method(path):
     """And with the comparison's budget every sweep begins at the conf's own values."""
     values = training.load_conf(path, ["train.schedule.lr=2e-3"])
     found = space.conf_for(sweep.SWEEPS, path, values.method)
-    names = {"self_distill_mini": "self_distill", "baseline_noam": "baseline", "self_distill_attention": path.stem}
+    names = {"self_distill_paper": "self_distill", "baseline_paper": "baseline", "self_distill_attention": path.stem}
     assert found.stem == names.get(path.stem, found.stem)
     conf = space.load_conf(found)
     assert len(space.values_within(conf, conf_files.to_dict(values))) == len(conf.parameters)

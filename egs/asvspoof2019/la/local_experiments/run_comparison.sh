@@ -14,10 +14,11 @@
 
 model="conf/model/ecanet18.yaml conf/model/senet34_thin.yaml conf/model/mobilenet_small.yaml conf/model/efficientnet_small.yaml"  # networks
 baseline=conf/train/baseline.yaml  # what the methods are compared with
-methods=              # confs of the methods; empty: all of conf/train but those for tests, the mini corpus, other schedules and branches
+methods=              # confs of the methods; empty: all of conf/train but the paper's and branches
 seeds="1 2 3 4 5"     # trainings of each network and method
 ablation=conf/train/self_distill.yaml  # method whose losses are left out one by one, by alpha and beta; empty: none
-budget="train.epochs=6 train.batch_size=32 train.select_by=last_epoch train.schedule.name=cosine train.schedule.lr=2e-3 train.schedule.warmup_steps=20"  # the same for all; as in baseline_mini.yaml
+schedule=conf/schedule/mini.yaml  # epochs, batches and learning rate, the same for all
+loss=                 # hard loss, the same for all; empty: as the methods say
 set=                  # further overrides of conf keys, for all: "train.epochs=3 model.stem=conv3"
 tune_trials=0         # trials of steps/sweep.py, on dev, that each method has on each network before it is trained; 0: none
 tune_seeds=11         # trainings of each trial; none of --seeds
@@ -56,9 +57,10 @@ fi
 
 exp_dir=$(output_path "$exp_dir" exp_comparison)
 model=$(input_paths "$model") baseline=$(input_path "$baseline")
+schedule=$(input_path "$schedule") loss=$(input_path "$loss")
 if [ -z "$methods" ]; then
   for conf in conf/train/*.yaml; do
-    case $conf in *_debug.yaml | *_mini.yaml | *_noam.yaml | *_anneal.yaml | */branch_distill.yaml) ;; *) methods+=" $conf" ;; esac
+    case $conf in *_paper.yaml | */branch_distill.yaml) ;; *) methods+=" $conf" ;; esac
   done
 fi
 methods=$(input_paths "$methods")
@@ -68,7 +70,7 @@ read -r -a options <<< "$run_options"
 
 run_stages() { # networks, first and last stage, method's conf, tag, settings: by the recipe itself, from where the caller stands
   (cd "$caller_dir" && "$recipe_dir/run.sh" --stage "$2" --stop-stage "$3" --model "$1" --seeds "$seeds" --exp-dir "$exp_dir" \
-    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --set "$budget $set $6" --nj "$nj" --ngpu "$ngpu" --report false --report-all false "${options[@]}")
+    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --schedule "$schedule" --loss "$loss" --set "$set $6" --nj "$nj" --ngpu "$ngpu" --report false --report-all false "${options[@]}")
 }
 
 run_option() { # name, default: what --run-options gives an option of run.sh
@@ -88,13 +90,13 @@ tune() { # network, method's conf: sets that of tuned_of, by several workers tha
   local folder settings=() setting jobs=$train_jobs
   [ -z "${tuned_of[$1 $2]:-}" ] || return 0
   folder=$exp_dir/tuning/$(name_of "$1")/$(name_of "$2")
-  for setting in $(settings_of "$budget $set"); do settings+=(--set "$setting"); done
+  for setting in $(settings_of "$set"); do settings+=(--set "$setting"); done
   if [ "$ngpu" -gt 0 ]; then jobs=${jobs:-1}; else jobs=${jobs:-$(nproc)}; fi
   jobs=$(least "$jobs" "$tune_trials")
   log "tuning $(name_of "$2") on $(name_of "$1"), $tune_trials trials (logs: $folder/log/sweep.*.log)"
   $cuda_cmd --gpu "$ngpu" --max-jobs-run "$jobs" JOB="1:$jobs" "$folder/log/sweep.JOB.log" \
     sweep.py --trials "$tune_trials" --seeds "$tune_seeds" --frontend "$frontend" --model "$1" --train-conf "$2" \
-    "${settings[@]}" --ngpu "$ngpu" --num-threads "$(most 1 $(($(nproc) / jobs)))" \
+    --schedule "$schedule" ${loss:+--loss "$loss"} "${settings[@]}" --ngpu "$ngpu" --num-threads "$(most 1 $(($(nproc) / jobs)))" \
     "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$folder" || return
   tuned_of[$1 $2]=$(< "$folder/best_settings")
 }
@@ -113,7 +115,7 @@ trained() { # method's conf, tag, settings: trains and evaluates all networks; f
   train 3 5 "$@" < /dev/null || status=$?
   [ "$status" -lt 128 ] || exit "$status" # interrupted
   if [ "$status" -ne 0 ]; then
-    failed+=("$(name_of "$1")$augmented${2:+_$2}")
+    failed+=("$(name_of "$1")$variant${2:+_$2}")
     log "${failed[-1]} failed and is not compared; going on without it" >&2
     return 1
   fi
@@ -130,7 +132,7 @@ experiments_of() { # recipes: the folders of all networks trained by them, named
 }
 
 frontend=$(input_path "$(run_option frontend conf/frontend/f0_subband.yaml)") augment=$(run_option augment '')
-augmented=${augment:+_$(name_of "$augment")}
+variant=$(named_parts "$loss" "$schedule")${augment:+_$(name_of "$augment")} # of each training's name, after its method's
 if [ "$tune_trials" -gt 0 ]; then
   [ -z "$augment" ] && [ "$(run_option online false)" = false ] || {
     echo "run_comparison.sh: error: --tune-trials takes features from disk as they are: leave --online and --augment out of --run-options" >&2
@@ -141,20 +143,20 @@ if [ "$tune_trials" -gt 0 ]; then
   feats=$(output_path "$(run_option feats-dir feats)" feats)/$(name_of "$frontend")
 fi
 
-# The setting that decides comes last: --set overrides the budget, what was tuned both, and the ablation all of them.
+# The setting that decides comes last: --set overrides the confs, what was tuned both, and the ablation all of them.
 log "the baseline: $(name_of "$baseline")"
 run_stages "$model" 0 1 "$baseline" "" ""
 train 2 2 "$baseline" "" ""
-recipes=("$(name_of "$baseline")$augmented") failed=()
+recipes=("$(name_of "$baseline")$variant") failed=()
 for method in $methods; do
   [ "$method" != "$baseline" ] || continue
   log "the method: $(name_of "$method")"
-  ! trained "$method" "" "" || recipes+=("$(name_of "$method")$augmented")
+  ! trained "$method" "" "" || recipes+=("$(name_of "$method")$variant")
 done
 
 ablated=()
 if [ -n "$ablation" ]; then
-  name=$(name_of "$ablation")$augmented
+  name=$(name_of "$ablation")$variant
   while read -r tag settings; do
     log "losses left out: $(name_of "$ablation"), $tag"
     ! trained "$ablation" "$tag" "$settings" || ablated+=("${name}_$tag")
