@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by every recipe in its folder, once its options are parsed and utils/stages.sh is there: checks them and makes paths of
+# Sourced by steps/recipe.sh in the folder of a recipe, once its options are parsed and utils/stages.sh is there: checks them and makes paths of
 # them, before the environment is looked for and anything is made. `check_confs` follows when there is the environment.
 #
-# Wants the recipe's options; recipe; real_frontend and mini_frontend, its front ends where none is given. Sets settings (of --set), feats.
+# Wants what steps/recipe.sh sets. Sets settings (of --set), feats.
 # shellcheck disable=SC2034,SC2154 # options are set by the recipe, which reads what is set here
-: "${recipe:?}" "${real_frontend:?}" "${mini_frontend:?}" "${caller_dir:?}"
+: "${caller_dir:?}"
 
 require_numbers 0-5 stage stop_stage
 [ "$stage" -le "$stop_stage" ] || refuse "--stage $stage --stop-stage $stop_stage: no stage is left to run"
@@ -28,7 +28,7 @@ is_mini() { # are the sets, or will they be, of the mini corpus?
   fi
   grep -qs '"name": *"mini corpus"' "$corpus/corpus.json"
 }
-if is_mini; then default_schedule=conf/schedule/mini.yaml default_frontend=$mini_frontend; else default_schedule='' default_frontend=$real_frontend; fi
+if is_mini; then default_schedule=conf/schedule/mini.yaml default_frontend=$MINI_FRONTEND; else default_schedule='' default_frontend=$REAL_FRONTEND; fi
 frontend=$(input_path "${frontend:-$default_frontend}")
 baseline_conf=$(input_path "$baseline_conf") distill_conf=$(input_path "$distill_conf")
 schedule=$(input_path "${schedule:-$default_schedule}") loss=$(input_path "$loss")
@@ -52,7 +52,7 @@ if [ "$stage" -eq 0 ]; then
     [ ! -f "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: this is a file; give the folder that holds the corpus's protocols and audio"
     [ -d "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: no such folder"
   else
-    case $recipe in la) size=$mini_size ;; *) size=${recipe}_$mini_size ;; esac
+    case $RECIPE in la) size=$mini_size ;; *) size=${RECIPE}_$mini_size ;; esac
     [ -f "conf/mini_corpus/$size.yaml" ] || refuse "--mini-size takes tiny, small or full, not '$mini_size'"
     case $bonafide_split in train | dev | eval) ;; *) refuse "--bonafide-split takes train, dev or eval, not '$bonafide_split'" ;; esac
     given=$bonafide_dir bonafide_dir=

@@ -116,8 +116,10 @@ def test_what_was_tuned_wins_over_the_budget_and_what_is_left_out_over_both(reci
         *(
             "--set",
             "train.epochs=4 train.schedule.lr=9",
-            "--run-options",
-            "--data-dir tiny --frontend conf/frontend/lps.yaml",
+            "--data-dir",
+            "tiny",
+            "--frontend",
+            "conf/frontend/lps.yaml",
         ),
     )
     assert done.returncode == 0, done.stderr
@@ -162,7 +164,7 @@ def test_what_fails_is_left_out_and_told_and_an_interruption_ends_all(recipe):
     "options, complaint",
     [
         (["--tune-trials", "2", "--tune-seeds", "2 11"], "--tune-seeds: 2 is one of --seeds"),
-        (["--tune-trials", "2", "--run-options", "--online true"], "leave --online and --augment out of --run-options"),
+        (["--tune-trials", "2", "--online", "true"], "leave --online and --augment out"),
         (["--tune-trials", "few"], "--tune-trials takes a whole number"),
     ],
 )

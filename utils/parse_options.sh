@@ -6,14 +6,14 @@
 # or the comment at the top of the script and its options. Unlike Kaldi's it takes --name=value too, and an unknown
 # option names the nearest one.
 
-_options_of() { # the options of script $0 with default and comment: variables set at the left margin before parsing
-  sed -n '/parse_options\.sh/q; s/^\([a-z][a-z0-9_]*\)=\(.*\)$/\1=\2/p' "$0" |
+_options_of() { # the options with default and comment: variables set at the left margin before parsing, in $0 or in $OPTIONS_IN
+  sed -n '/parse_options\.sh/q; s/^\([a-z][a-z0-9_]*\)=\(.*\)$/\1=\2/p' "${OPTIONS_IN:-$0}" |
     while IFS= read -r line; do
       name=${line%%=*} rest=${line#*=}
       value=${rest%%#*} comment=
       value=${value%"${value##*[![:space:]]}"}
       case $rest in *'#'*) comment=${rest#*#} ;; esac
-      printf '  --%-18s %s (default: %s)\n' "${name//_/-}" "${comment# }" "$value"
+      printf '  --%-18s %s%s\n' "${name//_/-}" "${comment# }" "${value:+ (default: $value)}"
     done
 }
 

@@ -138,7 +138,7 @@ def test_help(demo):
         done = demo(option)
         assert done.returncode == 0 and done.stderr == ""
         assert done.stdout.startswith("Trains what there is to train.") and "Usage: demo.sh" in done.stdout
-        assert "--corpus-dir" in done.stdout and "the corpus (default: )" in done.stdout
+        assert "--corpus-dir" in done.stdout and "the corpus\n" in done.stdout
         assert 'trainings of each network (default: "1 2 3")' in done.stdout and "--late" not in done.stdout
 
 

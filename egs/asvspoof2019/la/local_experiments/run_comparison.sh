@@ -10,7 +10,7 @@
 #
 # Each training, its scores and its results are made by ../run.sh, stages 0 to 5; what is whole is not made again, so that a
 # run that was broken off, or is given more seeds, networks or methods, goes on. Options of run.sh that are not listed here
-# (--corpus-dir, --frontend, ...) go into --run-options.
+# (--corpus-dir, --mini-size, ...) go into --run-options.
 
 model="conf/model/ecanet18.yaml conf/model/senet34_thin.yaml conf/model/mobilenet_small.yaml conf/model/efficientnet_small.yaml"  # networks
 baseline=conf/train/baseline.yaml  # what the methods are compared with
@@ -23,10 +23,16 @@ set=                  # further overrides of conf keys, for all: "train.epochs=3
 tune_trials=0         # trials of steps/sweep.py, on dev, that each method has on each network before it is trained; 0: none
 tune_seeds=11         # trainings of each trial; none of --seeds
 exp_dir=exp_comparison  # trainings, scores, results, COMPARISON.md
+frontend=conf/frontend/f0_subband.yaml  # front end
+augment=              # augmentation of the training set, conf/augment/*.yaml
+online=false          # compute features in training and scoring instead of reading them from disk
+data_dir=data         # Kaldi data dirs
+feats_dir=feats       # features
 nj=$(nproc)           # parallel jobs for features
 ngpu=                 # GPUs that a training uses: 0 or 1; empty: 1 where this machine has one
 train_jobs=           # trainings at once, of one network's seeds; empty: as many as there are cores, or GPUs
-run_options=          # further options of run.sh, with their values: "--mini-size tiny --data-dir data-tiny"
+cmd=                  # job runner in the place of those in cmd.sh
+run_options=          # further options of run.sh, with their values: "--mini-size tiny"
 
 . "$(dirname "${BASH_SOURCE[0]}")/../utils/parse_options.sh"
 command_line="egs/asvspoof2019/la/local_experiments/run_comparison.sh$GIVEN_OPTIONS"
@@ -37,7 +43,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 set -euo pipefail
 recipe_dir=$PWD stage=0 stop_stage=0
 . utils/stages.sh
-[ $# -eq 0 ] || { echo "run_comparison.sh: error: unexpected argument '$1' (see run_comparison.sh --help)" >&2; exit 1; }
+[ $# -eq 0 ] || refuse "unexpected argument '$1' (see run_comparison.sh --help)"
 require_numbers 1-1024 nj
 [ -z "$ngpu" ] || require_numbers 0-1 ngpu
 require_numbers 0- tune_trials
@@ -47,17 +53,15 @@ require_whole 1- --tune-seeds $tune_seeds
 if [ "$tune_trials" -gt 0 ]; then
   for seed in $seeds; do
     for other in $tune_seeds; do
-      [ "$seed" != "$other" ] || {
-        echo "run_comparison.sh: error: --tune-seeds: $seed is one of --seeds, so that what is tuned by it would be compared by it; take another" >&2
-        exit 1
-      }
+      [ "$seed" != "$other" ] || refuse "--tune-seeds: $seed is one of --seeds, so that what is tuned by it would be compared by it; take another"
     done
   done
 fi
 
 exp_dir=$(output_path "$exp_dir" exp_comparison)
 model=$(input_paths "$model") baseline=$(input_path "$baseline")
-schedule=$(input_path "$schedule") loss=$(input_path "$loss")
+schedule=$(input_path "$schedule") loss=$(input_path "$loss") frontend=$(input_path "$frontend") augment=$(input_path "$augment")
+data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats)
 if [ -z "$methods" ]; then
   for conf in conf/train/*.yaml; do
     case $conf in *_paper.yaml | */branch_distill.yaml) ;; *) methods+=" $conf" ;; esac
@@ -70,18 +74,8 @@ read -r -a options <<< "$run_options"
 
 run_stages() { # networks, first and last stage, method's conf, tag, settings: by the recipe itself, from where the caller stands
   (cd "$caller_dir" && "$recipe_dir/run.sh" --stage "$2" --stop-stage "$3" --model "$1" --seeds "$seeds" --exp-dir "$exp_dir" \
-    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --schedule "$schedule" --loss "$loss" --set "$set $6" --nj "$nj" --ngpu "$ngpu" --report false --report-all false "${options[@]}")
-}
-
-run_option() { # name, default: what --run-options gives an option of run.sh
-  local value=$2 i
-  for ((i = 0; i < ${#options[@]}; i++)); do
-    case ${options[i]} in
-      "--$1") value=${options[i + 1]:-} ;;
-      "--$1="*) value=${options[i]#*=} ;;
-    esac
-  done
-  echo "$value"
+    --baseline-conf "$baseline" --distill-conf "$4" --tag "$5" --schedule "$schedule" --loss "$loss" --frontend "$frontend" \
+    --augment "$augment" --online "$online" --data-dir "$data_dir" --feats-dir "$feats_dir" --cmd "$cmd" --set "$set $6" --nj "$nj" --ngpu "$ngpu" --report false --report-all false "${options[@]}")
 }
 
 declare -A tuned_of=() # network and method's conf -> the settings of the best trial
@@ -131,16 +125,10 @@ experiments_of() { # recipes: the folders of all networks trained by them, named
   done
 }
 
-frontend=$(input_path "$(run_option frontend conf/frontend/f0_subband.yaml)") augment=$(run_option augment '')
 variant=$(named_parts "$loss" "$schedule")${augment:+_$(name_of "$augment")} # of each training's name, after its method's
 if [ "$tune_trials" -gt 0 ]; then
-  [ -z "$augment" ] && [ "$(run_option online false)" = false ] || {
-    echo "run_comparison.sh: error: --tune-trials takes features from disk as they are: leave --online and --augment out of --run-options" >&2
-    exit 1
-  }
-  cuda_cmd=$(run_option cmd "$cuda_cmd")
-  data_dir=$(output_path "$(run_option data-dir data)" data)
-  feats=$(output_path "$(run_option feats-dir feats)" feats)/$(name_of "$frontend")
+  if $online || [ -n "$augment" ]; then refuse "--tune-trials takes features from disk as they are: leave --online and --augment out"; fi
+  cuda_cmd=${cmd:-$cuda_cmd} feats=$feats_dir/$(name_of "$frontend")
 fi
 
 # The setting that decides comes last: --set overrides the confs, what was tuned both, and the ablation all of them.
@@ -178,8 +166,7 @@ more=(); [ "$tune_trials" -eq 0 ] || more+=(--tuning "$exp_dir/tuning")
 for name in "${failed[@]}"; do more+=(--note "not compared, since it could not be trained: $name"); done
 make_comparison.py --out "$exp_dir/COMPARISON.md" --command "$command_line" --baseline "${recipes[0]}" "${more[@]}" "${tables[@]}"
 if [ ${#failed[@]} -gt 0 ]; then
-  echo "run_comparison.sh: error: not compared, since they failed (see above): ${failed[*]}; when that is mended, or they are left" \
-    "out of --methods, the same command goes on; of the others see $exp_dir/COMPARISON.md" >&2
-  exit 1
+  refuse "not compared, since they failed (see above): ${failed[*]}; when that is fixed, or they are left out of --methods, the same" \
+    "command goes on; of the others see $exp_dir/COMPARISON.md"
 fi
 log "done; see $exp_dir/COMPARISON.md"

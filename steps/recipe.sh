@@ -1,0 +1,133 @@
+# shellcheck shell=bash
+# Sourced by the run.sh of each corpus: the options and the stages that all of them have. A stage's commands can be given by hand,
+# in the recipe's folder and after `. ./path.sh`.
+#
+# The run.sh says what is its own: RECIPE (a name of local/layout.py), MINI_WORDS (what its mini corpus is, in words),
+# REAL_FRONTEND and MINI_FRONTEND (the front end where none is given).
+: "${RECIPE:?}" "${MINI_WORDS:?}" "${REAL_FRONTEND:?}" "${MINI_FRONTEND:?}"
+
+stage=0               # first stage to run
+stop_stage=5          # last stage to run
+corpus_dir=           # the real corpus; empty: the mini corpus
+mini_size=small       # size of the mini corpus: tiny, small or full
+mini_seed=1           # seed of the mini corpus
+bonafide_dir=         # speech to add to the mini corpus: "DIR DIR:dev DIR:eval"; wants a --data-dir, --feats-dir, --exp-dir of its own
+bonafide_split=train  # where a DIR without :SPLIT goes: train, dev or eval
+bonafide_utterances=60  # at most so many of each added speaker
+allow_subset=false    # take a corpus that lacks some of the official trials
+data_dir=data         # Kaldi data dirs
+feats_dir=feats       # features
+exp_dir=exp           # trainings, scores and results
+frontend=             # front end; empty: the recipe's own
+model=conf/model/ecanet18.yaml  # network, or several: "a.yaml b.yaml"
+baseline_conf=conf/train/baseline.yaml     # training method of stage 2
+distill_conf=conf/train/self_distill.yaml  # training method of stage 3
+schedule=             # epochs, batches and learning rate of both, conf/schedule/*.yaml; empty: mini.yaml on the mini corpus, else as the methods say
+loss=                 # hard loss of both, conf/loss/*.yaml; empty: as the methods say
+online=false          # compute features in training and scoring instead of reading them from disk: no stage 1
+augment=              # augmentation of the training set, conf/augment/*.yaml; steps on waveforms want --online true
+set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3"
+tag=                  # name of a variant, appended to the names of its trainings
+seeds="1 2 3"         # trainings of each network and method; neighbouring numbers can run at once
+nj=$(nproc)           # parallel jobs for features
+ngpu=0                # GPUs that a training uses on each machine, a process for each
+nproc=1               # processes that a training uses on each machine where it uses no GPU
+nnodes=1              # machines that a training uses (docs/cluster.md)
+elastic=0             # replace processes of a training that die so many times, going on from its last checkpoint
+score_jobs=           # jobs that share each training's scoring; empty: 1, or as many as --ngpu
+train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
+skip_bad=false        # leave out utterances that cannot be read instead of stopping
+allow_pipes=false     # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
+heads=true            # score and evaluate the heads of blocks 1 to 4 too, where a training has several
+report=true           # stage 5 also makes report.html, a page that compares the systems and looks into them
+report_all=true       # RESULTS.md and report.html take all finished trainings of this data and front end in --exp-dir; false: this command's
+cmd=                  # job runner in the place of those in cmd.sh
+
+RECIPE_DIR=$(dirname "${BASH_SOURCE[-1]}") OPTIONS_IN=${BASH_SOURCE[0]}
+. "$RECIPE_DIR/utils/parse_options.sh"
+caller_dir=$PWD
+cd "$RECIPE_DIR" || exit 1
+command_line="egs/${PWD#*/egs/}/run.sh$GIVEN_OPTIONS"
+set -euo pipefail
+. utils/stages.sh
+[ $# -eq 0 ] || refuse "unexpected argument '$1' (see run.sh --help)"
+. steps/recipe_options.sh # checks them all, and makes nothing yet
+. ./path.sh || exit 1
+. ./cmd.sh
+. utils/with_progress.sh
+train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
+check_confs
+
+if begin_stage 0 "corpus and data lists"; then
+  hold "$data_dir/.lock" "$data_dir" 60
+  corpus=$corpus_dir
+  if [ -z "$corpus" ]; then
+    log "no --corpus-dir: using the mini corpus ($mini_size): $MINI_WORDS, but small; its figures say nothing about ASVspoof 2019"
+    added=()
+    for dir in $bonafide_dir; do added+=(--bonafide-dir "$dir"); done
+    local/make_mini_corpus.py --recipe "$RECIPE" --size "$mini_size" --seed "$mini_seed" --nj "$nj" \
+      --bonafide-split "$bonafide_split" --bonafide-utterances "$bonafide_utterances" "${added[@]}" \
+      --downloads "${FSD_DOWNLOADS:-$FSD_ROOT/downloads}" "$data_dir/mini_corpus_$mini_size"
+    corpus=$data_dir/mini_corpus_$mini_size/${RECIPE^^}
+  fi
+  subset=(); ! $allow_subset || subset=(--allow-subset)
+  local/prepare_data.py --corpus-dir "$corpus" --recipe "$RECIPE" "${subset[@]}" "$data_dir"
+  end_stage "$data_dir"
+fi
+
+# The sets that stage 0 made.
+for list in "$data_dir"/*/utt2label; do require_plain "the data dir" "$(dirname "$list")"; done
+sets=$(cd "$data_dir" && for list in */utt2label; do dirname "$list"; done)
+test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
+. steps/trainings.sh
+
+if ! $online && begin_stage 1 "features by $(name_of "$frontend")"; then
+  hold "$feats/.lock" "$feats" 60
+  steps/check_feats_space.py --nj "$nj" --frontend "$frontend" "${settings[@]}" "$data_dir" "$feats" $sets
+  for name in $sets; do
+    steps/make_feats.sh --nj "$nj" --cmd "$train_cmd" --frontend "$frontend" --skip-bad "$skip_bad" --set "$set" \
+      --allow-pipes "$allow_pipes" \
+      "$data_dir/$name" "$feats/$name"
+  done
+  end_stage "$feats"
+fi
+
+if begin_stage 2 "train by $(name_of "$baseline_conf")"; then
+  train_all "$baseline_conf"
+  end_stage "$exp_dir/*_$(name_of "$baseline_conf")*/seed*/curves.png"
+fi
+
+if begin_stage 3 "train by $(name_of "$distill_conf")"; then
+  train_all "$distill_conf"
+  end_stage "$exp_dir/*_$(name_of "$distill_conf")*/seed*/curves.png"
+fi
+
+if begin_stage 4 "score"; then
+  find_trainings
+  for experiment in "${experiments[@]}"; do
+    for range in $(seeds_to_do "$experiment" is_scored); do
+      score_all "$experiment" "$range"
+    done
+  done
+  end_stage "$exp_dir/*/seed*/scores"
+fi
+
+if begin_stage 5 "evaluate"; then
+  find_trainings
+  for experiment in "${experiments[@]}"; do
+    for range in $(seeds_to_do "$experiment" is_evaluated); do
+      hold_seeds "$experiment" "$range"
+      $train_cmd --max-jobs-run "$nj" JOB="$range" "$experiment/log/evaluate.JOB.log" \
+        evaluate_experiment.py --data-dir "$data_dir" "$experiment/seedJOB" $test_sets
+    done
+  done
+  beside=(); ! $report_all || beside=(--beside)
+  make_results.py "${beside[@]}" --out "$exp_dir/RESULTS.md" --command "$command_line" "${experiments[@]}"
+  if $report; then
+    report.py "${beside[@]}" "${pipes_option[@]}" --data-dir "$data_dir" --feats-dir "$feats" --command "$command_line" --out "$exp_dir/report.html" \
+      "${experiments[@]}"
+  fi
+  made="$exp_dir/RESULTS.md"; ! $report || made+=", $exp_dir/report.html"
+  end_stage "$made, and $exp_dir/*/seed*/results/*/*.png"
+  say_next
+fi
