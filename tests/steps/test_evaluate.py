@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from steps.evaluate import main
+from tests.conftest import picture_of
 from tests.in_process import call
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +98,7 @@ def test_writes_all_that_it_promises(run, metrics, tmp_path):
     assert {len(line) for line in lines} == {14}
     assert {line[6] for line in lines[1:]} == {"mini corpus 0 (small)"}
     assert float(lines[-1][2]) == found["eer"]
-    assert (tmp_path / "results/det.png").read_bytes().startswith(b"\x89PNG")
+    picture_of(tmp_path / "results/det.png")
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
         "det.png", "metrics.json", "per_attack.tsv",
     ]  # fmt: skip

@@ -27,6 +27,7 @@ from steps.evaluation.environments import (
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.results import heat_map
 from steps.results.environment_output import environment_lines, environment_metrics, environment_table
+from tests.conftest import picture_of
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -254,13 +255,9 @@ def test_the_size_of_pa_eval_takes_a_moment():
 
 
 def pixels(found):
-    from matplotlib.image import imread
-
     handle = io.BytesIO()
     heat_map.write_heat_map(handle, found, "eval", "mini corpus 0 (small)")
-    assert handle.getvalue().startswith(b"\x89PNG")
-    handle.seek(0)
-    return imread(handle)[..., :3]
+    return picture_of(handle) / 255
 
 
 def coloured(image):
@@ -335,7 +332,7 @@ def test_the_program(tmp_path):
     assert metrics["attack_by_environment"]["attacks"] == list(ATTACKS)
     assert metrics["attack_by_environment"] == environment_metrics(found)["attack_by_environment"]
     assert (results / "per_environment.tsv").read_text(encoding="utf-8").count("\n") == 16
-    assert (results / "attack_by_environment.png").read_bytes().startswith(b"\x89PNG")
+    picture_of(results / "attack_by_environment.png")
     done = run(tmp_path, "--environments", "utt2env", "--no-plot")
     assert sorted(path.name for path in results.iterdir()) == ["metrics.json", "per_attack.tsv", "per_environment.tsv"]
     (results / "attack_by_environment.png").write_text("old")

@@ -275,7 +275,6 @@ def test_a_killed_process_is_replaced_and_the_weights_are_those_of_an_undisturbe
     while not (out / "checkpoints/epoch1.pt").exists():
         assert job.poll() is None, job.communicate()
         time.sleep(0.02)
-    time.sleep(0.3)  # amid the second epoch: the first process draws the curves of the first, the other waits for it
     os.kill(process_of(job.pid, 1), signal.SIGKILL)
     said, errors = job.communicate(timeout=300)
     assert job.returncode == 0, errors
