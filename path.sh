@@ -8,9 +8,9 @@ FSD_ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd -P) || re
 export FSD_ROOT
 export LC_ALL=C
 export PYTHONPATH="$FSD_ROOT${PYTHONPATH:+:$PYTHONPATH}"
-# Freed memory stays with a program, in large pages: each training step and each recording asks for the same large arrays
-# again, which glibc would give back and fetch, page by page, every time. Changes no number.
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_TOP_PAD_=67108864 THP_MEM_ALLOC_ENABLE=1
+# Freed memory stays with a program: each training step and each recording asks for the same large arrays again, which glibc
+# would give back and fetch, page by page, every time. Changes no number.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_TOP_PAD_=67108864
 
 if [ -z "${FSD_ENVIRONMENT_CHECKED:-}" ]; then
   FSD_PYTHON=$("$FSD_ROOT/utils/find_python.sh") || { echo "path.sh: no usable Python environment" >&2; return 1; }

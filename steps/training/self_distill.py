@@ -7,20 +7,21 @@ convolutional neural networks via self distillation", ICCV 2019.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from steps.nnet import Detector
-from steps.nnet.base import AngleLinear, angular_logits, pool, score_of
+from steps.nnet.base import AngleLinear, pool, score_of
 from steps.training.aligner_search import SearchConf, SearchedAligner
 from steps.training.aligners import AdaptivePoolConf, AlignerBase, Reduction, aligner_makers
 from steps.training.attention_transfer import AttentionConf, attention_loss
 from steps.training.base import MethodBase, TrainConf
 from steps.training.losses import MixedLabels, feature_loss, main_labels, soft_loss, total
+from steps.training.students_at_once import Together, logits_at_once
 from steps.training.teaching import ProgressiveConf, Teaching, spans_of, teachers_of
 from steps.training.weighting import LOOK_EVERY, WeightingConf, make_weighting, passing_on
 
@@ -78,18 +79,8 @@ class Conf(TrainConf):
                     )
 
 
-class Together(NamedTuple):
-    """What all students make of a batch: (students, batch, width) and (students, batch, classes)."""
-
-    embeddings: Tensor
-    logits: Tensor
-
-
 class Heads(NamedTuple):
-    """What all stages make of a batch, shallow to deep; `aligned` of the students alone, as their aligners have it.
-
-    `together`: embeddings and logits of the students once more; None where their embeddings are not of one width.
-    """
+    """What all stages make of a batch, shallow to deep; `aligned` of the students alone, as their aligners have it."""
 
     maps: list[Tensor]
     aligned: list[Any]
@@ -111,16 +102,8 @@ class Network(NamedTuple):
         maps = self.detector.stage_maps(x)
         aligned = [aligner(passing_on(m, share)) for aligner, m in zip(self.aligners, maps)]
         embeddings = [aligner.embedding(a) for aligner, a in zip(self.aligners, aligned)] + [pool(maps[-1])]
-        heads, own = [*self.student_heads, self.detector.head], self.detector.head
-        # without gradients each by itself: a multiply-add is counted where a layer is called
-        if not torch.is_grad_enabled() or len(heads) == 1 or len({head.weight.shape for head in heads}) > 1:
-            return Heads(maps, aligned, embeddings, [head(e) for head, e in zip(heads, embeddings)], None)
-        # all at once: on a GPU a small network's step takes as long as its operations are many, not large
-        unit = F.normalize(torch.stack([head.weight for head in heads]).float(), dim=-1)
-        unit_of_students, unit_of_own = unit.split([len(unit) - 1, 1])
-        stacked = torch.stack(embeddings[:-1])
-        together = Together(stacked, angular_logits(own.conf, stacked, unit_of_students))
-        logits = [*together.logits, angular_logits(own.conf, embeddings[-1], unit_of_own.squeeze(0))]
+        heads = [*self.student_heads, self.detector.head]
+        logits, together = logits_at_once(heads, embeddings) or ([head(e) for head, e in zip(heads, embeddings)], None)
         return Heads(maps, aligned, embeddings, logits, together)
 
 
@@ -185,38 +168,46 @@ class Method(MethodBase):
         `teacher`: the same heads, or those of another view or network, whose deepest one then teaches the student's
         deepest too.
         """
+        terms = {"soft": self.soft(student, teacher)}
+        if self.students:
+            maps = {i: self.as_teacher(teacher.maps[self.teachers[i]]) for i in self.students}
+            terms["feature"] = self.feature(student, teacher, maps)
+            terms["attention"] = self.attention(student, maps)
+        return {name: term for name, term in terms.items() if term is not None}
+
+    def as_teacher(self, what: Tensor) -> Tensor:
+        """A teacher's side of a loss: no gradient of it goes into the teacher, or the students' share of it."""
+        return what.detach() if self.conf.distill.detach_teacher else passing_on(what, self.weighting.share)
+
+    def soft(self, student: Heads, teacher: Heads) -> Tensor | None:
+        """sum over students i of T^2 KL(p of i's teacher || p of i), p being the logits softened by T."""
         d = self.conf.distill
-
-        def taught_by(what: Tensor) -> Tensor:
-            return what.detach() if d.detach_teacher else passing_on(what, self.weighting.share)
-
-        together = student.together if d.teaching == "deepest" else None
-        teacher_maps = {i: taught_by(teacher.maps[self.teachers[i]]) for i in self.students}
-        terms = {}
-        if together is not None and teacher is student:
-            soft = together.logits, taught_by(teacher.logits[-1])
+        if student.together is not None and teacher is student and d.teaching == "deepest":
+            sides = student.together.logits, self.as_teacher(teacher.logits[-1])
         else:
-            pairs = [(student.logits[i], taught_by(teacher.logits[self.teachers[i]])) for i in self.students]
+            pairs = [(student.logits[i], self.as_teacher(teacher.logits[self.teachers[i]])) for i in self.students]
             if teacher is not student:
                 pairs.append((passing_on(student.logits[-1], self.weighting.share), teacher.logits[-1].detach()))
-            soft = tuple(torch.stack(side) for side in zip(*pairs))
-        if soft:
-            terms["soft"] = soft_loss(*soft, d.temperature, d.scale_by_t2)
-        if together is not None and all(aligner.compares_embeddings for aligner in self.networks[0].aligners):
-            terms["feature"] = feature_loss(together.embeddings, taught_by(teacher.embeddings[-1]), d.feature_reduction)
-        elif teacher_maps:
-            aligners = self.networks[0].aligners
-            terms["feature"] = total(
-                [aligners[i].distance(student.aligned[i], m, d.feature_reduction) for i, m in teacher_maps.items()]
-            )
-        if d.attention is not None and teacher_maps:
-            terms["attention"] = total(
-                [
-                    attention_loss(passing_on(student.maps[i], self.weighting.share), m, d.attention.power)
-                    for i, m in teacher_maps.items()
-                ]
-            )
-        return terms
+            if not pairs:
+                return None
+            sides = tuple(torch.stack(side) for side in zip(*pairs))
+        return soft_loss(*sides, d.temperature, d.scale_by_t2)
+
+    def feature(self, student: Heads, teacher: Heads, maps: Mapping[int, Tensor]) -> Tensor:
+        """sum over students i of |A_i(map of i) - map of i's teacher|^2, A_i being the student's aligner."""
+        d, aligners = self.conf.distill, self.networks[0].aligners
+        at_once = student.together is not None and d.teaching == "deepest"
+        if at_once and all(aligner.compares_embeddings for aligner in aligners):
+            own = self.as_teacher(teacher.embeddings[-1])
+            return feature_loss(student.together.embeddings, own, d.feature_reduction)
+        return total([aligners[i].distance(student.aligned[i], m, d.feature_reduction) for i, m in maps.items()])
+
+    def attention(self, student: Heads, maps: Mapping[int, Tensor]) -> Tensor | None:
+        """sum over students of the distance between where they and their teachers look; None where it is not used."""
+        conf, share = self.conf.distill.attention, self.weighting.share
+        if conf is None:
+            return None
+        return total([attention_loss(passing_on(student.maps[i], share), m, conf.power) for i, m in maps.items()])
 
     def weighted(
         self, terms: dict[str, Tensor], step: int, teacher: Heads, labels: Tensor | MixedLabels

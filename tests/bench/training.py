@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT))
 
 from utils.cli import make_parser, real_number, run_program, whole_number
 
+ONE_BY_ONE = "one by one"
+
 # Of path.sh: freed memory stays with a program.
 _MEMORY = {
     name: value
@@ -96,14 +98,15 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
         own = ["--model", model, "--device", device, "--amp", args.amp]
         own += ["--batch-size", str(args.batch_size), "--frames", str(args.frames), "--bins", str(args.bins)]
         own += ["--steps", str(steps), "--child", method, keep]
-        settings = _MEMORY if keep == "keep" else dict.fromkeys(_MEMORY, "")
+        settings = _MEMORY if keep != "let go" else dict.fromkeys(_MEMORY, "")
         environment = {name: value for name, value in {**os.environ, **settings}.items() if value}
         command = [sys.executable, __file__, *own]
         done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
         return tuple(json.loads(done.stdout))
 
     baseline, distilled, without = ("baseline", "keep"), ("self_distill", "keep"), ("baseline", "let go")
-    kinds = [baseline, distilled] + [without] * (device == "cpu")
+    one_by_one = ("self_distill", ONE_BY_ONE)
+    kinds = [baseline, distilled, one_by_one] + [without] * (device == "cpu")
     results = {kind: [] for kind in kinds}
     for _ in range(args.rounds):
         for kind in kinds:
@@ -125,6 +128,7 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
         compare("self-distilled step, times the baseline's time", distilled, baseline, 0),
         compare("self-distilled step, times the baseline's peak memory", distilled, baseline, 1),
     ]
+    compare("students' heads one by one, times the time of all at once", one_by_one, distilled, 0)
     if without in results:
         compare("freed memory kept, times as fast", without, baseline, 0)
     return found
@@ -153,10 +157,14 @@ def main() -> int:
         type=real_number(above=0),
         help="exit status 1 where self-distillation takes more times the baseline",
     )
-    parser.add_argument("--child", nargs=2, metavar=("METHOD", "KEEP"), help="measure one kind and print it as JSON")
+    parser.add_argument("--child", nargs=2, metavar=("METHOD", "WAY"), help="measure one kind and print it as JSON")
     args = parser.parse_args()
     if args.child:
-        method, _ = args.child
+        method, way = args.child
+        if way == ONE_BY_ONE:
+            from steps.training import self_distill
+
+            self_distill.logits_at_once = lambda *_: None
         shape = args.batch_size, args.frames, args.bins
         print(json.dumps(measure_steps(args.model[0], method, args.amp, args.device[0], shape, args.steps)))
         return 0

@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from steps import nnet, training
 from steps.nnet.cost import measure
+from steps.training import self_distill
 from steps.training.losses import feature_loss, soft_loss
 
 
@@ -192,7 +193,7 @@ class Operations(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("model", ["senet34", "ecanet18"])
-def test_self_distillation_adds_few_operations(root, batch, model):
+def test_self_distillation_adds_few_operations(root, batch, model, monkeypatch):
     """A GPU takes as long for a small network's step as its operations are many."""
 
     def operations(name):
@@ -205,3 +206,18 @@ def test_self_distillation_adds_few_operations(root, batch, model):
 
     baseline, published, distilled = map(operations, ("baseline", "self_distill_paper", "self_distill"))
     assert baseline < published < 1.15 * baseline and published < distilled < 1.17 * baseline
+    monkeypatch.setattr(self_distill, "logits_at_once", lambda *_: None)
+    assert operations("self_distill") > distilled + 50  # what computing all students at once saves
+
+
+def test_all_students_at_once_give_what_each_gives(root, batch, monkeypatch):
+    def losses_and_gradients():
+        method = make(root, "self_distill_attached").double().train()
+        total, terms = method.losses(batch[0].double(), batch[1], step=1)
+        total.backward()
+        return {**terms, **{name: p.grad for name, p in method.named_parameters()}}
+
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    at_once = losses_and_gradients()
+    monkeypatch.setattr(self_distill, "logits_at_once", lambda *_: None)
+    torch.testing.assert_close(losses_and_gradients(), at_once, rtol=1e-10, atol=1e-12)
