@@ -108,44 +108,6 @@ def train_two_steps(method: training.MethodBase) -> list[float]:
     return losses
 
 
-PLAIN = """
-from dataclasses import dataclass
-
-from torch import nn
-
-from steps.nnet.base import BackboneBase, ModelConf
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conf(ModelConf):
-    pass
-
-
-class Backbone(BackboneBase):
-    stage_channels = (4, 4, 8, 8)
-
-    def __init__(self, conf, channels):
-        super().__init__()
-        widths = (channels, *self.stage_channels)
-        self.stages = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:]))
-
-    def forward(self, x):
-        maps = []
-        for stage in self.stages:
-            x = stage(x).relu()
-            maps.append(x)
-        return maps
-"""
-
-
-def test_a_contributed_network_of_four_plain_convolutions(tmp_path, monkeypatch):
-    (tmp_path / "plain.py").write_text(PLAIN)
-    (tmp_path / "plain.yaml").write_text("type: plain\n")
-    monkeypatch.setattr(nnet, "__path__", [*nnet.__path__, str(tmp_path)])
-    torch.manual_seed(1)
-    check_every_method(nnet.make_detector(nnet.load_conf(tmp_path / "plain.yaml"), CHANNELS))
-
-
 @pytest.mark.parametrize("network", NETWORKS)
 def test_trains_by_every_method_and_keeps_the_same_detector(network):
     check_every_method(new_detector(network))

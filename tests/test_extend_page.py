@@ -1,0 +1,36 @@
+"""docs/extend.md: its network and its method are put beside the toolkit's own and do what the page promises."""
+
+import re
+
+import pytest
+import torch
+
+from steps import nnet, training
+from tests.conftest import ROOT
+from tests.steps.training.test_networks_by_methods import CHANNELS, check_every_method, train_two_steps
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch):
+    """The page's files in a folder like the toolkit's; its modules are found like the toolkit's own."""
+    blocks = re.findall(r"^```(?:python|yaml) (\S+)\n(.*?)^```$", (ROOT / "docs/extend.md").read_text(), re.M | re.S)
+    for name, text in blocks:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("base: ", f"base: {ROOT}/conf/train/") if path.suffix == ".yaml" else text)
+    for room in (nnet, training):
+        monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path / room.__name__.replace(".", "/"))])
+    return tmp_path
+
+
+def test_the_network_trains_by_every_method(added):
+    torch.manual_seed(1)
+    check_every_method(nnet.make_detector(nnet.load_conf(added / "conf/model/plain.yaml"), CHANNELS))
+
+
+def test_the_method_trains_a_network(added):
+    conf = training.load_conf(added / "conf/train/modest.yaml")
+    assert (conf.method, conf.modesty, conf.epochs) == ("modest", 0.1, 32)
+    torch.manual_seed(1)
+    detector = nnet.make_detector(nnet.load_conf(ROOT / "conf/model/ecanet9.yaml"), CHANNELS)
+    assert len(train_two_steps(training.make_method(conf, detector))) == 2
