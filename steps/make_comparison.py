@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.results.experiments import read_experiments
+from steps.experiment.experiments import read_experiments
 from steps.results.method_comparison import budget_notes, comparison, tuned_keys
 from steps.results.tables import BASELINE
 from steps.tuning.report import TABLE, read_tuned

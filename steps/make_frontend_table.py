@@ -24,9 +24,9 @@ import utils.environment
 
 import numpy as np
 
+from steps.experiment.experiments import Experiment, check_same_trials, read_experiments
 from steps.frontend import load_conf, make_frontend, read_utterance
 from steps.frontend.processing.audio import read_wav_scp
-from steps.results.experiments import Experiment, check_same_trials, read_experiments
 from utils.cli import UserError, make_parser, run_program, whole_number
 from utils.files import write_aside
 

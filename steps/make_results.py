@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
-from steps.results.experiments import add_beside, read_experiments, read_with_those_beside
+from steps.experiment.experiments import add_beside, read_experiments, read_with_those_beside
 from steps.results.markdown import markdown
 from steps.results.plain import plain
 from steps.results.tables import collect

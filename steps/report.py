@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
+from steps.experiment.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
 from steps.frontend.processing.audio import add_allow_pipes
-from steps.results.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
 from steps.results.report import attacks, curves, det, environments, heads, histograms, provenance, summary
 from steps.results.report.blocks import Section, Text
 from steps.results.report.page import render

@@ -6,7 +6,7 @@ import json
 
 import yaml
 
-from steps.results.experiments import read_experiments
+from steps.experiment.experiments import read_experiments
 
 MINI = {"name": "mini corpus", "version": 0, "size": "small"}
 

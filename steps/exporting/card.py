@@ -12,13 +12,13 @@ import yaml
 
 from steps.evaluation.labels import corpus_label
 from steps.evaluation.score_files import read_cm_scores
+from steps.experiment.experiments import read_result
 from steps.exporting.checking import TOLERANCE, Int8Cost, Parity
 from steps.inference.output import about_lines
 from steps.metrics.bootstrap import CmFigures, TrialDraw, intervals_of
 from steps.metrics.paired_tests import CONFIDENCE
 from steps.metrics.tandem import AsvRates
 from steps.results.evaluation_output import interval_metrics
-from steps.results.experiments import read_result
 from utils.cli import UserError
 from utils.files import read_json
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.results.experiments import Experiment
+from steps.experiment.experiments import Experiment
 from utils.cli import UserError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from steps.results.experiments import Experiment
+from steps.experiment.experiments import Experiment
 from utils.conf import differences
 
 # Keys of a training: how long it lasts, on what batches, at what rate, and which weights are kept

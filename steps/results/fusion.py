@@ -13,10 +13,10 @@ from pathlib import Path
 
 from steps.evaluation.breakdown import figures_against
 from steps.evaluation.fitted_scores import check_use, ratios_of, read_systems, train
+from steps.experiment.experiments import Experiment, SetResult
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.llr_cost import cllr
 from steps.metrics.tandem import AsvRates
-from steps.results.experiments import Experiment, SetResult
 from steps.results.tables import SetTable
 from utils.cli import UserError
 from utils.files import read_json

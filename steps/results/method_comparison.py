@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from steps.experiment.experiments import Experiment, SetResult
 from steps.metrics.paired_tests import CONFIDENCE, PairedTest, holm, paired_differences, paired_test, untested
 from steps.results.block_cost import block_multiply_adds
 from steps.results.conditions import unequal_experiments
-from steps.results.experiments import Experiment, SetResult
 from steps.results.markdown import markdown_table
 from steps.results.tables import LARGEST, SetTable, by_seed, collect, p_text, stat
 from utils.cli import UserError

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from steps.evaluation.labels import shorten
-from steps.results.experiments import Experiment
+from steps.experiment.experiments import Experiment
 from steps.results.tables import (
     MEASURES,
     NO_BASELINE,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from steps.experiment.experiments import Experiment, SetResult, check_same_trials, natural_order
 from steps.metrics.paired_tests import (
     LEVEL,
     PairedTest,
@@ -19,7 +20,6 @@ from steps.metrics.paired_tests import (
     untested,
 )
 from steps.results.conditions import unequal_experiments
-from steps.results.experiments import Experiment, SetResult, check_same_trials, natural_order
 from utils.cli import UserError
 
 BASELINE = "baseline"

@@ -16,12 +16,12 @@ import yaml
 from steps import make_results
 from steps.evaluation.labels import corpus_label, shorten
 from steps.evaluation.score_files import read_cm_scores
+from steps.experiment.experiments import natural_order, read_experiments
 from steps.metrics.calibration import fit_mean
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.llr_cost import cllr
 from steps.results.block_cost import block_multiply_adds
 from steps.results.evaluate_files import evaluate_files
-from steps.results.experiments import natural_order, read_experiments
 from steps.results.markdown import markdown
 from steps.results.plain import plain
 from steps.results.report.summary import _measure

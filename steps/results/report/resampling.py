@@ -9,6 +9,7 @@ import numpy as np
 
 from steps.evaluation.groups import values_of_trials
 from steps.evaluation.score_files import CmScores
+from steps.experiment.experiments import Experiment, SetResult
 from steps.metrics.bootstrap import (
     FEWEST_SPEAKERS,
     CmFigures,
@@ -20,7 +21,6 @@ from steps.metrics.bootstrap import (
     percentile_interval,
 )
 from steps.metrics.paired_tests import CONFIDENCE
-from steps.results.experiments import Experiment, SetResult
 from steps.results.report.blocks import Block, Cell, Text, filled_table
 from steps.results.report.systems import Comparison, cm_scores_of, evaluation_of
 from steps.results.tables import MEASURES, SetTable

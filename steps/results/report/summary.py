@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from steps.experiment.experiments import Experiment, SetResult
 from steps.metrics.paired_tests import interval_of_mean, mean_and_spread
-from steps.results.experiments import Experiment, SetResult
 from steps.results.report import resampling
 from steps.results.report.blocks import Block, Cell, Heading, Section, Table, Text, filled_table
 from steps.results.report.systems import Comparison

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from steps.evaluation.breakdown import Evaluation, evaluate
 from steps.evaluation.score_files import CmScores, read_asv_scores, read_cm_scores
+from steps.experiment.experiments import Experiment, SetResult
 from steps.metrics.paired_tests import mean_and_spread
-from steps.results.experiments import Experiment, SetResult
 from steps.results.report.figures import Look, look
 from steps.results.tables import BASELINE, SetTable, collect, of_which
 from utils.cli import UserError

@@ -9,11 +9,11 @@ import torch
 
 from steps import frontend, nnet
 from steps.evaluation.score_files import CmScores
+from steps.experiment.experiments import read_experiments
 from steps.frontend import filter_bank
 from steps.metrics.paired_tests import interval_of_mean
 from steps.nnet.base import score_of
 from steps.nnet.grad_cam import blend, evidence
-from steps.results.experiments import read_experiments
 from steps.results.report.blocks import Table, Text
 from steps.results.report.det import section as det_section
 from steps.results.report.embedding import BONAFIDE, choose_trials, class_styles, place_by_tsne
