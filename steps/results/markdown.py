@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -479,14 +480,48 @@ def _confs(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
     ]
 
 
+def _eval_first(table: SetTable) -> tuple[bool, bool]:
+    """A sort key: what was not trained, tuned or chosen on comes first, dev last."""
+    return table.set_name == TRAIN_SET, table.set_name != "eval"
+
+
+def summary(tables: Sequence[SetTable]) -> list[str]:
+    """Sentences, one for each set and each two methods compared: their EERs over all networks, the difference, its
+    interval and p."""
+    found = []
+    for table in tables:
+        for family in families(table):
+            measure = next((one for one in significance(family) if one.attribute == "eer"), None)
+            if measure is None:
+                continue
+            sides = [
+                fmean(fmean(by_seed(results, "eer").values()) for results in of_networks)
+                for of_networks in zip(*((pair.base_results, pair.other_results) for pair in family.pairs))
+            ]
+            alone = next(iter(measure.tests.values())) if len(family.pairs) == 1 else None
+            test, names = measure.pooled or alone, [pair.other.model for pair in family.pairs]
+            of = names[0] if len(names) == 1 else f"{len(names)} networks"
+            text = f"**{table.set_name}**, {of}: EER {sides[1]:.2f} % by {family.other}{family.of_which}"
+            text += f", {sides[0]:.2f} % by {family.base}"
+            if test is None or test.interval is None:
+                text += "; too few for a test"
+            else:
+                low, high = test.interval
+                text += f"; difference {test.mean:+.2f} (95 % interval {low:+.2f} to {high:+.2f}, p {p_text(test.p_t)})"
+            found.append(f"- {text}.")
+    return found
+
+
 def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
     """RESULTS.md. The same experiments give the same text."""
-    tables = collect(experiments)
+    tables = sorted(collect(experiments), key=_eval_first)
     corpora = sorted({table.corpus for table in tables})
     lines = ["# Results", ""]
     lines += [f"Measured on: {'; '.join(f'**{corpus}**' for corpus in corpora) or 'nothing yet'}.", ""]
     if any("mini" in corpus.lower() for corpus in corpora):
         lines += ["The mini corpus is a small stand-in: its figures do not stand for the real ASVspoof 2019's.", ""]
+    if sentences := summary(tables):
+        lines += ["## Summary", "", *sentences, "", "## How to read", ""]
     lines += [
         "Each figure is the mean ± sample standard deviation over seeds. The t-DCF columns are the minimum normalised",
         "t-DCF as ASVspoof 2019 defined it and as ASVspoof 2021 revised it.",

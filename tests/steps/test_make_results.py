@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -473,6 +474,20 @@ def test_multiply_adds_of_blocks(exp):
     # the stem's 7x7 on 300 x 23, two 3x3 of 16 channels on 150 x 12 with ECA's kernel, 16 -> 128 and 128 -> 2
     assert costs[1] == 300 * 23 * 16 * 49 + 2 * 150 * 12 * 16 * 16 * 9 + 16 * 3 + 16 * 128 + 128 * 2
     assert f"({100 * costs[1] / costs[4]:.0f} %) |" in markdown(exp.read(), None)
+
+
+def test_the_summary_stands_first_and_begins_with_eval(exp):
+    text = markdown(exp.usual().read(), "x")
+    summary = text[text.index("## Summary") : text.index("## How to read")].splitlines()
+    sets = re.findall(r"^### (\w+), ", text, re.M)
+    assert sets[0] == "eval" and sets[-1] in ("dev", "eval")
+    said = [line for line in summary if line.startswith("- ")]
+    assert (
+        said[0].startswith("- **eval**, ")
+        and "% by self_distill, " in said[0]
+        and "% by baseline; difference" in said[0]
+    )
+    assert "95 % interval" in said[0] and "## Notes" not in text[: text.index("## Summary")]
 
 
 def test_one_seed_has_no_spread_and_no_verdict(exp):
