@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import yaml
 
 from steps import describe
 from steps.nnet import conf_from_dict, load_conf, make_detector
@@ -66,7 +65,7 @@ def test_costs_are_those_of_both_branches(root, detector):
     )  # fmt: skip
     conf = {
         "model": conf_files.to_dict(load_conf(root / "conf/model/two_branch_ecanet9.yaml")),
-        "train": yaml.safe_load((root / "conf/train/baseline.yaml").read_text()),
+        "train": conf_files.read_yaml(root / "conf/train/baseline.yaml"),
     }
     e = SimpleNamespace(name="two", conf=conf, input_shape=(3, 64, 90))
     assert block_multiply_adds(e)[4] == cost["multiply_adds"]
