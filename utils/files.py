@@ -110,7 +110,8 @@ def write_aside(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = aside(path)
     try:
-        text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}  # names of files may be no UTF-8
+        # surrogateescape: names of files may be no UTF-8
+        text: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
         with naming(path), temporary.open(mode, **({} if "b" in mode else text)) as handle:
             yield handle
             handle.flush()

@@ -150,8 +150,8 @@ class Bar:
     def __init__(self, description: str):
         from tqdm import tqdm
 
-        self._tqdm, self._bar, self._description = tqdm, None, description
-        self._unit = ""
+        self._tqdm, self._description, self._unit = tqdm, description, ""
+        self._bar: tqdm | None = None
 
     def show(self, done: int, total: int, unit: str, text: str) -> None:
         if not unit:

@@ -11,9 +11,9 @@ import itertools
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from utils.cli import UserError
 from utils.files import read_table
@@ -21,6 +21,12 @@ from utils.files import read_table
 _BLOCK = 4096  # texts that are taken together
 
 T = TypeVar("T")
+
+
+class HasKeys(Protocol):
+    """What can be asked for `key in`."""
+
+    def __contains__(self, key: str, /) -> bool: ...
 
 
 def blocks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -141,11 +147,11 @@ class Column:
             self.texts = Strings(self.texts)
 
 
-def order_of(texts: Coded | Strings) -> Sequence[int]:
+def order_of(texts: Sequence[str]) -> Sequence[int]:
     """The places of the texts, sorted by them, equal ones as they stand. A range where they are in order already."""
     if all(one <= other for one, other in pairwise(texts)):
         return range(len(texts))
-    if isinstance(texts, Strings):
+    if not isinstance(texts, Coded):
         return array("q", sorted(range(len(texts)), key=texts.__getitem__))
     counts = [0] * len(texts.names)
     for code in texts.codes:
@@ -264,7 +270,7 @@ def refuse_repeated(path: str | os.PathLike, table: Table) -> None:
 
 def require_keys(
     path: str | os.PathLike,
-    table: Container[str],
+    table: HasKeys,
     other: str | os.PathLike,
     keys: Collection[str],
     mend: str,

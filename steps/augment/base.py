@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
@@ -53,7 +54,7 @@ class StepConf:
     p: float = 1.0
 
     @staticmethod
-    def schema_of(values: Any) -> type[StepConf]:
+    def schema_of(values: Any) -> builtins.type[StepConf]:  # `type` is a key here
         return module_of(values.get("type")).Conf
 
     def __post_init__(self) -> None:

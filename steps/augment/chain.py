@@ -97,8 +97,8 @@ class Chain:
     @property
     def tables_of_recordings(self) -> dict[str, str]:
         """The wav.scp of each data_dir that the steps draw from, and its SHA-256 when the chain was made."""
-        steps = [step for _, step in self._waveform_steps if step.recordings]
-        return {str(step.recordings.table): step.recordings.sha256 for step in steps}
+        found = [step.recordings for _, step in self._waveform_steps if step.recordings]
+        return {str(recordings.table): recordings.sha256 for recordings in found}
 
     @property
     def mixup(self):

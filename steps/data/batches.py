@@ -215,6 +215,7 @@ class FeatureSet(Dataset):
                 values = values.pin_memory()
             return values.to(device, non_blocking=True)
 
+        inputs: Iterator[Tensor]
         if self._cache is not None:
             inputs = (self._cache[own(indices)] for indices in plan)
         elif isinstance(plan, ShardPlan):
@@ -315,11 +316,12 @@ def _read_by(dataset: Dataset, num_workers: int, prefetch: int = 2, **options: A
     from torch's generator, so that training is the same however its features are read.
     """
     num_workers = _processes(num_workers)
+    collate: Callable[[Any], Tensor | np.ndarray] = _pass_on_batch if "batch_sampler" in options else _pass_on
     loader = DataLoader(
         dataset,
         num_workers=num_workers,
         prefetch_factor=prefetch if num_workers else None,
-        collate_fn=_pass_on_batch if "batch_sampler" in options else _pass_on,
+        collate_fn=collate,
         generator=torch.Generator(),
         **options,
     )

@@ -86,7 +86,7 @@ def read_environments(path: str | os.PathLike, cm: CmScores) -> NDArray[np.int64
     index = {name: i for i, name in enumerate(ENVIRONMENTS)}
     found = (index.get(environment_of.get(utt, ""), -1) for utt in cm.utterance)
     code = np.fromiter(found, dtype=np.int64, count=len(cm.utterance))
-    unknown = [cm.utterance[i] for i in np.flatnonzero(code < 0)]
+    unknown = [cm.utterance[i] for i in np.flatnonzero(code < 0).tolist()]
     missing = [utt for utt in unknown if utt not in environment_of]
     if missing:
         raise UserError(f"{path}: it has no line of {missing[0]} ({len(missing)} trials lack one)")
@@ -189,14 +189,14 @@ def evaluate_environments(
 
     per_attack_factor = {}
     for position, factor in enumerate(ATTACK_FACTORS):
-        groups = zip(factor.levels, _split(trials.spoof, _level(trials.spoof_attack, position, 2), 3))
+        by_letter = zip(factor.levels, _split(trials.spoof, _level(trials.spoof_attack, position, 2), 3))
         per_attack_factor[factor.key] = {
             letter: group_figures(
                 trials.bonafide,
                 spoof,
                 *rates_of_attacks([name for name in cm.attack_names if name[position] == letter], asv, point),
             )
-            for letter, spoof in groups
+            for letter, spoof in by_letter
         }
     return EnvironmentEvaluation(
         per_environment,

@@ -343,10 +343,10 @@ def same_trials(scores: Sequence[CmScores], paths: Sequence[str | os.PathLike]) 
         order = np.empty(len(place), dtype=np.int64)
         order[[place[utt] for utt in one.utterance]] = np.arange(len(place))
         for i in np.flatnonzero(trials.bonafide != one.bonafide[order])[:1]:
-            ours, theirs = (BONAFIDE, SPOOF) if trials.bonafide[i] else (SPOOF, BONAFIDE)
+            key, other_key = (BONAFIDE, SPOOF) if trials.bonafide[i] else (SPOOF, BONAFIDE)
             raise UserError(
-                f"{path}: {first.utterance[i]} is {theirs} there but {ours} in {paths[0]}; score again the one that is"
-                " of other trials"
+                f"{path}: {first.utterance[i]} is {other_key} there but {key} in {paths[0]}; score again the one that"
+                " is of other trials"
             )
         if trials.attack_names == [UNKNOWN_ATTACK]:
             trials, named_by = replace(trials, attack_names=one.attack_names, attack=one.attack[order]), path

@@ -111,8 +111,8 @@ class FrontEndBase(ABC):
 
     @property
     def channels(self) -> int:
-        grown = self.conf.deltas is not None and self.conf.deltas.as_channels
-        return self.extracted_channels * (self.conf.deltas.order + 1 if grown else 1)
+        deltas = self.conf.deltas
+        return self.extracted_channels * (deltas.order + 1 if deltas is not None and deltas.as_channels else 1)
 
     @property
     def n_columns(self) -> int:
@@ -176,7 +176,7 @@ class FrontEndBase(ABC):
         conf has them."""
         if self.conf.deltas is not None:
             features = with_deltas(features, self.extracted_channels, self.conf.deltas)
-        if self._normalised_by_utterance:
+        if self.conf.cmvn is not None and self._normalised_by_utterance:
             features = normalise(features, self.conf.cmvn.variance)
         return features
 

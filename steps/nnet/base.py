@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,17 @@ class ModelConf:
     type: str
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
+class ModulesOf(nn.ModuleList, Generic[M]):
+    """An nn.ModuleList of modules of one kind: torch's own does not tell type checkers which."""
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[M]: ...
+
+
 class BackboneBase(nn.Module, ABC):
     """A network cut into four stages.
 
@@ -31,7 +42,7 @@ class BackboneBase(nn.Module, ABC):
     stage's map does not depend on deeper ones.
     """
 
-    stage_channels: tuple[int, int, int, int]
+    stage_channels: tuple[int, ...]
 
     @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -45,7 +56,7 @@ class BranchedBackbone(BackboneBase):
     branches' maps side by side.
     """
 
-    branches: nn.ModuleList
+    branches: ModulesOf[BackboneBase]
     branch_channels: tuple[int, ...]
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ def check_four(name: str, values: tuple[int, ...]) -> None:
 class StagedBackbone(BackboneBase):
     """A backbone of `stem` and four `stages`, each reading what the one before it made."""
 
-    def __init__(self, stem: nn.Module, stages: list[nn.Module], stage_channels: tuple[int, ...]):
+    def __init__(self, stem: nn.Module, stages: Sequence[nn.Module], stage_channels: tuple[int, ...]):
         super().__init__()
         self.stem = stem
         self.stages = nn.ModuleList(stages)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from steps import nnet
-from steps.nnet.base import BranchedBackbone, ModelConf
+from steps.nnet.base import BranchedBackbone, ModelConf, ModulesOf
 from utils.cli import UserError
 
 
@@ -55,7 +55,7 @@ class Backbone(BranchedBackbone):
                     " conf/frontend/stack_f0_imag_real.yaml"
                 )
         self.conf = conf
-        self.branches = nn.ModuleList(
+        self.branches = ModulesOf(
             nnet.make_detector(branch.network, len(branch.channels)).backbone for branch in conf.branches
         )
         widths = [branch.stage_channels for branch in self.branches]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from steps.training.aligners import AlignerBase, Reduction
+from steps.training.losses import total
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class SearchedAligner(AlignerBase):
         return dict(zip(self.search.candidates, shares))
 
     def _working(self) -> list[AlignerBase]:
-        candidates = list(self.candidates.values())
+        candidates = cast(list[AlignerBase], list(self.candidates.values()))
         return candidates if self.chosen is None else [candidates[self.chosen]]
 
     def _weights(self) -> Tensor:
@@ -102,8 +103,8 @@ class SearchedAligner(AlignerBase):
 
     def embedding(self, aligned: list[Any]) -> Tensor:
         parts = zip(self._weights(), self._working(), aligned)
-        return sum(weight * candidate.embedding(own) for weight, candidate, own in parts)
+        return total([weight * candidate.embedding(own) for weight, candidate, own in parts])
 
     def distance(self, aligned: list[Any], teacher_map: Tensor, reduction: Reduction) -> Tensor:
         parts = zip(self._weights().detach(), self._working(), aligned)
-        return sum(weight * candidate.distance(own, teacher_map, reduction) for weight, candidate, own in parts)
+        return total([weight * candidate.distance(own, teacher_map, reduction) for weight, candidate, own in parts])

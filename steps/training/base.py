@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -113,7 +113,10 @@ class TrainConf:
         return Reading(self.reading, self.shard_mib, self.buffer_mib)
 
 
-class MethodBase(nn.Module, ABC):
+OwnConf = TypeVar("OwnConf", bound=TrainConf)  # of the method
+
+
+class MethodBase(nn.Module, ABC, Generic[OwnConf]):
     """A detector and whatever a method adds to it while training.
 
     `detector` is all that is kept; its parameters must not depend on the method. `trained_heads` are the blocks whose
@@ -124,7 +127,7 @@ class MethodBase(nn.Module, ABC):
     trained_heads: tuple[int, ...] = (4,)
     weighting: LossWeighting | None
 
-    def __init__(self, conf: TrainConf, detector: Detector):
+    def __init__(self, conf: OwnConf, detector: Detector):
         super().__init__()
         self.conf = conf
         self.detector = detector

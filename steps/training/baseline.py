@@ -15,7 +15,7 @@ class Conf(TrainConf):
     pass
 
 
-class Method(MethodBase):
+class Method(MethodBase[Conf]):
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         embedding = self.detector.embed(x)
         hard = self.hard_loss(self.detector.head(embedding), embedding, labels, step)

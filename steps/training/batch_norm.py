@@ -23,6 +23,11 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     For the CPU, which torch's nn.SyncBatchNorm refuses. A process may have no rows.
     """
 
+    # there in every network, as none turns off nn.BatchNorm2d's track_running_stats
+    num_batches_tracked: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
@@ -91,4 +96,5 @@ def fresh_statistics(method: nn.Module) -> Iterator[None]:
     if distributed.world() > 1:  # where each process normalised by its own share, the mean over the processes
         for norm in norms:
             for statistic in (norm.running_mean, norm.running_var):
-                statistic.copy_(distributed.add_up(statistic) / distributed.world())
+                if statistic is not None:
+                    statistic.copy_(distributed.add_up(statistic) / distributed.world())

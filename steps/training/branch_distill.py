@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from steps.nnet import Detector
 from steps.nnet.base import AngleLinear, BranchedBackbone, pool, side_by_side
 from steps.training.base import MethodBase, TrainConf
-from steps.training.losses import MixedLabels, MutualConf, mutual_losses
+from steps.training.losses import MixedLabels, MutualConf, mutual_losses, total
 from utils.cli import UserError
 
 
@@ -34,7 +34,7 @@ class Conf(TrainConf):
     branch_distill: BranchDistillConf
 
 
-class Method(MethodBase):
+class Method(MethodBase[Conf]):
     """total = hard + hard_weight * branch_hard + weight * mutual, the latter two summed over the branches.
 
     Raises UserError for a network without branches.
@@ -50,13 +50,14 @@ class Method(MethodBase):
         self.branch_heads = nn.ModuleList(AngleLinear(width) for width in detector.backbone.branch_channels)
 
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        conf = self.conf.branch_distill
-        maps = [stages[-1] for stages in self.detector.backbone.branch_maps(self.detector.normalised(x))]
+        conf, backbone = self.conf.branch_distill, self.detector.backbone
+        assert isinstance(backbone, BranchedBackbone)  # __init__ takes no other
+        maps = [stages[-1] for stages in backbone.branch_maps(self.detector.normalised(x))]
         embedding = pool(side_by_side(maps))
         hard = self.hard_loss(self.detector.head(embedding), embedding, labels, step)
         embeddings = [pool(m) for m in maps]
         logits = [head(e) for head, e in zip(self.branch_heads, embeddings)]
-        branch_hard = sum(self.hard_loss(f, e, labels, step) for f, e in zip(logits, embeddings))
-        mutual = sum(mutual_losses(logits, conf))
-        total = hard + conf.hard_weight * branch_hard + conf.weight * mutual
-        return total, {"hard": hard.detach(), "branch_hard": branch_hard.detach(), "mutual": mutual.detach()}
+        branch_hard = total([self.hard_loss(f, e, labels, step) for f, e in zip(logits, embeddings)])
+        mutual = total(mutual_losses(logits, conf))
+        whole = hard + conf.hard_weight * branch_hard + conf.weight * mutual
+        return whole, {"hard": hard.detach(), "branch_hard": branch_hard.detach(), "mutual": mutual.detach()}

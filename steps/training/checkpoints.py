@@ -11,7 +11,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ def load(path: str | Path, mend: str = _TRAIN_AGAIN) -> dict[str, Any]:
 
 
 def random_states() -> dict[str, Any]:
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    kind, keys, position, has_gauss, cached = cast(tuple[Any, ...], np.random.get_state())  # to NumPy's stubs a dict
     version, internal, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),

@@ -17,7 +17,7 @@ from torch import Tensor
 from steps.augment import utterance_rng
 from steps.nnet import Detector
 from steps.training import distributed, self_distill
-from steps.training.losses import MixedLabels
+from steps.training.losses import MixedLabels, total
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def in_a_mask(draws: Tensor, length: int, widest: int) -> Tensor:
     return ((places >= begin[..., None]) & (places < (begin + width)[..., None])).any(dim=1)
 
 
-class Method(self_distill.Method):
+class Method(self_distill.Method[Conf]):
     """Self-distillation whose students are the masked view's, and whose teachers are the same blocks of the clean view.
 
     The masked view's deepest head is taught too, by the clean view's; without shallow heads that is the one soft loss,
@@ -81,8 +81,8 @@ class Method(self_distill.Method):
         conf = self.conf.consistency
         batch, _, frames, bins = x.shape
         rng = utterance_rng(self.mask_seed, step, "batch", "masks")
-        total, mine = distributed.place_in_batch(batch)
-        draws = torch.from_numpy(rng.random((total, conf.time_masks + conf.frequency_masks, 2))[mine]).to(x.device)
+        count, mine = distributed.place_in_batch(batch)
+        draws = torch.from_numpy(rng.random((count, conf.time_masks + conf.frequency_masks, 2))[mine]).to(x.device)
         in_time = in_a_mask(draws[:, : conf.time_masks], frames, conf.max_frames)
         in_frequency = in_a_mask(draws[:, conf.time_masks :], bins, conf.max_bins)
         masks = (in_time[:, :, None] | in_frequency[:, None, :])[:, None]
@@ -97,5 +97,5 @@ class Method(self_distill.Method):
         with torch.no_grad() if hard_on == "masked" else contextlib.nullcontext():
             clean = self.kept.heads(x, self.weighting.share)
         views = {"masked": [masked], "clean": [clean], "both": [masked, clean]}[hard_on]
-        hard = sum(self.hard_of(view, labels, step) for view in views) / len(views)
+        hard = total([self.hard_of(view, labels, step) for view in views]) / len(views)
         return self.weighted({"hard": hard, **self.taught(masked, clean)}, step, clean, labels)

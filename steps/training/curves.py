@@ -84,7 +84,7 @@ def plot_curves(history: list[dict[str, Any]], best_epoch: int, chosen_by: str, 
         panel.set_xlabel("epoch")
         panel.grid(alpha=0.3)
         panel.axvline(best_epoch, color="0.5", ls=":", lw=1)
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # to the stubs any Locator
     figure.suptitle(f"{title}\n(dotted: epoch {best_epoch}, {chosen_by})", fontsize=11)
     with write_aside(path, "wb") as handle:
         figure.savefig(handle, format="png", dpi=110)

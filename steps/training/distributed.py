@@ -218,7 +218,7 @@ def supervised(main: Callable[[], int]) -> Callable[[], int]:
             if isinstance(error, UserError):
                 told = str(error)
             rank, restart = int(os.environ["RANK"]), os.environ["TORCHELASTIC_RESTART_COUNT"]
-            said = {
+            said: dict[str, Any] = {
                 "user": told is not None,
                 "status": error.status if isinstance(error, UserError) else 1,
                 "message": told or _lost_another(error) or traceback.format_exc(),

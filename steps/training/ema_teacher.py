@@ -49,7 +49,7 @@ class Conf(self_distill.Conf):
         self.check_other_teacher("an averaged teacher", self.ema.shallow_heads, "ema")
 
 
-class Method(self_distill.Method):
+class Method(self_distill.Method[Conf]):
     """Self-distillation whose students are one network's and whose teachers are the same blocks of its running average.
 
     The student's deepest head is taught too, by the average's. `detector` is the one of both that is kept, with its
@@ -58,7 +58,7 @@ class Method(self_distill.Method):
 
     def __init__(self, conf: Conf, detector: Detector):
         super().__init__(conf, detector, conf.ema.shallow_heads)
-        twin = self_distill.Network(*copy.deepcopy(tuple(self.kept)))
+        twin = copy.deepcopy(self.kept)
         self.twin, self.twin_aligners, self.twin_heads = twin
         self.twin.normalisation = detector.normalisation
         self.networks = [self.kept, twin] if conf.ema.keep == "student" else [twin, self.kept]

@@ -7,7 +7,7 @@ the rest. All of it comes from passes that training makes anyway.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -109,7 +109,7 @@ class Embeddings:
         return found
 
 
-def warning_of(history: list[Mapping[str, Any]]) -> str | None:
+def warning_of(history: Sequence[Mapping[str, Any]]) -> str | None:
     """What to say of a deepest embedding that has stayed on a line, in the epoch in which that becomes clear."""
     ranks = [row["inside"][deepest] for row in history if (deepest := _deepest(row)) is not None]
     narrow = [rank < _NARROW for rank in ranks]

@@ -55,18 +55,19 @@ def make_optimizer(
     conf: OptimizerConf, parameters: Iterable[Tensor], lr: float, without_weight_decay: Iterable[Tensor] = ()
 ) -> torch.optim.Optimizer:
     """The conf's optimizer of `parameters`; those of them in `without_weight_decay` make a group of their own."""
-    parameters, spared = list(parameters), list(without_weight_decay)
+    given, spared = list(parameters), list(without_weight_decay)
+    groups: list[Any] = given
     if spared:
         ids = {id(p) for p in spared}
-        parameters = [
-            {"params": [p for p in parameters if id(p) not in ids]},
+        groups = [
+            {"params": [p for p in given if id(p) not in ids]},
             {"params": spared, "weight_decay": 0.0},
         ]
     if conf.name == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=conf.momentum, weight_decay=conf.weight_decay)
+        return torch.optim.SGD(groups, lr=lr, momentum=conf.momentum, weight_decay=conf.weight_decay)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[conf.name]
     return kind(
-        parameters, lr=lr, betas=tuple(conf.betas), eps=conf.eps, weight_decay=conf.weight_decay, amsgrad=conf.amsgrad
+        groups, lr=lr, betas=tuple(conf.betas), eps=conf.eps, weight_decay=conf.weight_decay, amsgrad=conf.amsgrad
     )
 
 
@@ -118,7 +119,10 @@ class Trainer:
             raise UserError(
                 f"train.batch_size: {conf.batch_size} is the whole batch, too small for {distributed.world()} processes"
             )
-        self.method = method.to(device, memory_format=torch.channels_last)
+        self.method = method.to(
+            device,
+            memory_format=torch.channels_last,  # type: ignore[call-overload]  # not in torch's stubs
+        )
         if conf.sync_batch_norm:
             share_batch_norms(method, device)
         method.hard_loss.count_classes(train_set.labels)
@@ -204,8 +208,8 @@ class Trainer:
         if chain is None or chain.mixup is None:
             return x, labels
         total, mine = distributed.place_in_batch(len(x))
-        order, weight = chain.mixup_draw(utterance_rng(self.seed, self.step, "batch", "mixup"), total)
-        order = torch.from_numpy(order[mine]).to(x.device)
+        drawn, weight = chain.mixup_draw(utterance_rng(self.seed, self.step, "batch", "mixup"), total)
+        order = torch.from_numpy(drawn[mine]).to(x.device)
         mixed = torch.lerp(distributed.whole_batch(x)[order], x, weight).contiguous(memory_format=torch.channels_last)
         return mixed, MixedLabels(labels, distributed.whole_batch(labels)[order], weight)
 
@@ -229,12 +233,12 @@ class Trainer:
         for number, (x, labels, indices) in enumerate(self._batches(self.train_set, plan)):
             self.step += 1
             count += len(indices)
-            x, labels = self._augmented(x, labels)
+            x, targets = self._augmented(x, labels)
             for group in self.optimizer.param_groups:
                 group["lr"] = conf.schedule.at(self.step, self.total_steps)
             self.optimizer.zero_grad(set_to_none=True)
             with autocast(conf.amp, self.device):
-                total, terms = self.method.losses(x, labels, self.step)
+                total, terms = self.method.losses(x, targets, self.step)
             pending.append((self.step, indices, total.detach()))
             if len(pending) >= _LOSS_CHECK_EVERY[self.device.type]:
                 self._check(pending)

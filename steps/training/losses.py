@@ -254,10 +254,12 @@ def mutual_losses(logits: Sequence[Tensor], conf: MutualConf) -> list[Tensor]:
     (batch, classes) each.
     """
     return [
-        sum(
-            soft_loss(own, other.detach(), conf.temperature, conf.scale_by_t2)
-            for j, other in enumerate(logits)
-            if j != i
+        total(
+            [
+                soft_loss(own, other.detach(), conf.temperature, conf.scale_by_t2)
+                for j, other in enumerate(logits)
+                if j != i
+            ]
         )
         / (len(logits) - 1)
         for i, own in enumerate(logits)

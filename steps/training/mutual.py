@@ -29,7 +29,7 @@ class Conf(TrainConf):
     mutual: PeerConf
 
 
-class Method(MethodBase):
+class Method(MethodBase[Conf]):
     """total = hard + peer_hard + weight * (soft + peer_soft), soft being what the peer teaches the detector."""
 
     def __init__(self, conf: Conf, detector: Detector):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from steps.nnet import Detector
-from steps.nnet.base import AngleLinear, pool, score_of
+from steps.nnet.base import AngleLinear, ModulesOf, pool, score_of
 from steps.training.aligner_search import SearchConf, SearchedAligner
 from steps.training.aligners import AdaptivePoolConf, AlignerBase, Reduction, aligner_makers
 from steps.training.attention_transfer import AttentionConf, attention_loss
@@ -23,7 +23,7 @@ from steps.training.base import MethodBase, TrainConf
 from steps.training.losses import MixedLabels, feature_loss, main_labels, soft_loss, total
 from steps.training.students_at_once import Together, logits_at_once
 from steps.training.teaching import ProgressiveConf, Teaching, spans_of, teachers_of
-from steps.training.weighting import LOOK_EVERY, WeightingConf, make_weighting, passing_on
+from steps.training.weighting import LOOK_EVERY, LossWeighting, WeightingConf, make_weighting, passing_on
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class Network(NamedTuple):
     """A detector with what its students, the shallower blocks, have while training; they may have nothing."""
 
     detector: Detector
-    aligners: nn.ModuleList
-    student_heads: nn.ModuleList
+    aligners: ModulesOf[AlignerBase]
+    student_heads: ModulesOf[AngleLinear]
 
     def heads(self, x: Tensor, share: Tensor | None = None) -> Heads:
         """x: (batch, channels, frames, bins). share: what of their gradient the helpers pass on into the network; None:
@@ -107,7 +107,10 @@ class Network(NamedTuple):
         return Heads(maps, aligned, embeddings, logits, together)
 
 
-class Method(MethodBase):
+OwnConf = TypeVar("OwnConf", bound=Conf)  # of the method
+
+
+class Method(MethodBase[OwnConf]):
     """Each shallower stage gets an aligner to its teacher's width and an AngleLinear head, both for training only.
 
     total = alpha * hard + (1 - alpha) * soft + beta * feature [+ attention.weight * attention], all but hard summed
@@ -118,7 +121,11 @@ class Method(MethodBase):
     `networks`: the one that learns and, in the methods that derive from this one, others. `kept`: the one that is kept.
     """
 
-    def __init__(self, conf: Conf, detector: Detector, shallow_heads: bool = True):
+    aligners: ModulesOf[AlignerBase]
+    student_heads: ModulesOf[AngleLinear]
+    weighting: LossWeighting  # always: this loss has several terms
+
+    def __init__(self, conf: OwnConf, detector: Detector, shallow_heads: bool = True):
         super().__init__(conf, detector)
         d, channels = conf.distill, detector.backbone.stage_channels
         self.teachers = teachers_of(d.teaching, len(channels)) if shallow_heads else []
@@ -131,8 +138,8 @@ class Method(MethodBase):
                 return SearchedAligner(widths, d.search, makers)
             return makers[d.aligner](*widths)
 
-        self.aligners = nn.ModuleList(make(*pair) for pair in enumerate(self.teachers))
-        self.student_heads = nn.ModuleList(AngleLinear(channels[teacher]) for teacher in self.teachers)
+        self.aligners = ModulesOf(make(*pair) for pair in enumerate(self.teachers))
+        self.student_heads = ModulesOf(AngleLinear(channels[teacher]) for teacher in self.teachers)
         self.networks = [self.kept]
         weights = {"hard": d.alpha, "soft": 1 - d.alpha}
         if shallow_heads:
@@ -183,23 +190,23 @@ class Method(MethodBase):
         """sum over students i of T^2 KL(p of i's teacher || p of i), p being the logits softened by T."""
         d = self.conf.distill
         if student.together is not None and teacher is student and d.teaching == "deepest":
-            sides = student.together.logits, self.as_teacher(teacher.logits[-1])
+            of_students, of_teachers = student.together.logits, self.as_teacher(teacher.logits[-1])
         else:
             pairs = [(student.logits[i], self.as_teacher(teacher.logits[self.teachers[i]])) for i in self.students]
             if teacher is not student:
                 pairs.append((passing_on(student.logits[-1], self.weighting.share), teacher.logits[-1].detach()))
             if not pairs:
                 return None
-            sides = tuple(torch.stack(side) for side in zip(*pairs))
-        return soft_loss(*sides, d.temperature, d.scale_by_t2)
+            of_students, of_teachers = (torch.stack(side) for side in zip(*pairs))
+        return soft_loss(of_students, of_teachers, d.temperature, d.scale_by_t2)
 
     def feature(self, student: Heads, teacher: Heads, maps: Mapping[int, Tensor]) -> Tensor:
         """sum over students i of |A_i(map of i) - map of i's teacher|^2, A_i being the student's aligner."""
-        d, aligners = self.conf.distill, self.networks[0].aligners
-        at_once = student.together is not None and d.teaching == "deepest"
-        if at_once and all(aligner.compares_embeddings for aligner in aligners):
+        d, aligners = self.conf.distill, list(self.networks[0].aligners)
+        together = student.together if d.teaching == "deepest" else None
+        if together is not None and all(aligner.compares_embeddings for aligner in aligners):
             own = self.as_teacher(teacher.embeddings[-1])
-            return feature_loss(student.together.embeddings, own, d.feature_reduction)
+            return feature_loss(together.embeddings, own, d.feature_reduction)
         return total([aligners[i].distance(student.aligned[i], m, d.feature_reduction) for i, m in maps.items()])
 
     def attention(self, student: Heads, maps: Mapping[int, Tensor]) -> Tensor | None:

@@ -9,10 +9,11 @@ def test_a_failing_stage_does_not_keep_later_ones_from_running(root):
     done = subprocess.run(
         ["tests/run.sh", "--units", "false", "--benches", "false", "--faults", "false", "--recipes", "false"],
         cwd=root,
-        env={**os.environ, "BASH_FUNC_ruff%%": stand_in},
+        env={**os.environ, "BASH_FUNC_ruff%%": stand_in, "BASH_FUNC_mypy%%": "() { echo stand-in types; }"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1
     assert "stand-in check" in done.stdout and "failed: ruff check" in done.stdout and "stand-in format" in done.stdout
+    assert "stand-in types" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("tests/run.sh: FAILED: ruff check;")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from utils.audio import flac, mpeg, ogg, tags
-from utils.audio.source import Source
+from utils.audio.source import Patches, Source
 
 # Writers to pipes put this or more into a size of 32 bits that they cannot come back to.
 _UNTOLD = 0x7FFF0000
@@ -47,7 +48,7 @@ class Span:
     end: int
     samples: int | None = None
     front: bytes = b""
-    patches: tuple[tuple[int, bytes], ...] = ()
+    patches: Patches = ()
 
     def is_all_of(self, data: Source) -> bool:
         """Whether a decoder may take the file as it lies there."""
@@ -72,8 +73,8 @@ class Layout:
     @property
     def samples(self) -> int | None:
         """Of each channel, in all spans; None where that is not told."""
-        told = [span.samples for span in self.spans]
-        return None if None in told or not told else sum(told)
+        told = [span.samples for span in self.spans if span.samples is not None]
+        return sum(told) if told and len(told) == len(self.spans) else None
 
 
 def layout_of(data: Source) -> Layout | None:
@@ -131,6 +132,9 @@ class _Chunk:
     size_at: int
 
 
+_Order = Literal["little", "big"]
+
+
 @dataclass(frozen=True)
 class _Form:
     """How chunks are written: bytes of their names, bytes of their sizes, byte order, to a multiple of what they are
@@ -138,7 +142,7 @@ class _Form:
 
     name: int
     size: int
-    order: str
+    order: _Order
     fill: int
     counted: int = 0
 
@@ -169,10 +173,13 @@ class _Form:
         end -= tags.bytes_at_end(data[max(at, end - (1 << 20)) : end])
         while at < end:
             chunk = self.chunk(data, at)
-            named = (
-                chunk is not None and chunk.name[:4] not in _FILES and (self.name > 4 or set(chunk.name) <= _PRINTABLE)
-            )
-            if not named or chunk.name[:4].lower() == b"data" or not 0 <= chunk.size <= end - chunk.begin:
+            if (
+                chunk is None
+                or chunk.name[:4] in _FILES
+                or not (self.name > 4 or set(chunk.name) <= _PRINTABLE)
+                or chunk.name[:4].lower() == b"data"
+                or not 0 <= chunk.size <= end - chunk.begin
+            ):
                 return end - at if any(_nonzero(data, at, end)) else 0
             at = self.after(chunk)
         return 0
@@ -225,25 +232,26 @@ def _of_wave(kind: str, data: Source, form: _Form, begin: int, name: Callable[[_
             if coding == 0xFFFE and len(content) >= 26:
                 coding = number(24, 2)
         elif name(chunk) == b"data":
-            told: int | None = max(0, chunk.size)
+            told = max(0, chunk.size)
             if long_size is not None and told == 0xFFFFFFFF:
                 told = long_size
             held = len(data) - chunk.begin
-            if told > held and (form.size == 4 and long_size is None and told >= _UNTOLD or told >= 1 << 62):
-                told = None
-            plain = coding in (1, 3, 6, 7) and unit
-            size, untold, missing, doubt = _samples_chunk(data, form, chunk, told, unit if plain else 1)
+            open_end = told > held and (form.size == 4 and long_size is None and told >= _UNTOLD or told >= 1 << 62)
+            plain_unit = unit if coding in (1, 3, 6, 7) else None
+            size, untold, missing, doubt = _samples_chunk(
+                data, form, chunk, None if open_end else told, plain_unit or 1
+            )
             if coding in _MP3_TAGS:
                 inner = _of_mpeg(data, chunk.begin, chunk.begin + size)
                 return replace(
                     inner, kind=f"MP3 in {kind}", missing=missing or inner.missing, doubt=doubt or inner.doubt
                 )
-            patches = ()
-            if untold and long_size is not None:
+            patches: Patches = ()
+            if untold and long_chunk is not None:
                 patches = ((chunk.size_at, b"\xff" * 4), (long_chunk.begin + 8, size.to_bytes(8, "little")))
             elif untold:
                 patches = (form.patch(chunk, min(size, (1 << 8 * form.size) - 1)),)
-            samples = size // unit if plain else None
+            samples = size // plain_unit if plain_unit else None
             end = (
                 chunk.begin + size if doubt or kind == "W64" else len(data)
             )  # whose chunks' sizes libsndfile does not heed
@@ -320,7 +328,7 @@ def _aiff(data: Source, at: int) -> Layout:
             size, untold, missing, doubt = _samples_chunk(data, _RIFX, inner, told, unit or 1)
             if unit and frames and not untold and frames * unit > size and not missing:
                 missing = _fewer(frames, size // unit, "samples")
-            patches = ()
+            patches: Patches = ()
             if untold:
                 if not unit or common is None:
                     missing = missing or "its header does not tell how long it is"
@@ -337,7 +345,9 @@ def _aiff(data: Source, at: int) -> Layout:
 # --- a header, then samples -------------------------------------------------------------------------------------------
 
 
-def _behind_a_header(kind: str, data: Source, begin: int, told: int | None, unit: int, rate: int) -> tuple[Layout, int]:
+def _behind_a_header(
+    kind: str, data: Source, begin: int, told: int | None, unit: int, rate: int | None
+) -> tuple[Layout, int]:
     """The layout, and the bytes of sound. told: None where the header says that it is not known."""
     held = max(0, len(data) - begin)
     missing = doubt = ""
@@ -357,7 +367,7 @@ _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 
 def _au(data: Source, at: int) -> Layout:
-    order = "big" if data[:4] == b".snd" else "little"
+    order: _Order = "big" if data[:4] == b".snd" else "little"
     begin, told, coding, rate, channels = (int.from_bytes(data[i : i + 4], order) for i in range(4, 24, 4))
     held = len(data) - begin
     unit = _AU_BYTES.get(coding, 0) * channels

@@ -254,7 +254,7 @@ def seconds_of(path: str | Path, where: str | None = None) -> float:
     where = str(path) if where is None else where
     with _looked_at(path, where) as (_, layout):
         alone = layout is not None and layout.kind == "FLAC" and len(layout.spans) == 1 and not layout.doubt
-        if alone and layout.samples and layout.rate:
+        if layout is not None and alone and layout.samples and layout.rate:
             return layout.samples / layout.rate
     with open_recording(path, where, strict=True) as recording:
         samples = sum(map(len, recording.blocks))

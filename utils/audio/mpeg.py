@@ -121,14 +121,16 @@ def _told(data: Source, at: int, frame: Frame) -> tuple[int | None, int] | None:
 def _in_a_row(data: Source, at: int, end: int) -> bool:
     """Whether frames of one kind follow one another from there."""
     first = frame_at(data, at)
-    for _ in range(_IN_A_ROW if first is not None else 0):
+    if first is None:
+        return False
+    for _ in range(_IN_A_ROW):
         found = frame_at(data, at)
         if found is None or found.kind != first.kind:
             return at == end
         at += found.size
         if at >= end:
             return at == end
-    return first is not None
+    return True
 
 
 def begins_with_frames(data: Source) -> bool:
@@ -151,25 +153,26 @@ def walk(data: Source, begin: int, end: int) -> Frames:
     """All frames of the data from `begin` to `end`."""
     found = Frames()
     end -= tags.bytes_at_end(data[max(begin, end - (1 << 20)) : end])
-    at, current = begin, None
+    at, current = begin, None  # current: the stretch that goes on with the next frame
     while at < end:
         frame = frame_at(data, at)
-        goes_on = current is not None and frame is not None and frame.kind == current.first.kind
         half_header = frame is None and current is not None and end - at < 6 and data[at : at + 1] == b"\xff"
-        if half_header or goes_on and at + frame.size > end:
+        if current is not None and (frame is None or frame.kind != current.first.kind):
+            current = None
+        if half_header or frame is not None and current is not None and at + frame.size > end:
             found.cut = end - at
             break
-        if not goes_on and not _in_a_row(data, at, end):
+        if frame is None or current is None and not _in_a_row(data, at, end):
             tag = tags.bytes_at_start(data, at)
             upto = at + tag
             if not tag:
                 following = _next_frame(data, at + 1, end, end)
                 upto = end if following is None else following
                 found.stray += len(data[at:upto].strip(b"\0"))
-            at, current = upto, None
+            at = upto
             continue
         told = _told(data, at, frame)
-        if not goes_on or told is not None:
+        if current is None or told is not None:
             current = Stretch(at, at, frame, sound_at=at)
             found.stretches.append(current)
         if told is None:

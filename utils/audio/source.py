@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+from typing import TYPE_CHECKING, Protocol
 
 from utils.cli import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _CHUNK = 1 << 18
 
 
 class FileBytes:
-    """An open file as if it were `bytes`: slices, find and rfind. A chunk of it lies in memory. Raises OSError where
-    the disk does."""
+    """An open file as if it were `bytes`: slices and find. A chunk of it lies in memory. Raises OSError where the disk
+    does."""
 
     def __init__(self, descriptor: int):
         self.descriptor, self._size = descriptor, os.fstat(descriptor).st_size
@@ -51,7 +55,17 @@ class FileBytes:
         return -1
 
 
-Source = bytes | FileBytes
+class Source(Protocol):
+    """`bytes`, or what is as good as these."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, where: slice, /) -> bytes: ...
+
+    def find(self, wanted: bytes, begin: int = 0, end: int | None = None, /) -> int: ...
+
+
+Patches = tuple[tuple[int, bytes], ...]  # (place in a source, bytes that are to stand there)
 
 
 class Part(io.RawIOBase):
@@ -60,9 +74,7 @@ class Part(io.RawIOBase):
     What goes wrong while it is read stands in `error`: a decoder that calls back cannot pass it on.
     """
 
-    def __init__(
-        self, source: Source, begin: int, end: int, front: bytes = b"", patches: tuple[tuple[int, bytes], ...] = ()
-    ):
+    def __init__(self, source: Source, begin: int, end: int, front: bytes = b"", patches: Patches = ()):
         super().__init__()
         self._source, self._begin, self._front = source, begin, front
         self._size = len(front) + end - begin
@@ -91,13 +103,13 @@ class Part(io.RawIOBase):
         self._at = min(max(0, at), 1 << 62)  # a header may send a decoder anywhere
         return self._at
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         wanted = memoryview(buffer).cast("B")
         at, size = self._at, max(0, min(len(wanted), self._size - self._at))
         try:
-            got = self._front[at : at + size]
-            begin = self._begin + at + len(got) - len(self._front)
-            got = bytearray(got + self._source[begin : begin + size - len(got)])
+            front = self._front[at : at + size]
+            begin = self._begin + at + len(front) - len(self._front)
+            got = bytearray(front + self._source[begin : begin + size - len(front)])
         except BaseException as error:  # an interrupt among them
             self.error = error
             return 0

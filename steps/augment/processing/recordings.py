@@ -36,7 +36,7 @@ class Recordings:
         Of several channels one is drawn; another rate is resampled. Raises UserError naming a file that is missing,
         not audio, truncated, empty, has NaN or infinite samples, or, where it is taken whole, nothing but zeros.
         """
-        name = self._recordings.utts[rng.integers(len(self._recordings))]
+        name = self._recordings.utts[int(rng.integers(len(self._recordings)))]
         audio = self._recordings[name]
         where = f"{self.table}: {name} ({audio})"
         with open_recording(audio, where, strict=True) as recording:

@@ -9,6 +9,8 @@ import numpy as np
 
 Edges = Literal["snip", "complete", "mirror", "centre_zeros", "centre_mirror"]
 WindowName = Literal["hann", "hamming", "blackman", "povey", "rectangular"]
+# modes of np.pad; the others take zeros, which is constant
+_PADDING: dict[Edges, Literal["constant", "symmetric", "reflect"]] = {"mirror": "symmetric", "centre_mirror": "reflect"}
 # amplitudes of a constant and of the cosines of the turn, of its double, ...
 _COSINES = {"hann": (0.5, 0.5), "hamming": (0.54, 1 - 0.54), "blackman": (0.42, 0.5, 0.08)}
 
@@ -55,7 +57,7 @@ def padded_for_frames(waveform: np.ndarray, length: int, hop: int, n_fft: int, e
         # librosa and torch centre n_fft samples on t hop, and a shorter window in them
         first, count = (n_fft - length) // 2 - n_fft // 2, 1 + samples // hop
     missing = max(0, first + (count - 1) * hop + length - samples)
-    mode = {"mirror": "symmetric", "centre_mirror": "reflect"}.get(edges, "constant")
+    mode = _PADDING.get(edges, "constant")
     return np.pad(waveform, (-first, missing), mode=mode) if missing or first else waveform, count
 
 
