@@ -19,6 +19,7 @@ from steps.results.tables import (
     NO_BASELINE,
     Family,
     MeasureTests,
+    Pair,
     SetTable,
     attack_text,
     by_seed,
@@ -487,29 +488,32 @@ def _eval_first(table: SetTable) -> tuple[bool, bool]:
 
 def summary(tables: Sequence[SetTable]) -> list[str]:
     """Sentences, one for each set and each two methods compared: their EERs over all networks, the difference, its
-    interval and p."""
+    interval and p; one for each network where they are too few to be tested together."""
     found = []
     for table in tables:
         for family in families(table):
             measure = next((one for one in significance(family) if one.attribute == "eer"), None)
             if measure is None:
                 continue
-            sides = [
-                fmean(fmean(by_seed(results, "eer").values()) for results in of_networks)
-                for of_networks in zip(*((pair.base_results, pair.other_results) for pair in family.pairs))
-            ]
-            alone = next(iter(measure.tests.values())) if len(family.pairs) == 1 else None
-            test, names = measure.pooled or alone, [pair.other.model for pair in family.pairs]
-            of = names[0] if len(names) == 1 else f"{len(names)} networks"
-            text = f"**{table.set_name}**, {of}: EER {sides[1]:.2f} % by {family.other}{family.of_which}"
-            text += f", {sides[0]:.2f} % by {family.base}"
-            if test is None or test.interval is None:
-                text += "; too few for a test"
+            if measure.pooled is not None:
+                found.append(_compared(table, family, family.pairs, measure.pooled))
             else:
-                low, high = test.interval
-                text += f"; difference {test.mean:+.2f} (95 % interval {low:+.2f} to {high:+.2f}, p {p_text(test.p_t)})"
-            found.append(f"- {text}.")
+                found += [_compared(table, family, [pair], measure.tests[pair.other.model]) for pair in family.pairs]
     return found
+
+
+def _compared(table: SetTable, family: Family, pairs: Sequence[Pair], test: PairedTest) -> str:
+    base, other = (
+        fmean(fmean(by_seed(results, "eer").values()) for results in of_networks)
+        for of_networks in zip(*((pair.base_results, pair.other_results) for pair in pairs))
+    )
+    of = pairs[0].other.model if len(pairs) == 1 else f"{len(pairs)} networks"
+    text = f"- **{table.set_name}**, {of}: EER {other:.2f} % by {family.other}{family.of_which}"
+    text += f", {base:.2f} % by {family.base}"
+    if test.interval is None or test.p_t is None:
+        return f"{text}; no test."
+    low, high = test.interval
+    return f"{text}; difference {test.mean:+.2f} (95 % interval {low:+.2f} to {high:+.2f}, p {p_text(test.p_t)})."
 
 
 def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
