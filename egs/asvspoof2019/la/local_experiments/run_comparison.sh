@@ -64,7 +64,7 @@ schedule=$(input_path "$schedule") loss=$(input_path "$loss") frontend=$(input_p
 data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats)
 if [ -z "$methods" ]; then
   for conf in conf/train/*.yaml; do
-    case $conf in *_paper.yaml | */branch_distill.yaml) ;; *) methods+=" $conf" ;; esac
+    case $conf in *_paper.yaml | *_debug.yaml | */branch_distill.yaml) ;; *) methods+=" $conf" ;; esac
   done
 fi
 methods=$(input_paths "$methods")
