@@ -104,7 +104,15 @@ def training(work: Path) -> Path:
 
 def stage_train(work: Path) -> int:
     sets = [work / kind / name for name in ("train", "dev") for kind in ("data", "feats")]
-    options = ["--model", conf("model/ecanet9"), "--train-conf", conf(f"train/{METHOD}"), *settings()]
+    options = [
+        "--model",
+        conf("model/ecanet9"),
+        "--train-conf",
+        conf("train/self_distill"),
+        "--schedule",
+        conf("schedule/debug"),
+    ]
+    options += settings()
     return call(train.main, "train.py", *options, "--num-threads", 1, *sets, training(work))
 
 

@@ -354,12 +354,13 @@ def single_matrix_file() -> dict[str, bytes]:
 
 
 def confs(folder: str, *names: str) -> dict[str, bytes]:
-    """Confs of the toolkit without comments (which are not read) and with what they are based on."""
+    """Confs of the toolkit without comments (which are not read) and with what they are based on, all in one folder."""
     found: dict[str, bytes] = {}
     for name in names:
-        values = yaml.safe_load((ROOT / "conf" / folder / name).read_text())
-        found[name] = yaml.safe_dump(values, sort_keys=False).encode()
-        found |= confs(folder, *re.findall(r"[\w.]+\.yaml", str(values)))
+        path = (ROOT / "conf" / folder / name).resolve()
+        text = yaml.safe_dump(yaml.safe_load(path.read_text()), sort_keys=False)
+        found[path.name] = re.sub(r"\.\./\w+/", "", text).encode()
+        found |= confs(path.parent.name, *re.findall(r"[\w./]+\.yaml", text))
     return found
 
 

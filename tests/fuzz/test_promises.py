@@ -463,6 +463,8 @@ def test_values_that_a_job_would_not_get_as_they_are_are_refused(here):
                         "model",
                         "baseline_conf",
                         "distill_conf",
+                        "schedule",
+                        "loss",
                         "tag",
                         "set",
                     )
