@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by every recipe, after utils/stages.sh and once its sets and confs are known: the trainings of a recipe, how they
+# Sourced by steps/recipe.sh, after utils/stages.sh and once its sets and confs are known: the trainings of a recipe, how they
 # are named, trained, found again and told apart from those that are done.
 #
 # A training is $exp_dir/train_FRONTEND_MODEL_METHOD[_LOSS][_SCHEDULE][_AUGMENT][_TAG]/seedN; the folder above it, the experiment,

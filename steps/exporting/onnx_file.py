@@ -30,8 +30,7 @@ def write_onnx(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # By tracing, not by torch.export: nothing in the graph depends on data but indices, so that both see the
-            # same,
-            # and it takes a fifteenth of the time. Parity is checked afterwards in any case.
+            # same, and it takes a fifteenth of the time. Parity is checked afterwards in any case.
             torch.onnx.export(
                 module,
                 example,

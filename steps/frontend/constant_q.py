@@ -16,8 +16,7 @@ import scipy.signal
 from steps.frontend.base import FrontEndBase, FrontEndConf
 
 # What an octave's rate is too low for lies at least so many bandwidths f_k / (filter_scale Q) above its highest bin, if
-# the
-# hop allows a lower rate at all. Of that a Hann window lets through 1 / (pi 150^3) = 1e-7 and less.
+# the hop allows a lower rate at all. Of that a Hann window lets through 1 / (pi 150^3) = 1e-7 and less.
 _DISTANCE = 150
 _BATCH_BLOCK = 1 << 25  # numbers of one block of a batch's frames: 256 MiB
 _BLOCK = 1 << 17  # numbers of one block of frames: they and the kernels stay in the processor's cache
@@ -66,9 +65,8 @@ def relative_bandwidth(bins_per_octave: int) -> float:
 
 
 # Half-band low-pass filter, from tap -_REACH to _REACH: a Kaiser window of 140 dB. Taps at even distance from the
-# middle
-# one, which is 1/2, are zero. It passes frequencies below _FLAT times half the halved rate, and nothing folds onto
-# them.
+# middle one, which is 1/2, are zero. It passes frequencies below _FLAT times half the halved rate, and nothing folds
+# onto them.
 _REACH = 59
 _FLAT = 0.84
 _ODD_TAPS = scipy.signal.firwin(2 * _REACH + 1, 0.5, window=("kaiser", scipy.signal.kaiser_beta(140)))[::2]

@@ -45,8 +45,7 @@ class FrontEnd(StftFrontEnd):
             before = spectrum[-1:]
             turn = spectrum * earlier.conj() * xp.asarray(self._advance, device=frames.device)
             # Adding 0 makes a zero positive: spectra are real at 0 Hz and at half the sample rate, and there half a
-            # turn
-            # would be pi or -pi by the sign of a zero. The angle of 0 is 0 for both its parts positive alone.
+            # turn would be pi or -pi by the sign of a zero. The angle of 0 is 0 for both its parts positive alone.
             angle = xp.arctan2(turn.imag + 0.0, turn.real)
             yield xp.where(turn == 0, 0.0, angle)
 

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from steps import training
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -138,3 +142,14 @@ def test_processes_machines_and_parts_reach_the_jobs(tmp_path):
     )
     assert "--gpu 4" in gpus and "distribute.py --ngpu 4 --nproc 4 --nnodes 1" in gpus
     assert "--gpu 1 JOB=1:4" in gpus and "--ngpu 1" in gpus
+
+
+@pytest.mark.parametrize("loss", ["", "conf/loss/a_softmax.yaml", "conf/loss/oc_softmax.yaml"])
+@pytest.mark.parametrize("schedule", ["", "conf/schedule/paper.yaml", "conf/schedule/mini.yaml"])
+def test_a_training_has_one_name_in_its_folder_and_in_its_conf(tmp_path, loss, schedule):
+    done = run(
+        tmp_path,
+        f"loss={loss} schedule={schedule}; . {ROOT}/steps/trainings.sh; experiment_of m.yaml self_distill.yaml",
+    )
+    name = training.Parts(loss or None, schedule or None).name_of("self_distill.yaml")
+    assert done.splitlines()[-1].endswith(f"/train_f_m_{name}")

@@ -14,8 +14,7 @@ import numpy as np
 from utils.cli import UserError
 
 # Demuxers that hold sound themselves. Left out are those that name other files or addresses to read (playlists), which
-# a
-# recording from a stranger must not make us open.
+# a recording from a stranger must not make us open.
 _CONTAINERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,g722,gsm,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mp3,"
     "mpeg,mpegts,mpc,mpc8,ogg,rm,tta,voc,w64,wav,wv"

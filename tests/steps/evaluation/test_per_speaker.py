@@ -31,8 +31,7 @@ def test_by_hand():
     assert list(found) == ["ann", "bob", "eve"]
     assert (found["ann"].n_bonafide, found["ann"].n_spoof, found["ann"].miss) == (10, 9, 0.4)
     # the spoof trials of all: 8 under 1, two each of 1, 2 and 3, then 4 to 9; with the bona fide 0 to 3 rejected, a
-    # bona
-    # fide trial first among equals, 12 of 20 are rejected
+    # bona fide trial first among equals, 12 of 20 are rejected
     assert found["ann"].eer == pytest.approx(0.4)
     assert found["ann"].own_eer is None  # 9 spoof trials
     assert (found["bob"].n_bonafide, found["bob"].miss, found["bob"].eer) == (2, 0.5, None)

@@ -48,8 +48,7 @@ def test_a_draw_is_measured_as_its_trials_are(digits):
 
 def test_copies_are_ties_that_count_one_by_one():
     # spoof 1 (three times), bona fide 2 (twice), spoof 2: the steps are s s s b b s. After s s s the rates are 0 and
-    # 1/4,
-    # after the first b 1/2 and 1/4: both 1/4 apart, and the first counts
+    # 1/4, after the first b 1/2 and 1/4: both 1/4 apart, and the first counts
     bonafide, score = [False, True, False], [1.0, 2.0, 2.0]
     assert CmFigures(bonafide, score)(np.array([3, 2, 1])) == [1 / 8]
     # constant scores: all bona fide trials are rejected first, as officially defined

@@ -31,8 +31,7 @@ SMALL = ["--set", "train.batch_size=16", "--set", "train.epochs=1", "--set", "fr
 SMALL += ["--model", ROOT / "conf/model/ecanet9.yaml", "--num-threads", 1]
 
 # In the place of steps/train.py: waits as long as a file says so, diverges for a temperature above 8, and has a dev EER
-# that
-# is least at alpha 0.6 and lr 1e-3. It refuses to train where another one trains, and notes who trained.
+# that is least at alpha 0.6 and lr 1e-3. It refuses to train where another one trains, and notes who trained.
 STUB = """\
 import fcntl, json, math, pathlib, shutil, sys, time
 folder = pathlib.Path(sys.argv[-1])

@@ -14,7 +14,7 @@
 
 model="conf/model/ecanet18.yaml conf/model/senet34_thin.yaml conf/model/mobilenet_small.yaml conf/model/efficientnet_small.yaml"  # networks
 baseline=conf/train/baseline.yaml  # what the methods are compared with
-methods=              # confs of the methods; empty: all of conf/train but the paper's and branches
+methods=              # confs of the methods; empty: all of conf/train but the paper's, the debug one and branches
 seeds="1 2 3 4 5"     # trainings of each network and method
 ablation=conf/train/self_distill.yaml  # method whose losses are left out one by one, by alpha and beta; empty: none
 schedule=conf/schedule/mini.yaml  # epochs, batches and learning rate, the same for all
