@@ -34,8 +34,8 @@ def test_the_next_commands_name_what_was_made_from_where_the_recipe_was_called(t
     for name in ("dev", "eval"):
         write(tmp_path / f"data/{name}/wav.scp", 1000)
         (tmp_path / f"data/{name}/wav.scp").write_text(f"u1 {sound if name == 'eval' else 'sox x -t wav - |'}\n")
-    for training in (tmp_path / "exp/train_f_m_baseline/seed1", made):
-        write(training / "final.pt", 1000)
+    for made_before in (tmp_path / "exp/train_f_m_baseline/seed1", made):
+        write(made_before / "final.pt", 1000)
     where = (
         f"FSD_ROOT={ROOT} FSD_PYTHON={sys.executable} seeds='1 2'; caller_dir={tmp_path}; find_trainings > /dev/null; "
     )
