@@ -26,6 +26,7 @@ from utils.tables import Strings, read_big_map, require_keys
 
 LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 _READ_AT_ONCE = 2**20  # bytes, by shards
+_AT_ONCE = 16  # utterances that a process reads into the cache in one go
 
 
 def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> np.ndarray:
@@ -136,8 +137,8 @@ class FeatureSet(Dataset):
         self._shards: Shards | None = None
         if self.how == "memory":
             cache = torch.empty(len(self.utts), frontend.channels, conf.frames, frontend.n_bins)
-            if num_workers:
-                plan = scoring_plan(len(self.utts), 16)
+            if len(self.utts) > _AT_ONCE * num_workers > 0:  # fewer are read sooner than processes start
+                plan = scoring_plan(len(self.utts), _AT_ONCE)
                 for x, _, indices in self.batches(plan, torch.device("cpu"), num_workers):
                     cache[indices] = x
             else:
@@ -264,10 +265,14 @@ def reading_errors() -> Iterator[None]:
         if not str(error).startswith("DataLoader worker (pid"):
             raise
         by = re.search(r"killed by signal: (\w+( \w+)*)", f"{error} {error.__cause__}")
-        raise UserError(
-            f"a process that reads features was killed{f' (signal: {by[1]})' if by else ''}; was there too little"
-            " memory? start again: what is complete is kept, and fewer processes (num_workers) need less"
-        ) from None
+        raise _killed(f" (signal: {by[1]})" if by else "") from None
+
+
+def _killed(signal: str = "") -> UserError:
+    return UserError(
+        f"a process that reads features was killed{signal}; was there too little memory? start again: what is complete"
+        " is kept, and fewer processes (num_workers) need less"
+    )
 
 
 def _pass_on(x: Tensor) -> Tensor | np.ndarray:
@@ -325,15 +330,22 @@ def _read_by(dataset: Dataset, num_workers: int, prefetch: int = 2, **options: A
         generator=torch.Generator(),
         **options,
     )
-    with reading_errors():
-        for item in loader:
-            if isinstance(item, np.ndarray):
-                _warn_once(
-                    "/dev/shm is too small for the processes that read features: pipes take its place, which are"
-                    " slower; give a container more (docker run --shm-size=1g)"
-                )
-                item = torch.from_numpy(item)
-            yield item
+    items = iter(loader)
+    while True:
+        try:
+            with reading_errors():
+                item = next(items)
+        except StopIteration:
+            return
+        except (ConnectionError, EOFError) as error:  # killed while it handed over what it had read
+            raise _killed() from error
+        if isinstance(item, np.ndarray):
+            _warn_once(
+                "/dev/shm is too small for the processes that read features: pipes take its place, which are"
+                " slower; give a container more (docker run --shm-size=1g)"
+            )
+            item = torch.from_numpy(item)
+        yield item
 
 
 class _Lists:

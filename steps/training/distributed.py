@@ -8,6 +8,7 @@ alone would have. The first process alone writes.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -206,13 +207,19 @@ def supervised(main: Callable[[], int]) -> Callable[[], int]:
     """`main` as a process of several runs it: what it raises is left to the launcher, which says it once for all.
 
     A UserError, or what the system refuses, would come again: the launcher is told to start nothing any more.
+    Whatever its end, the process leaves without the interpreter's own last steps: after an error they would wait for
+    processes that wait for this one; after success a thread of gloo that still lets go of a tensor would abort it.
     """
     if ERRORS_FOLDER not in os.environ:
         return main
 
     def run() -> int:
         try:
-            return main()
+            status = main()
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
         except Exception as error:
             told = system_error_text(error) if isinstance(error, OSError) else None
             if isinstance(error, UserError):
@@ -232,7 +239,7 @@ def supervised(main: Callable[[], int]) -> Callable[[], int]:
                 print(said["message"], file=sys.__stderr__)
             if told is not None:
                 os.kill(os.getppid(), signal.SIGUSR1)
-            os._exit(said["status"])  # leaving in good order would wait for processes that are waiting for this one
+            os._exit(said["status"])
 
     return run
 

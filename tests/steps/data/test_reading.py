@@ -222,6 +222,14 @@ def test_a_killed_reading_process_is_one_message(third_of_it, how, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), EOFError()])
+def test_a_reading_process_may_be_killed_while_it_hands_over(third_of_it, error, monkeypatch):
+    features = feature_set(third_of_it, "random")
+    monkeypatch.setattr("torch.utils.data.dataloader._BaseDataLoaderIter.__next__", Mock(side_effect=error))
+    with pytest.raises(UserError, match=r"^a process that reads features was killed; was there too little memory"):
+        list(features.batches(features.epoch_plan(64, 1, 1), torch.device("cpu"), 2))
+
+
 def test_a_reading_process_may_be_killed_while_the_network_computes():
     """torch raises it from the signal's handler, wherever the program is."""
     with (

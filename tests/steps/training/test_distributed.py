@@ -332,6 +332,26 @@ def test_what_a_process_leaves_and_the_launcher_says(tmp_path, monkeypatch, caps
     assert ("another machine is gone" in capsys.readouterr().err) == again
 
 
+def test_a_process_that_succeeds_leaves_before_the_interpreter_takes_itself_apart(tmp_path):
+    """There a thread of gloo that still frees a tensor would abort it: a finished training would count as failed."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import atexit, os\nfrom steps.training.distributed import supervised\nfrom utils.cli import run_program\n"
+        "class Late:\n    def __del__(self, write=os.write): write(1, b'taken apart')\n"
+        "late = Late()\natexit.register(print, 'asked to end')\n"
+        "run_program(supervised(lambda: print('done') or 0))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "RANK": "0", "TORCHELASTIC_RESTART_COUNT": "0"}
+    alone, together = (
+        subprocess.run(
+            [sys.executable, str(program)], env=env | more, capture_output=True, text=True, check=True
+        ).stdout
+        for more in ({}, {distributed.ERRORS_FOLDER: str(tmp_path)})
+    )
+    assert alone.split("\n")[:2] == ["done", "asked to end"] and "taken apart" in alone
+    assert together == "done\nasked to end\n"
+
+
 def test_an_error_that_cannot_be_left_is_said_at_once(tmp_path, monkeypatch, capfd):
     """Leaving in good order, as another exception would, waits for processes that wait for this one."""
     (tmp_path / "no_folder").touch()
