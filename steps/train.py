@@ -223,7 +223,7 @@ def train(args: argparse.Namespace) -> int:
         for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
     )
     torch.manual_seed(args.seed)
-    detector = training_folder.detector_for(model_conf, frontend)
+    detector = training_folder.detector_for(model_conf, frontend, train_conf.hard_loss.head)
     method = training.make_method(train_conf, detector)
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"

@@ -14,7 +14,7 @@ from steps import frontend as frontends
 from steps import nnet, training
 from steps.data.sources import ComputedFeatures, DumpedFeatures, FeatureSource
 from steps.frontend.processing.band import BandLimits
-from steps.nnet.base import HeadConf
+from steps.nnet.base import INNER_PRODUCT, HeadConf
 from steps.training import checkpoints
 from utils import conf as conf_files
 from utils.cli import UserError
@@ -95,9 +95,12 @@ def set_identity(data_dir: Path, feats_dir: Path | None) -> str:
     return digest.hexdigest()
 
 
-def detector_for(model_conf: nnet.ModelConf, frontend: frontends.FrontEndBase) -> nnet.Detector:
-    """A new network of `model_conf` for what `frontend` makes."""
-    return nnet.make_detector(model_conf, frontend.channels, frontend.n_bins if frontend.normalised_globally else None)
+def detector_for(
+    model_conf: nnet.ModelConf, frontend: frontends.FrontEndBase, head: HeadConf = INNER_PRODUCT
+) -> nnet.Detector:
+    """A new network of `model_conf`, with a head of `head`, for the features that `frontend` makes."""
+    normalised_bins = frontend.n_bins if frontend.normalised_globally else None
+    return nnet.make_detector(model_conf, frontend.channels, normalised_bins, head)
 
 
 def corpus_of(data_dir: Path) -> dict[str, Any]:
@@ -122,12 +125,12 @@ def save_detector(
     state: dict[str, torch.Tensor],
     conf: dict[str, Any],
     epoch: int,
-    head: HeadConf | None = None,
+    head: HeadConf = INNER_PRODUCT,
     band: BandLimits | None = None,
 ) -> None:
     """final.pt: the detector's weights and what is needed to use them, and nothing of training.
 
-    head: how its head is read, by inner products if None. band: which a recording has to have to be judged; None: any.
+    head: its head's logits. band: which a recording has to have to be judged; None: any.
     """
     checkpoints.save(
         path,
@@ -135,7 +138,7 @@ def save_detector(
             "format": FINAL_FORMAT,
             "frontend": conf["frontend"],
             "model": conf["model"],
-            "head": conf_files.to_dict(head or HeadConf()),
+            "head": conf_files.to_dict(head),
             "band": band and conf_files.to_dict(band),
             "corpus": conf["corpus"],
             "epoch": epoch,
@@ -165,9 +168,8 @@ def load_trained(path: Path, device: torch.device) -> TrainedDetector:
         )
     frontend_conf = frontends.conf_from_dict(_group(kept, "frontend", path), str(path))
     frontend = frontends.make_frontend(frontend_conf)
-    detector = detector_for(nnet.conf_from_dict(_group(kept, "model", path), str(path)), frontend)
-    head = _group(kept, "head", path) if "head" in kept else {}
-    detector.head.conf = conf_files.build(HeadConf, head, {}, str(path))
+    head = conf_files.build(HeadConf, _group(kept, "head", path) if "head" in kept else {}, {}, str(path))
+    detector = detector_for(nnet.conf_from_dict(_group(kept, "model", path), str(path)), frontend, head)
     _load_weights(detector, _group(kept, "state", path), path)
     detector = detector.to(device, memory_format=torch.channels_last).eval()
     band = conf_files.build(BandLimits, _group(kept, "band", path), {}, str(path)) if kept.get("band") else None
@@ -185,8 +187,9 @@ def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     conf = read_conf(folder)
     source, best = folder / "conf.yaml", folder / "checkpoints" / "best.pt"
     frontend = frontends.make_frontend(frontends.conf_from_dict(_group(conf, "frontend", source), str(source)))
-    detector = detector_for(nnet.conf_from_dict(_group(conf, "model", source), str(source)), frontend)
-    method = training.make_method(training.conf_from_dict(_group(conf, "train", source), str(source)), detector)
+    train_conf = training.conf_from_dict(_group(conf, "train", source), str(source))
+    model_conf = nnet.conf_from_dict(_group(conf, "model", source), str(source))
+    method = training.make_method(train_conf, detector_for(model_conf, frontend, train_conf.hard_loss.head))
     mend = (
         f"remove it and {folder / 'final.pt'}, and run again from --stage 2: they are trained anew, and come out the"
         " same"

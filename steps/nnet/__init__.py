@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from steps.nnet.base import BackboneBase, Detector, InputNormalisation, ModelConf
+from steps.nnet.base import INNER_PRODUCT, BackboneBase, Detector, HeadConf, InputNormalisation, ModelConf
 from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
@@ -73,14 +73,17 @@ def named_conf(value: Any, where: str, source: str) -> ModelConf:
         raise UserError(f"{where}: {error}") from None
 
 
-def make_detector(conf: ModelConf, channels: int = 1, normalised_bins: int | None = None) -> Detector:
-    """The network of `conf` with its AngleLinear head; weights are drawn from torch's generator.
+def make_detector(
+    conf: ModelConf, channels: int = 1, normalised_bins: int | None = None, head: HeadConf = INNER_PRODUCT
+) -> Detector:
+    """The network of `conf` with an AngleLinear head of `head`; weights are drawn from torch's generator.
 
     `normalised_bins`: bins of each channel, if the input is to be normalised first; until it is told by what
     (Detector.normalisation.set), that changes nothing.
     """
     backbone = _module_of(conf.type, "conf").Backbone(conf, channels)
-    detector = Detector(backbone, None if normalised_bins is None else InputNormalisation(channels, normalised_bins))
+    normalisation = None if normalised_bins is None else InputNormalisation(channels, normalised_bins)
+    detector = Detector(backbone, normalisation, head)
     detector.made_of = conf, channels, normalised_bins
     return detector
 
@@ -89,6 +92,6 @@ def make_another(detector: Detector, conf: ModelConf | None = None) -> Detector:
     """A network for the same input as `detector`, whose normalisation it shares: of its conf, or of `conf`, and with
     other initial weights."""
     own_conf, channels, normalised_bins = detector.made_of
-    another = make_detector(conf or own_conf, channels, normalised_bins)
+    another = make_detector(conf or own_conf, channels, normalised_bins, detector.head.conf)
     another.normalisation = detector.normalisation
     return another

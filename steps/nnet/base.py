@@ -112,13 +112,16 @@ class HeadConf:
     """What a head makes of the angles theta_j between an embedding x and its two class weights: its logits f_j.
 
     inner_product: f_j = |x| cos(theta_j). cosine: f_j = scale cos(theta_j). one_class: f_bonafide = scale
-    (cos(theta_bonafide) - centre) / 2 and f_spoof = -f_bonafide; the spoof weight is not used. Which one a detector has
-    follows from the loss that it was trained by, and is kept with its weights.
+    (cos(theta_bonafide) - centre) / 2 and f_spoof = -f_bonafide; the spoof weight is not used. A detector is built with
+    the one that its hard loss needs (HardLossConf.head), and final.pt keeps it with the weights.
     """
 
     logits: Literal["inner_product", "cosine", "one_class"] = "inner_product"
     scale: float = 1.0
     centre: float = 0.0
+
+
+INNER_PRODUCT = HeadConf()
 
 
 class AngleLinear(nn.Module):
@@ -129,7 +132,7 @@ class AngleLinear(nn.Module):
     under autocast. (batch, in_features) -> (batch, classes).
     """
 
-    def __init__(self, in_features: int, classes: int = 2, conf: HeadConf = HeadConf()):
+    def __init__(self, in_features: int, classes: int = 2, conf: HeadConf = INNER_PRODUCT):
         super().__init__()
         self.conf = conf
         self.weight = nn.Parameter(torch.empty(classes, in_features))
@@ -190,11 +193,13 @@ class Detector(nn.Module):
 
     made_of: tuple[ModelConf, int, int | None]
 
-    def __init__(self, backbone: BackboneBase, normalisation: InputNormalisation | None = None):
+    def __init__(
+        self, backbone: BackboneBase, normalisation: InputNormalisation | None = None, head: HeadConf = INNER_PRODUCT
+    ):
         super().__init__()
         self.normalisation = normalisation
         self.backbone = backbone
-        self.head = AngleLinear(backbone.stage_channels[-1])
+        self.head = AngleLinear(backbone.stage_channels[-1], conf=head)
 
     @property
     def embedding_size(self) -> int:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from steps.nnet import Detector
-from steps.nnet.base import AngleLinear
 from steps.sections import SECTIONS
 from steps.training.base import MethodBase, TrainConf
 from utils import conf as conf_files
@@ -88,9 +87,7 @@ def conf_from_dict(values: Mapping[str, Any], source: str) -> TrainConf:
 
 
 def make_method(conf: TrainConf, detector: Detector) -> MethodBase:
-    """`detector` in the method that `conf` names; every head in it is read as the conf's hard loss wants."""
-    method = _module_of(conf.method, "conf").Method(conf, detector)
-    for module in method.modules():
-        if isinstance(module, AngleLinear):
-            module.conf = conf.hard_loss.head
-    return method
+    """`detector` in the method that `conf` names. Raises ValueError if its head was not built for the hard loss."""
+    if detector.head.conf != conf.hard_loss.head:
+        raise ValueError(f"the head is {detector.head.conf}, but {conf.hard_loss.name} needs {conf.hard_loss.head}")
+    return _module_of(conf.method, "conf").Method(conf, detector)

@@ -47,7 +47,9 @@ class Method(MethodBase[Conf]):
                 "method: branch_distill trains a network of several branches, which this one is not; take one such as "
                 "conf/model/two_branch_ecanet9.yaml (--model)"
             )
-        self.branch_heads = nn.ModuleList(AngleLinear(width) for width in detector.backbone.branch_channels)
+        self.branch_heads = nn.ModuleList(
+            AngleLinear(width, conf=detector.head.conf) for width in detector.backbone.branch_channels
+        )
 
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         conf, backbone = self.conf.branch_distill, self.detector.backbone

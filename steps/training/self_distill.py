@@ -139,7 +139,9 @@ class Method(MethodBase[OwnConf]):
             return makers[d.aligner](*widths)
 
         self.aligners = ModulesOf(make(*pair) for pair in enumerate(self.teachers))
-        self.student_heads = ModulesOf(AngleLinear(channels[teacher]) for teacher in self.teachers)
+        self.student_heads = ModulesOf(
+            AngleLinear(channels[teacher], conf=detector.head.conf) for teacher in self.teachers
+        )
         self.networks = [self.kept]
         weights = {"hard": d.alpha, "soft": 1 - d.alpha}
         if shallow_heads:

@@ -60,7 +60,7 @@ def measure_steps(
     conf = training.load_conf(ROOT / f"conf/train/{method_name}.yaml")
     if on_gpu:
         torch.backends.cudnn.deterministic = conf.deterministic
-    detector = nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{model}.yaml"))
+    detector = nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{model}.yaml"), head=conf.hard_loss.head)
     method = training.make_method(conf, detector).to(device, memory_format=torch.channels_last).train()
     optimizer = make_optimizer(conf.optimizer, method.parameters(), 1e-4)
     batch_size, frames, bins = shape

@@ -179,9 +179,18 @@ def test_senseless_values_are_refused_by_name(root, setting, message):
 
 def make(root, conf, loss=None):
     parts = training.Parts(loss and root / f"conf/loss/{loss}.yaml")
+    train_conf = training.load_conf(root / f"conf/train/{conf}.yaml", parts=parts)
     torch.manual_seed(3)
-    detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml"))
-    return training.make_method(training.load_conf(root / f"conf/train/{conf}.yaml", parts=parts), detector)
+    detector = nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml"), head=train_conf.hard_loss.head)
+    return training.make_method(train_conf, detector)
+
+
+def test_a_head_built_for_another_loss_is_refused(root):
+    conf = training.load_conf(
+        root / "conf/train/baseline.yaml", parts=training.Parts(root / "conf/loss/am_softmax.yaml")
+    )
+    with pytest.raises(ValueError, match=r"am_softmax needs HeadConf\(logits='cosine'"):
+        training.make_method(conf, nnet.make_detector(nnet.load_conf(root / "conf/model/ecanet9.yaml")))
 
 
 def test_the_detector_and_all_students_are_read_as_the_loss_wants(root):

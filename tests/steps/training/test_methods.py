@@ -13,9 +13,10 @@ from steps.training.losses import feature_loss, soft_loss
 
 
 def make(root, method, model="ecanet9", settings=()):
+    conf = training.load_conf(root / f"conf/train/{method}.yaml", settings)
     torch.manual_seed(3)
-    detector = nnet.make_detector(nnet.load_conf(root / f"conf/model/{model}.yaml"))
-    return training.make_method(training.load_conf(root / f"conf/train/{method}.yaml", settings), detector)
+    detector = nnet.make_detector(nnet.load_conf(root / f"conf/model/{model}.yaml"), head=conf.hard_loss.head)
+    return training.make_method(conf, detector)
 
 
 TAUGHT = "train.distill.weighting.name=fixed"  # from the first step on

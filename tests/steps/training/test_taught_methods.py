@@ -39,9 +39,11 @@ def make(root, name, settings=None, seed=3):
     model = "two_branch_ecanet9" if name == "branch_distill" else "ecanet9"
     made = []
     for one, values in ((conf, METHODS[name] if settings is None else settings), ("baseline", ())):
+        train_conf = training.load_conf(root / f"conf/train/{one}.yaml", values)
         torch.manual_seed(seed)
-        detector = nnet.make_detector(nnet.load_conf(root / f"conf/model/{model}.yaml"), channels)
-        made.append(training.make_method(training.load_conf(root / f"conf/train/{one}.yaml", values), detector))
+        model_conf = nnet.load_conf(root / f"conf/model/{model}.yaml")
+        detector = nnet.make_detector(model_conf, channels, head=train_conf.hard_loss.head)
+        made.append(training.make_method(train_conf, detector))
     return made
 
 
