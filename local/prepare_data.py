@@ -81,7 +81,7 @@ def find_corpus(corpus_dir: str, recipe: str) -> Layout:
             hint = f"this is the {other.upper()} part: give --recipe {other}, or the folder of {recipe.upper()}"
         else:
             part = recipe.upper()
-            hint = f"give the folder {part} that {part}.zip unpacks to (local/download_asvspoof2019.sh fetches it)"
+            hint = f"give the folder {part} that {part}.zip unpacks to (local/download.py fetches it)"
         raise UserError(f"--corpus-dir {corpus_dir}: there is no {layout.protocols.name} in it; {hint}")
     return layout
 

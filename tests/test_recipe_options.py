@@ -91,7 +91,6 @@ def test_every_number_has_a_range(recipe, tmp_path, part):
             ("nj", "ngpu", "tune-trials", "seeds", "tune-seeds"),
             (),
         ),
-        ("local/download_asvspoof2019.sh", ("tries", "retry-wait"), ("la", "x")),
     ],
 )
 def test_numbers_of_other_scripts_have_ranges_too(tmp_path, script, names, more):
