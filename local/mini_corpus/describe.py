@@ -412,7 +412,7 @@ def main() -> None:
     parser = make_parser(
         __doc__,
         "local/mini_corpus/describe.py downloads/mini_small/LA\n"
-        "local/mini_corpus/describe.py downloads/mini_small/LA --markdown docs/mini_corpus.md",
+        "local/mini_corpus/describe.py downloads/mini_small/LA --markdown docs/mini_corpus_tables.md",
     )
     parser.add_argument("corpus", metavar="LA", type=Path, help="the folder LA of a mini corpus")
     parser.add_argument(

@@ -269,5 +269,5 @@ def test_a_page_that_is_not_there_is_made_and_one_without_markers_is_kept(tmp_pa
 
 
 def test_the_page_has_its_markers():
-    text = (ROOT / "docs" / "mini_corpus.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "mini_corpus_tables.md").read_text(encoding="utf-8")
     assert text.count(describe.BEGIN) == text.count(describe.END) == 1
