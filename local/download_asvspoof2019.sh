@@ -5,15 +5,15 @@
 #  e.g.: download_asvspoof2019.sh la /corpora/asvspoof2019       gives /corpora/asvspoof2019/LA
 #  e.g.: download_asvspoof2019.sh --check-only true la pa /corpora/asvspoof2019
 #
-# LA.zip has about 7.6 GB and PA.zip about 16 GB; unpacked, each takes as much again. A download that breaks off goes on
-# where it stopped, now or when this is called again. The database is published under the ODC Attribution licence:
-# https://datashare.ed.ac.uk/handle/10283/3336. No checksums are published; the archive's own (CRC-32) are checked.
+# LA.zip has about 7.6 GB and PA.zip about 16 GB; unpacked, each takes as much again. An interrupted download resumes,
+# now or when this is called again. The database is published under the ODC Attribution licence:
+# https://datashare.ed.ac.uk/handle/10283/3336. It has no published checksums; the archive's own (CRC-32) are checked.
 
 url_base=https://datashare.ed.ac.uk/bitstream/handle/10283/3336  # where LA.zip and PA.zip are
-check_only=false      # say what is there and what would be done; status 1 if something is missing
-no_space_check=false  # begin even if the disk seems too small
+check_only=false      # print what exists and what would be done; status 1 if something is missing
+no_space_check=false  # start even if the disk seems too small
 remove_archive=false  # remove the zip when it is unpacked
-tries=10              # give up after so many attempts in a row that got no further
+tries=10              # give up after this number of attempts in a row without progress
 retry_wait=10         # seconds between attempts
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../utils/parse_options.sh"

@@ -328,15 +328,17 @@ def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, protoco
 def main() -> None:
     parser = make_parser(
         "Turn the protocols of ASVspoof 2019 into Kaldi data directories DATA/<set>, with durations of the "
-        "audio that can be decoded. A data directory that is there already and made from the same protocol is kept.",
+        "decoded audio. An existing data directory made from the same protocol is kept.",
         "local/prepare_data.py --corpus-dir /corpora/LA --recipe la data\n"
         'local/prepare_data.py --corpus-dir /corpora/PA --recipe pa --sets "train dev" data',
     )
     parser.add_argument("--corpus-dir", required=True, metavar="DIR", help="the folder LA or PA of the unpacked corpus")
     parser.add_argument("--recipe", required=True, choices=sorted(OFFICIAL_COUNTS), help="which part of the corpus")
-    parser.add_argument("--sets", default="", help='such as "train dev"; empty: train, dev, eval and whatever is there')
     parser.add_argument(
-        "--allow-subset", action="store_true", help="take a corpus of which a part is missing, and mark it as a subset"
+        "--sets", default="", help='such as "train dev"; empty: train, dev, eval and others in the corpus'
+    )
+    parser.add_argument(
+        "--allow-subset", action="store_true", help="take a corpus with missing parts, and mark it as a subset"
     )
     parser.add_argument(
         "--protocol-speakers",

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Pictures of an augmentation chain: what each of its steps does to an utterance, alone and always, and what the whole
-chain does as its probabilities have it. Steps draw as in a training with that seed, in that epoch, and masks lie on the
-network's input, as they do there."""
+"""Draw an augmentation chain: the effect of each step alone and always, then that of the entire chain. Draws are those
+of a training with that seed, in that epoch. Masks lie on the network's input."""
 
 from __future__ import annotations
 

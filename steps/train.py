@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains a detector by a method. Broken off and started again, it goes on as if it had never stopped."""
+"""Train a detector by a method. After an interruption, the same command resumes and ends in the same weights."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--online",
         action="store_true",
-        help="compute features from the audio when they are needed; the feats dirs are not looked at",
+        help="compute features from the audio on the fly, without the feats dirs",
     )
     add_allow_pipes(parser)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--seed", type=whole_number(), default=1, help="of initial weights, order and crops")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="seed of initial weights, order and crops")
     parser.add_argument(
         "--ngpu",
         type=whole_number(0, MOST_THREADS),
         default=0,
-        help="0: CPU, 1: one GPU; several: start by distribute.py",
+        help="0: CPU, 1: one GPU; for several, start by distribute.py",
     )
     parser.add_argument(
-        "--num-threads", type=THREADS, default=None, help="CPU threads of each process; torch's own choice if not given"
+        "--num-threads", type=THREADS, default=None, help="CPU threads of each process; torch's default if not given"
     )
     for name in ("train_data", "train_feats", "dev_data", "dev_feats", "exp_dir"):
         parser.add_argument(name, type=Path)

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.cli import make_parser, run_program
 
+ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ROOMS = ("egs", "steps", "local", "utils", "tests")
 EXEMPT = ("steps/results/", "steps/report.py", "steps/evaluation/")  # texts that are not rewritten yet
@@ -29,7 +29,7 @@ LONGEST_PAGE, LONGEST_README, README_BYTES = 250, 130, 9000
 INSTEAD = {
     r"whole\b(?! numbers?\b)": "complete, entire, all of",
     r"mend(s|ed|ing)?": "fix",
-    r"told": "reported, said",
+    r"told(?! apart)": "reported, said",
     r"tells? of": "reports, names",
     r"amid(st)?": "during, between",
     r"less (the|its|their|a|\d+)\b(?! than)": "minus",
@@ -273,7 +273,7 @@ def help_and_messages_of_shell(path: Path) -> tuple[list[Passage], list[Passage]
     text = path.read_text(encoding="utf-8")
     lines = text.split("\n")
     shown = []
-    for number, line in enumerate(lines[1:], 2):
+    for line in lines[1:]:
         if not line.startswith("#"):
             break
         shown.append("" if re.match(r"#(?: Usage|  |.*e\.g\.:| shellcheck )", line) else line[2:])

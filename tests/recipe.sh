@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A recipe end to end on the tiny mini corpus with debug confs, then again to see that it resumes.
+# Runs a recipe end to end on the tiny mini corpus with debug confs, then again. The second run must reuse all outputs.
 #
 # Usage: tests/recipe.sh <la|pa> <work-dir> [<job runner>]
 #  e.g.: tests/slurm.sh tests/recipe.sh la /tmp/la utils/slurm.sh
-# With a job runner, all jobs of the first two runs go through it, and the scores have to be those that come without it.
+# With a job runner, all jobs of the first two runs go through it. The scores must be the same as without it.
 set -euo pipefail
 if [ $# -lt 2 ] || [ $# -gt 3 ]; then sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 1; fi
 part=$1 work=$2 runner=${3:-}

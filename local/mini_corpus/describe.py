@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Describes a built mini corpus in markdown tables: its lists, sources, speakers, attacks, synthesizers, and what to
-listen to.
+"""Describe a built mini corpus in Markdown tables: its lists, sources, speakers, attacks, synthesizers and examples.
 
 It reads the corpus's protocols, manifest.tsv and corpus.json, its conf in conf/mini_corpus (versions, licences, ranges
 of the attacks' parameters), and requirements-mini.txt (the synthesizers' versions and licences).

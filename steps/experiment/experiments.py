@@ -363,8 +363,8 @@ def add_beside(parser: argparse.ArgumentParser) -> None:
         "--beside",
         action="store_true",
         help=(
-            "take the experiments beside the given ones too that have a finished training of the same front end and"
-            " corpus"
+            "also take the experiments beside the given ones that have a finished training of the same front end "
+            "and corpus"
         ),
     )
 

@@ -21,7 +21,9 @@ OF_ITS_OWN = "conf/frontend/flatness_16.yaml"
 
 @pytest.fixture(scope="module")
 def page(root):
-    return (root / "docs/frontends.md").read_text(encoding="utf-8") + (root / "docs/extend.md").read_text(encoding="utf-8")
+    return (root / "docs/frontends.md").read_text(encoding="utf-8") + (root / "docs/extend.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.fixture(scope="module")
