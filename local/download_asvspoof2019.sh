@@ -97,7 +97,7 @@ download() { # url, archive, size or nothing: makes the archive, by way of <arch
       2)
         say "the server cannot go on from $(in_gb "$here"); beginning again"
         rm -f "$archive.part" ;;
-      3) die "$url cannot be had. Look at $page, give another --url-base, or put the archive at $archive and call this again" ;;
+      3) die "$url is not available. Look at $page, give another --url-base, or put the archive at $archive and call this again" ;;
       *) say "the download broke off at $(in_gb "$here")" ;;
     esac
     if [ "$in_vain" -ge "$tries" ]; then
@@ -151,14 +151,14 @@ unpack() { # archive, target, LA or PA: unpacked aside, then renamed
   if ! open_archive "$1" "$aside"; then
     rm -rf "$aside"
     mv -f "$1" "$1.damaged"
-    die "$1 is damaged (or the disk is full); it is now $1.damaged. Call this again to download it anew, and remove that one"
+    die "$1 is damaged (or the disk is full); it is now $1.damaged. Call this again to download it again, and remove that one"
   fi
   top=$aside
   [ ! -d "$aside/$3" ] || top=$aside/$3
   lacking=$(missing_of "$top" "$3")
   if [ -n "$lacking" ]; then
     rm -rf "$aside"
-    die "$1 is not what it should be: it lacks $lacking. Remove it and call this again"
+    die "$1 is incomplete: it lacks $lacking. Remove it and call this again"
   fi
   mv "$top" "$2"
   rm -rf "$aside"

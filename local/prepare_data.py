@@ -169,8 +169,8 @@ def check_counts(protocol: Path, trials: list[Trial], official: tuple[int, int],
         f"({official[1]} bona fide)"
     )
     if not allow_subset:
-        raise UserError(f"{text}; unpack the corpus again, or say --allow-subset if a part of it is what you want")
-    warn(f"{text}; going on with them (--allow-subset)")
+        raise UserError(f"{text}; unpack the corpus again, or give --allow-subset if you want a part of it")
+    warn(f"{text}; continuing with them (--allow-subset)")
     return False
 
 
@@ -263,7 +263,7 @@ def already_made(folder: Path, source: dict[str, Any], allow_subset: bool) -> bo
     if lacking:
         raise UserError(f"{folder}: {', '.join(lacking)} is no longer there; {mend}")
     if made.get("subset") and not allow_subset:
-        raise UserError(f"{folder}: was made as a subset (--allow-subset); to have the whole set now, {mend}")
+        raise UserError(f"{folder}: was made as a subset (--allow-subset); to make the complete set now, {mend}")
     text = f" as a subset (to add what the corpus has got since then, remove {folder})" if made.get("subset") else ""
     print(f"{folder}: already made from {source['protocol']}{text}; going on")
     return True

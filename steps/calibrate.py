@@ -48,7 +48,7 @@ def main() -> int:
     names = [path.name for path in args.scores]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"two of the score files are named {name}; calibrate them to folders of their own")
+            raise UserError(f"two of the score files are named {name}; calibrate them to separate folders")
     data_dir = data_dir_given(args.data_dir)
     protocols = [read_protocol(path) for path in args.protocols]
     if args.model is not None:

@@ -113,7 +113,7 @@ def check(args: argparse.Namespace) -> None:
             raise UserError(f"{path}: amp: fp16 needs a GPU; use bf16 or none on a CPU")
         if conf.batch_size < args.processes:
             raise UserError(
-                f"{path}: batch_size: {conf.batch_size} is the whole batch, too small for {args.processes} processes"
+                f"{path}: batch_size: {conf.batch_size} is the complete batch, too small for {args.processes} processes"
             )
         if frontend is not None:
             way_of_reading(conf.how_to_read(), conf.cache_mib, 0, frontend, None, not args.online)

@@ -32,7 +32,7 @@ def part_of(utts: Sequence[str], part: str) -> list[str]:
     except ValueError:
         raise UserError(f"--part {part}: write it as K/N, such as 1/4") from None
     if not 1 <= k <= n:
-        raise UserError(f"--part {part}: K is not in 1..N")
+        raise UserError(f"--part {part}: K must be between 1 and N")
     return utts[len(utts) * (k - 1) // n : len(utts) * k // n]
 
 

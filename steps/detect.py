@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Says of recordings whether they are bona fide or spoof: score, log-likelihood ratio, verdict, and which windows are
-below the threshold."""
+"""Score recordings as bona fide or spoof: score, log-likelihood ratio, verdict and the windows below the threshold."""
 
 from __future__ import annotations
 
@@ -44,8 +43,7 @@ LOWEST = 3  # stretches that are named
 
 def main() -> int:
     parser = make_parser(
-        __doc__
-        + " Exit status 1 if a recording could not be scored; the others are all the same. docs/detect.md tells more.",
+        __doc__ + " Exit status 1 if a recording could not be scored; the others are still scored. See docs/detect.md.",
         "steps/detect.py --model exp/train_f0_subband_senet34_self_distill/seed1 a.wav b.mp3 folder/"
         " data/eval/wav.scp\nsteps/detect.py --model exp/NAME/seed1 --tsv --windows --png pictures talk.m4a >"
         " talk.tsv\narecord -f S16_LE -r 16000 -t raw | steps/detect.py --model exp/NAME/seed1 --stream --rate 16000 -",

@@ -69,7 +69,7 @@ def start_by_srun(args: argparse.Namespace) -> None:
     found = os.environ.get("SLURM_JOB_NUM_NODES", "1")
     if int(found) != args.nnodes:
         raise UserError(
-            f"--nnodes {args.nnodes}: this Slurm job has {found} machine(s); conf/slurm.conf wants the line "
+            f"--nnodes {args.nnodes}: this Slurm job has {found} machine(s); conf/slurm.conf needs the line "
             "'option nnodes=* --nodes $0 --ntasks-per-node 1'"
         )
     with socket.socket() as one:

@@ -20,9 +20,9 @@ from utils.cli import make_parser, real_number, run_program, whole_number
 def main() -> None:
     parser = make_parser(
         "Evaluate a countermeasure's scores, pooled and for each attack against all bona fide trials: EER, "
-        "minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull, area under the ROC, "
-        "minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5), and a DET plot. Pooled only: a-DCF, t-EER and "
-        "bootstrap intervals. Prints tables, or JSON. With --out, writes det.png, per_attack.tsv and, last, "
+        "minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull and a DET plot. Also area "
+        "under the ROC, minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5). Pooled only: a-DCF, t-EER and bootstrap "
+        "intervals. Prints tables, or JSON. With --out, writes det.png, per_attack.tsv and, last, "
         "metrics.json to DIR. With --speakers, --durations and --environments it also writes per_speaker.tsv, "
         "per_duration.tsv, per_environment.tsv and the heat map attack_by_environment.png. Tables and scores may "
         "be gzipped.",

@@ -39,7 +39,7 @@ status=0
 merge_feats.py check "${conf_options[@]}" "${pipes[@]}" --nj "$nj" "$data/wav.scp" "$dir" || status=$?
 case $status in
   0) ;;
-  10) echo "make_feats.sh: $dir is whole and made from the same inputs and conf; nothing to do"; exit 0 ;;
+  10) echo "make_feats.sh: $dir is complete and made from the same inputs and conf; nothing to do"; exit 0 ;;
   *) exit "$status" ;;
 esac
 

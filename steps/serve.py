@@ -67,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--num-threads", type=THREADS, default=1, help="CPU threads")
     args = parser.parse_args()
     if args.model.suffix == ".onnx":
-        parser.error("--model: an ONNX file cannot tell what the network looked at; give the training")
+        parser.error("--model: an ONNX file cannot show where the network looked; give the training")
     return args
 
 

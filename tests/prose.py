@@ -60,7 +60,6 @@ INSTEAD = {
     r"not in 0\.\.1": "must be between 0 and 1",
     r"will do": "is enough",
     r"of it all": "the usual word",
-    r"does for": "is enough for",
     r"so many": "the number of, up to",
     r"well-nigh|next to no": "almost no",
     r"of one's own": "your own",
@@ -240,6 +239,8 @@ def texts_in(node: ast.AST | None, docstring: str = "") -> Iterator[tuple[int, s
 
 def _paragraphs(line: int, text: str) -> Iterator[Passage]:
     for paragraph in re.finditer(r"(?:^.*\S.*(?:\n|\Z))+", text, re.M):
+        if paragraph[0].startswith("    "):  # a table or code
+            continue
         items = re.split(r"\n(?= *[*-] )", paragraph[0].rstrip())
         for item in items:
             yield Passage(line + text.count("\n", 0, paragraph.start()), re.sub(r"\A *[*-] ", "", item))

@@ -34,7 +34,7 @@ for method in baseline_debug self_distill_debug; do
   done
 done
 [ -s "$exp/train_${features}_ecanet9_self_distill_debug/seed1/results/eval_head1/metrics.json" ] || die "no results of head 1"
-grep -q "Grad-CAM" "$exp/report.html" || die "$exp/report.html is no whole report"
+grep -q "Grad-CAM" "$exp/report.html" || die "$exp/report.html is incomplete"
 ! grep "Left out: " "$exp/report.html" || die "$exp/report.html lacks a section"
 grep -q "mini corpus" "$exp/RESULTS.md" || die "$exp/RESULTS.md does not name the corpus"
 for set in train dev eval; do
@@ -79,8 +79,8 @@ began=$SECONDS
 recipe ${runner:+--cmd "$runner"} | tee "$work/second.out"
 second=$((SECONDS - began))
 checksums > "$work/after.sums"
-cmp "$work/before.sums" "$work/after.sums" || die "a second run changed files that were whole"
-[ "$second" -lt $((first / 2 + 5)) ] || die "a second run took $second s, the first $first s: it did not reuse what was whole"
+cmp "$work/before.sums" "$work/after.sums" || die "a second run changed complete files"
+[ "$second" -lt $((first / 2 + 5)) ] || die "a second run took $second s, the first $first s: it did not reuse complete files"
 
 check_variants() { # of what the recipes share
   # A conf that changed is noticed, not mixed.

@@ -5,7 +5,7 @@
 #  e.g.: tests/run.sh --recipes false
 # Installs what it needs into the toolkit's environment. Temporary files go to a folder that is removed at the end.
 
-lint=true      # shellcheck, ruff, types by mypy, plain English by tests/prose.py
+lint=true      # lint by shellcheck, ruff and tests/prose.py, types by mypy
 units=true     # unit tests
 benches=true   # front ends against the plain way: equal, and not slow (a ratio; the bench itself asks for more)
 faults=true    # programs and recipes killed, files damaged, the disk full: a rerun must end in the same scores

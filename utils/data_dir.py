@@ -276,7 +276,7 @@ def validate(
         if value_of(line).split() != [utt2spk.key_column[place] for place in places]:
             raise UserError(
                 f"{data['spk2utt']}: line {number}: {speaker}: not the utterances that utt2spk gives this speaker; "
-                f"utils/fix_data_dir.sh {data.path} makes it anew"
+                f"utils/fix_data_dir.sh {data.path} makes it again"
             )
     if len(speakers := list(itertools.islice(by_speaker.speakers(), 2))) == 1:
         warn(f"{data['spk2utt']}: there is one speaker only, {speakers[0]}")
@@ -733,7 +733,7 @@ def select(data: DataDir, args: argparse.Namespace, n: int) -> Parts:
 def replace_dir(target: Path, sources: Iterable[DataDir], write: Callable[[Path], None]) -> None:
     """Make the data directory `target` by `write`; an older data directory of that name gives way when it is whole."""
     if any(target.resolve() == data.path.resolve() for data in sources):
-        raise UserError(f"{target}: is what is to be read; give another place to write to")
+        raise UserError(f"{target}: is the directory to read; give another place to write to")
     if target.exists() and not (target / "utt2spk").is_file() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target}: exists and is no data directory; remove it, or give another place to write to")
     with make_dir_aside(target) as temporary:

@@ -130,8 +130,8 @@ def main() -> None:
     leaking = [f"{listed} {rate:.1f} %" for listed, rate in rates.items() if rate < args.at_least and listed != "train"]
     if leaking:
         raise UserError(
-            f"{args.corpus}: bona fide and spoof can be told apart without the synthesis: EER {', '.join(leaking)}, "
-            f"less than {args.at_least:g} %; what tells most stands above"
+            f"{args.corpus}: other cues than the synthesis separate bona fide from spoof: EER {', '.join(leaking)}, "
+            f"less than {args.at_least:g} %; the strongest cues stand above"
         )
 
 

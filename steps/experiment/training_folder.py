@@ -51,7 +51,7 @@ def check_feats(feats_dir: Path, frontend_conf: frontends.FrontEndConf, needed_b
     """Raises UserError unless the features at feats_dir were made by this very front end."""
     conf_file = feats_dir / "conf.yaml"
     if not conf_file.exists() or not (feats_dir / "feats.scp").exists():
-        raise UserError(f"{feats_dir}: no whole features there; run the feature stage (--stage 1)")
+        raise UserError(f"{feats_dir}: no complete features there; run the feature stage (--stage 1)")
     found = _group(conf_files.read_yaml(conf_file), "frontend", conf_file)
     changed = conf_files.differences(found, frontends.dump_identity(frontend_conf))
     if changed:

@@ -241,7 +241,7 @@ def test_a_page_in_the_place_of_the_archive(download, server, tmp_path):
 def test_not_found(download, server, tmp_path):
     server.status = 404
     done = download("--no-space-check", "true", "la", str(tmp_path / "corpora"))
-    assert done.returncode == 1 and "cannot be had" in done.stderr and "datashare.ed.ac.uk" in done.stderr
+    assert done.returncode == 1 and "is not available" in done.stderr and "datashare.ed.ac.uk" in done.stderr
 
 
 def test_no_server(download, tmp_path):

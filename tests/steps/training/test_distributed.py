@@ -230,7 +230,7 @@ def test_batch_statistics_of_each_share_lead_elsewhere_but_everywhere_alike(alon
 def test_the_first_process_decides_and_writes_and_a_batch_has_to_reach_all(together):
     for told in together[0]["told"]:
         assert told[0] == 0
-        assert "batch_size: 2 is the whole batch, too small for 3 processes" in told[1]
+        assert "batch_size: 2 is the complete batch, too small for 3 processes" in told[1]
     by_first, *by_others = (told[2] for told in together[0]["told"])
     assert any("epoch1.pt" in one for one in by_first) and by_others == [[], []]
     assert not (together[1] / "small").exists()

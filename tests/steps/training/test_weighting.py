@@ -258,7 +258,7 @@ def test_senseless_values_are_refused_by_name(root):
     for setting, message in (
         ("dwa_temperature=0", "dwa_temperature: 0.0 is not positive"),
         ("ramp_length=-1", "ramp_length: -1.0 is not positive"),
-        ("ramp_by=share train.distill.weighting.name=ramp", "ramp_length: 8.0 is more than 1, the whole training"),
+        ("ramp_by=share train.distill.weighting.name=ramp", "ramp_length: 8.0 is more than 1, the entire training"),
         ("name=uncertain", "did you mean 'uncertainty'"),
     ):
         with pytest.raises(UserError) as error:
