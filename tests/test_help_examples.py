@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.prose import PAGES
+from tests.test_programs import mains_of, parser_of
 
 ROOMS = ("egs", "steps", "local", "utils", "tests")
 SHELL_WORDS = ("|", "||", "&&", ";", "&", ">", "<")
@@ -104,10 +105,14 @@ def examples_of(path: Path) -> Iterator[str]:
 
 
 def commands_of_page(page: Path) -> Iterator[str]:
-    """Command lines of a page's sh blocks, and the commands with arguments in its other text."""
-    text = page.read_text(encoding="utf-8")
-    for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S):
+    """Command lines of a page's sh blocks."""
+    for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
         yield from re.sub(r"\\\n|(?<=\|)\n", " ", block).splitlines()
+
+
+def mentions_in_page(page: Path) -> Iterator[str]:
+    """Programs with arguments, not always all of them, in a page's other text."""
+    text = page.read_text(encoding="utf-8")
     for code in re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)):
         program, _, rest = code.partition(" ")
         if rest and program.rpartition("/")[2] in PROGRAMS:
@@ -116,6 +121,7 @@ def commands_of_page(page: Path) -> Iterator[str]:
 
 EXAMPLES = [(path, line) for paths in PROGRAMS.values() for path in paths for line in examples_of(path)]
 COMMANDS = [(page, line) for page in PAGES for line in commands_of_page(page)]
+MENTIONS = [(page, line) for page in PAGES for line in mentions_in_page(page)]
 
 
 def test_programs_have_examples():
@@ -152,10 +158,36 @@ def faults_of(path: Path, line: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "line"), EXAMPLES + COMMANDS, ids=[f"{path.name}: {line}" for path, line in EXAMPLES + COMMANDS]
+    ("path", "line"), shown := EXAMPLES + COMMANDS + MENTIONS, ids=[f"{path.name}: {line}" for path, line in shown]
 )
 def test_an_example_can_be_given(path, line):
     assert list(faults_of(path, line)) == []
+
+
+def calls_in(line: str) -> Iterator[tuple[Path, list[str]]]:
+    """The Python programs that a command line calls, with their complete arguments."""
+    call: tuple[Path, list[str]] | None = None
+    for word in [*shlex.split(line, comments=True), ";"]:
+        if word in SHELL_WORDS or re.match(r"\d?[<>]", word):
+            if call and not {"...", "--help"} & set(call[1]):
+                yield call
+            call = None
+        elif call:
+            call[1].append(word.replace("$$", "1"))
+        elif re.fullmatch(r"[\w./]+\.py", word) and len(found := PROGRAMS.get(word.rpartition("/")[2], [])) == 1:
+            call = (found[0], []) if "make_parser(" in found[0].read_text(encoding="utf-8") else None
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    calls := [call for _, line in EXAMPLES + COMMANDS for call in calls_in(line)],
+    ids=[f"{program.name} {' '.join(arguments)}" for program, arguments in calls],
+)
+def test_a_program_accepts_the_example(program, arguments, monkeypatch):
+    if program.parent.name == "fuzz":
+        pytest.importorskip("atheris")
+    (main,) = mains_of(program.relative_to(ROOT))
+    parser_of(main, monkeypatch).parse_args(arguments)
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ def sources_table(corpus: Corpus) -> list[str]:
     spoken = {language for entry in conf.attacks.values() for language in entry.languages}
     for package in sorted({conf.prompts[language].package for language in spoken} & set(made_with)):
         languages = sorted(language for language in spoken if conf.prompts[language].package == package)
-        what = f"{', '.join(languages)} (what text-to-speech says)"
+        what = f"{', '.join(languages)} (text for text-to-speech)"
         out.append(["texts", package, made_with[package], conf.packages[package].licence or "?", what, "-", "-"])
     return markdown_table(["split", "package", "version", "licence", "speakers", "bona fide", "minutes"], out)
 
@@ -366,7 +366,7 @@ _SECTIONS: list[tuple[str, str, Callable[[Corpus], list[str]]]] = [
     ),
     (
         "To listen to",
-        "One utterance of each attack, and what it is a copy of. Paths are relative to the folder `LA`.",
+        "One utterance of each attack, and its original. Paths are relative to the folder `LA`.",
         listening_table,
     ),
 ]

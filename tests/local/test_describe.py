@@ -115,7 +115,7 @@ def test_sources_have_version_licence_and_speakers(corpus):
     table = describe.sources_table(corpus)
     assert "| train | klettres-data | 4:22 | GPL-2+ | da, da-man, de-man | 3 | 1.5 |" in table
     assert "| train | VCTK/ | added | as you have it | 1 | 1 | 0.5 |" in table
-    assert "| texts | prompts-it | 1.6 | CC-BY-3.0 | it (what text-to-speech says) | - | - |" in table
+    assert "| texts | prompts-it | 1.6 | CC-BY-3.0 | it (text for text-to-speech) | - | - |" in table
 
 
 def test_a_speaker_has_the_name_of_the_conf_though_entries_share_a_person(corpus):
