@@ -84,7 +84,7 @@ download() { # url, archive, size or nothing: makes the archive, by way of <arch
     if [ -n "$size" ] && [ "$here" -gt "$size" ]; then rm -f "$archive.part"; here=0; fi
     status=0
     if [ -z "$size" ] || [ "$here" -lt "$size" ]; then
-      [ "$here" -eq 0 ] || say "going on after $(in_gb "$here")"
+      [ "$here" -eq 0 ] || say "resuming after $(in_gb "$here")"
       fetch "$url" "$archive.part" || status=$?
     fi
     here=$(size_of "$archive.part")
@@ -95,10 +95,10 @@ download() { # url, archive, size or nothing: makes the archive, by way of <arch
     if [ "$here" -gt "$furthest" ]; then furthest=$here in_vain=0; else in_vain=$((in_vain + 1)); fi
     case $status in
       2)
-        say "the server cannot go on from $(in_gb "$here"); beginning again"
+        say "the server cannot resume at $(in_gb "$here"); beginning again"
         rm -f "$archive.part" ;;
       3) die "$url is not available. Look at $page, give another --url-base, or put the archive at $archive and call this again" ;;
-      *) say "the download broke off at $(in_gb "$here")" ;;
+      *) say "the download was interrupted at $(in_gb "$here")" ;;
     esac
     if [ "$in_vain" -ge "$tries" ]; then
       die "$url: $tries attempts in a row got no further than $(in_gb "$furthest"); call this again later to go on"
@@ -171,7 +171,7 @@ for part in "${parts[@]}"; do
   if [ -d "$target" ]; then
     lacking=$(missing_of "$target" "$name")
     if [ -z "$lacking" ]; then
-      say "$target is there and whole"
+      say "$target is there and complete"
       continue
     fi
     if ! $check_only; then die "$target is there but lacks $lacking; remove it and call this again"; fi
@@ -191,7 +191,7 @@ for part in "${parts[@]}"; do
   say "$url: $(in_gb "$about"), of which $(in_gb "$have") is here; space needed in $dir: $(in_gb "$needed"), free: $(in_gb "$free")"
   if $check_only; then
     if [ -f "$archive" ]; then
-      if open_archive "$archive"; then say "$archive is whole, not yet unpacked"; else say "$archive is damaged"; fi
+      if open_archive "$archive"; then say "$archive is complete, not yet unpacked"; else say "$archive is damaged"; fi
     fi
     incomplete=1
     continue
@@ -215,6 +215,6 @@ for part in "${parts[@]}"; do
   rm -f "$dir/.$name.lock"
   exec 9>&-
   if $remove_archive; then rm "$archive"; fi
-  say "$target is there and whole"
+  say "$target is there and complete"
 done
 exit "$incomplete"

@@ -116,7 +116,7 @@ def tell(program: str, folder: Path, failures: Mapping[int, Any], gone: str = ""
         sys.stderr.write(f"{program}: error: process {error['rank']} failed:\n{error['message']}")
     else:
         ends = ", ".join(f"{rank}: status {failure.exitcode}" for rank, failure in sorted(failures.items()))
-        sys.stderr.write(f"{program}: error: processes failed without a word ({ends})\n")
+        sys.stderr.write(f"{program}: error: processes failed without a message ({ends})\n")
     return 1
 
 

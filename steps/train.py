@@ -238,7 +238,7 @@ def train(args: argparse.Namespace) -> int:
         distributed.leave()
         if first:
             CheckpointFolder(args.exp_dir / "checkpoints", 0).remove_epochs()  # a kill may have come before
-        print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
+        print(f"train.py: {final} is complete and made from the same inputs and conf; nothing to do")
         return 0
 
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
@@ -276,7 +276,7 @@ def train(args: argparse.Namespace) -> int:
     band = band_limits(args, train_set) if first else None
     trainer = Trainer(train_conf, method, train_set, dev_set, args.exp_dir, args.seed, device, eer, title)
     if trainer.resume():  # with the normalisation that the first epoch began with
-        print(f"going on after epoch {trainer.epoch} of {train_conf.epochs}", flush=True)
+        print(f"resuming after epoch {trainer.epoch} of {train_conf.epochs}", flush=True)
     elif detector.normalisation is not None:
         set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()

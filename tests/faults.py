@@ -250,7 +250,7 @@ class Bench:
         self.folder, self.work, self.log = folder, folder / "work", folder / "log"
         self.work.mkdir(parents=True)
         make_corpus(self.work / "LA", "la", SETS)
-        (self.work / "LA/corpus.json").write_text(json.dumps({"name": "look-alike corpus", "recipe": "LA"}))
+        (self.work / "LA/corpus.json").write_text(json.dumps({"name": "stand-in corpus", "recipe": "LA"}))
         self.kept: dict[str, Path] = {}
         self.whole: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
@@ -300,7 +300,7 @@ class Bench:
         whole = self.whole[stage]
         for name, digest in contents(self.work).items():
             if whole.get(name, digest) != digest and Path(name).name not in EVOLVING:
-                raise Failure(f"{stage}: {name} is not whole after a kill")
+                raise Failure(f"{stage}: {name} is not complete after a kill")
         lost = set(contents(self.kept[stage])) - set(contents(self.work))
         if lost:
             raise Failure(f"{stage}: lost {lost}")
@@ -451,7 +451,7 @@ def fault_flac_removed(bench: Bench) -> None:
         flac.rename(away)
         bench.must_say(stage, flac.stem, words)
         if stage == "features" and not (bench.work / "feats/train/parts/2/feats.2.utt2num_frames").exists():
-            raise Failure("features of whole files were thrown away with the bad one's")
+            raise Failure("features of good files were thrown away with the bad one's")
         away.rename(flac)
         bench.must_end_well(stage)
         bench.must_be_whole(stage)
@@ -659,7 +659,7 @@ def kill_recipes(folder: Path, kills: int, seed: int) -> dict[str, object]:
     folder.mkdir()
     corpus = folder / "LA"
     make_corpus(corpus, "la", SETS)
-    (corpus / "corpus.json").write_text(json.dumps({"name": "look-alike corpus", "recipe": "LA"}))
+    (corpus / "corpus.json").write_text(json.dumps({"name": "stand-in corpus", "recipe": "LA"}))
     undisturbed = Recipe(corpus, folder / "undisturbed")
     began = time.monotonic()
     first = undisturbed.start()

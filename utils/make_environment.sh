@@ -66,7 +66,7 @@ if ! whole .toolkit_is_whole "$root/requirements.txt"; then
     if ! "${pip[@]}" "$torch_pin+cpu" 2>/dev/null; then
       "${pip[@]}" uv
       if ! "$venv/bin/uv" pip install --quiet --python "$venv/bin/python3" --torch-backend cpu "$torch_pin"; then
-        say "no CPU build of $torch_pin could be had; installing the default build"
+        say "no CPU build of $torch_pin is available; installing the default build"
         "${pip[@]}" "$torch_pin"
       fi
     fi

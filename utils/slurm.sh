@@ -231,7 +231,7 @@ ask_slurm() { # settles the tasks that Slurm knows to be over, and says what a u
   local -A told=() waiting=()
   if ! answer=$(squeue --noheader --array --states=all --jobs="$array" --format='%K|%T|%r' 2>"$folder/refusal"); then
     if ! grep -qi 'invalid job id' "$folder/refusal"; then # else the whole array is over and forgotten
-      $silent || complain "Slurm's controller does not answer; waiting for the jobs all the same: $(head -n 1 "$folder/refusal")"
+      $silent || complain "Slurm's controller does not answer; still waiting for the jobs: $(head -n 1 "$folder/refusal")"
       silent=true
       return
     fi

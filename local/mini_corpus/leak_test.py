@@ -126,7 +126,7 @@ def main() -> None:
             print()
     weights = classifier[-1].coef_[0]
     order = np.argsort(-np.abs(weights))[:5]
-    print("what tells most:", "; ".join(f"{FEATURES[i]} ({weights[i]:+.2f})" for i in order))
+    print("strongest cues:", "; ".join(f"{FEATURES[i]} ({weights[i]:+.2f})" for i in order))
     leaking = [f"{listed} {rate:.1f} %" for listed, rate in rates.items() if rate < args.at_least and listed != "train"]
     if leaking:
         raise UserError(

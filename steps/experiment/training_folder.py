@@ -21,7 +21,7 @@ from utils.cli import UserError
 from utils.files import read_json
 from utils.segments import SEGMENTS, beside
 
-FINAL_MEND = "remove it and run again from --stage 2: it is trained anew, and comes out the same"
+FINAL_MEND = "remove it and run again from --stage 2: it is trained again, with the same result"
 FINAL_FORMAT = 2
 _FORMATS = (1, 2)  # 1: before a head could be read otherwise than by inner products
 
@@ -187,9 +187,7 @@ def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     frontend = frontends.make_frontend(frontends.conf_from_dict(_group(conf, "frontend", source), str(source)))
     detector = detector_for(nnet.conf_from_dict(_group(conf, "model", source), str(source)), frontend)
     method = training.make_method(training.conf_from_dict(_group(conf, "train", source), str(source)), detector)
-    mend = (
-        f"remove it and {folder / 'final.pt'}, and run again from --stage 2: they are trained anew, and come out the"
-        " same"
-    )
+    final = folder / "final.pt"
+    mend = f"remove it and {final}, and run again from --stage 2: they are trained again, with the same result"
     _load_weights(method, _group(checkpoints.load(best, mend), "method", best), best)
     return method.to(device, memory_format=torch.channels_last).eval()

@@ -144,7 +144,7 @@ def tools_without(folder: Path, *names: str) -> str:
 def test_download_and_again(download, server, tmp_path):
     done = download()
     assert done.returncode == 0, done.stderr
-    assert whole(tmp_path / "corpora") and done.stdout.splitlines()[-1].endswith("corpora/LA is there and whole")
+    assert whole(tmp_path / "corpora") and done.stdout.splitlines()[-1].endswith("corpora/LA is there and complete")
     server.asked.clear()
     done = download()
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 1 and "there and whole" in done.stdout
@@ -159,7 +159,7 @@ def test_goes_on_after_breaks(download, server, tmp_path):
     server.breaks = 5
     done = download()
     assert done.returncode == 0, done.stderr
-    assert whole(tmp_path / "corpora") and done.stdout.count("broke off") == 5
+    assert whole(tmp_path / "corpora") and done.stdout.count("was interrupted") == 5
     starts = [int(asked.removeprefix("bytes=").rstrip("-") or 0) for asked in server.asked]
     assert len(starts) == 6 and starts == sorted(set(starts)) and starts[-1] > 0.95 * len(server.content)
 
@@ -273,7 +273,7 @@ def test_check_only(download, server, tmp_path):
     assert done.returncode == 1 and "remove it and call this again" in done.stderr
     shutil.rmtree(corpora / "LA")
     done = download("--check-only", "true", "la", str(corpora))
-    assert done.returncode == 1 and "LA.zip is whole, not yet unpacked" in done.stdout
+    assert done.returncode == 1 and "LA.zip is complete, not yet unpacked" in done.stdout
 
 
 def test_wrong_calls(download, tmp_path):

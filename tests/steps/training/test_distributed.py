@@ -279,7 +279,7 @@ def test_a_killed_process_is_replaced_and_the_weights_are_those_of_an_undisturbe
     said, errors = job.communicate(timeout=300)
     assert job.returncode == 0, errors
     assert "WARNING: a process ended before its time; restart 1 of 2" in errors
-    assert "going on after epoch 1 of 2" in said
+    assert "resuming after epoch 1 of 2" in said
     assert said.count("final.pt: epoch") == 1 and "Traceback" not in errors
     said, errors = beside.communicate(timeout=300)
     assert beside.returncode == 0, errors
