@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""Builds a mini corpus in the layout of ASVspoof 2019: for LA real speech against real synthesizers, for PA the same
+"""Build a mini corpus in the layout of ASVspoof 2019. LA has real speech against real synthesizers. PA has the same
 real speech against replays of it in simulated rooms by simulated devices.
 
     OUT/LA/ASVspoof2019_LA_cm_protocols/  train, dev, eval (unknown attacks), eval_known (known ones, eval's speakers)
     OUT/LA/ASVspoof2019_LA_{train,dev,eval}/flac/
     OUT/LA/ASVspoof2019_LA_asv_scores/    of a simple speaker verifier; ASVspoof2019_LA_asv_protocols/: its trials
-    OUT/LA/corpus.json, manifest.tsv      which corpus this is; every file's checksum, sources and parameters
-    OUT/PA/...                            likewise with PA in the names, less eval_known
+    OUT/LA/corpus.json, manifest.tsv      name and version; every file's checksum, sources and parameters
+    OUT/PA/...                            the same with PA in the names, without eval_known
 
-Speech comes from Debian packages (needs apt-get and dpkg-deb, no root), synthesizers and room acoustics from PyPI; all
-are kept in the downloads folder. An interrupted run goes on where it stopped. Figures measured on it never stand for
-the real corpus's.
+Speech comes from Debian packages (needs apt-get and dpkg-deb, no root), synthesizers and room acoustics from PyPI. All
+are kept in the downloads folder. An interrupted run resumes. Figures measured on it never stand for the real corpus's.
 
---bonafide-dir adds speech of your own (LibriSpeech, VCTK, ...) as further bona fide speakers, copied by the same
-attacks. A speaker is a first-level folder of DIR (LibriSpeech: LibriSpeech/train-clean-100; VCTK: VCTK-Corpus/wav48),
-or what DIR/utt2spk says of the files' names without their endings. The corpus is then marked as one with additions, and
-so are results; its own utterances stay as they are without, bit for bit.
+--bonafide-dir adds your own speech (LibriSpeech, VCTK, ...) as further bona fide speakers, copied by the same attacks.
+A speaker is a first-level folder of DIR (LibriSpeech: LibriSpeech/train-clean-100; VCTK: VCTK-Corpus/wav48), or as
+DIR/utt2spk says by the files' names without their endings. The corpus and its results are then marked as ones with
+additions. Its own utterances stay the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def main() -> None:
     parser.add_argument(
         "--size", default="small", help="a conf of conf/mini_corpus (pa_SIZE for pa): tiny (for tests), small or full"
     )
-    parser.add_argument("--seed", type=whole_number(), default=1, help="of every random draw")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="seed of every random draw")
     parser.add_argument("--downloads", type=Path, default=ROOT / "downloads", help="cache of packages")
     parser.add_argument("--nj", type=THREADS, default=min(8, os.cpu_count() or 1), help="worker processes")
     parser.add_argument(
@@ -75,7 +74,7 @@ def main() -> None:
         metavar="N",
         type=whole_number(1),
         default=AT_MOST,
-        help="at most so many of each added speaker",
+        help="largest number of utterances of each added speaker",
     )
     args = parser.parse_args()
     confs = ROOT / "conf" / "mini_corpus"

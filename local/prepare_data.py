@@ -169,8 +169,8 @@ def check_counts(protocol: Path, trials: list[Trial], official: tuple[int, int],
         f"({official[1]} bona fide)"
     )
     if not allow_subset:
-        raise UserError(f"{text}; unpack the corpus again, or say --allow-subset if a part of it is what you want")
-    warn(f"{text}; going on with them (--allow-subset)")
+        raise UserError(f"{text}; unpack the corpus again, or give --allow-subset if you want a part of it")
+    warn(f"{text}; continuing with them (--allow-subset)")
     return False
 
 
@@ -263,7 +263,7 @@ def already_made(folder: Path, source: dict[str, Any], allow_subset: bool) -> bo
     if lacking:
         raise UserError(f"{folder}: {', '.join(lacking)} is no longer there; {mend}")
     if made.get("subset") and not allow_subset:
-        raise UserError(f"{folder}: was made as a subset (--allow-subset); to have the whole set now, {mend}")
+        raise UserError(f"{folder}: was made as a subset (--allow-subset); to make the complete set now, {mend}")
     text = f" as a subset (to add what the corpus has got since then, remove {folder})" if made.get("subset") else ""
     print(f"{folder}: already made from {source['protocol']}{text}; going on")
     return True
@@ -328,15 +328,17 @@ def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, protoco
 def main() -> None:
     parser = make_parser(
         "Turn the protocols of ASVspoof 2019 into Kaldi data directories DATA/<set>, with durations of the "
-        "audio that can be decoded. A data directory that is there already and made from the same protocol is kept.",
+        "decoded audio. An existing data directory made from the same protocol is kept.",
         "local/prepare_data.py --corpus-dir /corpora/LA --recipe la data\n"
         'local/prepare_data.py --corpus-dir /corpora/PA --recipe pa --sets "train dev" data',
     )
     parser.add_argument("--corpus-dir", required=True, metavar="DIR", help="the folder LA or PA of the unpacked corpus")
     parser.add_argument("--recipe", required=True, choices=sorted(OFFICIAL_COUNTS), help="which part of the corpus")
-    parser.add_argument("--sets", default="", help='such as "train dev"; empty: train, dev, eval and whatever is there')
     parser.add_argument(
-        "--allow-subset", action="store_true", help="take a corpus of which a part is missing, and mark it as a subset"
+        "--sets", default="", help='such as "train dev"; empty: train, dev, eval and others in the corpus'
+    )
+    parser.add_argument(
+        "--allow-subset", action="store_true", help="take a corpus with missing parts, and mark it as a subset"
     )
     parser.add_argument(
         "--protocol-speakers",

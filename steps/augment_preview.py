@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Pictures of an augmentation chain: what each of its steps does to an utterance, alone and always, and what the whole
-chain does as its probabilities have it. Steps draw as in a training with that seed, in that epoch, and masks lie on the
-network's input, as they do there."""
+"""Draw an augmentation chain: the effect of each step alone and always, then that of the entire chain. Draws are those
+of a training with that seed, in that epoch. Masks lie on the network's input."""
 
 from __future__ import annotations
 
@@ -99,7 +98,7 @@ class Preview:
             rows += [self._waveform_row(place, original) for place in self._places(WaveformStep)]
             made = whole.waveform(original, self._rng("waveform"))
             done = [step.conf.type for step, _ in whole.drawn_waveform_steps(self._rng("waveform"))]
-            title = f"whole chain: {', '.join(done) or 'nothing'}"
+            title = f"entire chain: {', '.join(done) or 'nothing'}"
             rows.append(Row(title, compare(made, original, self.rate), made, "whole_chain"))
         if whole.has_waveform_steps or whole.has_feature_steps:
             rows += self._input_rows(original, made, whole)
@@ -134,7 +133,7 @@ class Preview:
         steps = whole.drawn_waveform_steps(self._rng("waveform")) + whole.drawn_feature_steps(self._rng("features"))
         done = ", ".join(step.conf.type for step, _ in steps) or "nothing"
         last = self._input(features, whole)
-        return [*rows, Row(f"network's input, whole chain: {done}", features=last, natural_frames=len(features))]
+        return [*rows, Row(f"network's input, entire chain: {done}", features=last, natural_frames=len(features))]
 
 
 def spectrogram(waveform: np.ndarray, rate: int) -> np.ndarray:

@@ -19,25 +19,27 @@ from utils.cli import UserError, make_parser, real_number, run_program
 
 def main() -> int:
     parser = make_parser(
-        "Make scores log-likelihood ratios (natural logarithm, above 0 for bona fide) by prior-weighted logistic"
-        " regression on the development set. Writes DIR/SET.txt for each score file given, SET.json that tells how it"
-        " was made, and the model, DIR/calibration.json. EER and minimum t-DCF stay as they are. Refuses to train on"
-        " evaluation trials: the score file's name, the sets of the data folder that have its trials, and the utterance"
-        " ids tell (steps/evaluation/fitted_scores.py has the rules).",
+        "Turn scores into log-likelihood ratios (natural logarithm, above 0 for bona fide) by prior-weighted "
+        "logistic regression on the development set. Writes DIR/SET.txt for each score file, SET.json, which "
+        "records its making, and the model, DIR/calibration.json. EER and minimum t-DCF do not change. Refuses to "
+        "train on evaluation trials, by the score file's name, the sets of the data folder that have its trials, "
+        "and the utterance ids (rules: steps/evaluation/fitted_scores.py).",
         "steps/calibrate.py --train exp/NAME/seed1/scores/dev.txt --out-dir exp/NAME/seed1/calibrated \\\n "
         " exp/NAME/seed1/scores/dev.txt exp/NAME/seed1/scores/eval.txt\nsteps/calibrate.py --model"
         " exp/NAME/seed1/calibrated/calibration.json --out-dir DIR exp/NAME/seed1/scores/eval.txt",
     )
     parser.add_argument("--train", type=Path, metavar="DEV.txt", help="scores to train on, lines UTT ATTACK KEY SCORE")
-    parser.add_argument("--model", type=Path, help="a model trained before, in the place of --train")
+    parser.add_argument("--model", type=Path, help="an earlier model, instead of --train")
     parser.add_argument(
-        "--prior", type=real_number(0, 1), default=0.5, help="of bona fide, that the training weighs errors by"
+        "--prior", type=real_number(0, 1), default=0.5, help="prior of bona fide by which the training weighs errors"
     )
     parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_protocol_option(parser)
     add_columns_option(parser)
-    parser.add_argument("--data-dir", type=Path, help="folder of the data dirs, to know sets by; ./data if not given")
-    parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark what comes of it")
+    parser.add_argument(
+        "--data-dir", type=Path, help="folder of the data dirs, which identify sets; ./data if not given"
+    )
+    parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark the results")
     parser.add_argument("scores", type=Path, metavar="SCORES.txt", nargs="*", help="score files to calibrate")
     args = parser.parse_args()
 
@@ -46,7 +48,7 @@ def main() -> int:
     names = [path.name for path in args.scores]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"two of the score files are named {name}; calibrate them to folders of their own")
+            raise UserError(f"two of the score files are named {name}; calibrate them to separate folders")
     data_dir = data_dir_given(args.data_dir)
     protocols = [read_protocol(path) for path in args.protocols]
     if args.model is not None:

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Checks all confs of a run, and the --set on top of them, before anything is made: keys, values, names, and what goes
-with what.
+"""Check all confs of a run, and --set, before anything is made: keys, values, names and combinations.
 
-It takes as long as it takes to read the confs: torch, which takes seconds to load, is left out.
+Torch, which takes seconds to load, is left out.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ def check(args: argparse.Namespace) -> None:
             raise UserError(f"{path}: amp: fp16 needs a GPU; use bf16 or none on a CPU")
         if conf.batch_size < args.processes:
             raise UserError(
-                f"{path}: batch_size: {conf.batch_size} is the whole batch, too small for {args.processes} processes"
+                f"{path}: batch_size: {conf.batch_size} is the complete batch, too small for {args.processes} processes"
             )
         if frontend is not None:
             way_of_reading(conf.how_to_read(), conf.cache_mib, 0, frontend, None, not args.online)
@@ -135,13 +134,13 @@ def main() -> None:
     parser.add_argument("--loss", help="conf of the hard loss")
     parser.add_argument("--augment", help="conf of an augmentation chain")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--online", action="store_true", help="features are computed when they are needed")
+    parser.add_argument("--online", action="store_true", help="features are computed on the fly")
     parser.add_argument("--ngpu", type=whole_number(0, MOST_THREADS), default=0, help="GPUs that a training uses")
     parser.add_argument(
-        "--elsewhere", action="store_true", help="on other machines than this one: do not look for them here"
+        "--elsewhere", action="store_true", help="the training runs on other machines: do not look for GPUs here"
     )
-    parser.add_argument("--processes", type=THREADS, default=1, help="of a training")
-    parser.add_argument(_TORCH, action="store_true", help="load torch all the same")
+    parser.add_argument("--processes", type=THREADS, default=1, help="processes of a training")
+    parser.add_argument(_TORCH, action="store_true", help="load torch nevertheless")
     args = parser.parse_args()
     check_gpus(0 if args.elsewhere else args.ngpu)
     if args.with_torch:

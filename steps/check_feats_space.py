@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Before the feature stage: how much disk the features will take, how much is free, and what to do if it does not fit.
+"""Compare the disk space that the features will take with the free space, before the feature stage.
 
-Only what is not there yet is counted: neither sets that are whole, nor the parts that a run which was broken off has
-finished.
+Counts missing features only: neither complete sets, nor finished parts of an interrupted run.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def main() -> int:
     parser.add_argument("--frontend", required=True, help="conf of the front end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument(
-        "--nj", type=whole_number(1), default=1, help="jobs of the feature stage, to find parts that are there"
+        "--nj", type=whole_number(1), default=1, help="jobs of the feature stage, to find existing parts"
     )
     parser.add_argument("data_dir", type=Path, metavar="DATA", help="folder of the data dirs")
     parser.add_argument("feats_dir", type=Path, metavar="FEATS", help="folder of the sets' features, feats/<frontend>")

@@ -229,13 +229,13 @@ def table(told: dict, ways: Sequence[str]) -> list[str]:
 
 def main() -> int:
     parser = make_parser(
-        "Compare systems over the same trials with the first of them. Intervals (95 %) and p-values are of bootstrap"
-        " draws: by trial (bona fide and spoof trials drawn apart), and with --speakers by speaker, all trials of a"
-        " speaker drawn together, which counts that a speaker's trials are alike and that other speakers might do"
-        " otherwise. A system is a score file, or an experiment folder: then figures are means over its seeds, and a"
-        " paired test over seeds stands beside, if conf.yaml says that both share data, epochs, batch size, optimizer,"
-        " schedule and the choice of the epoch. By trial and by speaker the trainings are as they are; over seeds the"
-        " trials are.",
+        "Compare systems with the first of them, over the same trials. Intervals (95 %) and p-values come from "
+        "bootstrap draws. Draws are by trial (bona fide and spoof apart) and with --speakers by speaker: all "
+        "trials of a speaker together, because they are similar and other speakers may differ. A system is a "
+        "score file or an experiment folder, whose figures are means over its seeds. Folders also get a paired "
+        "test over seeds, if conf.yaml says that both share data, epochs, batch size, optimizer, schedule and the "
+        "choice of the epoch. Draws by trial and speaker keep the trainings fixed; the test over seeds keeps the "
+        "trials fixed.",
         "steps/compare_scores.py --asv-scores data/eval/asv_scores --speakers data/eval/utt2speaker \\\n"
         "  exp/A/seed1/scores/eval.txt exp/B/seed1/scores/eval.txt\n"
         "steps/compare_scores.py --set eval --json compared.json exp/train_*_baseline exp/train_*_self_distill",
@@ -243,11 +243,13 @@ def main() -> int:
     parser.add_argument("--set", help="set whose scores are taken from folders: seed<N>/scores/SET.txt")
     add_protocol_option(parser)
     add_columns_option(parser)
-    parser.add_argument("--asv-scores", type=Path, metavar="ASV.txt", help="ASV scores of the set; without, no t-DCF")
+    parser.add_argument(
+        "--asv-scores", type=Path, metavar="ASV.txt", help="ASV scores of the set; without them there is no t-DCF"
+    )
     parser.add_argument("--speakers", type=Path, metavar="UTT2SPEAKER", help="data/<set>/utt2speaker")
     parser.add_argument("--draws", type=whole_number(100), default=1000, help="bootstrap draws")
     parser.add_argument("--seed", type=whole_number(), default=0, help="seed of the draws")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument(
         "systems", type=Path, metavar="SYSTEM", nargs="+", help="score files or experiment folders, two or more"
     )

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One job of the feature stage: the utterances of one part of a data dir to one ark."""
+"""Compute the utterances of one part of a data dir into one ark: one job of the feature stage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def part_of(utts: Sequence[str], part: str) -> list[str]:
     except ValueError:
         raise UserError(f"--part {part}: write it as K/N, such as 1/4") from None
     if not 1 <= k <= n:
-        raise UserError(f"--part {part}: K is not in 1..N")
+        raise UserError(f"--part {part}: K must be between 1 and N")
     return utts[len(utts) * (k - 1) // n : len(utts) * k // n]
 
 
@@ -69,11 +69,14 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--part", default="1/1", metavar="K/N", help="compute the K-th of N parts")
     parser.add_argument(
-        "--ngpu", type=whole_number(0, 1), default=0, help="1: in batches on a GPU; the same but for rounding"
+        "--ngpu",
+        type=whole_number(0, 1),
+        default=0,
+        help="1: in batches on a GPU; the same numbers except for rounding",
     )
     add_allow_pipes(parser)
     parser.add_argument(
-        "wav_scp", help="of a data dir: a line UTT PATH each, or RECORDING PATH where there is a segments"
+        "wav_scp", help="wav.scp of a data dir: lines UTT PATH, or RECORDING PATH if there is a segments"
     )
     parser.add_argument(
         "prefix",

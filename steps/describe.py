@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Prints a network stage by stage: output shape, parameters, multiply-adds; and apart what only training carries."""
+"""Print a network stage by stage: output shape, parameters, multiply-adds. Parts that live only while training are
+listed apart."""
 
 from __future__ import annotations
 

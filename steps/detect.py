@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Says of recordings whether they are bona fide or spoof: score, log-likelihood ratio, verdict, and which windows are
-below the threshold."""
+"""Score recordings as bona fide or spoof: score, log-likelihood ratio, verdict and the windows below the threshold."""
 
 from __future__ import annotations
 
@@ -44,8 +43,7 @@ LOWEST = 3  # stretches that are named
 
 def main() -> int:
     parser = make_parser(
-        __doc__
-        + " Exit status 1 if a recording could not be scored; the others are all the same. docs/detect.md tells more.",
+        __doc__ + " Exit status 1 if a recording could not be scored; the others are still scored. See docs/detect.md.",
         "steps/detect.py --model exp/train_f0_subband_senet34_self_distill/seed1 a.wav b.mp3 folder/"
         " data/eval/wav.scp\nsteps/detect.py --model exp/NAME/seed1 --tsv --windows --png pictures talk.m4a >"
         " talk.tsv\narecord -f S16_LE -r 16000 -t raw | steps/detect.py --model exp/NAME/seed1 --stream --rate 16000 -",
@@ -57,46 +55,49 @@ def main() -> int:
         metavar="EXP",
         help="folder of one training, a final.pt, or an .onnx of export.py",
     )
-    parser.add_argument("--calibration", type=Path, help="of calibrate.py; EXP/calibration.json if not given")
     parser.add_argument(
-        "--prior", type=real_number(0, 1), default=0.5, help="of bona fide, for the Bayes threshold of the LLR"
+        "--calibration", type=Path, help="calibration by calibrate.py; EXP/calibration.json if not given"
+    )
+    parser.add_argument(
+        "--prior", type=real_number(0, 1), default=0.5, help="prior of bona fide, for the Bayes threshold of the LLR"
     )
     parser.add_argument(
         "--threshold",
         type=word_or(real_number(), EER),
         metavar="LLR",
-        help="in the place of --prior's; eer: that of the EER on dev",
+        help="threshold of the LLR instead of --prior's; eer: that of the EER on dev",
     )
     parser.add_argument(
         "--pool",
         choices=POOLS,
         default=POOLS[0],
-        help="how the windows' scores make the recording's; every: their mean, and bonafide only if "
-        "each window is above the threshold; mean: the mean alone decides",
+        help="the recording's score from those of its windows; every: their mean, and bonafide only if each window is "
+        "above the threshold; mean: the mean alone decides",
     )
     parser.add_argument(
-        "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="between windows; half a window if not given"
+        "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="seconds between windows; half a window if not given"
     )
     parser.add_argument(
         "--channels",
         type=word_or(whole_number(), MIX, EACH),
         metavar="WHICH",
-        help="of several: mix, each, or a number from 0; mix if not given, or the one that the front end's conf names",
+        help="of several channels: mix, each, or a number from 0; mix if not given, or the one that the front end's "
+        "conf names",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--tsv", action="store_true", help="tab-separated values at full precision instead of a table")
-    form.add_argument("--json", action="store_true", help="an object a line, all windows in it")
-    parser.add_argument("--windows", action="store_true", help="a line of each window too, in a table or --tsv")
+    form.add_argument("--json", action="store_true", help="one JSON object per line, with all windows")
+    parser.add_argument("--windows", action="store_true", help="a line for each window too, in a table or --tsv")
     parser.add_argument(
         "--png", type=Path, metavar="DIR", help="write pictures of waveform, spectrogram, score over time"
     )
-    parser.add_argument("--stream", action="store_true", help="score standard input as it arrives, a line each hop")
+    parser.add_argument("--stream", action="store_true", help="score standard input as it arrives, a line for each hop")
     parser.add_argument(
         "--rate", type=whole_number(1), metavar="HZ", help="standard input is s16le of one channel without a header"
     )
     add_allow_pipes(parser)
     parser.add_argument(
-        "--batch-size", type=whole_number(1), default=16, help="windows scored at once, of one recording or several"
+        "--batch-size", type=whole_number(1), default=16, help="windows scored together, of one recording or several"
     )
     parser.add_argument("--num-threads", type=THREADS, default=os.cpu_count() or 1, help="CPU threads")
     parser.add_argument("--ngpu", type=whole_number(), default=0, help="0: CPU, 1: one GPU, for the network")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Starts a training as several processes, by torchrun's machinery: on this machine, or on each machine of a Slurm job.
+"""Start a training as several processes, by torchrun's machinery, on this machine or on each machine of a Slurm job.
 
-Each process uses a GPU (--ngpu), or none (--nproc). With --max-restarts, a process that dies is replaced: all start
-again and go on from the last checkpoint. An error ends all of them and is said once.
+Each process uses a GPU (--ngpu), or none (--nproc). With --max-restarts, all processes start again after one died, and
+resume from the last checkpoint. An error ends all of them and is printed once.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def parse_arguments() -> argparse.Namespace:
         default=0,
         help="GPUs, and processes, on each machine; 0: without GPUs",
     )
-    parser.add_argument("--nproc", type=THREADS, default=1, help="processes on each machine where they use no GPU")
+    parser.add_argument("--nproc", type=THREADS, default=1, help="processes on each machine, if they use no GPU")
     parser.add_argument(
-        "--nnodes", type=THREADS, default=1, help="machines; in a Slurm job of so many it starts on each"
+        "--nnodes", type=THREADS, default=1, help="machines; a Slurm job of this number of machines starts on each"
     )
     parser.add_argument(
         "--rdzv",
         metavar="HOST:PORT",
-        help="where several machines meet: one of them, and a port that is free there; found out in a Slurm job",
+        help="where several machines meet: one of them, and a free port there; found automatically in a Slurm job",
     )
     parser.add_argument(
         "--max-restarts", type=whole_number(), default=0, help="how many times all start again after one has died"
@@ -69,7 +69,7 @@ def start_by_srun(args: argparse.Namespace) -> None:
     found = os.environ.get("SLURM_JOB_NUM_NODES", "1")
     if int(found) != args.nnodes:
         raise UserError(
-            f"--nnodes {args.nnodes}: this Slurm job has {found} machine(s); conf/slurm.conf wants the line "
+            f"--nnodes {args.nnodes}: this Slurm job has {found} machine(s); conf/slurm.conf needs the line "
             "'option nnodes=* --nodes $0 --ntasks-per-node 1'"
         )
     with socket.socket() as one:
@@ -116,7 +116,7 @@ def tell(program: str, folder: Path, failures: Mapping[int, Any], gone: str = ""
         sys.stderr.write(f"{program}: error: process {error['rank']} failed:\n{error['message']}")
     else:
         ends = ", ".join(f"{rank}: status {failure.exitcode}" for rank, failure in sorted(failures.items()))
-        sys.stderr.write(f"{program}: error: processes failed without a word ({ends})\n")
+        sys.stderr.write(f"{program}: error: processes failed without a message ({ends})\n")
     return 1
 
 

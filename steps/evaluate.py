@@ -19,12 +19,13 @@ from utils.cli import make_parser, real_number, run_program, whole_number
 
 def main() -> None:
     parser = make_parser(
-        "EER, minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull, area under the ROC,"
-        " minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5) and DET plot of a countermeasure's scores, pooled and for"
-        " each attack against all bona fide trials; a-DCF, t-EER and bootstrap intervals, pooled. Prints tables, or"
-        " JSON. With --out, writes DIR/det.png, DIR/per_attack.tsv, with --speakers DIR/per_speaker.tsv, with"
-        " --durations DIR/per_duration.tsv, with --environments DIR/per_environment.tsv and the heat map"
-        " DIR/attack_by_environment.png, and, last, DIR/metrics.json. Tables and scores may be gzipped.",
+        "Evaluate a countermeasure's scores, pooled and for each attack against all bona fide trials: EER, "
+        "minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull and a DET plot. Also area "
+        "under the ROC, minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5). Pooled only: a-DCF, t-EER and bootstrap "
+        "intervals. Prints tables, or JSON. With --out, writes det.png, per_attack.tsv and, last, "
+        "metrics.json to DIR. With --speakers, --durations and --environments it also writes per_speaker.tsv, "
+        "per_duration.tsv, per_environment.tsv and the heat map attack_by_environment.png. Tables and scores may "
+        "be gzipped.",
         "steps/evaluate.py exp/NAME/seed1/scores/eval.txt\n"
         "steps/evaluate.py --protocol keys/LA/CM/trial_metadata.txt --phase progress --json score.txt\n"
         "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --protocol data/eval \\\n"
@@ -48,15 +49,15 @@ def main() -> None:
     parser.add_argument(
         "--allow-other-asv-trials",
         action="store_true",
-        help="only warn of ASV scores whose numbers of trials are not those of the CM scores",
+        help="only warn about ASV scores whose numbers of trials are not those of the CM scores",
     )
     parser.add_argument(
         "--protocol",
         metavar="FILE",
         type=Path,
         help=(
-            "the set's trials, each of which must have a score, and their keys, which UTT SCORE needs: a CM protocol "
-            "of ASVspoof 2019, 2021 (trial_metadata.txt) or 5, Kaldi's utt2label, or a Kaldi data dir"
+            "the set's trials and their keys: a CM protocol of ASVspoof 2019, 2021 (trial_metadata.txt) or 5, "
+            "Kaldi's utt2label, or a Kaldi data dir. Each trial must have a score; UTT SCORE needs the keys"
         ),
     )
     parser.add_argument(
@@ -74,16 +75,16 @@ def main() -> None:
         "--speakers",
         metavar="UTT2SPEAKER",
         type=Path,
-        help="data/<set>/utt2speaker: whose each utterance is; then there are figures of each speaker too",
+        help="data/<set>/utt2speaker: the speaker of each utterance, for figures of each speaker",
     )
     parser.add_argument(
         "--environments",
         metavar="UTT2ENV",
         type=Path,
         help=(
-            "data/<set>/utt2env (PA): the environment of each utterance, three letters a-c; then there are figures by "
-            "room size, T60, talker-to-ASV distance, attacker-to-talker distance and device quality too. The t-DCF by "
-            "environment takes the ASV's pooled rates, as ASV scores name no environments"
+            "data/<set>/utt2env (PA): the environment of each utterance, three letters a-c, for figures by room "
+            "size, T60, talker-to-ASV distance, attacker-to-talker distance and device quality. The t-DCF by "
+            "environment takes the ASV's pooled rates, because ASV scores name no environments"
         ),
     )
     parser.add_argument(
@@ -91,8 +92,9 @@ def main() -> None:
         metavar="UTT2DUR",
         type=Path,
         help=(
-            "data/<set>/utt2dur: seconds of each utterance; then there are figures by quarters of the trials, from "
-            "the shortest to the longest, too. The t-DCF takes the ASV's pooled rates, as ASV scores name no utterances"
+            "data/<set>/utt2dur: seconds of each utterance, for figures by quarters of the trials, from the "
+            "shortest to the longest. The t-DCF takes the ASV's pooled rates, because ASV scores name no "
+            "utterances"
         ),
     )
     parser.add_argument(
@@ -100,9 +102,9 @@ def main() -> None:
         metavar="UTT2ATTACK",
         type=Path,
         help=(
-            "data/train/utt2attack: the attacks that the detector was trained on; then there are figures of known and "
-            "of unknown attacks too. An attack is known by its name: ASVspoof 2019 LA, which calls A04 and A06 of its "
-            "training set A16 and A19 in its evaluation set, has none there"
+            "data/train/utt2attack: the attacks that the detector was trained on, for figures of known and of "
+            "unknown attacks. An attack is known by its name. ASVspoof 2019 LA has none, because it calls A04 and "
+            "A06 of its training set A16 and A19 in its evaluation set"
         ),
     )
     parser.add_argument(
@@ -116,9 +118,9 @@ def main() -> None:
         "--threshold",
         metavar="SCORE",
         type=real_number(),
-        help="count decisions too: what scores so much or more is accepted as bona fide",
+        help="count decisions too: scores of at least this are accepted as bona fide",
     )
-    parser.add_argument("--title", help="name of the set in the table and the plot; else the score file's name")
+    parser.add_argument("--title", help="name of the set in the table and the plot; the score file's name if not given")
     parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")
     args = parser.parse_args()
 

@@ -20,10 +20,10 @@ DEV = "dev"  # the set that the calibration is learnt on
 
 def main() -> int:
     parser = make_parser(
-        "Evaluates EXP/scores/SET.txt (with intervals, plots, by speaker, by duration, by known and unknown attacks,"
-        " and by environment where the data dir has utt2env) and EXP/scores/SET_head*.txt; results go to EXP/results/."
-        " As steps/evaluate.py does for a single score file. With the set dev among them, the detector's calibration is"
-        " learnt on it: EXP/calibration.json, for steps/detect.py.",
+        "Evaluate EXP/scores/SET.txt and EXP/scores/SET_head*.txt, as steps/evaluate.py does for a single score "
+        "file, into EXP/results/. SET.txt also gets intervals, plots and figures by speaker, duration and known "
+        "and unknown attacks, and by environment if the data dir has utt2env. If dev is among the sets, the "
+        "detector's calibration is learnt on it: EXP/calibration.json, for steps/detect.py.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")

@@ -43,9 +43,9 @@ def main() -> int:
         "--data-dir", type=Path, default=Path("data/dev"), help="data dir whose utterances are compared"
     )
     parser.add_argument(
-        "--utts", type=whole_number(1), default=64, help="utterances that are compared, and that int8 learns ranges on"
+        "--utts", type=whole_number(1), default=64, help="utterances to compare, on which int8 also learns its ranges"
     )
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="which to write")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="file to write")
     parser.add_argument(
         "--int8", type=Path, metavar="DATA", help=f"write {INT8} too; its EER and time are measured on this data dir"
     )

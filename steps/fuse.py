@@ -18,26 +18,28 @@ from utils.cli import make_parser, real_number, run_program
 
 def main() -> int:
     parser = make_parser(
-        "Fuse the scores of systems over the same trials into one log-likelihood ratio. `logistic` learns a weight for"
-        " each system by prior-weighted logistic regression on the development set; `mean` calibrates each there and"
-        " takes the mean, calibrated again, which suits systems that are much alike (seeds). Reads FOLDER/SET.txt of"
-        " each system, writes DIR/SET.txt, SET.json that tells how it was made, and the model, DIR/fusion.json. Refuses"
-        " to train on evaluation trials, as steps/calibrate.py does.",
+        "Fuse the scores of systems over the same trials into one log-likelihood ratio. `logistic` learns a "
+        "weight for each system by prior-weighted logistic regression on the development set. `mean` calibrates "
+        "each system there, takes the mean and calibrates it again, which suits similar systems (seeds). Reads "
+        "FOLDER/SET.txt of each system. Writes DIR/SET.txt, SET.json, which records its making, and the model, "
+        "DIR/fusion.json. Refuses to train on evaluation trials, as steps/calibrate.py does.",
         "steps/fuse.py --out-dir exp/fused/scores --sets 'dev eval' exp/A/seed1/scores exp/B/seed1/scores\n"
         "steps/fuse.py --method mean --out-dir exp/A/fused/scores exp/A/seed*/scores",
     )
     parser.add_argument("--train-set", metavar="SET", default="dev", help="set to train on")
-    parser.add_argument("--model", type=Path, help="a model trained before, in the place of training")
-    parser.add_argument("--sets", metavar="'SET SET'", default="eval", help="sets to write fused scores of")
-    parser.add_argument("--method", choices=sorted(FITS), default="logistic", help="how weights are found")
+    parser.add_argument("--model", type=Path, help="an earlier model, instead of training")
+    parser.add_argument("--sets", metavar="'SET SET'", default="eval", help="sets whose scores are fused")
+    parser.add_argument("--method", choices=sorted(FITS), default="logistic", help="rule for the weights")
     parser.add_argument(
-        "--prior", type=real_number(0, 1), default=0.5, help="of bona fide, that the training weighs errors by"
+        "--prior", type=real_number(0, 1), default=0.5, help="prior of bona fide by which the training weighs errors"
     )
     parser.add_argument("--out-dir", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_protocol_option(parser)
     add_columns_option(parser)
-    parser.add_argument("--data-dir", type=Path, help="folder of the data dirs, to know sets by; ./data if not given")
-    parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark what comes of it")
+    parser.add_argument(
+        "--data-dir", type=Path, help="folder of the data dirs, which identify sets; ./data if not given"
+    )
+    parser.add_argument("--i-know", action="store_true", help="train on evaluation trials, and mark the results")
     parser.add_argument("systems", type=Path, metavar="FOLDER", nargs="+", help="folders of score files, one a system")
     args = parser.parse_args()
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tables of methods against the baseline of the same network: means, spreads, paired tests, early exits."""
+"""Compare methods with the baseline of the same network in tables of means, spreads, paired tests and early exits."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def main() -> None:
         required=True,
         metavar=("TITLE", "EXP"),
         help=(
-            "a table: its title and its experiment folders, the baselines among them; may be given several times "
-            "(early exits are those of the first)"
+            "a table: its title and its experiment folders, the baselines among them; may be given several times. "
+            "Early exits are those of the first"
         ),
     )
     parser.add_argument(
@@ -47,7 +47,11 @@ def main() -> None:
         help="sweeps by which the trainings were tuned: DIR/NETWORK/METHOD of sweep.py",
     )
     parser.add_argument(
-        "--note", metavar="TEXT", action="append", default=[], help="a line to be put before the tables; several times"
+        "--note",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="a line before the tables; may be given several times",
     )
     parser.add_argument("--command", metavar="TEXT", help="the command that makes these results, shown in the file")
     args = parser.parse_args()

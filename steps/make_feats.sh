@@ -8,7 +8,7 @@ cmd=run.sh                                 # job runner
 frontend=conf/frontend/f0_subband.yaml     # conf of the front end
 skip_bad=false                             # leave out utterances that cannot be read, listed in <feats-dir>/skipped
 allow_pipes=false                           # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
-ngpu=0                                     # 1: the jobs compute in batches on a GPU; the same numbers but for rounding
+ngpu=0                                     # 1: the jobs compute in batches on a GPU; the same numbers except for rounding
 set=                                       # overrides of conf keys, such as "frontend.compress=8bit"
 
 . "$(dirname "$(readlink -f "$0")")/../path.sh" || exit 1
@@ -39,7 +39,7 @@ status=0
 merge_feats.py check "${conf_options[@]}" "${pipes[@]}" --nj "$nj" "$data/wav.scp" "$dir" || status=$?
 case $status in
   0) ;;
-  10) echo "make_feats.sh: $dir is whole and made from the same inputs and conf; nothing to do"; exit 0 ;;
+  10) echo "make_feats.sh: $dir is complete and made from the same inputs and conf; nothing to do"; exit 0 ;;
   *) exit "$status" ;;
 esac
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What each front end costs and what a network trained on it is worth, as a table in a Markdown file.
+"""Write a table of front ends into a Markdown file: their costs, and the figures of a network trained on each.
 
-Time is measured here and now, in one thread, reading apart; disk is that of the utterances measured, uncompressed; EER
-and min t-DCF are those of the trainings found in the experiment folders, means over their seeds.
+Time is measured during the run, in one thread, without reading. Disk is that of the measured utterances, uncompressed.
+EER and min t-DCF are means over the seeds of the trainings in the experiment folders.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def main() -> int:
     )
     parser.add_argument("--confs", required=True, help="confs of front ends, one row each")
     parser.add_argument("--wav-scp", required=True, help="audio to measure on")
-    parser.add_argument("--utterances", type=whole_number(1), default=100, help="so many of it, evenly chosen")
     parser.add_argument(
-        "--rounds", type=whole_number(1), default=3, help="measurements of time, of which the least counts"
+        "--utterances", type=whole_number(1), default=100, help="number of utterances to measure, evenly spread"
     )
+    parser.add_argument("--rounds", type=whole_number(1), default=3, help="measurements of time; the least counts")
     parser.add_argument("--sets", default="eval", help="sets whose figures are shown")
     parser.add_argument("--out", type=Path, required=True, help=f"Markdown file with the lines {BEGIN} and {END}")
     parser.add_argument("experiments", metavar="EXP", nargs="*", type=Path, help="experiment folders, one a front end")

@@ -20,10 +20,11 @@ from utils.files import write_aside
 
 def main() -> None:
     parser = make_parser(
-        "Make RESULTS.md from experiment folders: mean and standard deviation over seeds of EER and t-DCF, sizes, "
-        "fusion of seeds and of front ends, figures by block and by attack, how each was trained; print the methods "
-        "compared. Each folder holds seed<N>/{conf.yaml, detector.json, results/<set>/metrics.json}, and for fusion "
-        "seed<N>/scores/<set>.txt of dev, which it is trained on, and of the set. What is not evaluated is told.",
+        "Write RESULTS.md from experiment folders and print the comparison of methods. RESULTS.md has mean and "
+        "standard deviation over seeds of EER and t-DCF, sizes, fusion of seeds and of front ends, figures by "
+        "block and by attack, and the training settings. Each folder holds seed<N>/{conf.yaml, detector.json, "
+        "results/<set>/metrics.json}. Fusion also needs seed<N>/scores/<set>.txt of the set and of dev, on which "
+        "it is trained. Experiments without an evaluation are named.",
         "steps/make_results.py --command \"./run.sh --seeds '1 2 3'\" --out RESULTS.md exp/train_*",
     )
     parser.add_argument("experiments", metavar="EXP", nargs="+", type=Path, help="experiment folders")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Before and after the jobs of the feature stage: is the dump there already? are all of its parts?"""
+"""Check before the jobs of the feature stage whether the features exist, and after them whether all parts do."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("action", choices=["check", "merge"])
     parser.add_argument("--frontend", required=True, help="conf of the front end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--nj", type=whole_number(1), default=1, help="how many parts there are, or shall be")
+    parser.add_argument("--nj", type=whole_number(1), default=1, help="number of parts")
     parser.add_argument("--skip-bad", action="store_true", help="list bad utterances in skipped instead of failing")
     add_allow_pipes(parser)
     parser.add_argument("wav_scp")

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Puts together the parts of score files that score.py --part has made: the same file, bit for bit, as scored at
-once."""
+"""Join the parts of score files made by score.py --part into the file of a single scoring, bit for bit."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ def main() -> int:
         "for k in 1 2 3 4; do steps/score.py --part $k/4 --feats-dir feats/f0_subband exp/NAME/seed1 eval; done\n"
         "steps/merge_scores.py --nj 4 exp/NAME/seed1/scores/eval.txt",
     )
-    parser.add_argument("--nj", type=whole_number(1), required=True, metavar="N", help="how many parts there are")
+    parser.add_argument("--nj", type=whole_number(1), required=True, metavar="N", help="number of parts")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
     parser.add_argument("scores", type=Path, nargs="+", metavar="EXP/scores/SET.txt", help="the files to make")
     args = parser.parse_args()

@@ -11,9 +11,9 @@ stop_stage=5          # last stage to run
 corpus_dir=           # the real corpus; empty: the mini corpus
 mini_size=small       # size of the mini corpus: tiny, small or full
 mini_seed=1           # seed of the mini corpus
-bonafide_dir=         # speech to add to the mini corpus: "DIR DIR:dev DIR:eval"; wants a --data-dir, --feats-dir, --exp-dir of its own
+bonafide_dir=         # speech to add to the mini corpus: "DIR DIR:dev DIR:eval"; needs its own --data-dir, --feats-dir and --exp-dir
 bonafide_split=train  # where a DIR without :SPLIT goes: train, dev or eval
-bonafide_utterances=60  # at most so many of each added speaker
+bonafide_utterances=60  # largest number of utterances of each added speaker
 allow_subset=false    # take a corpus that lacks some of the official trials
 data_dir=data         # Kaldi data dirs
 feats_dir=feats       # features
@@ -25,23 +25,23 @@ distill_conf=conf/train/self_distill.yaml  # training method of stage 3
 schedule=             # epochs, batches and learning rate of both, conf/schedule/*.yaml; empty: mini.yaml on the mini corpus, else as the methods say
 loss=                 # hard loss of both, conf/loss/*.yaml; empty: as the methods say
 online=false          # compute features in training and scoring instead of reading them from disk: no stage 1
-augment=              # augmentation of the training set, conf/augment/*.yaml; steps on waveforms want --online true
+augment=              # augmentation of the training set, conf/augment/*.yaml; steps on waveforms need --online true
 set=                  # overrides of conf keys: "train.epochs=3 model.stem=conv3"
 tag=                  # name of a variant, appended to the names of its trainings
-seeds="1 2 3"         # trainings of each network and method; neighbouring numbers can run at once
+seeds="1 2 3"         # trainings of each network and method; seeds in a row can run in parallel
 nj=$(nproc)           # parallel jobs for features
-ngpu=0                # GPUs that a training uses on each machine, a process for each
-nproc=1               # processes that a training uses on each machine where it uses no GPU
+ngpu=0                # GPUs that a training uses on each machine, one process each
+nproc=1               # processes that a training uses on each machine, if it uses no GPU
 nnodes=1              # machines that a training uses (docs/cluster.md)
-elastic=0             # replace processes of a training that die so many times, going on from its last checkpoint
-score_jobs=           # jobs that share each training's scoring; empty: 1, or as many as --ngpu
-train_jobs=           # trainings (and scorings) at once, of one network's seeds; empty: as many as there are cores, or GPUs
+elastic=0             # largest number of restarts after a process of a training died; it resumes from the last checkpoint
+score_jobs=           # jobs that share each training's scoring; empty: 1, or --ngpu
+train_jobs=           # parallel trainings (and scorings), of one network's seeds; empty: the number of cores, or GPUs
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
 allow_pipes=false     # run the entries of wav.scp that are commands (`sph2pipe -f wav a.sph |`), as Kaldi does
-heads=true            # score and evaluate the heads of blocks 1 to 4 too, where a training has several
-report=true           # stage 5 also makes report.html, a page that compares the systems and looks into them
+heads=true            # score and evaluate the heads of blocks 1 to 4 too, if a training has several
+report=true           # stage 5 also makes report.html, a page that compares the systems and shows their details
 report_all=true       # RESULTS.md and report.html take all finished trainings of this data and front end in --exp-dir; false: this command's
-cmd=                  # job runner in the place of those in cmd.sh
+cmd=                  # job runner instead of those in cmd.sh
 
 RECIPE_DIR=$(dirname "${BASH_SOURCE[-1]}") OPTIONS_IN=${BASH_SOURCE[0]}
 . "$RECIPE_DIR/utils/parse_options.sh"

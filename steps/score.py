@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Scores trials by a trained detector: EXP/scores/SET.txt, a line `UTT ATTACK KEY SCORE` each, higher = bona fide.
+"""Score trials by a trained detector into EXP/scores/SET.txt, lines `UTT ATTACK KEY SCORE`, higher = bona fide.
 
-Every trial gets a score, also one that lacks the band which the detector looks at. Such trials are listed in
+Every trial gets a score, even if it lacks the band that the detector looks at. Such trials are listed in
 EXP/scores/SET.not_judged, because steps/detect.py gives no verdict on them.
 """
 
@@ -164,10 +164,8 @@ def main() -> int:
         ),
     )
     parser.add_argument("--ngpu", type=whole_number(), default=0, help="0: CPU, 1: one GPU")
-    parser.add_argument(
-        "--num-threads", type=THREADS, default=None, help="CPU threads; torch's own choice if not given"
-    )
-    parser.add_argument("--batch-size", type=whole_number(1), default=128, help="utterances scored at once")
+    parser.add_argument("--num-threads", type=THREADS, default=None, help="CPU threads; torch's default if not given")
+    parser.add_argument("--batch-size", type=whole_number(1), default=128, help="utterances scored together")
     parser.add_argument(
         "--num-workers", type=whole_number(0, MOST_THREADS), default=2, help="processes that read features; 0: none"
     )

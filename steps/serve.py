@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Serves a page, and an API, to try a trained detector on recordings: record or drop a file, see and hear what it says
-of it.
+"""Serve a page and an API to try a trained detector: record or drop a file, see and hear the verdict.
 
-Listens on this machine only unless told otherwise, and keeps nothing. docs/serve.md tells more.
+Listens on this machine only, unless --host says otherwise, and keeps nothing. See docs/serve.md.
 """
 
 from __future__ import annotations
@@ -30,30 +29,32 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--model", type=Path, required=True, metavar="EXP", help="folder of one training, or a final.pt"
     )
-    parser.add_argument("--calibration", type=Path, help="of calibrate.py; EXP/calibration.json if not given")
     parser.add_argument(
-        "--prior", type=real_number(0, 1), default=0.5, help="of bona fide, for the Bayes threshold of the LLR"
+        "--calibration", type=Path, help="calibration by calibrate.py; EXP/calibration.json if not given"
+    )
+    parser.add_argument(
+        "--prior", type=real_number(0, 1), default=0.5, help="prior of bona fide, for the Bayes threshold of the LLR"
     )
     parser.add_argument(
         "--threshold",
         type=word_or(real_number(), "eer"),
         metavar="LLR",
-        help="in the place of --prior's; eer: that of the EER on dev",
+        help="threshold of the LLR instead of --prior's; eer: that of the EER on dev",
     )
     parser.add_argument(
-        "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="between windows; half a window if not given"
+        "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="seconds between windows; half a window if not given"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on")
-    parser.add_argument("--port", type=whole_number(0, 65535), default=8765, help="0: any that is free")
+    parser.add_argument("--port", type=whole_number(0, 65535), default=8765, help="port to listen on; 0: any free one")
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name that browsers reach the server by; may be given several times",
+        help="a name by which browsers reach the server; may be given several times",
     )
-    parser.add_argument("--max-mib", type=real_number(0, 1e9), default=64, help="size of an upload")
-    parser.add_argument("--max-seconds", type=real_number(0, 1e9), default=1800, help="length of a recording")
+    parser.add_argument("--max-mib", type=real_number(0, 1e9), default=64, help="largest size of an upload")
+    parser.add_argument("--max-seconds", type=real_number(0, 1e9), default=1800, help="longest recording")
     parser.add_argument(
         "--timeout",
         type=real_number(0, 1e9),
@@ -61,12 +62,12 @@ def parse_arguments() -> argparse.Namespace:
         help="seconds for an upload to arrive, and for it to be scored",
     )
     parser.add_argument(
-        "--max-waiting", type=whole_number(1), default=64, help="uploads at once, the others are told to come again"
+        "--max-waiting", type=whole_number(1), default=64, help="most uploads waiting; others get status 503"
     )
     parser.add_argument("--num-threads", type=THREADS, default=1, help="CPU threads")
     args = parser.parse_args()
     if args.model.suffix == ".onnx":
-        parser.error("--model: an ONNX file cannot tell what the network looked at; give the training")
+        parser.error("--model: an ONNX file cannot show where the network looked; give the training")
     return args
 
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Tunes keys of a training by the EER on the development set; the evaluation sets are never looked at.
+"""Tune keys of a training by the EER on the development set, without looking at the evaluation sets.
 
-A trial is a training of each seed by steps/train.py; its figure is their mean dev EER. The first one has the training
-conf's own values where they are within their ranges, so that the best is not worse on dev than these are. Started again
-it goes on; several started at once, by hand or by a job runner, share the trials, and what a killed one left is taken
-up by the next.
+A trial is a training of each seed by steps/train.py; its figure is their mean dev EER. The first trial has the training
+conf's own values, as far as they are within their ranges, so that the best is not worse on dev. Started again, a sweep
+resumes. Several started together, by hand or by a job runner, share the trials and take over those of a killed one.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
         ),
     )
     parser.add_argument(
-        "--trials", type=whole_number(1), default=40, help="trials in all; more than before adds to them"
+        "--trials", type=whole_number(1), default=40, help="total number of trials; a larger one adds trials"
     )
     parser.add_argument("--seeds", default="1", help="seeds of each trial's trainings, such as '11 12'")
     parser.add_argument("--frontend", default=str(ROOT / "conf/frontend/f0_subband.yaml"), help="conf of the front end")

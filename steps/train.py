@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains a detector by a method. Broken off and started again, it goes on as if it had never stopped."""
+"""Train a detector by a method. After an interruption, the same command resumes and ends in the same weights."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--online",
         action="store_true",
-        help="compute features from the audio when they are needed; the feats dirs are not looked at",
+        help="compute features from the audio on the fly, without the feats dirs",
     )
     add_allow_pipes(parser)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
-    parser.add_argument("--seed", type=whole_number(), default=1, help="of initial weights, order and crops")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="seed of initial weights, order and crops")
     parser.add_argument(
         "--ngpu",
         type=whole_number(0, MOST_THREADS),
         default=0,
-        help="0: CPU, 1: one GPU; several: start by distribute.py",
+        help="0: CPU, 1: one GPU; for several, start by distribute.py",
     )
     parser.add_argument(
-        "--num-threads", type=THREADS, default=None, help="CPU threads of each process; torch's own choice if not given"
+        "--num-threads", type=THREADS, default=None, help="CPU threads of each process; torch's default if not given"
     )
     for name in ("train_data", "train_feats", "dev_data", "dev_feats", "exp_dir"):
         parser.add_argument(name, type=Path)
@@ -238,7 +238,7 @@ def train(args: argparse.Namespace) -> int:
         distributed.leave()
         if first:
             CheckpointFolder(args.exp_dir / "checkpoints", 0).remove_epochs()  # a kill may have come before
-        print(f"train.py: {final} is whole and made from the same inputs and conf; nothing to do")
+        print(f"train.py: {final} is complete and made from the same inputs and conf; nothing to do")
         return 0
 
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
@@ -276,7 +276,7 @@ def train(args: argparse.Namespace) -> int:
     band = band_limits(args, train_set) if first else None
     trainer = Trainer(train_conf, method, train_set, dev_set, args.exp_dir, args.seed, device, eer, title)
     if trainer.resume():  # with the normalisation that the first epoch began with
-        print(f"going on after epoch {trainer.epoch} of {train_conf.epochs}", flush=True)
+        print(f"resuming after epoch {trainer.epoch} of {train_conf.epochs}", flush=True)
     elif detector.normalisation is not None:
         set_normalisation(args, detector, train_set, frontend_conf.cmvn.variance, train_conf.num_workers)
     trained = trainer.run()

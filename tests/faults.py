@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Does whatever may happen to the recipes' files and processes, and sees that nothing whole is lost.
+"""Kill the recipes' processes, damage their files, fill the disk, and check that no complete file is lost.
 
-On a tiny made-up corpus, with a tiny network, each stage's programs are run in a child of this process, which has
-loaded all they need, so that a run takes a fraction of a second. They are killed by kill -9 at random moments, and just
-before and after random ones of their calls to rename, link, remove and fsync. Then files are damaged and removed, the
-disk is full (a small tmpfs), nothing may be written. After each fault the stage runs again, after what its message asks
-for, and has to end in the very files of an undisturbed run: scores, weights, features, bit for bit. Where something is
-to be mended, there has to be one message that says how. At last whole run.sh are killed: all of their processes, the
-script alone, or one of its programs.
+A child of this process, which has loaded all imports, runs each stage's programs on a tiny made-up corpus with a tiny
+network. So a run takes a fraction of a second. The programs are killed by kill -9 at random moments, and just before
+and after random ones of their calls to rename, link, remove and fsync. Then files are damaged and removed, the disk is
+full (a small tmpfs), or writing is forbidden. After each fault the stage runs again, after the fix that its message
+names. It must end in the files of an undisturbed run: scores, weights, features, bit for bit. If a fix is needed, one
+message must name it. Last, entire run.sh are killed: all of their processes, the script alone, or one of its programs.
 """
 
 from __future__ import annotations
@@ -251,7 +250,7 @@ class Bench:
         self.folder, self.work, self.log = folder, folder / "work", folder / "log"
         self.work.mkdir(parents=True)
         make_corpus(self.work / "LA", "la", SETS)
-        (self.work / "LA/corpus.json").write_text(json.dumps({"name": "look-alike corpus", "recipe": "LA"}))
+        (self.work / "LA/corpus.json").write_text(json.dumps({"name": "stand-in corpus", "recipe": "LA"}))
         self.kept: dict[str, Path] = {}
         self.whole: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
@@ -301,7 +300,7 @@ class Bench:
         whole = self.whole[stage]
         for name, digest in contents(self.work).items():
             if whole.get(name, digest) != digest and Path(name).name not in EVOLVING:
-                raise Failure(f"{stage}: {name} is not whole after a kill")
+                raise Failure(f"{stage}: {name} is not complete after a kill")
         lost = set(contents(self.kept[stage])) - set(contents(self.work))
         if lost:
             raise Failure(f"{stage}: lost {lost}")
@@ -452,7 +451,7 @@ def fault_flac_removed(bench: Bench) -> None:
         flac.rename(away)
         bench.must_say(stage, flac.stem, words)
         if stage == "features" and not (bench.work / "feats/train/parts/2/feats.2.utt2num_frames").exists():
-            raise Failure("features of whole files were thrown away with the bad one's")
+            raise Failure("features of good files were thrown away with the bad one's")
         away.rename(flac)
         bench.must_end_well(stage)
         bench.must_be_whole(stage)
@@ -656,11 +655,11 @@ def kill_all(session: int) -> None:
 
 
 def kill_recipes(folder: Path, kills: int, seed: int) -> dict[str, object]:
-    """Two run.sh at once, then kills of run.sh: of all its processes, of the script alone, of one of its programs."""
+    """Two run.sh parallel jobs, then kills of run.sh: of all its processes, of the script alone, of one of its programs."""
     folder.mkdir()
     corpus = folder / "LA"
     make_corpus(corpus, "la", SETS)
-    (corpus / "corpus.json").write_text(json.dumps({"name": "look-alike corpus", "recipe": "LA"}))
+    (corpus / "corpus.json").write_text(json.dumps({"name": "stand-in corpus", "recipe": "LA"}))
     undisturbed = Recipe(corpus, folder / "undisturbed")
     began = time.monotonic()
     first = undisturbed.start()
@@ -726,10 +725,10 @@ def kill_recipes(folder: Path, kills: int, seed: int) -> dict[str, object]:
 
 def main() -> int:
     parser = make_parser(__doc__, "tests/faults.py\ntests/faults.py --kills 1000 --run-sh-kills 30   # overnight")
-    parser.add_argument("--kills", type=whole_number(), default=60, help="at least so many kills of single programs")
-    parser.add_argument("--run-sh-kills", type=whole_number(), default=6, help="and so many of run.sh")
-    parser.add_argument("--seed", type=whole_number(), default=1, help="of what is drawn")
-    parser.add_argument("--jobs", type=THREADS, default=len(os.sched_getaffinity(0)), help="at once")
+    parser.add_argument("--kills", type=whole_number(), default=60, help="least number of kills of single programs")
+    parser.add_argument("--run-sh-kills", type=whole_number(), default=6, help="least number of kills of run.sh")
+    parser.add_argument("--seed", type=whole_number(), default=1, help="seed of all draws")
+    parser.add_argument("--jobs", type=THREADS, default=len(os.sched_getaffinity(0)), help="parallel jobs")
     args = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()
@@ -773,7 +772,7 @@ def main() -> int:
     )
     for one in recipes:
         print(
-            f"faults.py: {one['run_sh_kills']} kills of run.sh, after which it was started again at once"
+            f"faults.py: {one['run_sh_kills']} kills of run.sh, after which it was started again parallel jobs"
             f" ({one['waited']} times it left for what the killed one had started); a second run.sh beside the first"
             " left. The same scores and weights."
         )

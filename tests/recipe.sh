@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A recipe end to end on the tiny mini corpus with debug confs, then again to see that it resumes.
+# Runs a recipe end to end on the tiny mini corpus with debug confs, then again. The second run must reuse all outputs.
 #
 # Usage: tests/recipe.sh <la|pa> <work-dir> [<job runner>]
 #  e.g.: tests/slurm.sh tests/recipe.sh la /tmp/la utils/slurm.sh
-# With a job runner, all jobs of the first two runs go through it, and the scores have to be those that come without it.
+# With a job runner, all jobs of the first two runs go through it. The scores must be the same as without it.
 set -euo pipefail
 if [ $# -lt 2 ] || [ $# -gt 3 ]; then sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 1; fi
 part=$1 work=$2 runner=${3:-}
@@ -34,7 +34,7 @@ for method in baseline_debug self_distill_debug; do
   done
 done
 [ -s "$exp/train_${features}_ecanet9_self_distill_debug/seed1/results/eval_head1/metrics.json" ] || die "no results of head 1"
-grep -q "Grad-CAM" "$exp/report.html" || die "$exp/report.html is no whole report"
+grep -q "Grad-CAM" "$exp/report.html" || die "$exp/report.html is incomplete"
 ! grep "Left out: " "$exp/report.html" || die "$exp/report.html lacks a section"
 grep -q "mini corpus" "$exp/RESULTS.md" || die "$exp/RESULTS.md does not name the corpus"
 for set in train dev eval; do
@@ -79,8 +79,8 @@ began=$SECONDS
 recipe ${runner:+--cmd "$runner"} | tee "$work/second.out"
 second=$((SECONDS - began))
 checksums > "$work/after.sums"
-cmp "$work/before.sums" "$work/after.sums" || die "a second run changed files that were whole"
-[ "$second" -lt $((first / 2 + 5)) ] || die "a second run took $second s, the first $first s: it did not reuse what was whole"
+cmp "$work/before.sums" "$work/after.sums" || die "a second run changed complete files"
+[ "$second" -lt $((first / 2 + 5)) ] || die "a second run took $second s, the first $first s: it did not reuse complete files"
 
 check_variants() { # of what the recipes share
   # A conf that changed is noticed, not mixed.

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Tests the toolkit: shellcheck, ruff, mypy, the unit tests, and the recipes end to end on the tiny mini corpus.
+# Tests the toolkit: lint, the unit tests, and the recipes end to end on the tiny mini corpus.
 #
 # Usage: tests/run.sh [options]
 #  e.g.: tests/run.sh --recipes false
 # Installs what it needs into the toolkit's environment. Temporary files go to a folder that is removed at the end.
 
-lint=true      # lint by shellcheck and ruff, types by mypy
+lint=true      # lint by shellcheck, ruff and tests/prose.py, types by mypy
 units=true     # unit tests
 benches=true   # front ends against the plain way: equal, and not slow (a ratio; the bench itself asks for more)
-faults=true    # programs and recipes killed, files damaged, the disk full: a rerun has to end in the same scores
-recipes=true   # recipes end to end, twice: the second time they have to find everything whole
+faults=true    # programs and recipes killed, files damaged, the disk full: a rerun must end in the same scores
+recipes=true   # recipes end to end, twice: the second time they must find everything complete
 keep=          # keep the recipes' data, features and trainings in this folder
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../utils/parse_options.sh"
@@ -77,6 +77,7 @@ if $lint; then
   stage "ruff check" ruff check .
   stage "ruff format" ruff format --check .
   stage "mypy" mypy
+  stage "prose" tests/prose.py
 fi
 ! $units || stage "unit tests" unit_tests
 ! $benches || stage "bench of the front ends" "$FSD_PYTHON" tests/bench/frontends.py --utterances 30 --rounds 3 --at-least 2

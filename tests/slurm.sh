@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs a command with a Slurm cluster of its own on this machine; the cluster ends with the command.
+# Runs a command with its own Slurm cluster on this machine; the cluster ends with the command.
 #
 # Usage: tests/slurm.sh <command> [args...]
 #  e.g.: tests/slurm.sh sinfo
 #  e.g.: tests/slurm.sh egs/asvspoof2019/la/run.sh --mini-size tiny --cmd utils/slurm.sh
 #
-# Two nodes, which are both this machine: fsd1 in the partition main, the default; in the partition both, fsd2 before fsd1.
-# No accounting, and no munge: meanwhile whoever has an account on this machine can submit as you. $SLURM_CONF names the
-# configuration; the daemons' logs and pid files stand beside it. Wants Slurm's daemons (Debian: slurm-wlm).
-# Exit status: the command's; 77 with a reason where no such cluster can be run.
+# Two nodes, both on this machine: fsd1 in the partition main, the default; in the partition both, fsd2 before fsd1. It
+# has no accounting and no munge: meanwhile everyone with an account on this machine can submit as you. $SLURM_CONF
+# names the configuration; the daemons' logs and pid files stand beside it. Needs Slurm's daemons (Debian: slurm-wlm).
+# Exit status: the command's; 77 with a reason if no such cluster can run.
 set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 1; }
 cannot() { echo "tests/slurm.sh: no Slurm of its own: $*" >&2; exit 77; }

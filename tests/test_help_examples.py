@@ -1,9 +1,10 @@
-"""The examples that --help shows: their programs exist and have the options given."""
+"""The commands that --help, README and docs show: their programs exist and have the options given."""
 
 from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.prose import PAGES
+from tests.test_programs import mains_of, parser_of
 
 ROOMS = ("egs", "steps", "local", "utils", "tests")
 SHELL_WORDS = ("|", "||", "&&", ";", "&", ">", "<")
@@ -101,7 +104,24 @@ def examples_of(path: Path) -> Iterator[str]:
             yield from example.value.strip().replace("\\\n", " ").splitlines()
 
 
+def commands_of_page(page: Path) -> Iterator[str]:
+    """Command lines of a page's sh blocks."""
+    for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+        yield from re.sub(r"\\\n|(?<=\|)\n", " ", block).splitlines()
+
+
+def mentions_in_page(page: Path) -> Iterator[str]:
+    """Programs with arguments, not always all of them, in a page's other text."""
+    text = page.read_text(encoding="utf-8")
+    for code in re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)):
+        program, _, rest = code.partition(" ")
+        if rest and program.rpartition("/")[2] in PROGRAMS:
+            yield code
+
+
 EXAMPLES = [(path, line) for paths in PROGRAMS.values() for path in paths for line in examples_of(path)]
+COMMANDS = [(page, line) for page in PAGES for line in commands_of_page(page)]
+MENTIONS = [(page, line) for page in PAGES for line in mentions_in_page(page)]
 
 
 def test_programs_have_examples():
@@ -110,21 +130,24 @@ def test_programs_have_examples():
         for path in paths:
             text = path.read_text(encoding="utf-8")
             assert path in with_examples or not ("make_parser(" in text or "e.g.:" in text), path
-    assert len(EXAMPLES) > 50
+    assert len(EXAMPLES) > 50 and len(COMMANDS) > 100
 
 
 def faults_of(path: Path, line: str) -> Iterator[str]:
-    """What is wrong with an example of the program at `path`."""
+    """Programs, confs and options that an example shown in the file at `path` names and that do not exist."""
     known: list[Path] = []
+    own = re.findall(r"^```\w+ (\S+)$", path.read_text(encoding="utf-8"), re.M) if path.suffix == ".md" else []
     line = re.sub(r"\$\((.*?)\)", r"\1", line)
-    for word in shlex.split(line, comments=True):
+    for previous, word in itertools.pairwise(["", *shlex.split(line, comments=True)]):
         name = word.rpartition("/")[2]
+        if previous == "--cmd":
+            continue
         if name in PROGRAMS and re.fullmatch(r"[\w./$]*", word):
             known = [path for path in PROGRAMS[name] if str(path).endswith(word.lstrip("./"))]
             if not known:
                 yield f"no {word}"
         elif re.fullmatch(r"(?:\.?\.?/)?(?:steps|local|utils|conf)/[\w/]+\.(?:py|sh|yaml)", word):
-            if not (ROOT / word).is_file():
+            if not (ROOT / word).is_file() and word not in own and not Path(word).stem.isupper():
                 yield f"no {word}"
         elif word in SHELL_WORDS:
             known = []
@@ -134,9 +157,37 @@ def faults_of(path: Path, line: str) -> Iterator[str]:
                 yield f"{known[0].name} has no {option}"
 
 
-@pytest.mark.parametrize(("path", "line"), EXAMPLES, ids=[f"{path.name}: {line}" for path, line in EXAMPLES])
-def test_an_example_of_help_can_be_given(path, line):
+@pytest.mark.parametrize(
+    ("path", "line"), shown := EXAMPLES + COMMANDS + MENTIONS, ids=[f"{path.name}: {line}" for path, line in shown]
+)
+def test_an_example_can_be_given(path, line):
     assert list(faults_of(path, line)) == []
+
+
+def calls_in(line: str) -> Iterator[tuple[Path, list[str]]]:
+    """The Python programs that a command line calls, with their complete arguments."""
+    call: tuple[Path, list[str]] | None = None
+    for word in [*shlex.split(line, comments=True), ";"]:
+        if word in SHELL_WORDS or re.match(r"\d?[<>]", word):
+            if call and not {"...", "--help"} & set(call[1]):
+                yield call
+            call = None
+        elif call:
+            call[1].append(word.replace("$$", "1"))
+        elif re.fullmatch(r"[\w./]+\.py", word) and len(found := PROGRAMS.get(word.rpartition("/")[2], [])) == 1:
+            call = (found[0], []) if "make_parser(" in found[0].read_text(encoding="utf-8") else None
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    calls := [call for _, line in EXAMPLES + COMMANDS for call in calls_in(line)],
+    ids=[f"{program.name} {' '.join(arguments)}" for program, arguments in calls],
+)
+def test_a_program_accepts_the_example(program, arguments, monkeypatch):
+    if program.parent.name == "fuzz":
+        pytest.importorskip("atheris")
+    (main,) = mains_of(program.relative_to(ROOT))
+    parser_of(main, monkeypatch).parse_args(arguments)
 
 
 @pytest.mark.parametrize(

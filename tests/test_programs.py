@@ -49,12 +49,12 @@ class _Seen(Exception):
     pass
 
 
-def _mains(program: Path) -> list[Callable]:
+def mains_of(program: Path) -> list[Callable]:
     module = importlib.import_module(".".join(program.with_suffix("").parts))
     return list(getattr(module, "PROGRAMS", {}).values()) if program.name == "data_dir.py" else [module.main]
 
 
-def _parser_of(main: Callable, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
+def parser_of(main: Callable, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
     def stop(parser: argparse.ArgumentParser, *_: object) -> None:
         raise _Seen(parser)
 
@@ -147,8 +147,8 @@ def test_what_a_program_imports_late_may_be_missing_too(tmp_path):
 def test_a_number_out_of_range_is_one_line(program, monkeypatch):
     if program.parts[-2] == "fuzz":
         pytest.importorskip("atheris")
-    for main in _mains(program):
-        for action in _numbers(_parser_of(main, monkeypatch)):
+    for main in mains_of(program):
+        for action in _numbers(parser_of(main, monkeypatch)):
             taken = {text for text in NO_NUMBERS if _takes(action, text)}
             assert taken <= ({"0"} if action.dest in NAUGHT else {"0", "-5"} if action.dest in BELOW else set()), (
                 action.dest

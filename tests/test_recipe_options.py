@@ -166,7 +166,7 @@ def test_jobs_on_other_machines_have_gpus_of_their_own():
     ("options", "said"),
     [
         (["--train-conf", CONF / "train/baseline.yaml", "--set", "train.amp=fp16"], "amp: fp16 needs a GPU"),
-        (["--train-conf", CONF / "train/baseline.yaml", "--set", "train.batch_size=8", "--processes", 9], "batch_size: 8 is the whole batch, too small for 9"),
+        (["--train-conf", CONF / "train/baseline.yaml", "--set", "train.batch_size=8", "--processes", 9], "batch_size: 8 is the complete batch, too small for 9"),
         (["--model", CONF / "model/senet9.yaml", "--set", "model.type=efficientnet"], "--set model.type=efficientnet: "),
         (["--augment", CONF / "augment/rawboost.yaml"], "it changes waveforms, which features on disk have left behind; add --online true"),
         (["--frontend", CONF / "frontend/lps.yaml", "--train-conf", CONF / "train/baseline.yaml", "--online", "--set", "train.reading=shards"], "computed features lie in no ark"),

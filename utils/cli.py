@@ -30,7 +30,7 @@ class UserError(Exception):
 
 
 # What the system may refuse that is neither the program's fault nor a wrong argument, and what the user can do.
-_AFTERWARDS = "then start again: what is whole is kept"
+_AFTERWARDS = "then start again: complete files are kept"
 _MENDS = {
     errno.ENOSPC: f"the disk is full: free some space, {_AFTERWARDS}",
     errno.EDQUOT: f"your quota is used up: free some space or ask for more, {_AFTERWARDS}",

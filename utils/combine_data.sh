@@ -3,7 +3,7 @@
 #
 # Usage: combine_data.sh [--extra-files 'f1 f2'] [--skip-fix true] <dest-dir> <src-dir1> <src-dir2> ...
 #  e.g.: combine_data.sh data/train_dev data/train data/dev
-# As Kaldi's script of this name; --help says more. The work is done in data_dir.py.
+# Has the options of Kaldi's script of this name; --help lists them. data_dir.py does the work.
 set -euo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd -P)

@@ -276,7 +276,7 @@ def validate(
         if value_of(line).split() != [utt2spk.key_column[place] for place in places]:
             raise UserError(
                 f"{data['spk2utt']}: line {number}: {speaker}: not the utterances that utt2spk gives this speaker; "
-                f"utils/fix_data_dir.sh {data.path} makes it anew"
+                f"utils/fix_data_dir.sh {data.path} makes it again"
             )
     if len(speakers := list(itertools.islice(by_speaker.speakers(), 2))) == 1:
         warn(f"{data['spk2utt']}: there is one speaker only, {speakers[0]}")
@@ -310,8 +310,8 @@ def validate(
 
 def main_validate() -> None:
     parser = make_parser(
-        "Check that the tables of a data directory are sorted, whole and agree with each other. The --no- options let a"
-        " file be missing; if it is there, it is checked.",
+        "Check that the tables of a data directory are sorted, complete and agree with each other. The --no- "
+        "options let a file be missing; if it exists, it is checked.",
         "utils/validate_data_dir.sh --no-text --no-feats --no-spk-sort data/train",
     )
     for option, text in (
@@ -733,7 +733,7 @@ def select(data: DataDir, args: argparse.Namespace, n: int) -> Parts:
 def replace_dir(target: Path, sources: Iterable[DataDir], write: Callable[[Path], None]) -> None:
     """Make the data directory `target` by `write`; an older data directory of that name gives way when it is whole."""
     if any(target.resolve() == data.path.resolve() for data in sources):
-        raise UserError(f"{target}: is what is to be read; give another place to write to")
+        raise UserError(f"{target}: is the directory to read; give another place to write to")
     if target.exists() and not (target / "utt2spk").is_file() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target}: exists and is no data directory; remove it, or give another place to write to")
     with make_dir_aside(target) as temporary:
@@ -743,7 +743,7 @@ def replace_dir(target: Path, sources: Iterable[DataDir], write: Callable[[Path]
 
 def main_subset() -> None:
     parser = make_parser(
-        "Make a data directory of some of the utterances of another. Without an option: N of them, evenly spread.",
+        "Make a data directory of some of the utterances of another. Without an option, N evenly spread ones.",
         "utils/subset_data_dir.sh --first data/train 500 data/train_500\n"
         "utils/subset_data_dir.sh --utt-list some_utterances data/train data/train_some",
     )
@@ -755,11 +755,11 @@ def main_subset() -> None:
     how.add_argument("--first", action="store_true", help="the first N utterances")
     how.add_argument("--last", action="store_true", help="the last N utterances")
     how.add_argument("--shortest", action="store_true", help="the N shortest, by utt2num_frames, utt2dur or segments")
-    how.add_argument("--speakers", action="store_true", help="as many speakers, chosen at random, as have N utterances")
-    how.add_argument("--per-spk", action="store_true", help="N utterances of each speaker, if there are so many")
+    how.add_argument("--speakers", action="store_true", help="as many random speakers as have N utterances")
+    how.add_argument("--per-spk", action="store_true", help="N utterances of each speaker, or all if there are fewer")
     how.add_argument("--spk-list", metavar="FILE", help="the speakers in the first column of FILE")
     how.add_argument("--utt-list", metavar="FILE", help="the utterances in the first column of FILE")
-    parser.add_argument("places", nargs="+", metavar="SRC-DIR [N] DEST-DIR", help="from where, how many, to where")
+    parser.add_argument("places", nargs="+", metavar="SRC-DIR [N] DEST-DIR", help="source, number, target")
     args = parser.parse_args()
     listed = bool(args.spk_list or args.utt_list)
     if len(args.places) != (2 if listed else 3):
@@ -859,14 +859,14 @@ def combine(sources: Sequence[DataDir], folder: Path, extra: Collection[str] = (
 
 def main_combine() -> None:
     parser = make_parser(
-        "Put data directories together into one. Tables that some of them lack are left out, but for segments: an"
-        " utterance of a directory without them is a recording of its own. An older data directory of the name DEST-DIR"
-        " gives way.",
+        "Join data directories. Tables that some of them lack are left out, except segments: an utterance of a "
+        "directory without them becomes its own recording. An older data directory of the name DEST-DIR is "
+        "replaced.",
         "utils/combine_data.sh data/train_dev data/train data/dev",
     )
-    parser.add_argument("--extra-files", default="", help="further tables to put together, such as 'f1 f2'")
+    parser.add_argument("--extra-files", default="", help="further tables to join, such as 'f1 f2'")
     parser.add_argument("--skip-fix", default="false", choices=("true", "false"), help="do not filter the tables after")
-    parser.add_argument("dest", metavar="DEST-DIR", help="to be made")
+    parser.add_argument("dest", metavar="DEST-DIR", help="data directory to write")
     parser.add_argument("sources", metavar="SRC-DIR", nargs="+", help="data directories")
     args = parser.parse_args()
     sources = [DataDir(source) for source in args.sources]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of a Python that has the toolkit's packages; makes one in .venv where there is none yet.
+# Prints the path of a Python that has the toolkit's packages. Makes one in .venv if there is none yet.
 #
 # Usage: find_python.sh
 #  e.g.: "$(utils/find_python.sh)" steps/describe.py conf/model/senet34.yaml

@@ -3,7 +3,7 @@
 #
 # Usage: fix_data_dir.sh [--utt-extra-files 'f1 f2'] [--spk-extra-files 'f3'] <data-dir>
 #  e.g.: fix_data_dir.sh data/train
-# As Kaldi's script of this name; --help says more. The work is done in data_dir.py.
+# Has the options of Kaldi's script of this name; --help lists them. data_dir.py does the work.
 set -euo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd -P)

@@ -238,20 +238,20 @@ def alive(pid: int) -> bool:
 
 def parse() -> argparse.Namespace:
     parser = make_parser(
-        "Show the progress of jobs from their logs while they run, on standard error. Ends, after a last look, when "
-        "the process --while-pid is gone or on a TERM signal.",
+        "Show the progress of jobs from their logs while they run, on standard error. Ends after a last look when "
+        "the process --while-pid has ended, or on a TERM signal.",
         "utils/follow_log.py --while-pid $$ 'exp/log/make_feats.*.log' &",
     )
     parser.add_argument("logs", nargs="+", metavar="LOG", help="log files or quoted patterns; they need not exist yet")
     parser.add_argument(
-        "--while-pid", type=whole_number(1), required=True, metavar="PID", help="follow as long as this one lives"
+        "--while-pid", type=whole_number(1), required=True, metavar="PID", help="follow while this process lives"
     )
     parser.add_argument("--description", default="", metavar="TEXT", help="shown before the numbers")
     parser.add_argument(
         "--every", type=real_number(0, 1e9), default=10.0, metavar="S", help="seconds between lines off a terminal"
     )
     parser.add_argument(
-        "--say-ready", action="store_true", help="print `ready` when what the logs hold by now has been set aside"
+        "--say-ready", action="store_true", help="print `ready` when the present content of the logs has been set apart"
     )
     return parser.parse_args()
 

@@ -76,7 +76,7 @@ say_failed() { # logs of the failed jobs
   folder=$(dirname -- "$1")
   free=$(df -Pk -- "$folder" 2>/dev/null | awk 'NR == 2 { print $4 }') || free=
   if [ -n "$free" ] && ((free < 1024)); then # then a log may be without its last words
-    complain "the disk of $folder is full ($free KiB are free): free some space, then start again: what is whole is kept"
+    complain "the disk of $folder is full ($free KiB are free): free some space, then start again: complete files are kept"
   fi
 }
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes the toolkit's virtual environment, pinned; CPU torch where there is no NVIDIA GPU.
+# Makes the toolkit's virtual environment, pinned; CPU torch if there is no NVIDIA GPU.
 #
 # Usage: make_environment.sh [--dev] <dir>
 #  e.g.: make_environment.sh .venv
-# --dev adds what the tests need. Does nothing if the environment is complete and made from the same requirements.
-# $FSD_BASE_PYTHON names the Python (3.11 or newer) to build on; python3.11, then python3, otherwise.
+# --dev adds the packages for the tests. Does nothing if the environment is complete and made from the same
+# requirements. $FSD_BASE_PYTHON names the Python (3.11 or newer) to build on; else python3.11, then python3.
 set -euo pipefail
 
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; }
@@ -66,7 +66,7 @@ if ! whole .toolkit_is_whole "$root/requirements.txt"; then
     if ! "${pip[@]}" "$torch_pin+cpu" 2>/dev/null; then
       "${pip[@]}" uv
       if ! "$venv/bin/uv" pip install --quiet --python "$venv/bin/python3" --torch-backend cpu "$torch_pin"; then
-        say "no CPU build of $torch_pin could be had; installing the default build"
+        say "no CPU build of $torch_pin is available; installing the default build"
         "${pip[@]}" "$torch_pin"
       fi
     fi

@@ -34,7 +34,7 @@ require_plain() { # <what it is> <text>...: paths and names
   shift
   for text in "$@"; do
     if [[ $text == *JOB* ]]; then
-      echo "${0##*/}: error: $what '$text': job runners put the number of a job in the place of JOB; rename it, or make a link to it" >&2
+      echo "${0##*/}: error: $what '$text': job runners replace JOB by the number of a job; rename it, or make a link to it" >&2
       exit 1
     elif [[ $text =~ $_shell_acts_on || $text == '~'* ]]; then
       echo "${0##*/}: error: $what '$text': job runners take no blank, quote, bracket, line break or other character that a shell acts on; rename it, or make a link to it" >&2

@@ -5,19 +5,19 @@
 #  e.g.: run.sh --max-jobs-run 4 JOB=1:10 exp/log/score.JOB.log steps/score.py exp/NAME/seedJOB eval
 #  e.g.: run.sh --gpu 1 exp/log/score.log steps/score.py --ngpu 1 exp/NAME/seed1 eval
 #
-# JOB=1:N runs N jobs and JOB=3 the third alone; JOB may be any name, and is replaced by the number wherever it stands
-# in the log's name and in the command. The command is put together and given to bash as run.pl does it: an argument
-# without white space stands as it is, so that '|', '>' or '$HOME' act as in a shell; one with white space (or an empty
-# one) is put in double quotes, or in single quotes if it holds double ones. A \ keeps bash from acting on a $ or a |.
+# JOB=1:N runs N jobs and JOB=3 the third alone. JOB may be any name. It is replaced by the number wherever it stands in
+# the log's name and in the command. The command is given to bash as run.pl does it. An argument without white space
+# stays unquoted, so that '|', '>' or '$HOME' act as in a shell. One with white space (or an empty one) is put in double
+# quotes, or in single quotes if it holds double ones. A \ keeps bash from acting on a $ or a |.
 #
 # Options, each followed by a value:
 #   --max-jobs-run N, -tc N   jobs at once (default: the cores divided by --num-threads; with --gpu, what the GPUs allow)
 #   --num-threads N           threads that a job uses
 #   --gpu N                   GPUs that a job uses: each job sees its own, in CUDA_VISIBLE_DEVICES
-# Whatever else queue.pl knows (--mem X, -q X, -sync y, -pe smp N, -V, ...) is accepted and has no effect here.
+# Other options of queue.pl (--mem X, -q X, -sync y, -pe smp N, -V, ...) are accepted and have no effect here.
 #
-# Exit status: 0 if every job's was 0; 1 if some failed (the failed logs are named, the end of the first one is shown);
-# 130 or 143 after Ctrl-C or a TERM signal, by which the jobs and all they started are ended too.
+# Exit status: 0 if every job's was 0. 1 if some failed: the failed logs are named, and the end of the first one is
+# shown. 130 or 143 after Ctrl-C or a TERM signal, which also ends the jobs and their children.
 set -euo pipefail
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/job_call.sh"

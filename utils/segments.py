@@ -80,8 +80,8 @@ class Stretch:
         last = samples if self.end is None else int(self.end * rate)
         if first >= samples or last >= samples + int(MOST_OVERSHOOT * rate):
             raise UserError(
-                f"{where}: the recording has only {samples / rate:.2f} s; correct the line of {SEGMENTS}, or give the"
-                " whole recording"
+                f"{where}: the recording has only {samples / rate:.2f} s; correct the line of {SEGMENTS}, or give "
+                "the complete recording"
             )
         if first >= last:
             raise UserError(f"{where}: a segment of no samples; correct the line of {SEGMENTS}")

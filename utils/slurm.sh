@@ -5,20 +5,21 @@
 #  e.g.: slurm.sh --mem 2G --max-jobs-run 20 JOB=1:100 exp/log/feats.JOB.log steps/compute_feats.py --frontend conf/frontend/lps.yaml --part JOB/100 data/eval/wav.scp feats/lps/eval/parts/100/feats.JOB
 #  e.g.: slurm.sh --gpu 1 --time 8:00:00 --max-retries 2 exp/log/score.log steps/score.py --ngpu 1 exp/NAME/seed1 eval
 #
-# JOB=1:N and the command are understood as by run.sh (see run.sh --help). The jobs see this shell's environment and start in
-# this folder, which, with the logs and all that the command needs, has to be on a file system that the nodes share.
+# JOB=1:N and the command mean the same as for run.sh (see run.sh --help). The jobs get this shell's environment and
+# start in this folder. The folder, the logs and all files that the command needs must be on a file system that the
+# nodes share.
 #
 # Options, each followed by a value:
 #   --max-jobs-run N, -tc N   jobs at once (default: as many as Slurm lets run)
 #   --mem X, --time X, --gpu N, --num-threads N, and others that the configuration knows
 #   --config FILE             the configuration (default: conf/slurm.conf here, or else the toolkit's own)
 #   --max-retries N           submit those jobs that failed or lost their node again, up to N times (default: 0)
-# Options with one - (-p PARTITION, -A ACCOUNT, ...) go to sbatch as they are; -sync and -V have no effect.
+# Options with one - (-p PARTITION, -A ACCOUNT, ...) go to sbatch unchanged; -sync and -V have no effect.
 #
-# Exit status: 0 if every job's was 0; 1 if some failed (each is named with what Slurm calls it: FAILED, TIMEOUT, NODE_FAIL,
-# OUT_OF_MEMORY, CANCELLED, ...; the end of the first one's log is shown); 130 or 143 after Ctrl-C or a TERM signal, by which
-# the jobs are cancelled. With --max-retries 0 a job that lost its node is left to Slurm, which queues it again by itself
-# unless the cluster forbids it. FSD_SLURM_PATIENCE: seconds to wait for word of a job that Slurm has forgotten (60).
+# Exit status: 0 if every job's was 0. 1 if some failed: each is named with Slurm's word for it (FAILED, TIMEOUT,
+# NODE_FAIL, OUT_OF_MEMORY, CANCELLED, ...), and the end of the first one's log is shown. 130 or 143 after Ctrl-C or a
+# TERM signal, which cancels the jobs. With --max-retries 0 Slurm itself queues a job that lost its node again, unless
+# the cluster forbids it. FSD_SLURM_PATIENCE: seconds to wait for news of a job that Slurm has forgotten (60).
 set -euo pipefail
 toolkit=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 . "$toolkit/utils/job_call.sh"
@@ -230,7 +231,7 @@ ask_slurm() { # settles the tasks that Slurm knows to be over, and says what a u
   local -A told=() waiting=()
   if ! answer=$(squeue --noheader --array --states=all --jobs="$array" --format='%K|%T|%r' 2>"$folder/refusal"); then
     if ! grep -qi 'invalid job id' "$folder/refusal"; then # else the whole array is over and forgotten
-      $silent || complain "Slurm's controller does not answer; waiting for the jobs all the same: $(head -n 1 "$folder/refusal")"
+      $silent || complain "Slurm's controller does not answer; still waiting for the jobs: $(head -n 1 "$folder/refusal")"
       silent=true
       return
     fi

@@ -3,7 +3,7 @@
 #
 # Usage: split_data.sh [--per-utt] <data-dir> <N>
 #  e.g.: split_data.sh --per-utt data/train 8
-# As Kaldi's script of this name; --help says more. The work is done in data_dir.py.
+# Has the options of Kaldi's script of this name; --help lists them. data_dir.py does the work.
 set -euo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd -P)

@@ -29,11 +29,11 @@ _held=() # locks of this stage: descriptor, file, descriptor, file, ...
 hold() { # <lock file> <what it stands for> [<seconds>]: until the stage ends; leaves if another run has it for so long
   local lock=$1 what=$2 patience=${3:-5} fd status=0 folder
   folder=$(dirname "$lock")
-  mkdir -p "$folder" || { echo "${0##*/}: error: $folder cannot be made; choose another folder, or fix what is said above" >&2; exit 1; }
+  mkdir -p "$folder" || { echo "${0##*/}: error: $folder cannot be made; choose another folder, or fix the problem above" >&2; exit 1; }
   # Where nothing can be written there is nothing to guard: what is whole there is used. What this script has is its own.
   if [ ! -w "$folder" ] || [[ " ${_held[*]} " == *" $lock "* ]]; then return 0; fi
   if ! command -v flock >/dev/null; then
-    log "WARNING: no flock (of util-linux) here: see to it that no other run writes to $what" >&2
+    log "WARNING: no flock (of util-linux) here: make sure that no other run writes to $what" >&2
     return 0
   fi
   # Another user's lock may be read only, which is enough to have it.
@@ -48,7 +48,7 @@ hold() { # <lock file> <what it stands for> [<seconds>]: until the stage ends; l
       exit 1
     fi
   fi
-  [ "$status" -eq 0 ] || log "WARNING: $lock: this file system has no locks: see to it that no other run writes to $what" >&2
+  [ "$status" -eq 0 ] || log "WARNING: $lock: this file system has no locks: make sure that no other run writes to $what" >&2
   # Who has it is a help for others, and no more: a full disk will be told of by the stage itself.
   { echo "${0##*/}, pid $$ on $(uname -n), since $(date '+%Y-%m-%d %H:%M:%S')" >"$lock"; } 2>/dev/null || true
   _held+=("$fd" "$lock")
@@ -83,7 +83,7 @@ _say_failed_stage() {
   if [ "$status" -eq 130 ]; then
     log "interrupted; run the same command to resume" >&2
   elif [ "$status" -ne 0 ] && [ -n "$_stage_number" ]; then
-    log "stage $_stage_number failed; when it is fixed, go on with --stage $_stage_number" >&2
+    log "stage $_stage_number failed; when it is fixed, resume by --stage $_stage_number" >&2
   fi
 }
 trap _say_failed_stage EXIT

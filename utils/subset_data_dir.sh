@@ -4,7 +4,7 @@
 # Usage: subset_data_dir.sh [--first|--last|--shortest|--speakers|--per-spk] <src-dir> <N> <dest-dir>
 #    or: subset_data_dir.sh --spk-list|--utt-list <file> <src-dir> <dest-dir>
 #  e.g.: subset_data_dir.sh --first data/train 500 data/train_500
-# As Kaldi's script of this name; --help says more. The work is done in data_dir.py.
+# Has the options of Kaldi's script of this name; --help lists them. data_dir.py does the work.
 set -euo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd -P)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Checks that the tables of a data directory are sorted, whole and agree with each other.
+# Checks that the tables of a data directory are sorted, complete and agree with each other.
 #
 # Usage: validate_data_dir.sh [--no-feats] [--no-text] [--no-wav] [--no-spk-sort] [--non-print] <data-dir>
 #  e.g.: validate_data_dir.sh --no-text --no-feats --no-spk-sort data/train
-# As Kaldi's script of this name; --help says more. The work is done in data_dir.py.
+# Has the options of Kaldi's script of this name; --help lists them. data_dir.py does the work.
 set -euo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd -P)

@@ -230,7 +230,7 @@ def _build(
         if other:
             raise UserError(f"{whole}: holds another corpus ({', '.join(other)}); remove it, or give another folder")
         lacking = "; ".join(there[key] for key in ("incomplete", "other_sources") if there.get(key))
-        lacking = f" ({lacking}; remove it to build it anew)" if lacking else ""
+        lacking = f" ({lacking}; remove it to build it again)" if lacking else ""
         print(f"{whole}: the mini corpus, version {VERSION}, size {conf.size}, seed {seed}, is there{lacking}")
         return
 
@@ -247,10 +247,10 @@ def _build(
     }
     state = building / "work" / "made_from.json"
     if building.exists() and (not state.exists() or read_json(state) != made_from):
-        print(f"{building}: was begun from other sources or another conf; starting anew", flush=True)
+        print(f"{building}: was started from other sources or another conf; starting again", flush=True)
         shutil.rmtree(building)
     elif building.exists():
-        print(f"{building}: going on with what an interrupted run has made", flush=True)
+        print(f"{building}: resuming an interrupted run", flush=True)
     write_json(state, made_from)
     (building / "work" / "rows").mkdir(exist_ok=True)
     for split in SPLITS:

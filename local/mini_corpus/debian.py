@@ -106,7 +106,7 @@ class DebianPackages:
         done = subprocess.run(["dpkg-deb", "-f", deb, "Package", "Version"], capture_output=True, text=True)
         fields = dict(re.findall(r"^(Package|Version): (.*)$", done.stdout, re.M))
         if done.returncode != 0 or fields.get("Package") != name or "Version" not in fields:
-            raise UserError(f"{deb}: not a whole Debian package {name}; remove it and start again")
+            raise UserError(f"{deb}: not a complete Debian package {name}; remove it and start again")
         write_json(note, {"version": fields["Version"], "sha256": sha256})
         return deb, fields["Version"], sha256
 

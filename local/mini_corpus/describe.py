@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Describes a built mini corpus in markdown tables: its lists, sources, speakers, attacks, synthesizers, and what to
-listen to.
+"""Describe a built mini corpus in Markdown tables: its lists, sources, speakers, attacks, synthesizers and examples.
 
 It reads the corpus's protocols, manifest.tsv and corpus.json, its conf in conf/mini_corpus (versions, licences, ranges
 of the attacks' parameters), and requirements-mini.txt (the synthesizers' versions and licences).
@@ -256,7 +255,7 @@ def sources_table(corpus: Corpus) -> list[str]:
     spoken = {language for entry in conf.attacks.values() for language in entry.languages}
     for package in sorted({conf.prompts[language].package for language in spoken} & set(made_with)):
         languages = sorted(language for language in spoken if conf.prompts[language].package == package)
-        what = f"{', '.join(languages)} (what text-to-speech says)"
+        what = f"{', '.join(languages)} (text for text-to-speech)"
         out.append(["texts", package, made_with[package], conf.packages[package].licence or "?", what, "-", "-"])
     return markdown_table(["split", "package", "version", "licence", "speakers", "bona fide", "minutes"], out)
 
@@ -367,7 +366,7 @@ _SECTIONS: list[tuple[str, str, Callable[[Corpus], list[str]]]] = [
     ),
     (
         "To listen to",
-        "One utterance of each attack, and what it is a copy of. Paths are relative to the folder `LA`.",
+        "One utterance of each attack, and its original. Paths are relative to the folder `LA`.",
         listening_table,
     ),
 ]
@@ -412,7 +411,7 @@ def main() -> None:
     parser = make_parser(
         __doc__,
         "local/mini_corpus/describe.py downloads/mini_small/LA\n"
-        "local/mini_corpus/describe.py downloads/mini_small/LA --markdown docs/mini_corpus.md",
+        "local/mini_corpus/describe.py downloads/mini_small/LA --markdown docs/mini_corpus_tables.md",
     )
     parser.add_argument("corpus", metavar="LA", type=Path, help="the folder LA of a mini corpus")
     parser.add_argument(

@@ -64,7 +64,7 @@ def verdict(corpus: Mapping[str, Any], known: Iterable[Frozen]) -> str:
         return f"{whose} is that of version {version}, bit for bit"
     if not those:
         return (
-            f"whether the {whose} is that of version {version} cannot be told: no digest of size {size}, seed {seed} is"
+            f"whether the {whose} is that of version {version} is unknown: no digest of size {size}, seed {seed} is"
             f" known (this one's: {digest[:16]})"
         )
     lacking = [str(corpus[key]) for key in ("incomplete", "other_sources") if corpus.get(key)]

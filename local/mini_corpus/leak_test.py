@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""How far bona fide and spoof can be told apart by what is not the synthesis: length, level, silences, outer bands.
+"""Test whether cues other than the synthesis separate bona fide from spoof: length, level, silences, outer bands.
 
-Trains a logistic regression on such features of the training set and prints its EER on the other lists, per attack
-as well: the nearer to 50 %, the better the corpus. It takes any corpus in the layout of ASVspoof 2019 LA. With
+Trains a logistic regression on such features of the training set and prints its EER on the other lists and for each
+attack. The nearer to 50 %, the better the corpus. It takes any corpus in the layout of ASVspoof 2019 LA. With
 --at-least, an EER below that on any list is an error.
 """
 
@@ -103,7 +103,7 @@ def main() -> None:
         type=real_number(above=-1, below=100),
         default=0.0,
         metavar="PERCENT",
-        help="EER that each list has to have",
+        help="lowest allowed EER of each list",
     )
     args = parser.parse_args()
     rates: dict[str, float] = {}
@@ -126,12 +126,12 @@ def main() -> None:
             print()
     weights = classifier[-1].coef_[0]
     order = np.argsort(-np.abs(weights))[:5]
-    print("what tells most:", "; ".join(f"{FEATURES[i]} ({weights[i]:+.2f})" for i in order))
+    print("strongest cues:", "; ".join(f"{FEATURES[i]} ({weights[i]:+.2f})" for i in order))
     leaking = [f"{listed} {rate:.1f} %" for listed, rate in rates.items() if rate < args.at_least and listed != "train"]
     if leaking:
         raise UserError(
-            f"{args.corpus}: bona fide and spoof can be told apart without the synthesis: EER {', '.join(leaking)}, "
-            f"less than {args.at_least:g} %; what tells most stands above"
+            f"{args.corpus}: other cues than the synthesis separate bona fide from spoof: EER {', '.join(leaking)}, "
+            f"less than {args.at_least:g} %; the strongest cues stand above"
         )
 
 

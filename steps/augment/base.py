@@ -59,7 +59,7 @@ class StepConf:
 
     def __post_init__(self) -> None:
         if not 0 <= self.p <= 1:
-            raise ValueError(f"p: {self.p} is not in 0..1")
+            raise ValueError(f"p: {self.p} must be between 0 and 1")
 
 
 class WaveformStep(ABC):

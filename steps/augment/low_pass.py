@@ -26,7 +26,7 @@ class Conf(StepConf):
         if self.transition_hz < 10:
             raise ValueError(f"transition_hz: {self.transition_hz} is below 10")
         if not 10 <= self.attenuation_db <= 120:
-            raise ValueError(f"attenuation_db: {self.attenuation_db} is not in 10..120")
+            raise ValueError(f"attenuation_db: {self.attenuation_db} must be between 10 and 120")
 
 
 class Step(WaveformStep):

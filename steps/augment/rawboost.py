@@ -59,7 +59,7 @@ class ConvolutiveConf:
 
     def __post_init__(self) -> None:
         if not 1 <= self.orders <= 20:
-            raise ValueError(f"orders: {self.orders} is not in 1..20")
+            raise ValueError(f"orders: {self.orders} must be between 1 and 20")
         check_db("linear_gain_db", self.linear_gain_db)
         check_db("nonlinear_gain_db", self.nonlinear_gain_db)
 
@@ -74,7 +74,7 @@ class ImpulsiveConf:
     def __post_init__(self) -> None:
         check_range("samples_percent", self.samples_percent, 0, 100)
         if not 0 <= self.gain <= 1e6:
-            raise ValueError(f"gain: {self.gain} is not in 0..1e6")
+            raise ValueError(f"gain: {self.gain} must be between 0 and 1e6")
 
 
 @dataclass(frozen=True, kw_only=True)

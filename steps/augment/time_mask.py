@@ -26,7 +26,7 @@ class Conf(StepConf):
         if self.max_frames < 1:
             raise ValueError(f"max_frames: {self.max_frames} is not positive")
         if not 0 < self.max_share <= 1:
-            raise ValueError(f"max_share: {self.max_share} is not in 0..1, or is 0")
+            raise ValueError(f"max_share: {self.max_share} must be greater than 0 and at most 1")
 
 
 class Step(FeatureStep):

@@ -363,8 +363,8 @@ def add_beside(parser: argparse.ArgumentParser) -> None:
         "--beside",
         action="store_true",
         help=(
-            "take the experiments beside the given ones too that have a finished training of the same front end and"
-            " corpus"
+            "also take the experiments beside the given ones that have a finished training of the same front end "
+            "and corpus"
         ),
     )
 
@@ -380,14 +380,14 @@ def check_same_trials(results: Iterable[SetResult]) -> None:
         if changed:
             raise UserError(
                 f"{first.path} and {result.path} were measured on two corpora of one name, {first.corpus} "
-                f"({changed[0]}); evaluate again the one that is of an older corpus, or leave it out"
+                f"({changed[0]}); evaluate the one of the older corpus again, or leave it out"
             )
         ours, theirs = ((r.n_bonafide, r.n_spoof, r.attack_trials) for r in (first, result))
         if ours != theirs:
             raise UserError(
                 f"{first.path} was measured on {first.n_bonafide} bona fide and {first.n_spoof} spoof trials, "
-                f"{result.path} on {result.n_bonafide} and {result.n_spoof}, or on other attacks; figures of one table "
-                "are of the same trials: score and evaluate again the one that is not of the whole set"
+                f"{result.path} on {result.n_bonafide} and {result.n_spoof}, or on other attacks. One table needs the "
+                "same trials: score and evaluate the incomplete one again"
             )
         if result.asv_eer is not None:
             first_asv = first_asv or result

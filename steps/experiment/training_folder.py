@@ -21,7 +21,7 @@ from utils.cli import UserError
 from utils.files import read_json
 from utils.segments import SEGMENTS, beside
 
-FINAL_MEND = "remove it and run again from --stage 2: it is trained anew, and comes out the same"
+FINAL_MEND = "remove it and run again from --stage 2: it is trained again, with the same result"
 FINAL_FORMAT = 2
 _FORMATS = (1, 2)  # 1: before a head could be read otherwise than by inner products
 
@@ -51,7 +51,7 @@ def check_feats(feats_dir: Path, frontend_conf: frontends.FrontEndConf, needed_b
     """Raises UserError unless the features at feats_dir were made by this very front end."""
     conf_file = feats_dir / "conf.yaml"
     if not conf_file.exists() or not (feats_dir / "feats.scp").exists():
-        raise UserError(f"{feats_dir}: no whole features there; run the feature stage (--stage 1)")
+        raise UserError(f"{feats_dir}: no complete features there; run the feature stage (--stage 1)")
     found = _group(conf_files.read_yaml(conf_file), "frontend", conf_file)
     changed = conf_files.differences(found, frontends.dump_identity(frontend_conf))
     if changed:
@@ -190,9 +190,7 @@ def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     train_conf = training.conf_from_dict(_group(conf, "train", source), str(source))
     model_conf = nnet.conf_from_dict(_group(conf, "model", source), str(source))
     method = training.make_method(train_conf, detector_for(model_conf, frontend, train_conf.hard_loss.head))
-    mend = (
-        f"remove it and {folder / 'final.pt'}, and run again from --stage 2: they are trained anew, and come out the"
-        " same"
-    )
+    final = folder / "final.pt"
+    mend = f"remove it and {final}, and run again from --stage 2: they are trained again, with the same result"
     _load_weights(method, _group(checkpoints.load(best, mend), "method", best), best)
     return method.to(device, memory_format=torch.channels_last).eval()

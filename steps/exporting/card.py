@@ -243,8 +243,8 @@ def model_card(
         )
         lines += [
             (
-                f"In brackets {100 * CONFIDENCE:.0f} % intervals of the bootstrap over trials. They tell of other"
-                " trials like these, not of other speakers, attacks or channels, nor of another training."
+                f"In brackets {100 * CONFIDENCE:.0f} % intervals of the bootstrap over trials. They hold for other"
+                " trials like these, not for other speakers, attacks or channels, nor for another training."
             ),
             "",
         ]
@@ -255,7 +255,7 @@ def model_card(
             "## int8",
             "",
             (
-                f"Convolutions in 8 bits, but for the first. On {int8.trials} trials of {measured_on}, both one after"
+                f"Convolutions in 8 bits, except the first. On {int8.trials} trials of {measured_on}, both one after"
                 " the other on one thread:"
             ),
             "",

@@ -95,7 +95,7 @@ def read_trials(data_dir: Path) -> tuple[dict[str, Audio], np.ndarray]:
     labels = read_map(path)
     bonafide = np.array([label == "bonafide" for label in labels.values()])
     if bonafide.all() or not bonafide.any():
-        raise UserError(f"{path}: an EER wants bona fide and spoof trials")
+        raise UserError(f"{path}: an EER needs bona fide and spoof trials")
     require_same_keys(wavs.place, wavs, path, labels, f"utils/fix_data_dir.sh {data_dir} leaves them out")
     return {utt: wavs[utt] for utt in labels}, bonafide
 

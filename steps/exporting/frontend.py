@@ -72,7 +72,7 @@ class FilterBank(nn.Module):
             if getattr(conf, key):
                 raise _refuse(f"{key} is not among what the graph does")
         if conf.log is not None and conf.log.range_db is not None:
-            raise _refuse("log.range_db looks at the whole utterance")
+            raise _refuse("log.range_db looks at the entire utterance")
         self.conf, self.frames = conf, frames
         self.before = conf.n_fft // 2 - (conf.n_fft - conf.win_length) // 2 if centred else 0
         whole = (frames - 1) * conf.hop_length + conf.win_length - self.before
@@ -125,7 +125,7 @@ class FrontEnd(nn.Module):
         if conf.trim is not None:
             raise _refuse("trim is not among what the graph does")
         if conf.cmvn is not None and conf.cmvn.scope == "utterance":
-            raise _refuse("cmvn over the utterance looks at the whole utterance; scope: global can be exported")
+            raise _refuse("cmvn over the utterance looks at the entire utterance; scope: global can be exported")
         self.conf, self.channels = conf, frontend.channels
         self.extracted_channels = frontend.extracted_channels
         self.wanted = conf.network_input.frames

@@ -60,7 +60,7 @@ class FrontEndConf:
         if self.max_samples is not None and self.max_samples < 1:
             raise ValueError(f"max_samples: {self.max_samples} is not positive")
         if not 0 <= self.pre_emphasis <= 1:
-            raise ValueError(f"pre_emphasis: {self.pre_emphasis} is not in 0..1")
+            raise ValueError(f"pre_emphasis: {self.pre_emphasis} must be between 0 and 1")
 
     @property
     def bin_hz(self) -> np.ndarray | None:

@@ -22,7 +22,7 @@ class Conf(filter_bank.Conf):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.n_ceps <= self.filters.number:
-            raise ValueError(f"n_ceps: {self.n_ceps} is not in 1..filters.number ({self.filters.number})")
+            raise ValueError(f"n_ceps: {self.n_ceps} must be between 1 and filters.number ({self.filters.number})")
         if self.lifter < 0:
             raise ValueError(f"lifter: {self.lifter} is negative")
 

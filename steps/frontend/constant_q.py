@@ -44,7 +44,9 @@ class Conf(FrontEndConf):
         if self.filter_scale <= 0:
             raise ValueError(f"filter_scale: {self.filter_scale} is not positive")
         if not -87 <= self.log_floor_exponent <= 0:
-            raise ValueError(f"log_floor_exponent: {self.log_floor_exponent} is not in -87..0 (e^-87 ends float32)")
+            raise ValueError(
+                f"log_floor_exponent: {self.log_floor_exponent} must be between -87 and 0 (e^-87 ends float32)"
+            )
         top, nyquist = self.f_min * 2 ** ((self.n_bins - 1) / self.bins_per_octave), self.sample_rate / 2
         if top >= nyquist:
             raise ValueError(f"n_bins: the highest of {self.n_bins} bins is at {top:.0f} Hz, not below {nyquist:g} Hz")

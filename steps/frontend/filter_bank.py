@@ -80,11 +80,11 @@ class Conf(FrontEndConf):
         if self.n_fft < 2 or self.n_fft % 2:
             raise ValueError(f"n_fft: {self.n_fft} is not an even number of samples")
         if not 2 <= self.win_length <= self.n_fft:
-            raise ValueError(f"win_length: {self.win_length} is not in 2..n_fft ({self.n_fft})")
+            raise ValueError(f"win_length: {self.win_length} must be between 2 and n_fft ({self.n_fft})")
         if not 0 < self.hop_length <= self.win_length:
-            raise ValueError(f"hop_length: {self.hop_length} is not in 1..win_length ({self.win_length})")
+            raise ValueError(f"hop_length: {self.hop_length} must be between 1 and win_length ({self.win_length})")
         if not 0 <= self.frame_pre_emphasis <= 1:
-            raise ValueError(f"frame_pre_emphasis: {self.frame_pre_emphasis} is not in 0..1")
+            raise ValueError(f"frame_pre_emphasis: {self.frame_pre_emphasis} must be between 0 and 1")
         try:
             filter_matrix(self.filters, self.n_fft, self.sample_rate)
         except ValueError as error:

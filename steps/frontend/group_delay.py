@@ -40,9 +40,9 @@ class Conf(StftConf):
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma: {self.gamma} is not above 0 and at most 1")
         if not 0 <= self.cepstral_smoothing <= self.n_fft // 2:
-            raise ValueError(f"cepstral_smoothing: {self.cepstral_smoothing} is not in 0..{self.n_fft // 2}")
+            raise ValueError(f"cepstral_smoothing: {self.cepstral_smoothing} must be between 0 and {self.n_fft // 2}")
         if not 1e-12 <= self.magnitude_floor <= 1:
-            raise ValueError(f"magnitude_floor: {self.magnitude_floor} is not in 1e-12..1")
+            raise ValueError(f"magnitude_floor: {self.magnitude_floor} must be between 1e-12 and 1")
 
 
 class FrontEnd(StftFrontEnd):

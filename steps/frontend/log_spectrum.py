@@ -34,7 +34,9 @@ class Conf(StftConf):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not -87 <= self.log_floor_exponent <= 0:
-            raise ValueError(f"log_floor_exponent: {self.log_floor_exponent} is not in -87..0 (e^-87 ends float32)")
+            raise ValueError(
+                f"log_floor_exponent: {self.log_floor_exponent} must be between -87 and 0 (e^-87 ends float32)"
+            )
 
 
 class FrontEnd(StftFrontEnd):

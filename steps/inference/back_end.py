@@ -126,7 +126,7 @@ class OnnxBackEnd(BackEnd):
         self, standard: np.ndarray, frontend: FrontEndBase, stage: int, where: str
     ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
         """Raises UserError: it takes gradients."""
-        raise UserError(f"{self.model}: an ONNX file cannot tell what the network looked at; load the training")
+        raise UserError(f"{self.model}: an ONNX file cannot show where the network looked; load the training")
 
 
 def load_back_end(path: Path, device: torch.device, num_threads: int) -> BackEnd:

@@ -114,7 +114,7 @@ def decision(
         raise UserError(f"--prior {prior:g}: it lies between 0 and 1")
     if calibration is None:
         if threshold is not None:
-            raise UserError(f"--threshold is one of the LLR, which wants a calibration: {missing}")
+            raise UserError(f"--threshold is an LLR, which needs a calibration: {missing}")
         return Decision(None, missing, None, "")
     if threshold is None:
         return Decision(
@@ -126,7 +126,7 @@ def decision(
     if threshold == EER:
         of_eer = calibration.trained_on.get("eer_threshold")
         if of_eer is None:
-            raise UserError(f"{calibration.path}: it does not tell the EER's threshold; make it again by calibrate.py")
+            raise UserError(f"{calibration.path}: it does not have the EER's threshold; make it again by calibrate.py")
         return Decision(calibration, "", float(of_eer), "threshold of the EER on dev")
     if not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: not a number")

@@ -78,7 +78,7 @@ class Verdict(BaseModel):
     notes: list[str] = Field(description="what was done to the audio")
     lowest: list[Stretch] = Field(description="the lowest-scoring stretches, lowest first, none overlapping another")
     windows: list[Stretch] = Field(description="all windows, in the order of time")
-    spectrogram: Picture | None = Field(description="of the whole recording; null with pictures=false")
+    spectrogram: Picture | None = Field(description="of the complete recording; null with pictures=false")
     looked_at: list[LookedAt] = Field(
         description=(
             "of the lowest-scoring stretches, lowest first, and the highest-scoring window; empty with pictures=false"

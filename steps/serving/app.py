@@ -151,7 +151,7 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
                     return Response(status_code=204)  # nobody reads it
                 return JSONResponse(await asyncio.to_thread(judge.judge, bytes(held), pictures, channels))
 
-    @app.get("/api/model", summary="What the verdicts rest on", response_model=Model, responses=_responses(403))
+    @app.get("/api/model", summary="The basis of the verdicts", response_model=Model, responses=_responses(403))
     async def model_of() -> Any:
         """The model, its corpus, calibration and threshold, and the server's limits."""
         return model
@@ -188,6 +188,6 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
 
 
 _DESCRIPTION = (
-    "Says of a recording whether it is bona fide or spoof, by a detector that runs on this machine. What goes wrong is"
-    " told as application/problem+json."
+    "Scores a recording as bona fide or spoof by a detector that runs on this machine. Errors are"
+    " application/problem+json."
 )

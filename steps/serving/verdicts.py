@@ -125,7 +125,7 @@ def _opened(path: str, max_seconds: float) -> Iterator[audio.Recording]:
         try:
             recording = stack.enter_context(audio.open_recording(path, NAME))
         except audio.NotSound:
-            raise Refused(415, f"This is no sound that can be read here. What can: {readable_formats()}.") from None
+            raise Refused(415, f"This is no sound that can be read here. Readable: {readable_formats()}.") from None
         except UserError as error:
             raise Refused(422, _sentence(error)) from None
         if recording.told_seconds is not None and recording.told_seconds > max_seconds:

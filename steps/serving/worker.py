@@ -106,7 +106,7 @@ class Worker:
             if self._closed:
                 raise Refused(503, "The server is being stopped.")
             if not self._process.is_alive():
-                warn("the process that scores had ended; it is begun anew")
+                warn("the process that scores had ended; it is started again")
                 self._again()
             try:
                 self._ready()
@@ -124,7 +124,7 @@ class Worker:
                 answer = self._pipe.recv()
             except (EOFError, ConnectionError):
                 self._again()
-                warn("the process that scores ended over an upload; it was begun anew")
+                warn("the process that scores ended during an upload; it was started again")
                 raise Refused(422, "This recording broke the decoder; it may be damaged.") from None
         if isinstance(answer, Refused):
             raise answer

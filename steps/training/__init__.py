@@ -48,8 +48,8 @@ class Parts:
 
 def add_parts(parser: argparse.ArgumentParser) -> None:
     """The options of Parts, for programs that take the conf of a method."""
-    parser.add_argument("--schedule", help="conf of the schedule, conf/schedule/*.yaml, in the place of the method's")
-    parser.add_argument("--loss", help="conf of the hard loss, conf/loss/*.yaml, in the place of the method's")
+    parser.add_argument("--schedule", help="conf of the schedule, conf/schedule/*.yaml, instead of the method's")
+    parser.add_argument("--loss", help="conf of the hard loss, conf/loss/*.yaml, instead of the method's")
 
 
 def parts_of(args: argparse.Namespace) -> Parts:

@@ -99,7 +99,7 @@ class TrainConf:
         if self.batch_size < 2:
             raise ValueError("batch_size: 1 is too few for batch normalisation; at least 2")
         if not 0 <= self.average_last <= self.epochs:
-            raise ValueError(f"average_last: {self.average_last} is not in 0..epochs ({self.epochs})")
+            raise ValueError(f"average_last: {self.average_last} must be between 0 and epochs ({self.epochs})")
         for key in ("max_grad_norm", "diverged_above"):
             if (value := getattr(self, key)) is not None and not value > 0:
                 raise ValueError(f"{key}: {value} is not positive")

@@ -39,7 +39,7 @@ class Damaged(UserError):
     """A checkpoint that is not as it was written."""
 
 
-_TRAIN_AGAIN = "remove it and train again (--stage 2): what is whole beside it is kept"
+_TRAIN_AGAIN = "remove it and train again (--stage 2): complete files beside it are kept"
 
 
 def check(path: str | Path, mend: str = _TRAIN_AGAIN) -> None:
@@ -159,7 +159,7 @@ class CheckpointFolder:
         for epoch in reversed(self.epochs()):
             path = self.path(epoch)
             try:
-                state = load(path, mend="going back to the checkpoint before it, or to the begin")
+                state = load(path, mend="going back to the checkpoint before it, or to the start")
             except Damaged as error:
                 warn(str(error))
                 # The epoch that is now repeated was the best one, and will be again.

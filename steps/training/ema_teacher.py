@@ -32,7 +32,7 @@ class EmaConf:
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay <= 1:
-            raise ValueError(f"decay: {self.decay} is not in 0..1")
+            raise ValueError(f"decay: {self.decay} must be between 0 and 1")
 
     def decay_at(self, step: int) -> float:
         """Of step `step`, the first being 1. With warm-up the average is the plain mean of the initial and all later

@@ -117,7 +117,8 @@ class Trainer:
             torch.backends.cudnn.benchmark = not conf.deterministic
         if distributed.world() > conf.batch_size:
             raise UserError(
-                f"train.batch_size: {conf.batch_size} is the whole batch, too small for {distributed.world()} processes"
+                f"train.batch_size: {conf.batch_size} is the complete batch, too small for {distributed.world()}"
+                " processes"
             )
         self.method = method.to(
             device,

@@ -72,7 +72,7 @@ class HardLossConf:
 
     def __post_init__(self) -> None:
         if not 1 <= self.margin <= 5:
-            raise ValueError(f"margin: {self.margin} is not in 1..5")
+            raise ValueError(f"margin: {self.margin} must be between 1 and 5")
         if min(self.lambda_fixed, self.lambda_start, self.lambda_decay, self.lambda_floor) < 0:
             raise ValueError("lambda_fixed, lambda_start, lambda_decay and lambda_floor must not be negative")
 

@@ -36,7 +36,7 @@ class RandomFilterConf:
 
     def __post_init__(self) -> None:
         if not 0 <= self.p <= 1:
-            raise ValueError(f"p: {self.p} is not in 0..1")
+            raise ValueError(f"p: {self.p} must be between 0 and 1")
         for key in ("gain", "tilt"):
             if not 0 <= getattr(self, key) < np.inf:
                 raise ValueError(f"{key}: {getattr(self, key)} has to be 0 or a positive number")

@@ -45,7 +45,7 @@ class DistillConf:
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha: {self.alpha} is not in 0..1")
+            raise ValueError(f"alpha: {self.alpha} must be between 0 and 1")
         if self.beta < 0:
             raise ValueError(f"beta: {self.beta} is negative")
         if self.temperature <= 0:

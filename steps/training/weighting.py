@@ -34,7 +34,7 @@ class WeightingConf:
                 raise ValueError(f"{key}: {getattr(self, key)} is not positive")
         if self.name == "ramp" and self.ramp_by == "share" and self.ramp_length > 1:
             raise ValueError(
-                f"ramp_length: {self.ramp_length} is more than 1, the whole training, of which ramp_by is a share"
+                f"ramp_length: {self.ramp_length} is more than 1, the entire training, with ramp_by: share"
             )
 
 

@@ -45,7 +45,7 @@ def read_tuned(folder: Path) -> Tuned | None:
     (_, titles), *lines = read_table(path, None)
     rows = [dict(zip(titles, fields)) for _, fields in lines]
     if not rows or rows[0]["state"] != "complete":
-        raise UserError(f"{path}: no trial is complete; go on with that sweep")
+        raise UserError(f"{path}: no trial is complete; continue that sweep")
     seeds = [int(match[1]) for title in titles if (match := re.fullmatch(r"seed(\d+)", title))]
     known = {row["trial"]: row["dev_eer"] for row in rows}
     first = known.get("0", "-")

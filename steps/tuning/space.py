@@ -29,7 +29,7 @@ class ParameterConf:
         if self.log and self.low <= 0:
             raise ValueError(f"low: {self.low} is not positive, so that log has to be false")
         if self.whole and not (self.low.is_integer() and self.high.is_integer()):
-            raise ValueError(f"low: {self.low} and high, {self.high}, are not the whole numbers that whole asks for")
+            raise ValueError(f"low: {self.low} and high, {self.high}, must be integers")
 
     @property
     def name(self) -> str:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What lists of 10,000 to 1,000,000 utterances cost: processor time and memory, by the number of utterances.
+"""Measure processor time and memory of lists of 10,000 to 1,000,000 utterances, by the number of utterances.
 
 Made-up lists (no audio, no features): wav.scp, utt2spk, spk2utt, utt2label, utt2attack, utt2dur, feats.scp and scores.
-Each piece of work runs in a process of its own: seconds are of processor time in one thread, without the program's
-start; MiB are the most that the process held over what it held before, its imports and 100 utterances' work done. The
-slope is that of time and of memory over utterances, both logarithmic, between the last two sizes: 1 is linear. Costs
-of 10,000 utterances are near what can be measured, so that slopes from there may be lower.
+Each piece of work runs in its own process. Seconds are processor time in one thread, without the program's start. MiB
+are the peak minus the memory after the imports and the work on 100 utterances. The slope is that of time and of memory
+over utterances, both logarithmic, between the last two sizes: 1 is linear. Costs of 10,000 utterances are near the
+smallest measurable ones, so that slopes from there may be lower.
 """
 
 from __future__ import annotations
@@ -299,9 +299,9 @@ def main() -> int:
     parser.add_argument(
         "--utterances", type=whole_number(1), nargs="+", default=[10_000, 100_000], metavar="N", help="sizes"
     )
-    parser.add_argument("--work", nargs="+", choices=list(WORK), default=list(WORK), help="what to measure")
+    parser.add_argument("--work", nargs="+", choices=list(WORK), default=list(WORK), help="work to measure")
     parser.add_argument("--plot", type=Path, help="write the curves to this file")
-    parser.add_argument("--json", type=Path, help="keep the figures in this file, and go on from those in it")
+    parser.add_argument("--json", type=Path, help="keep the figures in this file, and continue from those in it")
     parser.add_argument("--work-dir", type=Path, default=Path(tempfile.gettempdir()), help="where to make the lists")
     parser.add_argument(
         "--limit", type=real_number(above=0), default=1.25, help="status 1 if a slope of time is above this"

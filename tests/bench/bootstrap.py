@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""How long bootstrap draws of EER and min t-DCF take, beside the straightforward way: resample, sort, take the curve.
+"""Time bootstrap draws of EER and min t-DCF against the straightforward way: resample, sort, take the curve.
 
-The figures of both ways, of the same draws, must be equal to the bit.
+The figures of both ways, from the same draws, must be equal to the bit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
         "--digits",
         type=whole_number(0, 15),
         default=3,
-        help="digits that the scores are rounded to, so that some are equal",
+        help="digits to which the scores are rounded, so that some are equal",
     )
     args = parser.parse_args()
 

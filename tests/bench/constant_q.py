@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How fast the constant-Q front ends are from waveform to matrix, against the plain way to compute the same.
+"""Time the constant-Q front ends from waveform to matrix against plain code for the same features.
 
-The plain way of cqt_*: scipy.signal.lfilter with 0.97, librosa.cqt, natural logarithm. Of cqcc, statics alone:
-librosa.cqt with 96 bins per octave, logarithm, scipy's CubicSpline onto the linear axis, scipy.fft.dct; its windows are
-not those of cqcc, so that no difference is told. Where spafe is installed, its own cqcc as well, at its defaults and at
-9 octaves of 96 bins. All read the same waveforms in one process with one thread, in turn; the figures are ratios of
+The plain way of cqt_*: scipy.signal.lfilter with 0.97, librosa.cqt, natural logarithm. The plain way of cqcc's statics:
+librosa.cqt with 96 bins per octave, logarithm, scipy's CubicSpline onto the linear axis, scipy.fft.dct. Its windows
+differ from cqcc's, so no difference is printed. If spafe is installed, its cqcc is timed too, at its defaults and at 9
+octaves of 96 bins. All read the same waveforms in one process with one thread, in turn. The figures are ratios of
 processor time.
 """
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""How fast recordings are scored: seconds of processor time for a second of audio, loading apart, and peak memory.
+"""Measure how fast recordings are scored: processor seconds per second of audio, without loading, and peak memory.
 
-First a window of 4 s: front end and network, batches of 1 and of 16, one thread. Then recordings from file to score,
-short ones and long ones. Then the peak memory of steps/detect.py for an hour, a process of its own, beside that for ten
-minutes: the bench fails where the hour takes over 1.2 times as much. The weights are random, which the time does not
-depend on.
+First a window of 4 s: front end and network, batches of 1 and of 16, one thread. Then short and long recordings from
+file to score. Then the peak memory of steps/detect.py for an hour, in its own process, beside that for ten minutes. The
+bench fails if the hour takes over 1.2 times as much. The weights are random; the time does not depend on them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What the parts of an epoch cost: processor time of one epoch of self-distillation, one thread.
+"""Measure the parts of an epoch: processor time of one epoch of self-distillation, one thread.
 
 Prints, as shares of the training steps' time: precise batch norm (statistics of ten batches), scoring the dev set,
-random filters, and the looks inside (gradients, embeddings). Wants data dirs and features, as stages 0 and 1 of a
-recipe leave them.
+random filters, and the looks inside (gradients, embeddings). Needs the data dirs and features of a recipe's stages 0
+and 1.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What an evaluation of the size of ASVspoof 2019 PA's evaluation set costs, against the plain way to the same figures.
+"""Time an evaluation of the size of ASVspoof 2019 PA's evaluation set against a plain way to the same figures.
 
 134,730 trials (18,090 bona fide) with made-up scores: pooled, per attack, known and unknown attacks, durations,
 environments with their grids, attack factors, speakers; all figures of each, with ASV scores. The plain way selects
-each group's trials by itself, sorts them anew for each figure and steps through thresholds and pool-adjacent-violators
-as their definitions read. Both run in one process with one thread; seconds are of processor time, without reading
-files. The figures must agree.
+each group's trials, sorts them for each figure and steps through thresholds and pool-adjacent-violators as their
+definitions read. Both run in one process with one thread. Seconds are processor time, without reading files. The
+figures must agree.
 """
 
 from __future__ import annotations

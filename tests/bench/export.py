@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Exports each network with each front end and compares scores and time, on real utterances: ONNX, int8 and
-torch.export.
+"""Export each network with each front end and compare scores and time on real utterances: ONNX, int8 and torch.export.
 
-The weights are random; the statistics of batch normalisation are those of the utterances, so that what flows through
-the network is of the size that training leaves. Prints a row of a Markdown table for each; the exit status is 1 where
-one differs from the toolkit by more than the exporter allows.
+The weights are random. The statistics of batch normalisation are those of the utterances, so that activations have the
+size that training leaves. Prints a row of a Markdown table for each. The exit status is 1 if one differs from the
+toolkit by more than the exporter allows.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def milliseconds(score: Callable[[np.ndarray], object], waveforms: Sequence[np.n
 
 def main() -> int:
     parser = make_parser(__doc__, "tests/bench/export.py --data-dir egs/asvspoof2019/la/data/dev --models ecanet18")
-    parser.add_argument("--data-dir", type=Path, required=True, help="whose utterances are scored")
+    parser.add_argument("--data-dir", type=Path, required=True, help="data dir whose utterances are scored")
     parser.add_argument("--utts", type=whole_number(1), default=16)
     parser.add_argument("--no-int8", action="store_true", help="leave int8 out")
     parser.add_argument("--no-pt2", action="store_true", help="leave torch.export out, which takes most of the time")

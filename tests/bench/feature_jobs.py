@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Utterances per second of the feature stage against its number of jobs, up to the cores of this machine.
+"""Measure utterances per second of the feature stage against its number of jobs, up to the cores of this machine.
 
-The whole of steps/make_feats.sh is timed, from the data dir to merged lists, on a disk that has read the audio before.
-The figures are ratios to one job within a round, median and range over the rounds.
+All of steps/make_feats.sh is timed, from the data dir to merged lists, on a disk that has read the audio before. The
+figures are ratios to one job within a round, median and range over the rounds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def main() -> int:
     parser.add_argument("--wav-scp", required=True, help="audio to compute on")
     parser.add_argument("--frontend", default=str(ROOT / "conf/frontend/cqt_432.yaml"), help="conf of the front end")
     parser.add_argument(
-        "--utterances", type=whole_number(1), default=1000, help="so many of the list, over and over if it has fewer"
+        "--utterances",
+        type=whole_number(1),
+        default=1000,
+        help="number of utterances of the list, repeated if it has fewer",
     )
     parser.add_argument("--rounds", type=whole_number(1), default=3, help="measurements of each number of jobs")
     args = parser.parse_args()

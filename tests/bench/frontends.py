@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""How fast the front ends are against the plain way to compute the same: what a user would take from a library.
+"""Time the front ends against plain code with common libraries for the same features.
 
-First from samples to features: the waveforms are read before. Then the logarithmic spectra from flac to ark; the plain
-way there is soundfile.read, and kaldiio. Both ways run in one process with one thread, in turn; the figures are ratios
+First from samples to features, with the waveforms in memory. Then the logarithmic spectra from flac to ark; the plain
+way there is soundfile.read and kaldiio. Both ways run in one process with one thread, in turn. The figures are ratios
 of processor time. Both must be equal within the tolerance of the row, or the bench fails.
 """
 

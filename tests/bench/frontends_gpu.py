@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What batches on a GPU gain: utterances per second from samples to features, one CPU thread against a device.
+"""Measure the gain of batches on a GPU: utterances per second from samples to features, one CPU thread against a
+device.
 
 One CPU thread computes utterance by utterance, as a job of the feature stage does. The device computes batches as
-`steps/make_feats.sh --ngpu 1` does; what of them is done on the CPU is in the time, in one thread as well. Waveforms
-are read before. Both ways run in turn in one process after a round to warm up; the figures are of elapsed time.
+`steps/make_feats.sh --ngpu 1` does, including its work on the CPU in one thread. Waveforms are in memory. Both ways run
+in turn in one process after a round to warm up. The figures are elapsed time.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def main() -> int:
     parser.add_argument(
         "confs", nargs="*", metavar="CONF", help="confs of front ends; without any, conf/frontend/*.yaml"
     )
-    parser.add_argument("--device", help="as torch names it; without it, cuda where there is a GPU, else cpu")
+    parser.add_argument("--device", help="device as torch names it; without it, cuda if there is a GPU, else cpu")
     parser.add_argument(
         "--wav-scp", help="the first utterances of it; without it, made-up speech-like ones of 1 to 6 s"
     )

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Can a detector be turned by what leaves the speech as it is? A table of manipulations, as Markdown.
+"""Measure how manipulations that keep the speech change a detector's decisions, as a Markdown table.
 
 Takes bona fide and spoofed utterances of a data dir, evenly spread over its list. Applies each manipulation, rounds to
 16 bits and scores by the detector at the threshold of its dev EER. A cell counts accepted bona fide / accepted spoofed

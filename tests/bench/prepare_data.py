@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long local/prepare_data.py takes with N, 2N and 4N trials: linear if the time per trial stays the same."""
+"""Time local/prepare_data.py with N, 2N and 4N trials: linear if the time per trial stays the same."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def main() -> int:
         __doc__ or "", "tests/bench/prepare_data.py --trials 5000\ntests/bench/prepare_data.py --recipe pa --full"
     )
     parser.add_argument("--recipe", choices=sorted(COUNTS), default="la", help="which part of the corpus")
-    parser.add_argument("--trials", type=whole_number(1), default=5000, metavar="N", help="the least number of trials")
+    parser.add_argument("--trials", type=whole_number(1), default=5000, metavar="N", help="smallest number of trials")
     parser.add_argument(
         "--repeats", type=whole_number(1), default=3, help="runs of each size, of which the fastest counts"
     )
     parser.add_argument(
-        "--full", action="store_true", help="also the part in full: 121,461 or 218,430 trials, 0.5 or 0.9 GB"
+        "--full", action="store_true", help="also the complete part: 121,461 or 218,430 trials, 0.5 or 0.9 GB"
     )
     parser.add_argument("--work-dir", default=tempfile.gettempdir(), help="where to make the corpora")
     parser.add_argument(

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What an epoch of training asks of a disk, its features read in random order and by shards.
+"""Count the seeks and reads of an epoch of training whose features are read in random order and by shards.
 
-Arks of made-up features, as many MiB as asked for, are read through a training's reader once each way in one process,
-without a network, and every read of their files is counted. The time of a disk is reckoned from that, by its seek and
-its speed; the processor's is measured. How good the shuffle is: utterances drawn between two that lie side by side
-(median; a third of the set, and a little less, if all are shuffled), stretches of the arks in a batch, and how the
-share of bona fide trials in a batch spreads if they all lie together in the arks, as a corpus sorted by class has them.
+Arks of made-up features are read through a training's reader, once each way in one process, without a network. Every
+read of their files is counted. The disk's time is computed from that, by its seek and its speed; the processor's is
+measured. The shuffle is judged by the utterances drawn between two neighbours on disk (median; about a third of the set
+if all are shuffled) and by the stretches of the arks in a batch. For a corpus sorted by class it is also judged by the
+spread of the share of bona fide trials in a batch.
 """
 
 from __future__ import annotations
@@ -88,10 +88,12 @@ def main() -> int:
     parser.add_argument("--mib", type=whole_number(1), default=300, help="size of the arks")
     parser.add_argument("--shard-mib", type=whole_number(1), default=16)
     parser.add_argument("--buffer-mib", type=whole_number(1), default=100)
-    parser.add_argument("--seek-ms", type=real_number(above=0), default=5.0, help="of the disk that is reckoned with")
-    parser.add_argument("--mb-per-second", type=real_number(above=0), default=100.0, help="likewise")
+    parser.add_argument("--seek-ms", type=real_number(above=0), default=5.0, help="seek time of the assumed disk")
+    parser.add_argument("--mb-per-second", type=real_number(above=0), default=100.0, help="speed of the assumed disk")
     parser.add_argument("--work-dir", default=tempfile.gettempdir(), help="where to make the arks")
-    parser.add_argument("--limit", type=real_number(), default=100, help="status 1 with fewer times fewer seeks")
+    parser.add_argument(
+        "--limit", type=real_number(), default=100, help="status 1 if the seeks are not fewer by this factor"
+    )
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a training step costs: self-distilled against baseline in time and peak memory, on a CPU (one thread) or a GPU.
+"""Measure a training step: self-distilled against baseline in time and peak memory, on a CPU (one thread) or a GPU.
 
-On the CPU also with freed memory kept against without. Each kind is measured in processes of its own, in turn, on
-random features of the size that the recipe uses; the figures are ratios, median and range over the rounds. Time is
-processor time on the CPU, wall-clock time of the whole queue of steps on a GPU. Memory is the growth of the process's
-peak over what it held before the first step on the CPU, the allocator's peak on a GPU.
+On the CPU also with freed memory kept against without. Each kind runs in its own processes, in turn, on random features
+of the recipe's size. The figures are ratios, median and range over the rounds. Time is processor time on the CPU,
+wall-clock time of the complete queue of steps on a GPU. Memory is the growth of the process's peak from before the
+first step on the CPU, the allocator's peak on a GPU.
 
-Utterances of next to nothing (--batch-size 2 --frames 24 --bins 8) leave what the host does for each operation: the
-bound of a small network's step on a fast GPU.
+Tiny utterances (--batch-size 2 --frames 24 --bins 8) leave only the host's work for each operation: the bound of a
+small network's step on a fast GPU.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def main() -> int:
     parser.add_argument("--device", nargs="+", help="cpu, or a GPU: cuda; default: both, where a GPU is found")
     parser.add_argument("--amp", default="none", choices=("none", "bf16", "fp16"), help="autocast")
     parser.add_argument("--batch-size", type=whole_number(2), default=64, help="utterances of a step")
-    parser.add_argument("--frames", type=whole_number(1), default=600, help="of an utterance")
-    parser.add_argument("--bins", type=whole_number(1), default=45, help="of a frame")
+    parser.add_argument("--frames", type=whole_number(1), default=600, help="frames of an utterance")
+    parser.add_argument("--bins", type=whole_number(1), default=45, help="bins of a frame")
     parser.add_argument(
         "--steps", type=whole_number(1), help="timed steps of a process; default: 8 on a CPU, 100 on a GPU"
     )
@@ -155,7 +155,7 @@ def main() -> int:
     parser.add_argument(
         "--at-most",
         type=real_number(above=0),
-        help="exit status 1 where self-distillation takes more times the baseline",
+        help="exit status 1 if self-distillation takes more times the baseline",
     )
     parser.add_argument("--child", nargs=2, metavar=("METHOD", "WAY"), help="measure one kind and print it as JSON")
     args = parser.parse_args()

@@ -115,7 +115,7 @@ def test_sources_have_version_licence_and_speakers(corpus):
     table = describe.sources_table(corpus)
     assert "| train | klettres-data | 4:22 | GPL-2+ | da, da-man, de-man | 3 | 1.5 |" in table
     assert "| train | VCTK/ | added | as you have it | 1 | 1 | 0.5 |" in table
-    assert "| texts | prompts-it | 1.6 | CC-BY-3.0 | it (what text-to-speech says) | - | - |" in table
+    assert "| texts | prompts-it | 1.6 | CC-BY-3.0 | it (text for text-to-speech) | - | - |" in table
 
 
 def test_a_speaker_has_the_name_of_the_conf_though_entries_share_a_person(corpus):
@@ -269,5 +269,5 @@ def test_a_page_that_is_not_there_is_made_and_one_without_markers_is_kept(tmp_pa
 
 
 def test_the_page_has_its_markers():
-    text = (ROOT / "docs" / "mini_corpus.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "mini_corpus_tables.md").read_text(encoding="utf-8")
     assert text.count(describe.BEGIN) == text.count(describe.END) == 1

@@ -48,7 +48,7 @@ def test_the_verdict_says_equal_other_or_unknown():
         {**MINI, "audio_digest": "b" * 64, "other_sources": "other sources: x 2 instead of x 1"}, known
     )
     for unknown in ({"seed": 2}, {"version": "2"}, {"size": "small", "seed": 3}):
-        assert "cannot be told: no digest of size" in verdict({**MINI, **unknown}, known)
+        assert "is unknown: no digest of size" in verdict({**MINI, **unknown}, known)
     added = {**MINI, "audio_digest": "d" * 64, "added": [{"name": "x"}], "audio_digest_less_added": "a" * 64}
     assert verdict(added, known) == "audio less what was added is that of version 1, bit for bit"
     assert "no digest" in verdict({key: MINI[key] for key in ("version", "size", "seed")}, known)

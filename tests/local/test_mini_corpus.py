@@ -537,7 +537,7 @@ def test_a_begun_corpus_of_another_seed_is_begun_anew(make, tmp_path, capsys):
     (building / "LA").mkdir(parents=True)
     (building / "LA" / "stale").write_text("x")
     make(tmp_path / "out")
-    assert "starting anew" in capsys.readouterr().out
+    assert "starting again" in capsys.readouterr().out
     assert not (tmp_path / "out" / "LA" / "stale").exists()
 
 

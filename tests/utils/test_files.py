@@ -162,7 +162,7 @@ def test_a_system_error_is_one_message_with_a_mend(tmp_path):
     done = call(full, "compute_feats.py")
     assert done.returncode == 1 and done.stderr == (
         "compute_feats.py: error: feats.1.ark: No space left on device; the disk is full: free some space, then start "
-        "again: what is whole is kept\n"
+        "again: complete files are kept\n"
     )
 
     (tmp_path / "exp").write_text("")

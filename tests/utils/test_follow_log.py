@@ -68,12 +68,12 @@ def test_lines_that_are_passed_on(tmp_path):
     follower = Follower([str(log)])
     write(
         log,
-        "epoch 1 loss 3\nan epoch 2\ngoing on after epoch 3 of 4\nWARNING: odd\nprogress x/y z\n"
+        "epoch 1 loss 3\nan epoch 2\nresuming after epoch 3 of 4\nWARNING: odd\nprogress x/y z\n"
         + "WARNING: again\n" * 30,
     )
     assert follower.look() == [
         "epoch 1 loss 3",
-        "going on after epoch 3 of 4",
+        "resuming after epoch 3 of 4",
         "WARNING: odd",
         *["WARNING: again"] * (MOST_WARNINGS - 1),
     ]

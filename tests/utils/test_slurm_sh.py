@@ -386,7 +386,7 @@ def test_what_the_controller_and_the_accounts_tell(play):
     assert [word for word in play.calls("sbatch") if word.startswith("--array")] == ["--array=1-5", "--array=3,5"]
     lines = [line.removeprefix("slurm.sh: ") for line in done.stderr.splitlines()]
     assert lines == [
-        "Slurm's controller does not answer; waiting for the jobs all the same: Unable to contact slurm controller",
+        "Slurm's controller does not answer; still waiting for the jobs: Unable to contact slurm controller",
         "Slurm has queued 7_1 again: the node was lost, or the place was taken",
         "1 job(s) of array 7 wait: PartitionTimeLimit",
         "PREEMPTED (had to make room for other jobs): x.3.log",

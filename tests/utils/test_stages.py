@@ -97,7 +97,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
 def test_a_stage_that_fails_is_named():
     with pytest.raises(subprocess.CalledProcessError) as failed:
         in_recipe("begin_stage 3 try; false")
-    assert "stage 3 failed; when it is fixed, go on with --stage 3" in failed.value.stderr
+    assert "stage 3 failed; when it is fixed, resume by --stage 3" in failed.value.stderr
     assert "interrupted" not in failed.value.stderr
 
 

@@ -191,7 +191,7 @@ def _nonzero(data: Source, begin: int, end: int) -> Iterator[bool]:
 
 
 def _fewer(told: int, held: int, what: str) -> str:
-    return f"truncated, or its header is wrong: it tells of {told} {what}, {held} are there"
+    return f"truncated, or its header is wrong: it promises {told} {what}, {held} are there"
 
 
 def _follows(count: int) -> str:

@@ -484,7 +484,7 @@ def _checked(
     if peak > MOST_PEAK:
         notes.append(_beyond(peak))
     if doubt:
-        raise UserError(f"{where}: {doubt}; write the audio anew, or leave it out")
+        raise UserError(f"{where}: {doubt}; write the audio again, or leave it out")
 
 
 def _beyond(peak: float) -> str:

@@ -32,7 +32,7 @@ class StftConf(FrontEndConf):
         if self.n_fft < 2 or self.n_fft % 2:
             raise ValueError(f"n_fft: {self.n_fft} is not an even number of samples")
         if not 0 < self.hop_length <= self.n_fft:
-            raise ValueError(f"hop_length: {self.hop_length} is not in 1..n_fft ({self.n_fft})")
+            raise ValueError(f"hop_length: {self.hop_length} must be between 1 and n_fft ({self.n_fft})")
         if not 0 <= self.first_bin <= self.last_bin <= self.n_fft // 2:
             raise ValueError(
                 f"first_bin, last_bin: {self.first_bin}..{self.last_bin} is not within 0..{self.n_fft // 2}"

@@ -137,7 +137,7 @@ GOOD = (
     [
         ("type: noise", "type: niose", "line 2: steps[0].type: 'niose' is no augmentation; did you mean 'noise'?"),
         ("  number: 1", "  numbr: 1", "line 6: unknown key 'steps[1].numbr'; did you mean 'steps[1].number'?"),
-        ("p: 0.5", "p: 1.5", "line 3: steps[0].p: 1.5 is not in 0..1"),
+        ("p: 0.5", "p: 1.5", "line 3: steps[0].p: 1.5 must be between 0 and 1"),
         ("[5, 15]", "[15, 5]", "line 4: steps[0].snr_db: [15.0, 5.0] is not [lowest, highest]"),
         ("[5, 15]", "[5]", "line 4: steps[0].snr_db: [5.0] is not [lowest, highest]"),
         ("[5, 15]", "5", "line 4: steps[0].snr_db: 5 is not a list"),
@@ -182,5 +182,5 @@ def test_settings(tmp_path):
         tmp_path / "a.yaml", ["augment.steps.0.p=0.1", "train.epochs=3", "augment.steps.1.number=4"]
     )
     assert conf.steps[0].p == 0.1 and conf.steps[1].number == 4
-    with pytest.raises(UserError, match=r"--set augment.steps.0.p: steps\[0\].p: 2.0 is not in 0..1"):
+    with pytest.raises(UserError, match=r"--set augment.steps.0.p: steps\[0\].p: 2.0 must be between 0 and 1"):
         augment.load_conf(tmp_path / "a.yaml", ["augment.steps.0.p=2"])

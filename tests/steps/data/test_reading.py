@@ -362,7 +362,7 @@ def test_a_training_by_shards_goes_on_bit_for_bit(root, made_up_sets, tmp_path, 
     done = run(
         tmp_path / "broken", "--set=train.num_workers=1", "--set=train.cache_mib=7", "--set=train.diverged_above=9e9"
     )
-    assert done.returncode == 0 and "going on after epoch 1" in done.stdout, done.stderr
+    assert done.returncode == 0 and "resuming after epoch 1" in done.stdout, done.stderr
     whole, broken = (
         torch.load(tmp_path / name / "final.pt", weights_only=True)["state"] for name in ("whole", "broken")
     )

@@ -149,7 +149,7 @@ def test_what_is_refused_leaves_what_was_there(exported, training, data_dir, tmp
     (tmp_path / "one_class/wav.scp").write_text((data_dir / "wav.scp").read_text())
     (tmp_path / "one_class/utt2label").write_text("a spoof\nb spoof\n")
     only_onnx = ["--formats", "onnx", "--data-dir", data_dir]
-    assert "an EER wants bona fide and spoof" in said(*only_onnx, "--int8", tmp_path / "one_class", training)
+    assert "an EER needs bona fide and spoof" in said(*only_onnx, "--int8", tmp_path / "one_class", training)
     assert "--int8 is made of the ONNX file" in said("--formats", "pt2", "--int8", data_dir, training)
     assert "wav.scp: no such file" in said("--data-dir", tmp_path / "none", training)
     assert "no final.pt" in said("--data-dir", data_dir, tmp_path)

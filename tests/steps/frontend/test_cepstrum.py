@@ -138,7 +138,7 @@ def test_short_utterances_have_a_frame_and_silence_is_finite(root, name, samples
 @pytest.mark.parametrize(
     "setting, told",
     [
-        ("n_ceps=0", r"n_ceps: 0 is not in 1\.\.filters\.number \(20\)"),
+        ("n_ceps=0", r"n_ceps: 0 must be between 1 and filters\.number \(20\)"),
         ("n_ceps=21", "n_ceps: 21"),
         ("lifter=-1", "lifter: -1"),
         ("n_cep=13", "did you mean 'n_ceps'"),

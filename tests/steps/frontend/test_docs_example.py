@@ -1,4 +1,4 @@
-"""docs/frontends.md: its confs and its front end are put into a copy of the toolkit and do what the page says."""
+"""docs/frontends.md and docs/extend.md: their confs and their front end work in a copy of the toolkit."""
 
 import dataclasses
 import math
@@ -21,15 +21,17 @@ OF_ITS_OWN = "conf/frontend/flatness_16.yaml"
 
 @pytest.fixture(scope="module")
 def page(root):
-    return (root / "docs/frontends.md").read_text(encoding="utf-8")
+    return (root / "docs/frontends.md").read_text(encoding="utf-8") + (root / "docs/extend.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.fixture(scope="module")
 def files(page):
     """The blocks that are a file's contents, by its path."""
-    blocks = re.findall(r"^```(?:python|yaml) (\S+)\n(.*?)^```$", page, flags=re.M | re.S)
+    blocks = re.findall(r"^```(?:python|yaml) (\S+/frontend/\S+)\n(.*?)^```$", page, flags=re.M | re.S)
     found = dict(blocks)
-    assert len(found) == len(blocks) >= 11
+    assert len(found) == len(blocks) >= 10
     return found
 
 
@@ -115,7 +117,7 @@ except UserError as error:
 
 def test_the_pages_confs_load_and_compute(toolkit, files, waveform_maker, tmp_path):
     confs = [path for path in files if path.startswith("conf/") and path != OF_ITS_OWN]
-    assert len(confs) >= 9
+    assert len(confs) >= 8
     quiet = 1e-3 * np.random.default_rng(0).standard_normal(7000)  # to be trimmed: digital silence is cut out anyhow
     one = np.concatenate([quiet[:4000], waveform_maker(100000), quiet[4000:]])
     soundfile.write(tmp_path / "one.flac", one, 16000)
@@ -148,7 +150,7 @@ def test_the_pages_defaults_are_those_of_the_code(page):
         if field.name == "type":
             continue
         if field.default is dataclasses.MISSING:
-            expected = ["(must be there)"]
+            expected = ["(required)"]
         elif field.default is None:
             expected = ["`null`", "none"]
         else:

@@ -233,7 +233,7 @@ def test_a_stream_that_ends_early(training, tmp_path, speech, monkeypatch):
     data = (tmp_path / "a.wav").read_bytes()
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data[: len(data) // 2])))
     done = run("--model", training, "--stream", "-")
-    assert done.returncode == 1 and f"truncated, or its header is wrong: it tells of {4 * RATE} bytes" in done.stderr
+    assert done.returncode == 1 and f"truncated, or its header is wrong: it promises {4 * RATE} bytes" in done.stderr
 
 
 def test_wrong_use(training):

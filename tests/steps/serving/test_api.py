@@ -113,7 +113,7 @@ def three_hours():
     "make, status, words",
     [
         (lambda: b"", 422, "empty: no bytes"),
-        (lambda: b"What I wanted to say. " * 200, 415, "no sound that can be read here. What can: wav, flac"),
+        (lambda: b"What I wanted to say. " * 200, 415, "no sound that can be read here. Readable: wav, flac"),
         (lambda: sound_of(speech_like(RATE))[:30], 422, "Truncated: it has no chunk of samples"),
         (lambda: sound_of(np.zeros(0)), 422, "Empty: no samples"),
         (truncated, 422, "Truncated"),

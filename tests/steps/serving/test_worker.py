@@ -70,7 +70,7 @@ def test_it_is_begun_anew_and_the_next_upload_is_scored(begin, capfd):
     threading.Timer(0.2, worker.close).start()
     for _ in range(2):  # the upload that was being scored, and one after it
         assert refused_by(worker) == (503, "The server is being stopped.")
-    assert "begun anew" not in capfd.readouterr().err
+    assert "started again" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("model, words", [("lost", "no final.pt in it"), ("none", "ended while it loaded")])

@@ -230,7 +230,7 @@ def test_batch_statistics_of_each_share_lead_elsewhere_but_everywhere_alike(alon
 def test_the_first_process_decides_and_writes_and_a_batch_has_to_reach_all(together):
     for told in together[0]["told"]:
         assert told[0] == 0
-        assert "batch_size: 2 is the whole batch, too small for 3 processes" in told[1]
+        assert "batch_size: 2 is the complete batch, too small for 3 processes" in told[1]
     by_first, *by_others = (told[2] for told in together[0]["told"])
     assert any("epoch1.pt" in one for one in by_first) and by_others == [[], []]
     assert not (together[1] / "small").exists()
@@ -279,7 +279,7 @@ def test_a_killed_process_is_replaced_and_the_weights_are_those_of_an_undisturbe
     said, errors = job.communicate(timeout=300)
     assert job.returncode == 0, errors
     assert "WARNING: a process ended before its time; restart 1 of 2" in errors
-    assert "going on after epoch 1 of 2" in said
+    assert "resuming after epoch 1 of 2" in said
     assert said.count("final.pt: epoch") == 1 and "Traceback" not in errors
     said, errors = beside.communicate(timeout=300)
     assert beside.returncode == 0, errors

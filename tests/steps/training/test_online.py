@@ -324,7 +324,7 @@ def test_an_augmented_training_resumes_and_differs(root, audio_sets, from_disk, 
         done = train(root, audio_sets, tmp_path / "resumed", *options, check=False)
         assert done.returncode == 1 and "broken off" in done.stderr
     done = train(root, audio_sets, tmp_path / "resumed", *options)
-    assert "going on after epoch 1" in done.stdout
+    assert "resuming after epoch 1" in done.stdout
     assert_same_weights(tmp_path / "whole", tmp_path / "resumed")
 
 

@@ -357,8 +357,8 @@ def test_a_training_on_what_no_filter_adds_a_curve_to_says_so_and_goes_without(r
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"p": 1.5}, "p: 1.5 is not in 0..1"),
-    ({"p": -0.1}, "p: -0.1 is not in 0..1"),
+    ({"p": 1.5}, "p: 1.5 must be between 0 and 1"),
+    ({"p": -0.1}, "p: -0.1 must be between 0 and 1"),
     ({"gain": -1}, "gain: -1 has to be 0 or a positive number"),
     ({"tilt": -3}, "tilt: -3 has to be 0 or a positive number"),
     ({"high_pass": (200, 40)}, r"high_pass: \[200, 40\] is not \[lowest, highest\] corner in Hz, above 0"),
@@ -378,7 +378,7 @@ def test_a_conf_file_names_the_key_and_can_switch_filters_off(root):
     assert training.load_conf(path, ["train.random_filter=null"]).random_filter is None
     corners = training.load_conf(path, ["train.random_filter.high_pass=null"]).random_filter
     assert corners.high_pass is None and corners.low_pass is not None
-    with pytest.raises(UserError, match="random_filter.p: 2.0 is not in 0..1"):
+    with pytest.raises(UserError, match="random_filter.p: 2.0 must be between 0 and 1"):
         training.load_conf(path, ["train.random_filter.p=2"])
     with pytest.raises(UserError, match="random_filter.high_pass: .*corner in Hz"):
         training.load_conf(path, ["train.random_filter.high_pass=[200, 40]"])

@@ -316,7 +316,7 @@ def test_broken_off_and_resumed_ends_in_the_same_weights(root, made_up_sets, sta
         patch.setattr(loop.Trainer, "_train_epoch", first_epoch_only)
         assert "broken off" in (done := train(tmp_path / "resumed")).stderr, done.stderr
     torch.manual_seed(99)
-    assert "going on after epoch 1" in train(tmp_path / "resumed").stdout
+    assert "resuming after epoch 1" in train(tmp_path / "resumed").stdout
     kept = [torch.load(tmp_path / run / "final.pt", weights_only=True)["state"] for run in ("whole", "resumed")]
     assert kept[0].keys() == kept[1].keys() and all(torch.equal(kept[0][k], kept[1][k]) for k in kept[0])
     whole, resumed = ((tmp_path / run / "epochs.tsv").read_text() for run in ("whole", "resumed"))

@@ -258,7 +258,7 @@ def test_senseless_values_are_refused_by_name(root):
     for setting, message in (
         ("dwa_temperature=0", "dwa_temperature: 0.0 is not positive"),
         ("ramp_length=-1", "ramp_length: -1.0 is not positive"),
-        ("ramp_by=share train.distill.weighting.name=ramp", "ramp_length: 8.0 is more than 1, the whole training"),
+        ("ramp_by=share train.distill.weighting.name=ramp", "ramp_length: 8.0 is more than 1, the entire training"),
         ("name=uncertain", "did you mean 'uncertainty'"),
     ):
         with pytest.raises(UserError) as error:
@@ -335,7 +335,7 @@ def test_stopped_and_going_on_ends_in_the_same_weights(root, made_up_sets, tmp_p
             run(broken)
     assert not (broken / "final.pt").exists()
     done = run(broken)
-    assert done.returncode == 0 and "going on after epoch 3" in done.stdout
+    assert done.returncode == 0 and "resuming after epoch 3" in done.stdout
     assert (broken / "epochs.tsv").read_text() == (whole / "epochs.tsv").read_text()
     ours, theirs = (torch.load(out / "checkpoints/best.pt", weights_only=True) for out in (whole, broken))
     assert ours["method"].keys() == theirs["method"].keys()

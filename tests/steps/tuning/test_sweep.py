@@ -267,7 +267,7 @@ def test_what_cannot_be_swept_is_said(sets, tmp_path, monkeypatch, stub):
         ("low: 0.01", "low: 0", "low: 0.0 is not positive"),
         ("train.distill.beta ", "train.distill.alpha ", "a key stands there twice"),
         ("prune: none", "prune: nome", "did you mean 'none'"),
-        ("low: 0.3 ", "whole: true\n  low: 0.3 ", "low: 0.3 and high, 0.95, are not the whole numbers"),
+        ("low: 0.3 ", "whole: true\n  low: 0.3 ", "low: 0.3 and high, 0.95, must be integers"),
     ],
 )
 def test_a_wrong_sweep_conf_names_the_key(tmp_path, old, new, complaint):

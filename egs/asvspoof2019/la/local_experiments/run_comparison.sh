@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Compares training methods fairly: every method on every network with the same seeds, epochs, batches and learning rates, or
-# with as many trials of tuning for each, and the ablation of self-distillation's losses; then tables with means, spreads,
-# paired tests and early exits.
+# Compares training methods fairly: every method on every network, with the same seeds and schedule or the same number
+# of tuning trials. Adds the ablation of self-distillation's losses. Makes tables of means, spreads, paired tests and
+# early exits.
 #
 # Usage: local_experiments/run_comparison.sh [options]          on the mini corpus, in the recipe's folder or elsewhere
 #  e.g.: local_experiments/run_comparison.sh --seeds "1 2 3 4 5 6 7 8" --ngpu 1
 #  e.g.: local_experiments/run_comparison.sh --model conf/model/ecanet9.yaml --methods conf/train/self_distill.yaml
 #  e.g.: local_experiments/run_comparison.sh --tune-trials 20 --tune-seeds "11 12" --exp-dir exp_tuned
 #
-# Each training, its scores and its results are made by ../run.sh, stages 0 to 5; what is whole is not made again, so that a
-# run that was broken off, or is given more seeds, networks or methods, goes on. Options of run.sh that are not listed here
-# (--corpus-dir, --mini-size, ...) go into --run-options.
+# ../run.sh makes each training, its scores and its results, stages 0 to 5. Complete ones are skipped, so that a run may
+# be interrupted, or get more seeds, networks or methods. Options of run.sh that are not listed here (--corpus-dir,
+# --mini-size, ...) go into --run-options.
 
 model="conf/model/ecanet18.yaml conf/model/senet34_thin.yaml conf/model/mobilenet_small.yaml conf/model/efficientnet_small.yaml"  # networks
-baseline=conf/train/baseline.yaml  # what the methods are compared with
-methods=              # confs of the methods; empty: all of conf/train but the paper's, the debug one and branches
+baseline=conf/train/baseline.yaml  # the method that the others are compared with
+methods=              # confs of the methods; empty: all of conf/train except the paper's, the debug one and branches
 seeds="1 2 3 4 5"     # trainings of each network and method
 ablation=conf/train/self_distill.yaml  # method whose losses are left out one by one, by alpha and beta; empty: none
 schedule=conf/schedule/mini.yaml  # epochs, batches and learning rate, the same for all
 loss=                 # hard loss, the same for all; empty: as the methods say
 set=                  # further overrides of conf keys, for all: "train.epochs=3 model.stem=conv3"
-tune_trials=0         # trials of steps/sweep.py, on dev, that each method has on each network before it is trained; 0: none
+tune_trials=0         # trials of steps/sweep.py on dev, for each method on each network before it is trained; 0: none
 tune_seeds=11         # trainings of each trial; none of --seeds
 exp_dir=exp_comparison  # trainings, scores, results, COMPARISON.md
 frontend=conf/frontend/f0_subband.yaml  # front end
@@ -29,9 +29,9 @@ online=false          # compute features in training and scoring instead of read
 data_dir=data         # Kaldi data dirs
 feats_dir=feats       # features
 nj=$(nproc)           # parallel jobs for features
-ngpu=                 # GPUs that a training uses: 0 or 1; empty: 1 where this machine has one
-train_jobs=           # trainings at once, of one network's seeds; empty: as many as there are cores, or GPUs
-cmd=                  # job runner in the place of those in cmd.sh
+ngpu=                 # GPUs that a training uses: 0 or 1; empty: 1 if this machine has one
+train_jobs=           # parallel trainings, of one network's seeds; empty: the number of cores, or GPUs
+cmd=                  # job runner instead of those in cmd.sh
 run_options=          # further options of run.sh, with their values: "--mini-size tiny"
 
 . "$(dirname "${BASH_SOURCE[0]}")/../utils/parse_options.sh"
