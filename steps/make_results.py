@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps.experiment.experiments import add_beside, read_experiments, read_with_those_beside
+from steps.results.forest import write_forest_beside
 from steps.results.markdown import markdown
 from steps.results.plain import plain
 from steps.results.tables import collect
@@ -20,10 +21,11 @@ from utils.files import write_aside
 
 def main() -> None:
     parser = make_parser(
-        "Make RESULTS.md from experiment folders: mean and standard deviation over seeds of EER and t-DCF, sizes, "
+        "Make RESULTS.md from experiment folders: a summary, a forest plot beside it (RESULTS_forest.png), mean and "
+        "standard deviation over seeds of EER and t-DCF, sizes, "
         "fusion of seeds and of front ends, figures by block and by attack, how each was trained; print the methods "
         "compared. Each folder holds seed<N>/{conf.yaml, detector.json, results/<set>/metrics.json}, and for fusion "
-        "seed<N>/scores/<set>.txt of dev, which it is trained on, and of the set. What is not evaluated is told.",
+        "seed<N>/scores/<set>.txt of dev, which it is trained on, and of the set. Notes name what is not evaluated.",
         "steps/make_results.py --command \"./run.sh --seeds '1 2 3'\" --out RESULTS.md exp/train_*",
     )
     parser.add_argument("experiments", metavar="EXP", nargs="+", type=Path, help="experiment folders")
@@ -38,10 +40,10 @@ def main() -> None:
             f"{args.out}: nothing to write, as no seed of {', '.join(e.name for e in experiments)} has "
             "results/<set>/metrics.json; run the recipe's scoring and evaluation stages"
         )
-    text = markdown(experiments, args.command)
     try:
+        picture = write_forest_beside(args.out, experiments)
         with write_aside(args.out) as handle:
-            handle.write(text)
+            handle.write(markdown(experiments, args.command, picture))
     except OSError as error:
         raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
     print(plain(experiments))

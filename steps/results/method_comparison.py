@@ -14,7 +14,7 @@ from steps.results.tables import LARGEST, SetTable, by_seed, collect, p_text, st
 from utils.cli import UserError
 
 NOTE = f"""\
-EER and min t-DCF: mean ± standard deviation over seeds. Difference: EER less that of the same network's baseline,
+EER and min t-DCF: mean ± standard deviation over seeds. Difference: EER minus that of the same network's baseline,
 trained with the same seed, in points; below 0 favours the method. Interval ({100 * CONFIDENCE:.0f} %) and p are of
 the paired t-test over seeds, and p is corrected (Holm) for all differences of its table. The t-test takes the
 differences as normal, which a handful of seeds cannot show. It weighs the chance of training only: other trials and
