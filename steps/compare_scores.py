@@ -168,7 +168,7 @@ def measure(
                     "untested": test.untested,
                 }
             of_figures[name] = one
-        told["differences"].append({"system": system.letter, "less": systems[0].letter, "figures": of_figures})
+        told["differences"].append({"system": system.letter, "minus": systems[0].letter, "figures": of_figures})
     if len(systems) > 2:
         for name in names:
             ones = [difference["figures"][name] for difference in told["differences"]]
@@ -200,7 +200,7 @@ def table(told: dict, ways: Sequence[str]) -> list[str]:
             )
         for difference in told["differences"]:
             one = difference["figures"][name]
-            who = f"{difference['system']} less {difference['less']}"
+            who = f"{difference['system']} minus {difference['minus']}"
             lines.append(
                 f"  {who:14}{one['value']:+9.{digits}f}"
                 + "".join(f"   {span(one[f'interval_by_{by}'], '+'):>22}" for by in ways)
@@ -214,7 +214,7 @@ def table(told: dict, ways: Sequence[str]) -> list[str]:
     for difference in told["differences"]:
         over_seeds = (one.get("over_seeds") for one in difference["figures"].values())
         for why in dict.fromkeys(seeds["untested"] for seeds in over_seeds if seeds and seeds["untested"]):
-            who = f"{difference['system']} less {difference['less']}"
+            who = f"{difference['system']} minus {difference['minus']}"
             lines += [
                 "",
                 *textwrap.wrap(

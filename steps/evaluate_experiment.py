@@ -13,6 +13,7 @@ import utils.environment
 from steps.evaluation.fitted_scores import calibrate_training
 from steps.results.evaluate_files import Breakdowns, evaluate_files
 from utils.cli import UserError, make_parser, run_program
+from utils.conf import read_yaml
 
 DRAWS = 1000  # of the bootstrap
 DEV = "dev"  # the set that the calibration is learnt on
@@ -30,6 +31,9 @@ def main() -> int:
     parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training")
     parser.add_argument("sets", nargs="+", metavar="SET")
     args = parser.parse_args()
+    conf_file = args.exp_dir / "conf.yaml"
+    conf = read_yaml(conf_file) if conf_file.is_file() else {}
+    system = f"{conf['model_name']}, {conf['train_name']}, seed {conf['seed']}: " if "train_name" in conf else ""
     for name in args.sets:
         data, scores = args.data_dir / name, args.exp_dir / "scores"
         if not (scores / f"{name}.txt").is_file():
@@ -53,7 +57,7 @@ def main() -> int:
                 asv,
                 data,
                 data / "corpus.json",
-                path.stem,
+                f"{system}{path.stem}",
                 Breakdowns(**tables) if whole else None,
                 plot=whole,
                 draws=DRAWS if whole else 0,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare methods with the baseline of the same network in tables of means, spreads, paired tests and early exits."""
+"""Compare methods with the baseline of the same network: a summary and a forest plot, and tables as TSV files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps.experiment.experiments import read_experiments
+from steps.results.forest import write_forest
 from steps.results.method_comparison import budget_notes, comparison, tuned_keys
 from steps.results.tables import BASELINE
 from steps.tuning.report import TABLE, read_tuned
 from utils.cli import UserError, make_parser, run_program, system_error_text, warn
-from utils.files import write_aside
+from utils.files import write_aside, write_lines
 
 
 def main() -> None:
@@ -24,7 +25,13 @@ def main() -> None:
         "steps/make_comparison.py --out COMPARISON.md --table Methods exp/train_*_baseline exp/train_*_self_distill"
         " \\\n  --table 'Losses left out' exp/train_*_baseline exp/train_*_self_distill_{hard,soft}",
     )
-    parser.add_argument("--out", metavar="FILE.md", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument(
+        "--out",
+        metavar="FILE.md",
+        type=Path,
+        required=True,
+        help="Markdown file to write, and files beside it",
+    )
     parser.add_argument(
         "--table",
         action="append",
@@ -65,12 +72,17 @@ def main() -> None:
     tuned = {name: one for name, one in found.items() if one is not None}
     if args.tuning is not None and not tuned:
         raise UserError(f"{args.tuning}: no sweep of any of these networks and methods in it (NETWORK/METHOD/{TABLE})")
-    text = comparison(groups, args.baseline, args.early_exits, args.command, tuned, args.note)
+    made = comparison(groups, args.baseline, args.early_exits, args.command, tuned, args.note, args.out.stem)
     for note in budget_notes(everything, args.baseline, tuned_keys(tuned)):
         warn(note)
     try:
+        for name, lines in made.tables.items():
+            write_lines(args.out.with_name(name), lines)
+        if made.rows:
+            with write_aside(args.out.with_name(made.picture), "wb") as handle:
+                write_forest(handle, made.rows, made.corpus)
         with write_aside(args.out) as handle:
-            handle.write(text)
+            handle.write(made.text)
     except OSError as error:
         raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
     print(f"written: {args.out}")

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps.experiment.experiments import add_beside, read_experiments, read_with_those_beside
+from steps.results.forest import write_forest_beside
 from steps.results.markdown import markdown
 from steps.results.plain import plain
 from steps.results.tables import collect
@@ -20,7 +21,8 @@ from utils.files import write_aside
 
 def main() -> None:
     parser = make_parser(
-        "Write RESULTS.md from experiment folders and print the comparison of methods. RESULTS.md has mean and "
+        "Write RESULTS.md from experiment folders and print the comparison of methods. RESULTS.md has a "
+        "summary, a forest plot (RESULTS_forest.png beside it), mean and "
         "standard deviation over seeds of EER and t-DCF, sizes, fusion of seeds and of front ends, figures by "
         "block and by attack, and the training settings. Each folder holds seed<N>/{conf.yaml, detector.json, "
         "results/<set>/metrics.json}. Fusion also needs seed<N>/scores/<set>.txt of the set and of dev, on which "
@@ -39,10 +41,10 @@ def main() -> None:
             f"{args.out}: nothing to write, as no seed of {', '.join(e.name for e in experiments)} has "
             "results/<set>/metrics.json; run the recipe's scoring and evaluation stages"
         )
-    text = markdown(experiments, args.command)
     try:
+        picture = write_forest_beside(args.out, experiments)
         with write_aside(args.out) as handle:
-            handle.write(text)
+            handle.write(markdown(experiments, args.command, picture))
     except OSError as error:
         raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
     print(plain(experiments))

@@ -17,7 +17,7 @@ import utils.environment
 
 from steps.experiment.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
 from steps.frontend.processing.audio import add_allow_pipes
-from steps.results.report import attacks, curves, det, environments, heads, histograms, provenance, summary
+from steps.results.report import attacks, curves, environments, heads, histograms, provenance, summary
 from steps.results.report.blocks import Section, Text
 from steps.results.report.page import render
 from steps.results.report.systems import Comparison, compare
@@ -96,7 +96,7 @@ def main() -> None:
         type=Path,
         help="folder of the sets' features, feats/<frontend>; features that are not there are computed from the audio",
     )
-    parser.add_argument("--title", help="the page's title; else it names the methods")
+    parser.add_argument("--title", help="the page's title; without it the page names the methods")
     parser.add_argument("--command", metavar="TEXT", help="the command that made the trainings, shown in the page")
     parser.add_argument(
         "--cam-stage",
@@ -124,7 +124,7 @@ def main() -> None:
         return
     comparison = replace(compare(experiments, args.set, args.data_dir, args.feats_dir), allow_pipes=args.allow_pipes)
     stages = sorted(set(args.cam_stage or (2, 4)))
-    plain = [module.section for module in (summary, det, attacks, environments, histograms, curves, heads)]
+    plain = [module.section for module in (summary, attacks, environments, histograms, curves, heads)]
     looks = [key for key in LOOKS_INSIDE if key not in args.skip]
     progress = ProgressLog(len(plain) + len(looks), "section", "report")
     sections: list[Section | None] = []

@@ -18,7 +18,7 @@ from hypothesis import strategies
 
 from steps.evaluation.score_layouts import columns_option
 from tests.in_process import call
-from utils.cli import real_number, whole_number
+from utils.cli import make_parser, real_number, whole_number
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = [
@@ -104,6 +104,15 @@ def test_all_programs_are_found():
     assert {"steps/score.py", "utils/data_dir.py", "local/mini_corpus/describe.py", "tests/bench/training.py"} < set(
         map(str, PROGRAMS)
     )
+
+
+def test_help_shows_defaults_that_say_something():
+    parser = make_parser("d", "e")
+    for name, default in (("--none", None), ("--no", False), ("--nothing", [])):
+        parser.add_argument(name, default=default, help="x")
+    parser.add_argument("--draws", default=1000, help="draws")
+    text = parser.format_help()
+    assert text.count("(default: ") == 1 and "draws (default: 1000)" in text
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)

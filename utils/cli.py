@@ -70,7 +70,8 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
     """A parser whose --help shows the defaults and ends with `example`."""
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        pass
+        def _get_help_string(self, action: argparse.Action) -> str | None:
+            return super()._get_help_string(action) if action.default else action.help
 
     return _Parser(
         prog=Path(sys.argv[0]).name,
@@ -199,8 +200,17 @@ def time_left(seconds: float, done: int, left: int) -> str:
     return f"about {to_come / 60:.0f} min left" if to_come < 5400 else f"about {to_come / 3600:.1f} h left"
 
 
+def pace(seconds: float, done: int, left: int) -> str:
+    """`4.2/s, about 12 min left`: the rate at which `done` pieces were made, and the time left; empty as time_left."""
+    to_come = time_left(seconds, done, left)
+    if not to_come:
+        return ""
+    rate = done / seconds
+    return f"{f'{rate:.0f}/s' if rate >= 10 else f'{rate:.1f}/s' if rate >= 0.5 else f'{60 * rate:.1f}/min'}, {to_come}"
+
+
 class ProgressLog:
-    """Progress of a job: a bar on a terminal, `progress DONE/TOTAL` lines with an estimate of the time left elsewhere.
+    """Progress of a job: a bar on a terminal, elsewhere `progress DONE/TOTAL` lines with percent, rate and time left.
 
     utils/follow_log.py turns those lines, from the logs of one or many jobs, back into a bar.
     """
@@ -221,8 +231,9 @@ class ProgressLog:
             self._say()
 
     def _say(self, text: str = "") -> None:
-        left = time_left(self._clock() - self._began, self.done - self._done_before, self.total - self.done)
-        said = ", ".join(filter(None, [text, left]))
+        percent = f"{100 * self.done // self.total} %" if self.total else ""
+        speed = pace(self._clock() - self._began, self.done - self._done_before, self.total - self.done)
+        said = ", ".join(filter(None, [text, percent, speed]))
         sys.stderr.write(f"progress {self.done}/{self.total} {self.unit}{' ' + said if said else ''}\n")
         sys.stderr.flush()
         self._next = self._clock() + self.every

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from utils.cli import make_parser, real_number, run_program, time_left, whole_number
+from utils.cli import make_parser, pace, real_number, run_program, whole_number
 
 PROGRESS = re.compile(rb"progress (\d+)/(\d+) (\S+)(?: (.*))?")
-OWN_ESTIMATE = re.compile(rb"(?:^|, )about \S+ \w+ left$")  # of one job; that of all is told here
+OWN_PACE = re.compile(rb"(?:(?:^|, )(?:\d+ %|[\d.]+/(?:s|min)|about \S+ \w+ left))+$")  # of one job, not of all
 PASSED_ON = (b"epoch ", b"going on after ", b"WARNING")
 MOST_WARNINGS = 10  # of one log; the rest is counted
 FINGERPRINT = 256  # bytes at a log's beginning by which a log that was begun anew is known (it has its time of start)
@@ -82,7 +82,7 @@ class Log:
         match = PROGRESS.fullmatch(line.rstrip(b"\r"))
         if match:
             self.done, self.total = int(match[1]), int(match[2])
-            text = OWN_ESTIMATE.sub(b"", match[4] or b"")
+            text = OWN_PACE.sub(b"", match[4] or b"")
             self.unit, self.text = match[3].decode(errors="replace"), text.decode(errors="replace")
             self.changed = time.monotonic()
         elif line.startswith(PASSED_ON):
@@ -183,7 +183,7 @@ class Bar:
 
 
 class Lines:
-    """Progress in a file or a pipe, with the time left: a line at most every `every` seconds, and one at the end."""
+    """Progress in a file or a pipe, with rate and time left: a line every `every` seconds at most, and one last."""
 
     def __init__(self, description: str, every: float):
         self._prefix = f"{description}: " if description else ""
@@ -200,7 +200,7 @@ class Lines:
             self._first = began, before, *_ = (time.monotonic(), done, total, unit)
         self._latest = f"{done}/{total} {unit}" + (f" ({100 * done // total} %)" if total else "")
         self._latest += f" {text}" if text else ""
-        self._left = time_left(time.monotonic() - began, done - before, total - done)
+        self._left = pace(time.monotonic() - began, done - before, total - done)
         if self._latest != self._shown and time.monotonic() >= self._next:
             self._print()
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from steps.nnet.base import Detector, pool, score_of
 
-FOR_BONAFIDE, FOR_SPOOF = (0, 114, 178), (213, 94, 0)  # of 255; Okabe and Ito's blue and vermilion
+FOR_BONAFIDE, FOR_SPOOF = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
 
 
 def evidence(detector: Detector, x: Tensor, stages: Sequence[int]) -> tuple[float, list[Tensor]]:
@@ -45,12 +45,15 @@ def drawn_up(evidence_map: Tensor, frames: int, bins: int) -> np.ndarray:
     return F.interpolate(evidence_map[None, None], size=size, mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
 
 
-def blend(features: np.ndarray, evidence_map: np.ndarray) -> np.ndarray:
+def blend(
+    features: np.ndarray, evidence_map: np.ndarray, bonafide: str = FOR_BONAFIDE, spoof: str = FOR_SPOOF
+) -> np.ndarray:
     """(frames, bins) each -> uint8 (bins, frames, 3): the features in grey, the evidence over it, relative to its
-    largest."""
+    largest. bonafide, spoof: colours, #rrggbb."""
     low, high = np.percentile(features, [2, 99.5])
     grey = np.clip((features - low) / ((high - low) or 1.0), 0, 1)[..., None] * np.full(3, 255.0)
     strength = evidence_map / (np.abs(evidence_map).max() or 1.0)
-    colour = np.where(strength[..., None] > 0, np.array(FOR_BONAFIDE), np.array(FOR_SPOOF))
+    colours = [np.frombuffer(bytes.fromhex(colour[1:]), np.uint8) for colour in (bonafide, spoof)]
+    colour = np.where(strength[..., None] > 0, *colours)
     weight = 0.8 * np.abs(strength[..., None])
     return ((1 - weight) * grey + weight * colour).round().astype(np.uint8).transpose(1, 0, 2)

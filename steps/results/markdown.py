@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any
 
 import yaml
@@ -19,24 +18,26 @@ from steps.results.tables import (
     NO_BASELINE,
     Family,
     MeasureTests,
-    Pair,
     SetTable,
     attack_text,
     by_seed,
     collect,
+    compared,
     differences_of,
     families,
     is_tested,
     not_evaluated_at_all,
     of_which,
     p_text,
+    shown_first,
     significance,
     significance_sentences,
+    speaker_rows,
     stat,
     without_baseline,
 )
 
-MOST_SPEAKERS = 12  # rows of the table by speaker
+MOST_SENTENCES = 10  # of the summary
 
 PAPER = """\
 ## The paper's figures
@@ -56,7 +57,7 @@ Fake Speech Detection", ICASSP 2023 (arXiv 2303.01211), on the real ASVspoof 201
 
 
 SIGNIFICANCE = f"""\
-Tests: a difference is a method's figure less its baseline's of the same seed, EER in points; below 0 favours the
+Tests: a difference is a method's figure minus its baseline's of the same seed, EER in points; below 0 favours the
 method. Trainings of one seed share the detector's initial weights and the order of the utterances, but soon part, so
 that pairing by seed takes out only a part of the chance. The interval is that of the paired t-test, its p is corrected
 (Holm) for the number of networks; the sign-flip test takes all signs of the differences (of more than
@@ -185,7 +186,7 @@ def _significance_section(family: Family) -> list[str]:
             rows.append(row(measure, "all networks", count, measure.pooled, None))
     lines = []
     if rows:
-        lines += [f"#### {family.other} less {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
+        lines += [f"#### {family.other} minus {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
         lines += markdown_table(
             ["figure", "network", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected", "p, sign flip"],
             rows,
@@ -431,37 +432,9 @@ def _environments_section(table: SetTable) -> list[str]:
 
 
 def _speakers_section(table: SetTable) -> list[str]:
-    """Nothing where no result knows its speakers. The speakers with the most trials one by one, the others together."""
-    trials: dict[str, int] = {}
-    for _, results in table.rows:
-        for result in results.values():
-            trials = trials or result.speaker_trials
-    if not trials:
-        return []
-
-    def missed(names: Sequence[str]) -> Callable[[SetResult], float | None]:
-        """Share of all these speakers' trials, percent; None where a result lacks one of them."""
-        total = sum(trials[name] for name in names)
-
-        def share(result: SetResult) -> float | None:
-            if any(name not in result.speaker_miss for name in names):
-                return None
-            return sum(trials[name] * result.speaker_miss[name] for name in names) / total
-
-        return share
-
-    def count(names: Sequence[str]) -> str:
-        total = sum(trials[name] for name in names)
-        return f"{total:,} ({100 * total / sum(trials.values()):.0f} %)"
-
-    names = sorted(trials, key=lambda name: (-trials[name], name))
-    few = len(names) <= MOST_SPEAKERS
-    alone, others = (names, []) if few else (names[: MOST_SPEAKERS - 1], names[MOST_SPEAKERS - 1 :])
-    rows = [([name, count([name])], missed([name])) for name in alone]
-    if others:
-        rows.append(([f"{len(others)} others", count(others)], missed(others)))
     title = "Bona fide trials rejected at the threshold of the set's EER, %, by speaker"
-    return _compact_tables(table, title, ["speaker", "bona fide trials"], rows)
+    rows = [([name, trials], missed) for name, trials, missed in speaker_rows(table)]
+    return _compact_tables(table, title, ["speaker", "bona fide trials"], rows) if rows else []
 
 
 def _confs(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
@@ -481,51 +454,25 @@ def _confs(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
     ]
 
 
-def _eval_first(table: SetTable) -> tuple[bool, bool]:
-    """A sort key: what was not trained, tuned or chosen on comes first, dev last."""
-    return table.set_name == TRAIN_SET, table.set_name != "eval"
-
-
-def summary(tables: Sequence[SetTable]) -> list[str]:
-    """Sentences, one for each set and each two methods compared: their EERs over all networks, the difference, its
-    interval and p; one for each network where they are too few to be tested together."""
-    found = []
-    for table in tables:
-        for family in families(table):
-            measure = next((one for one in significance(family) if one.attribute == "eer"), None)
-            if measure is None:
-                continue
-            if measure.pooled is not None:
-                found.append(_compared(table, family, family.pairs, measure.pooled))
-            else:
-                found += [_compared(table, family, [pair], measure.tests[pair.other.model]) for pair in family.pairs]
-    return found
-
-
-def _compared(table: SetTable, family: Family, pairs: Sequence[Pair], test: PairedTest) -> str:
-    base, other = (
-        fmean(fmean(by_seed(results, "eer").values()) for results in of_networks)
-        for of_networks in zip(*((pair.base_results, pair.other_results) for pair in pairs))
-    )
-    of = pairs[0].other.model if len(pairs) == 1 else f"{len(pairs)} networks"
-    text = f"- **{table.set_name}**, {of}: EER {other:.2f} % by {family.other}{family.of_which}"
-    text += f", {base:.2f} % by {family.base}"
-    if test.interval is None or test.p_t is None:
-        return f"{text}; no test."
-    low, high = test.interval
-    return f"{text}; difference {test.mean:+.2f} (95 % interval {low:+.2f} to {high:+.2f}, p {p_text(test.p_t)})."
-
-
-def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
-    """RESULTS.md. The same experiments give the same text."""
-    tables = sorted(collect(experiments), key=_eval_first)
+def markdown(experiments: Sequence[Experiment], command: str | None, picture: str | None = None) -> str:
+    """RESULTS.md: a summary, `picture` (a file beside it), the tables, then how to read them. The same experiments give
+    the same text."""
+    tables = sorted(collect(experiments), key=shown_first)
     corpora = sorted({table.corpus for table in tables})
     lines = ["# Results", ""]
     lines += [f"Measured on: {'; '.join(f'**{corpus}**' for corpus in corpora) or 'nothing yet'}.", ""]
     if any("mini" in corpus.lower() for corpus in corpora):
         lines += ["The mini corpus is a small stand-in: its figures do not stand for the real ASVspoof 2019's.", ""]
-    if sentences := summary(tables):
-        lines += ["## Summary", "", *sentences, "", "## How to read", ""]
+    if sentences := [f"- {one.sentence}" for table in tables for one in compared(table)][:MOST_SENTENCES]:
+        lines += ["## Summary", "", *sentences, ""]
+    if picture:
+        lines += [f"![Difference of the EER by set and network]({picture})", ""]
+    for corpus in corpora:
+        lines += [f"## {corpus}", ""]
+        for table in tables:
+            if table.corpus == corpus:
+                lines += _set_section(table)
+    lines += ["## How to read", ""]
     lines += [
         "Each figure is the mean ± sample standard deviation over seeds. The t-DCF columns are the minimum normalised",
         "t-DCF as ASVspoof 2019 defined it and as ASVspoof 2021 revised it.",
@@ -535,11 +482,6 @@ def markdown(experiments: Sequence[Experiment], command: str | None) -> str:
         lines += [*SIGNIFICANCE, ""]
     if command:
         lines += ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""]
-    for corpus in corpora:
-        lines += [f"## {corpus}", ""]
-        for table in tables:
-            if table.corpus == corpus:
-                lines += _set_section(table)
     notes = [f"not evaluated on any set: {name}" for name in not_evaluated_at_all(experiments)]
     notes += [f"{e.name}: {note}" for e in experiments for note in e.notes]
     if notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,12 +10,14 @@ from steps.experiment.experiments import Experiment, SetResult
 from steps.metrics.paired_tests import CONFIDENCE, PairedTest, holm, paired_differences, paired_test, untested
 from steps.results.block_cost import block_multiply_adds
 from steps.results.conditions import unequal_experiments
-from steps.results.markdown import markdown_table
-from steps.results.tables import LARGEST, SetTable, by_seed, collect, p_text, stat
+from steps.results.forest import Row
+from steps.results.tables import LARGEST, SetTable, by_seed, collect, p_is, p_text, shown_first, stat, verdict
 from utils.cli import UserError
 
+MOST_SENTENCES, MOST_NAMED, MOST_NOTES = 5, 4, 30  # of the text, which stays short
+
 NOTE = f"""\
-EER and min t-DCF: mean ± standard deviation over seeds. Difference: EER less that of the same network's baseline,
+EER and min t-DCF: mean ± standard deviation over seeds. Difference: EER minus that of the same network's baseline,
 trained with the same seed, in points; below 0 favours the method. Interval ({100 * CONFIDENCE:.0f} %) and p are of
 the paired t-test over seeds, and p is corrected (Holm) for all differences of its table. The t-test takes the
 differences as normal, which a handful of seeds cannot show. It weighs the chance of training only: other trials and
@@ -25,7 +28,7 @@ TUNING = """\
 Before it was trained, each method was tuned on each network by so many trials of steps/sweep.py: trainings with other
 seeds than those below, judged by their mean dev EER alone. The first trial has the conf's own values. Methods have
 the same number of trials, whatever the number of their values: fewer values are searched more closely. Where losses
-are left out, the values are those of the whole method. On dev, where they were tuned, the tables below flatter all
+are left out, the values are those of the whole method. On dev, where they were tuned, the tables flatter all
 methods.""".splitlines()
 
 
@@ -193,25 +196,70 @@ def _rows(entries: Sequence[Entry], of_whole: bool) -> Iterator[list[str]]:
 _FIGURES = ["multiply-adds", "seeds", "EER %", "difference", *_TESTS, "min t-DCF 2019"]
 
 
-def _table(names: Sequence[str], entries: Sequence[Entry], of_whole: bool = False) -> list[str]:
-    """Without the columns of tests where there is none; what was not tested is named under it."""
-    headings, rows = [*names, *_FIGURES], [*_rows(entries, of_whole)]
-    tests = [(entry, test) for entry in entries if (test := entry.test()) is not None]
-    if all(test.untested for _, test in tests):
-        kept = [i for i, heading in enumerate(headings) if heading not in _TESTS]
-        headings, *rows = ([row[i] for i in kept] for row in (headings, *rows))
-    why: dict[str, list[str]] = {}
-    for entry, test in tests:
-        if test.untested:
-            why.setdefault(test.untested, []).append(" ".join(name for name in entry.names if name != "-"))
-    notes = [f"- Not tested ({reason}): {', '.join(who)}." for reason, who in why.items()]
-    return [*markdown_table(headings, rows, len(names)), *notes, *[""] * bool(notes)]
+@dataclass(frozen=True)
+class Part:
+    """Rows of one set in the table `title`."""
+
+    title: str
+    table: SetTable
+    names: list[str]
+    entries: list[Entry]
+    of_whole: bool = False
+
+    @property
+    def headings(self) -> list[str]:
+        return ["set", *self.names, *_FIGURES, "not tested"]
+
+    def rows(self) -> Iterator[list[str]]:
+        for entry, cells in zip(self.entries, _rows(self.entries, self.of_whole)):
+            test = entry.test()
+            yield [self.table.set_name, *cells, "-" if test is None or not test.untested else test.untested]
 
 
-def _tuning(experiments: Sequence[Experiment], tuned: Mapping[str, Tuned]) -> list[str]:
-    """What each experiment that was tuned had, and which had less; nothing where none was."""
+def tsv(parts: Sequence[Part]) -> list[str]:
+    """The lines of one table's file; columns without a figure are left out."""
+    rows = [row for part in parts for row in part.rows()]
+    kept = [i for i in range(len(parts[0].headings)) if any(row[i] != "-" for row in rows)]
+    return ["\t".join(row[i] for i in kept) for row in (parts[0].headings, *rows)]
+
+
+def _sentence(part: Part) -> str | None:
+    """How many of a table's differences are better, worse, or not significant; None without a test."""
+    found: dict[str, list[str]] = {"better": [], "worse": [], "no significant difference": []}
+    tests = [(entry, test) for entry in part.entries if (test := entry.test()) is not None and test.p_t is not None]
+    for (entry, test), p in zip(tests, holm([test.p_t for _, test in tests])):
+        who = " ".join(name for name in entry.names if name != "-")
+        found[verdict(test.mean, p)].append(f"{who} ({test.mean:+.2f} points, {p_is(p)})")
+    if not tests:
+        return None
+    text = "; ".join(
+        f"{word} for {len(who)} ({', '.join(who[:MOST_NAMED])}{', ...' * (len(who) > MOST_NAMED)})"
+        for word, who in found.items()
+        if who
+    )
+    count = f"{len(tests)} EER{'s' * (len(tests) > 1)} against the baseline"
+    return f"**{part.title}, {part.table.set_name}**, {count}: {text}."
+
+
+def forest_rows(parts: Sequence[Part]) -> list[Row]:
+    """For the plot: of each method and part of a network, the difference from its baseline; each once."""
+    found: dict[tuple[str, ...], Row] = {}
+    for part in parts:
+        for entry in part.entries:
+            test = entry.test()
+            if test is not None and test.mean is not None:
+                network, *method = entry.names
+                name = " ".join(word for word in method if word != "-")
+                found.setdefault(
+                    (part.table.set_name, *entry.names[:2], *method), Row(part.table.set_name, network, name, test)
+                )
+    return list(found.values())
+
+
+def _tuning(experiments: Sequence[Experiment], tuned: Mapping[str, Tuned]) -> tuple[list[str], list[str]]:
+    """Markdown on the tuning, and the lines of its table: the trials of each experiment; empty where none was tuned."""
     if not tuned:
-        return []
+        return [], []
     seeds = sorted({seed for one in tuned.values() for seed in one.seeds})
     lines = ["## Tuning", "", *TUNING, "", f"Seeds of the trials: {' '.join(map(str, seeds))}.", ""]
     rows = [
@@ -223,18 +271,29 @@ def _tuning(experiments: Sequence[Experiment], tuned: Mapping[str, Tuned]) -> li
         for e in experiments
         if (one := tuned.get(e.name)) is not None
     ]
-    lines += markdown_table(
-        ["network", "method", "trials", "complete", "dev EER % of the first", "of the best", "the best's values"],
-        rows,
-        2,
-    )
+    headings = ["network", "method", "trials", "complete", "dev EER % of the first", "of the best", "the best's values"]
     unequal = len({one.trials for one in tuned.values()}) > 1
     lines += ["- not the same tuning: the numbers of trials differ", ""] * unequal
     clash = sorted({e.name for e in experiments if set(seeds) & {seed.number for seed in e.seeds}})
     lines += [f"- compared by a seed that the trials had, which favours what was tuned: {', '.join(clash)}", ""] * bool(
         clash
     )
-    return lines
+    return lines, ["\t".join(row) for row in (headings, *rows)]
+
+
+@dataclass(frozen=True)
+class Document:
+    """text: Markdown; tables: lines of each file beside it, by name; rows: of the forest plot, `picture` beside it."""
+
+    text: str
+    tables: dict[str, list[str]]
+    rows: list[Row]
+    picture: str
+    corpus: str
+
+
+def _file_name(stem: str, title: str) -> str:
+    return f"{stem}_{re.sub(r'[^a-z0-9]+', '_', title.lower()).strip('_')}.tsv"
 
 
 def comparison(
@@ -244,47 +303,68 @@ def comparison(
     command: str | None,
     tuned: Mapping[str, Tuned] | None = None,
     notes: Sequence[str] = (),
-) -> str:
-    """Markdown: for each group (title and experiments) a table for each set; then one of early exits, of those of the
-    first group whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every
-    group. tuned: by experiment, the sweep whose best values it was trained with. notes: lines to stand before the
-    tables.
+    stem: str = "COMPARISON",
+) -> Document:
+    """For each group (title and experiments) a table of all sets; then one of early exits, of those of the first group
+    whose blocks' own classifiers were evaluated. recipe: the baseline's, whose experiments belong to every group.
+    tuned: by experiment, the sweep whose best values it was trained with. notes: lines for the text. stem: of the
+    files' names.
 
     Raises UserError where a network has no such baseline or no results of it, or where results are not of the same
     trials.
     """
     everything = list({e.name: e for _, experiments in groups for e in experiments}.values())
     baselines_of(everything, recipe)
-    tables = collect(everything)
+    tables = sorted(collect(everything), key=shown_first)
     if not tables:
         raise UserError("nothing to compare: no experiment has results; run the recipe's scoring and evaluation stages")
-    lines = ["# Comparison", "", *NOTE, ""]
-    if any("mini" in table.corpus.lower() for table in tables):
+    tuned = tuned or {}
+    keys = tuned_keys(tuned)
+    parts = [
+        Part(title, table, ["network", "method"], _whole_networks(table, {e.name for e in experiments}, recipe, keys))
+        for title, experiments in groups
+        for table in tables
+    ]
+    first = {e.name for e in groups[0][1]}
+    exits = [
+        Part(exits_title, table, ["network", "method", "stop at"], entries, True)
+        for table in tables
+        if (entries := _early_exits(table, first, recipe, keys))
+    ]
+    rows = forest_rows(parts)
+    picture = f"{stem}_forest.png"
+    files = {_file_name(stem, title): [one for one in (*parts, *exits) if one.title == title] for title, _ in groups}
+    if exits:
+        files[_file_name(stem, exits_title)] = exits
+    tuning, tuning_lines = _tuning(everything, tuned)
+
+    corpora = list(dict.fromkeys(table.corpus for table in tables))
+    lines = ["# Comparison", "", f"Measured on: {'; '.join(f'**{corpus}**' for corpus in corpora)}.", ""]
+    if any("mini" in corpus.lower() for corpus in corpora):
         lines += ["The mini corpus is a small stand-in: its figures do not stand for the real ASVspoof 2019's.", ""]
+    sentences = [sentence for part in (*parts, *exits) if (sentence := _sentence(part)) is not None]
+    lines += [*(f"- {sentence}" for sentence in sentences[:MOST_SENTENCES]), *[""] * bool(sentences)]
+    lines += [f"![Difference of the EER by set and network]({picture})", ""] * bool(rows)
+    lines += ["## Tables", ""]
+    lines += [
+        f"- [{one[0].title}]({name}): {', '.join(part.table.set_name for part in one)}" for name, one in files.items()
+    ]
+    lines += [f"- [Tuning]({_file_name(stem, 'tuning')})"] * bool(tuning)
+    lines += ["", *NOTE, ""]
+    if exits:
+        lines += [
+            "Early exits: the network left after a block, scored by the block's own classifier of the training.",
+            "",
+        ]
     if command:
         lines += ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""]
-    tuned = tuned or {}
-    for note in [*notes, *budget_notes(everything, recipe, tuned_keys(tuned))]:
-        lines += [f"- {note}", ""]
-    lines += _tuning(everything, tuned)
-
-    def heading(table: SetTable) -> list[str]:
-        one = table.any_result
-        return [f"### {table.set_name}, {table.corpus}: {one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials", ""]
-
-    for title, experiments in groups:
-        lines += [f"## {title}", ""]
-        for table in tables:
-            entries = _whole_networks(table, {e.name for e in experiments}, recipe, tuned_keys(tuned))
-            lines += [*heading(table), *_table(["network", "method"], entries)]
-    first = {e.name for e in groups[0][1]}
-    exits = [(table, _early_exits(table, first, recipe, tuned_keys(tuned))) for table in tables]
-    if any(entries for _, entries in exits):
-        lines += [f"## {exits_title}", ""]
-        lines += ["The network left after a block, scored by the classifier that the block had in training.", ""]
-        for table, entries in exits:
-            if entries:
-                lines += [*heading(table), *_table(["network", "method", "stop at"], entries, True)]
-    for table in tables:
-        lines += [f"- {table.set_name}: {note}" for note in table.notes]
-    return "\n".join(lines).rstrip() + "\n"
+    found = [*notes, *budget_notes(everything, recipe, keys)]
+    found += [f"{table.set_name}: {note}" for table in tables for note in table.notes]
+    lines += [f"- {note}" for note in found[:MOST_NOTES]]
+    lines += [f"- {len(found) - MOST_NOTES} more notes"] * (len(found) > MOST_NOTES)
+    lines += ["", *tuning]
+    text = "\n".join(lines).rstrip() + "\n"
+    made = {name: tsv(one) for name, one in files.items()}
+    if tuning:
+        made[_file_name(stem, "tuning")] = tuning_lines
+    return Document(text, made, rows, picture, "; ".join(corpora))

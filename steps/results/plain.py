@@ -89,7 +89,7 @@ def plain(experiments: Sequence[Experiment]) -> str:
         for table in here:
             lines += [*_plain_table(table), ""]
         if any(families(table) for table in here):
-            lines += _wrapped("difference: the method less its baseline, paired by seed, mean ± standard error.")
+            lines += _wrapped("difference: the method minus its baseline, paired by seed, mean ± standard error.")
             lines.append("")
     for name in not_evaluated_at_all(experiments):
         lines += _wrapped(f"not evaluated on any set: {name}")

@@ -3,9 +3,10 @@ experiments are compared, and how a figure over seeds is put in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from steps.experiment.experiments import Experiment, SetResult, check_same_trials, natural_order
@@ -23,6 +24,8 @@ from steps.results.conditions import unequal_experiments
 from utils.cli import UserError
 
 BASELINE = "baseline"
+DEV = "dev"  # the set that epochs are chosen on and thresholds are carried over from
+MOST_SPEAKERS = 12  # rows of a table by speaker
 NO_BASELINE = "no one baseline of the same network, front end and training set to compare with"
 MEASURES: tuple[tuple[str, str, int], ...] = (  # heading, attribute of SetResult, digits after the point
     ("EER %", "eer", 2),
@@ -184,7 +187,7 @@ def without_baseline(table: SetTable) -> list[Experiment]:
 
 
 def differences_of(pair: Pair, attribute: str) -> list[float]:
-    """The method's figure less the baseline's, of each seed that both have."""
+    """The method's figure minus the baseline's, of each seed that both have."""
     return paired_differences(by_seed(pair.base_results, attribute), by_seed(pair.other_results, attribute))
 
 
@@ -242,38 +245,34 @@ def _untested(family: Family, measures: Sequence[MeasureTests]) -> Iterator[str]
                 if test.mean is not None:
                     figures.append(f"{measure.name} {test.mean:+.{measure.digits}f}")
     for why, of_models in networks.items():
-        told = "; ".join(f"{model} {', '.join(figures)}".strip() for model, figures in of_models.items())
-        yield f"{family.other} less {family.base}{family.of_which}, not tested ({why}): {told}."
+        figures = "; ".join(f"{model} {', '.join(found)}".strip() for model, found in of_models.items())
+        yield f"{family.other} minus {family.base}{family.of_which}, not tested ({why}): {figures}."
 
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _verdict(mean: float, p: float) -> str:
+def verdict(mean: float, p: float) -> str:
     if p >= LEVEL:
-        return "not significantly different from"
-    return "better than" if mean < 0 else "worse than"
+        return "no significant difference"
+    return "better" if mean < 0 else "worse"
 
 
 def _verdicts(family: Family, measure: MeasureTests) -> Iterator[str]:
-    networks: dict[str, list[str]] = {"better than": [], "worse than": [], "not significantly different from": []}
+    networks: dict[str, list[str]] = {"better": [], "worse": [], "no significant difference": []}
     for model, test in measure.tests.items():
-        if not test.untested:
-            networks[_verdict(test.mean, measure.corrected[model])].append(model)
-    told = [f"{verdict} {family.base} for {_listed(models)}" for verdict, models in networks.items() if models]
-    if networks["not significantly different from"]:
-        told[-1] += f" ({'corrected ' if len(measure.corrected) > 1 else ''}p of the t-test {LEVEL:g} or more)"
-    if told:
-        yield f"{measure.name}: {family.other}{family.of_which} is {'; '.join(told)}."
-    if measure.pooled is not None:
-        whose = (
-            "All networks together:"
-            if told
-            else f"{measure.name}, all networks together: {family.other}{family.of_which} is"
-        )
-        verdict = _verdict(measure.pooled.mean, measure.pooled.p_t)
-        yield f"{whose} {verdict} {family.base} (p {p_text(measure.pooled.p_t)})."
+        if test.mean is not None and not test.untested:
+            p = measure.corrected[model]
+            networks[verdict(test.mean, p)].append(f"{model} ({p_is(p)})")
+    found = [f"{word} for {_listed(models)}" for word, models in networks.items() if models]
+    compared = f"{measure.name}, {family.other} against {family.base}{family.of_which}"
+    if found:
+        corrected = "; p corrected (Holm)" * (len(measure.corrected) > 1)
+        yield f"{compared}: {'; '.join(found)}{corrected}."
+    if (pooled := measure.pooled) is not None and pooled.mean is not None and pooled.p_t is not None:
+        who = "All networks together" if found else f"{compared}, all networks together"
+        yield f"{who}: {verdict(pooled.mean, pooled.p_t)} ({p_is(pooled.p_t)})."
 
 
 def by_seed(results: dict[int, SetResult], attribute: str) -> dict[int, float]:
@@ -305,6 +304,91 @@ def difference_stat(test: PairedTest, digits: int) -> str:
 
 def p_text(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_is(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def shown_first(table: SetTable) -> tuple[bool, bool]:
+    """A sort key: a set that was not trained, tuned or chosen on comes first, dev last."""
+    return table.set_name == DEV, table.set_name != "eval"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The EERs of two methods on one set, percent: means of one network, or of several tested together."""
+
+    set_name: str
+    networks: list[str]
+    base: str
+    other: str
+    base_eer: float
+    other_eer: float
+    test: PairedTest
+
+    @property
+    def sentence(self) -> str:
+        of = self.networks[0] if len(self.networks) == 1 else f"{len(self.networks)} networks"
+        text = f"{self.other} {self.other_eer:.2f} % against {self.base} {self.base_eer:.2f} % EER on {self.set_name}"
+        if self.test.mean is None:
+            return f"{text} ({of}): no common seed."
+        text += f" ({of}): difference {self.test.mean:+.2f} points"
+        if self.test.interval is None or self.test.p_t is None:
+            return f"{text}; no test."
+        low, high = self.test.interval
+        significant = verdict(self.test.mean, self.test.p_t)
+        return f"{text} (95 % interval {low:+.2f} to {high:+.2f}), {p_is(self.test.p_t)}: {significant}."
+
+
+def compared(table: SetTable) -> Iterator[Compared]:
+    """Each two methods on all networks together, or, where they are too few for a test, on each network."""
+    for family in families(table):
+        measure = next((one for one in significance(family) if one.attribute == "eer"), None)
+        if measure is None:
+            continue
+        if measure.pooled is not None:
+            groups = [(family.pairs, measure.pooled)]
+        else:
+            groups = [([pair], measure.tests[pair.other.model]) for pair in family.pairs]
+        for pairs, test in groups:
+            base, other = (
+                fmean(fmean(by_seed(results, "eer").values()) for results in of_networks)
+                for of_networks in zip(*((pair.base_results, pair.other_results) for pair in pairs))
+            )
+            names = [pair.other.model for pair in pairs]
+            yield Compared(table.set_name, names, family.base, family.other + family.of_which, base, other, test)
+
+
+def speaker_rows(table: SetTable) -> list[tuple[str, str, Callable[[SetResult], float | None]]]:
+    """Name, bona fide trials, and share of them that is rejected (percent; None where a result lacks a speaker). The
+    speakers with the most trials one by one, the others together; empty where no result knows its speakers."""
+    results = (result for _, of_seeds in table.rows for result in of_seeds.values())
+    trials = next((result.speaker_trials for result in results if result.speaker_trials), None)
+    if not trials:
+        return []
+
+    def missed(names: Sequence[str]) -> Callable[[SetResult], float | None]:
+        total = sum(trials[name] for name in names)
+
+        def share(result: SetResult) -> float | None:
+            if any(name not in result.speaker_miss for name in names):
+                return None
+            return sum(trials[name] * result.speaker_miss[name] for name in names) / total
+
+        return share
+
+    def count(names: Sequence[str]) -> str:
+        total = sum(trials[name] for name in names)
+        return f"{total:,} ({100 * total / sum(trials.values()):.0f} %)"
+
+    names = sorted(trials, key=lambda name: (-trials[name], name))
+    few = len(names) <= MOST_SPEAKERS
+    alone, others = (names, []) if few else (names[: MOST_SPEAKERS - 1], names[MOST_SPEAKERS - 1 :])
+    rows = [(name, count([name]), missed([name])) for name in alone]
+    if others:
+        rows.append((f"{len(others)} others", count(others), missed(others)))
+    return rows
 
 
 def attack_text(name: str, corpus: Mapping[str, Any]) -> str:

@@ -361,7 +361,7 @@ class Trainer:
     def _log(self, events: Any, progress: ProgressLog, speed: float) -> None:
         row = self.history[-1]
         terms = "  ".join(f"{name} {value:.4f}" for name, value in row["train"].items())
-        best = "  *" if self.best_epoch == row["epoch"] else ""
+        best = "  *" if self.best_epoch == row["epoch"] and self.conf.select_by != "last_epoch" else ""
         progress.say(
             f"epoch {row['epoch']}/{self.conf.epochs}: {terms}  lr {row['lr']:.2e}  {speed:.0f} utt/s  "
             f"dev loss {row['dev_loss']:.4f}  dev EER {row['dev_eer']:.2f} %{best}"

@@ -115,7 +115,7 @@ def test_trainings_under_other_conditions_are_not_tested_over_seeds(place):
     second, third = (one["figures"]["min_tdcf_2019"]["over_seeds"] for one in told["differences"])
     assert (second["untested"], third["untested"]) == (None, "trained otherwise: epochs: 8 -> 32")
     assert (third["pairs"], third["p_t"], third["interval"]) == (3, None, None)
-    said = "C less A: not tested over seeds (trained otherwise: epochs: 8 -> 32)"
+    said = "C minus A: not tested over seeds (trained otherwise: epochs: 8 -> 32)"
     assert done.stdout.count(said) == done.stdout.count("not tested") == 1
     assert max(map(len, done.stdout.splitlines())) <= 80
     low, high = second["interval"]

@@ -25,7 +25,7 @@ from steps.results.block_cost import block_multiply_adds
 from steps.results.evaluate_files import evaluate_files
 from steps.results.markdown import markdown
 from steps.results.plain import plain
-from steps.results.report.summary import _measure
+from steps.results.report.resampling import over_seeds
 from steps.results.tables import collect
 from tests import in_process
 from tests.made_up_experiments import MINI, Exp, row_of
@@ -136,10 +136,7 @@ def test_the_terminal_s_table(exp):
     (row,) = [line for line in text.splitlines() if "difference  " in line]
     assert row.split()[1:5] == ["3", "-0.33", "±", "0.44"]
     text = " ".join(text.split())
-    assert (
-        "EER: self_distill is not significantly different from baseline for senet34 (p of the t-test 0.05 or more)."
-        in text
-    )
+    assert "EER, self_distill against baseline: no significant difference for senet34 (p = 0.529)." in text
 
 
 def test_significance_of_one_network(exp):
@@ -173,19 +170,19 @@ def test_trainings_under_other_conditions_are_not_tested(exp):
     retrain(exp, "*_senet9_self_distill/seed*", train__epochs=32)
     text, words = markdown(exp.read(), None), " ".join(plain(exp.read()).split())
     sentence = (
-        "self_distill less baseline, not tested (trained otherwise: epochs: 8 -> 32): senet9 EER -5.17, min t-DCF 2019"
+        "self_distill minus baseline, not tested (trained otherwise: epochs: 8 -> 32): senet9 EER -5.17, min t-DCF 2019"
         " -0.1292."
     )
     for shown in (text, words):
-        assert shown.count(sentence) == 1 and "better than baseline for senet34." in shown
+        assert shown.count(sentence) == 1 and "baseline: better for senet34 (p" in shown
     assert "| EER | senet9 |" not in text and row_of(text, "EER", "senet34")[2:4] == ["3", "-5.10"]
     retrain(exp, "*_senet9_baseline/seed*", train__epochs=32)
-    assert "better than baseline for senet9 and senet34." in markdown(exp.read(), None)
+    assert re.search(r"better for senet9 \(p = [.\d]+\) and senet34 \(", markdown(exp.read(), None))
     # the method's own keys and how data is read are no conditions
     retrain(exp, "*_senet9_self_distill/seed*", train__distill={"alpha": 0.1}, train__num_workers=9, augment={"p": 1})
-    assert "better than baseline for senet9 and senet34." in markdown(exp.read(), None)
+    assert re.search(r"better for senet9 \(p = [.\d]+\) and senet34 \(", markdown(exp.read(), None))
     retrain(exp, "*_senet9_self_distill/seed2", train__epochs=16)
-    assert "better than baseline for senet34." in markdown(exp.read(), None)  # one seed is enough
+    assert "baseline: better for senet34 (p" in markdown(exp.read(), None)  # one seed is enough
 
 
 def test_networks_trained_otherwise_are_left_out_of_all_networks_together(exp):
@@ -201,8 +198,8 @@ def test_the_baseline_of_equal_conditions_is_taken(exp):
         exp.evaluate(exp.train("senet34", "baseline", seed, tag="long", epochs=32), 15.0 + seed / 10)
         exp.evaluate(exp.train("senet34", "self_distill", seed, tag="x", epochs=32), 10.0 + seed / 7)
     text = markdown(exp.read(), None)
-    assert "#### self_distill_x less baseline_long, paired by seed" in text and "better than baseline_long" in text
-    assert "#### self_distill less baseline, paired by seed" in text and "trained otherwise" not in text
+    assert "#### self_distill_x minus baseline_long, paired by seed" in text and "against baseline_long: better" in text
+    assert "#### self_distill minus baseline, paired by seed" in text and "trained otherwise" not in text
 
 
 def test_sentences_name_the_front_end_where_there_are_several(exp):
@@ -216,7 +213,7 @@ def test_sentences_name_the_front_end_where_there_are_several(exp):
     for text in (markdown(exp.read(), None), " ".join(plain(exp.read()).split())):
         for name in ("f0_subband", "lps"):
             assert (
-                text.count(f"self_distill less baseline ({name}, trained on train), not tested (1 common seed, ") == 1
+                text.count(f"self_distill minus baseline ({name}, trained on train), not tested (1 common seed, ") == 1
             )
 
 
@@ -228,9 +225,8 @@ def test_intervals_stay_within_what_a_figure_can_be(exp):
     assert row_of(text, "min t-DCF 2019", "senet34")[4] == "-1.0000 to +1.0000"
     assert row_of(text, "EER", "senet34")[4] == "-100.00 to +100.00"
     (table,) = collect(exp.read())
-    cells = [cell.text for cell in _measure(table.rows[0][1], "min_tdcf_2019", 4)]
-    assert cells == ["0.6000 ± 0.4359", "0.0000 to 1.0000"]
-    assert [cell.text for cell in _measure(table.rows[0][1], "eer", 2)][1] == "11.62 to 100.00"
+    assert over_seeds(table.rows[0][1], "min_tdcf_2019") == (0, 1)
+    assert over_seeds(table.rows[0][1], "eer") == pytest.approx((11.62, 100), abs=0.005)
 
 
 GAINS = {"senet9": (-5.0, -6.0, -4.5), "senet18": (4.0, 4.2, 4.1), "senet34": (1.0, -1.0, 0.3), "senet50": (-1.0, -2.0)}
@@ -247,23 +243,24 @@ def networks(exp, gains, **more):
 def test_what_is_told_of_several_networks_follows_from_their_figures(exp):
     experiments = networks(exp, GAINS)
     wanted = (
-        "EER: self_distill is better than baseline for senet9; worse than baseline for senet18; not significantly "
-        "different from baseline for senet34 (corrected p of the t-test 0.05 or more). All networks together: not "
-        "significantly different from baseline (p "
+        r"EER, self_distill against baseline: better for senet9 \(p (= \S+|< \S+)\); worse for senet18 \(p (= \S+|< \S+)\); no"
+        r" significant difference for senet34 \(p (= \S+|< \S+)\); p corrected \(Holm\). All networks together: no"
+        r" significant difference \(p = "
     )
     untested = (
-        "self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet50 EER -1.50, min t-DCF 2019"
+        "self_distill minus baseline, not tested (2 common seeds, and a test takes 3): senet50 EER -1.50, min t-DCF 2019"
         " -0.0375."
     )
     text, words = markdown(experiments, None), " ".join(plain(experiments).split())
-    assert f"- {wanted}" in text and wanted in words
+    assert (said := re.search(f"- {wanted}", text)) and re.search(wanted, words)
     assert text.count(untested) == text.count("not tested") == words.count(untested) == words.count("not tested") == 1
-    assert "| EER | senet50 |" not in text and words.count("difference ") == 3
+    assert "| EER | senet50 |" not in text and len(re.findall("difference +[0-9]", words)) == 3
     pooled = row_of(text, "EER", "all networks")
     # the mean of -31/6, 4.1, 0.1 and -1.5; the sum of their absolute values by other signs is as far from 0 for 12 of
     # 16
     assert (pooled[2], pooled[3], pooled[6], pooled[7]) == ("11 in 4 networks", "-0.62", "-", "0.750")
     corrected = {model: row_of(text, "EER", model)[5:7] for model in ("senet9", "senet18", "senet34")}
+    assert list(said.groups()) == ["< 0.001" if p[0] == "<" else f"= {p}" for _, p in corrected.values()]
     assert corrected["senet34"][0] == corrected["senet34"][1]
     assert float(corrected["senet9"][1]) == pytest.approx(2 * float(corrected["senet9"][0]), abs=0.0011)
 
@@ -272,10 +269,10 @@ def test_all_networks_together_may_differ(exp):
     # means -5.25, -4.2 and -4.7: t^2 = 3 (14.15 / 3)^2 / 0.27583 = 241.97, p = 1 - sqrt(241.97 / 243.97)
     text = markdown(networks(exp, {"senet9": (-5, -5.5), "senet18": (-4, -4.4), "senet34": (-4.5, -4.9)}), None)
     assert (
-        "- self_distill less baseline, not tested (2 common seeds, and a test takes 3): senet9 EER -5.25, min t-DCF"
+        "- self_distill minus baseline, not tested (2 common seeds, and a test takes 3): senet9 EER -5.25, min t-DCF"
         " 2019 -0.1313; senet18 EER -4.20, min t-DCF 2019 -0.1050; senet34 EER -4.70, min t-DCF 2019 -0.1175.\n" in text
     )
-    assert "- EER, all networks together: self_distill is better than baseline (p 0.004)." in text
+    assert "- EER, self_distill against baseline, all networks together: better (p = 0.004)." in text
     assert text.count("| EER |") == 1
     assert "sign-flip test of" not in text
 
@@ -294,8 +291,8 @@ def test_recipes_are_compared_apart(exp):
     for seed, eer in enumerate((20.0, 22.5, 21.0), 1):
         exp.evaluate(exp.train("senet34", "self_distill", seed, tag="beta1"), eer)
     text = markdown(exp.read(), None)
-    assert "#### self_distill less baseline, paired by seed" in text
-    assert "#### self_distill_beta1 less baseline, paired by seed" in text
+    assert "#### self_distill minus baseline, paired by seed" in text
+    assert "#### self_distill_beta1 minus baseline, paired by seed" in text
     assert "a cell holds `baseline / self_distill_beta1` (f0_subband, trained on train)." in text
 
 
@@ -303,7 +300,7 @@ def test_without_asv_scores_only_the_eer_is_tested(exp):
     nothing = {"min_tdcf_2019": None, "min_tdcf_2021": None, "asv_eer": None}
     text = markdown(networks(exp, GAINS, **nothing), None)
     assert "no ASV scores" in text
-    assert "- EER: " in text
+    assert "- EER, self_distill" in text
     assert "- min t-DCF" not in text
     assert "| min t-DCF 2019 | senet9 |" not in text
 
@@ -400,7 +397,7 @@ def test_costs_of_attacks(exp):
 def test_without_environments_nothing_is_told_of_them(exp):
     sections = sections_of(markdown(exp.usual().read(), None))
     assert list(sections) == [
-        "self_distill less baseline, paired by seed (f0_subband, trained on train)",
+        "self_distill minus baseline, paired by seed (f0_subband, trained on train)",
         "EER % of each block's own classifier, and of the detector",
         "EER % of each attack, against all bona fide trials",
     ]  # without costs by attack, there is no table of them either
@@ -478,16 +475,28 @@ def test_multiply_adds_of_blocks(exp):
 
 def test_the_summary_stands_first_and_begins_with_eval(exp):
     text = markdown(exp.usual().read(), "x")
-    summary = text[text.index("## Summary") : text.index("## How to read")].splitlines()
+    summary = text[text.index("## Summary") : text.index("## mini corpus")].splitlines()
     sets = re.findall(r"^### (\w+), ", text, re.M)
     assert sets[0] == "eval" and sets[-1] in ("dev", "eval")
     said = [line for line in summary if line.startswith("- ")]
-    assert (
-        said[0].startswith("- **eval**, ")
-        and "% by self_distill, " in said[0]
-        and "% by baseline; difference" in said[0]
+    assert said[0] == (
+        "- self_distill 20.67 % against baseline 21.00 % EER on eval (senet34): difference -0.33 points (95 % interval"
+        " -2.23 to +1.56), p = 0.529: no significant difference."
     )
-    assert "95 % interval" in said[0] and "## Notes" not in text[: text.index("## Summary")]
+    assert len(text[: text.index("## ", text.index("## Summary") + 3)].splitlines()) <= 20
+
+
+def test_the_forest_plot_lies_beside_and_goes_where_nothing_is_compared(exp, tmp_path):
+    out = tmp_path / "RESULTS.md"
+    exp.usual()
+    for _ in range(2):
+        done = in_process.call(make_results.main, "make_results.py", "--out", out, *exp.folders())
+        assert done.returncode == 0, done.stderr
+        assert "(RESULTS_forest.png)" in out.read_text().partition("## mini corpus")[0]
+        assert (tmp_path / "RESULTS_forest.png").read_bytes().startswith(b"\x89PNG")
+    (alone,) = [folder for folder in exp.folders() if folder.name.endswith("baseline")]
+    assert in_process.call(make_results.main, "make_results.py", "--out", out, alone).returncode == 0
+    assert "forest" not in out.read_text() and not (tmp_path / "RESULTS_forest.png").exists()
 
 
 def test_one_seed_has_no_spread_and_no_verdict(exp):
@@ -498,7 +507,7 @@ def test_one_seed_has_no_spread_and_no_verdict(exp):
     text = " ".join(plain(experiments).split())
     assert "20.00 (1 seed)" in text
     untested = (
-        "self_distill less baseline, not tested (1 common seed, and a test takes 3): ecanet18 EER +0.00, min t-DCF 2019"
+        "self_distill minus baseline, not tested (1 common seed, and a test takes 3): ecanet18 EER +0.00, min t-DCF 2019"
         " +0.0000."
     )
     assert text.count(untested) == 1 and "difference 1" not in text
@@ -600,7 +609,7 @@ def test_folders_are_named_by_training_confs(exp):
         ("train", "own_short", "short", "baseline"),
         ("", "my_own_name", "my_own_name", "baseline"),
     }
-    assert "self_distill_mini_short less baseline_mini_short" in markdown(exp.read(), None)
+    assert "self_distill_mini_short minus baseline_mini_short" in markdown(exp.read(), None)
 
 
 def spoil_speakers(path):

@@ -89,13 +89,13 @@ def test_the_time_left_is_of_all_jobs_and_of_this_run(monkeypatch, capsys, tmp_p
     follower = Follower([str(log)])
     for seconds, done in ((0, 600), (20, 700), (20, 800), (1, 1000)):  # 600 are of a run that was interrupted
         now[0] += seconds
-        write(log, f"progress {done}/1000 utt epoch 2/3, about 9 min left\n")
+        write(log, f"progress {done}/1000 utt epoch 2/3, 7 %, 0.2/min, about 9 min left\n")
         follower.look()
         lines.show(*follower.progress())
     lines.close()
     assert capsys.readouterr().err.splitlines() == [
-        "700/1000 utt (70 %) epoch 2/3 after 20 s, about 60 s left",
-        "800/1000 utt (80 %) epoch 2/3 after 40 s, about 40 s left",
+        "700/1000 utt (70 %) epoch 2/3 after 20 s, 5.0/s, about 60 s left",
+        "800/1000 utt (80 %) epoch 2/3 after 40 s, 5.0/s, about 40 s left",
         "1000/1000 utt (100 %) epoch 2/3 after 41 s",
     ]
     now[0] += 30
@@ -111,10 +111,10 @@ def test_a_jobs_own_log_has_the_time_left(monkeypatch, capsys):
         now[0] += 300
         progress.update(20, "epoch 2/3")
     assert capsys.readouterr().err.splitlines() == [
-        "progress 40/100 utt",
-        "progress 60/100 utt epoch 2/3, about 10 min left",
-        "progress 80/100 utt epoch 2/3, about 5 min left",
-        "progress 100/100 utt epoch 2/3",
+        "progress 40/100 utt 40 %",
+        "progress 60/100 utt epoch 2/3, 60 %, 4.0/min, about 10 min left",
+        "progress 80/100 utt epoch 2/3, 80 %, 4.0/min, about 5 min left",
+        "progress 100/100 utt epoch 2/3, 100 %",
     ]
     assert time_left(0.5, 1, 10) == time_left(9, 0, 1) == time_left(9, 1, 0) == ""
     assert time_left(3600, 1, 2) == "about 2.0 h left"

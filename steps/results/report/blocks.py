@@ -12,7 +12,7 @@ from steps.evaluation.labels import figure_text
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `kind` note: why something is not shown, or what to be careful about."""
+    """A paragraph; `kind` headline: the result in a sentence; note: why something is not shown, or a caution."""
 
     text: str
     kind: str = "plain"
@@ -57,6 +57,7 @@ class Legend:
 class Figures:
     figures: Sequence[Markup]  # SVG
     legend: Legend | None = None
+    large: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,15 @@ class Code:
     folded: str = ""
 
 
-Block = Text | Heading | Table | Figures | Audio | Code
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that open at a click on `title`."""
+
+    title: str
+    blocks: Sequence[Text | Heading | Table | Folded]
+
+
+Block = Text | Heading | Table | Figures | Audio | Code | Folded
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,9 @@ def _plot(
     what: str,
     panels: Sequence[Panel],
 ) -> Markup:
+    drawn = [one for system in group.systems for one in histories[system.experiment.name].values()]
+    panels = [panel for panel in panels if any(panel[1] in one for one in drawn)]
+
     def paint(canvas: Canvas) -> None:
         frames = np.atleast_1d(canvas.subplots(len(panels), 1, sharex=True))
         legend = {}

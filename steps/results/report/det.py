@@ -8,21 +8,23 @@ from scipy.special import ndtri
 
 from steps.evaluation.breakdown import Evaluation
 from steps.results.det_plot import drawn_curve, frame_of, ticks_within
-from steps.results.report.blocks import Block, Figures, Section, Text
+from steps.results.report.blocks import Block, Figures, Text
 from steps.results.report.figures import GRID, PAPER, picture
-from steps.results.report.systems import Comparison, Group, System
+from steps.results.report.systems import Comparison, Group, System, dev_threshold, error_rates
+from steps.results.tables import DEV
 
 CELLS = 350  # points of a curve are told apart on so many places a side
 
 
-def section(comparison: Comparison) -> Section:
+def blocks(comparison: Comparison) -> list[Block]:
+    """A plot for each network; a note where scores are missing."""
     curves: dict[str, dict[int, Evaluation]] = {}
     missing = []
     for system in comparison.systems:
         found = {seed: comparison.evaluation(system, seed) for seed in system.results}
         curves[system.experiment.name] = {seed: one for seed, one in found.items() if one is not None}
         missing += [f"{system.folder(seed)}" for seed, one in found.items() if one is None]
-    blocks: list[Block] = []
+    made: list[Block] = []
     everything = [one for of_seeds in curves.values() for one in of_seeds.values()]
     if everything:
         trials = max(min(one.n_bonafide, one.pooled.n_spoof) for one in everything)
@@ -32,22 +34,23 @@ def section(comparison: Comparison) -> Section:
             for group in comparison.groups
             if any(curves[system.experiment.name] for system in group.systems)
         ]
-        blocks = [
+        made += [
+            Figures(figures, large=len(figures) == 1),
             Text(
-                "One thin line for each seed, a thick one for the seed of the median EER, a mark at its EER. Lower and "
-                "further left is better; all plots have the same axes."
+                "DET curves: lower and further left is better. Each seed has a thin line, the seed of the median EER a"
+                " thick one. A filled mark is the EER. An open mark is the threshold of the EER of dev, which a user"
+                " can set before seeing these trials."
             ),
-            Figures(figures),
         ]
     if missing:
-        blocks.append(
+        made.append(
             Text(
                 f"Without scores/{comparison.set_name}.txt there is no curve: {', '.join(missing)}. Score them by "
                 "steps/score.py (--stage 4).",
                 "note",
             )
         )
-    return Section("det", "DET curves", blocks)
+    return made
 
 
 def _plot(
@@ -87,6 +90,19 @@ def _plot(
                     zorder=4,
                     label=_label(system),
                 )
+            if (carried := _carried(comparison, system)) is not None:
+                miss, false_alarm = (ndtri(min(max(rate, low), high)) for rate in carried)
+                axes.plot(
+                    false_alarm,
+                    miss,
+                    marker=system.look.marker,
+                    ms=7,
+                    color=PAPER,
+                    mec=system.look.colour,
+                    mew=1.8,
+                    ls="none",
+                    zorder=4,
+                )
         ticks = ticks_within(low, high)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(ndtri(ticks), [f"{100 * rate:g}" for rate in ticks])
@@ -97,6 +113,14 @@ def _plot(
 
     says = "DET curves. " + "; ".join(_label(system) for system in group.systems)
     return picture(f"det-{group.key}", f"{group.title}: DET", comparison.corpus, 4.9, says, paint)
+
+
+def _carried(comparison: Comparison, system: System) -> tuple[float, float] | None:
+    """Misses and false alarms at the threshold of dev's EER; None where it is not known, and on dev itself."""
+    cm, threshold = system.scores(comparison.set_name), dev_threshold(system)
+    if cm is None or threshold is None or comparison.set_name == DEV:
+        return None
+    return error_rates(cm, threshold)
 
 
 def _label(system: System) -> str:

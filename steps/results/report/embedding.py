@@ -18,7 +18,8 @@ from steps.nnet import Detector
 from steps.nnet.base import score_of
 from steps.results.report.blocks import Block, Figures, Legend, Section, Text
 from steps.results.report.detectors import Detectors, batches, computed_otherwise, note_of_others
-from steps.results.report.figures import INK, MARKERS, SERIES, mark, picture, point_style
+from steps.results.report.figures import BONAFIDE as BONAFIDE_COLOUR
+from steps.results.report.figures import MARKERS, SPOOF_SHADES, mark, picture, point_style
 from steps.results.report.systems import Comparison
 from steps.results.tables import attack_text
 
@@ -118,12 +119,11 @@ def place_by_tsne(embeddings: np.ndarray) -> np.ndarray:
 
 
 def class_styles(classes: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """Colour and mark of each class; bona fide in the text's colour, no two attacks of up to 70 alike."""
+    """Colour and mark of each class; attacks in shades of the spoof class's colour, no two of up to 27 alike."""
     attacks = sorted(label for label in classes if label != BONAFIDE)
-    styles = {BONAFIDE: (INK, "o")} if BONAFIDE in classes else {}
-    return styles | {
-        name: (SERIES[i % len(SERIES)], MARKERS[1:][i % (len(MARKERS) - 1)]) for i, name in enumerate(attacks)
-    }
+    styles = {BONAFIDE: (BONAFIDE_COLOUR, "o")} if BONAFIDE in classes else {}
+    looks = [(colour, marker) for marker in MARKERS[1:] for colour in SPOOF_SHADES]
+    return styles | {name: looks[i % len(looks)] for i, name in enumerate(attacks)}
 
 
 def _plot(comparison: Comparison, key: str, title: str, place: np.ndarray, classes: list[str]) -> Markup:

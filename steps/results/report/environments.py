@@ -16,7 +16,7 @@ from steps.results.report.systems import Comparison, System
 from steps.results.tables import BASELINE
 from utils.files import read_json
 
-DIFFERENCES = "PuOr"  # ColorBrewer's: orange to purple, told apart by readers of all kinds of colour vision
+DIFFERENCES = "BrBG"  # ColorBrewer's: brown to green, told apart by readers of all kinds of colour vision
 Grid = np.ndarray  # (rows, attacks), percent, NaN where there is no figure
 
 
@@ -50,7 +50,7 @@ def section(comparison: Comparison) -> Section | None:
             for system, found in others:
                 difference = tuple(np.subtract(a, b) for a, b in zip(found, base[0]))
                 largest = max((float(np.nanmax(np.abs(d))) for d in difference if np.isfinite(d).any()), default=1.0)
-                title = f"{system.recipe} less the baseline, points of EER (below 0 is better)"
+                title = f"{system.recipe} minus the baseline, points of EER (below 0 is better)"
                 blocks += _tables(comparison, title, difference, _diverging(largest or 1.0), "{:+.1f}")
     return Section("environments", "By room and attack", blocks)
 
@@ -83,7 +83,7 @@ def _sequential(highest: float) -> Colour:
 
 
 def _diverging(largest: float) -> Colour:
-    """Better is purple, worse orange."""
+    """Better is green, worse brown."""
     return lambda value: colormaps[DIFFERENCES](0.5 - 0.5 * value / largest)
 
 

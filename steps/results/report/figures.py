@@ -20,8 +20,11 @@ WIDTH = 4.4  # inches; on a telephone's 350 pixels the letters have 10 then
 # Okabe and Ito's palette, told apart by readers of all kinds of colour vision, its light ones darker; page.css has for
 # each of these variables the same colour, and another one for dark mode.
 INK, SOFT, GRID, PAPER = "#101418", "#59626d", "#d9dde2", "#fefefe"
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#c05f94", "#b87a00", "#2e8bc0", "#8c7a00")
+SERIES = ("#0072b2", "#d55e00", "#b87a00", "#2e8bc0", "#8c7a00")  # of methods
+BONAFIDE, SPOOF = "#008a66", "#a8447f"  # classes of trials have colours that no method has
+SPOOF_SHADES = (SPOOF, "#7d5fb2", "#d05878")
 VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid", PAPER: "paper"} | {c: f"c{i}" for i, c in enumerate(SERIES, 1)}
+VARIABLES |= {BONAFIDE: "bonafide"} | {c: f"spoof{i}" for i, c in enumerate(SPOOF_SHADES, 1)}
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 

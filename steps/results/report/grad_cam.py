@@ -17,10 +17,9 @@ from steps.frontend.processing.audio import read_wav_scp
 from steps.nnet.grad_cam import blend, drawn_up, evidence
 from steps.results.report.blocks import Audio, Block, Figures, Heading, Section, Text
 from steps.results.report.detectors import Detectors, Loaded, computed_otherwise, note_of_others
-from steps.results.report.figures import INK, picture
-from steps.results.report.histograms import dev_threshold
-from steps.results.report.systems import DEV, Comparison
-from steps.results.tables import attack_text
+from steps.results.report.figures import BONAFIDE, INK, SPOOF, picture
+from steps.results.report.systems import Comparison, dev_threshold
+from steps.results.tables import DEV, attack_text
 from utils.cli import UserError
 from utils.files import read_map
 from utils.tables import require_same_keys
@@ -68,7 +67,7 @@ def choose_cases(scores: Sequence[CmScores], thresholds: Sequence[float]) -> lis
 def section(comparison: Comparison, detectors: Detectors, stages: Sequence[int]) -> Section:
     blocks: list[Block] = [
         Text(
-            "What the places of the input add to the score: blue speaks for bona fide, orange for spoof, the input in"
+            "What the places of the input add to the score: green speaks for bona fide, purple for spoof, the input in"
             f" grey below. Grad-CAM at {_listed([f'stage {stage}' for stage in stages])} of the backbone's four, drawn"
             " up to the input's frames and bins: deep stages are coarse, shallow ones tell less of the decision. Each"
             f" map has its own scale. Decisions are by the threshold of the EER of {DEV} (the set's own where a system"
@@ -178,7 +177,7 @@ class View:
         features = x[0, 0].numpy()
         images = []
         for stage_map in maps:
-            images.append(blend(features, drawn_up(stage_map, *features.shape)))
+            images.append(blend(features, drawn_up(stage_map, *features.shape), BONAFIDE, SPOOF))
         scores = decider.scores
         written = scores.score[[scores.utterance.index(utt)]]
         is_off = computed_otherwise(np.array([score]), written, scores.score)

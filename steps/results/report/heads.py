@@ -46,7 +46,7 @@ def section(comparison: Comparison) -> Section:
         [
             Text(
                 "EER of each block's own classifier, mean and standard deviation over seeds. Left at a shallow block,"
-                " the network costs less: its multiply-adds as a share of the whole network's. The line is the"
+                " the network costs less: its multiply-adds as a share of the complete network's. The line is the"
                 " baseline's."
             ),
             Figures([_plot(comparison, group, heads) for group in with_heads]),
@@ -78,7 +78,7 @@ def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]) -> Mark
             colour, line = system.look.colour, system.look.line
             if blocks is None:
                 mean, spread = system.mean(lambda result: result.eer)
-                axes.axhline(mean, color=colour, ls=line, lw=1.6, label=f"{system.recipe}, whole network")
+                axes.axhline(mean, color=colour, ls=line, lw=1.6, label=f"{system.recipe}, complete network")
                 if spread:
                     axes.axhspan(max(0.0, mean - spread), mean + spread, color=colour, alpha=0.12, lw=0)
                 eers_shown += [mean - (spread or 0), mean + (spread or 0)]

@@ -11,22 +11,16 @@ from matplotlib.figure import Figure as Canvas
 from steps.evaluation.breakdown import Evaluation
 from steps.evaluation.labels import figure_text
 from steps.evaluation.score_files import CmScores
-from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.outliers import bulk_of
 from steps.metrics.tandem import UndefinedCost, tdcf_2019
 from steps.results.report.blocks import Cell, Figures, Section, Table, Text, number
-from steps.results.report.figures import INK, SERIES, picture
-from steps.results.report.systems import DEV, Comparison, System
+from steps.results.report.figures import BONAFIDE, INK, SPOOF, picture
+from steps.results.report.systems import Comparison, System, dev_threshold, error_rates
+from steps.results.tables import DEV
 
 BINS = 45
 EER_THRESHOLD, DEV_THRESHOLD, TDCF_THRESHOLD = "EER", f"EER of {DEV}", "min t-DCF"
 LINE_OF = {EER_THRESHOLD: "-", DEV_THRESHOLD: "--", TDCF_THRESHOLD: ":"}
-
-
-def dev_threshold(system: System) -> float | None:
-    """The threshold of the EER on the development set, of the seed shown; None without its scores."""
-    cm = system.scores(DEV)
-    return None if cm is None else equal_error_rate(det_curve(cm.score[cm.bonafide], cm.score[~cm.bonafide]))[1]
 
 
 def section(comparison: Comparison) -> Section:
@@ -40,8 +34,7 @@ def section(comparison: Comparison) -> Section:
             title = f"{group.title}, {system.recipe}"
             figures.append(_plot(comparison, system, title, cm, thresholds))
             for name, threshold in thresholds.items():
-                miss = 100 * float(np.mean(cm.score[cm.bonafide] <= threshold))
-                false_alarm = 100 * float(np.mean(cm.score[~cm.bonafide] > threshold))
+                miss, false_alarm = (100 * rate for rate in error_rates(cm, threshold))
                 rows.append(
                     [Cell(system.network), Cell(system.recipe), Cell(name), number(threshold, 3)]
                     + [number(miss, 2), number(false_alarm, 2), number((miss + false_alarm) / 2, 2)]
@@ -99,8 +92,8 @@ def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thre
         edges = np.histogram_bin_edges(cm.score[drawn], BINS)
         legend: dict[str, Any] = {}
         for name, mask, colour, hatch in (
-            ("bona fide", cm.bonafide, SERIES[0], None),
-            ("spoof", ~cm.bonafide, SERIES[1], "////"),
+            ("bona fide", cm.bonafide, BONAFIDE, None),
+            ("spoof", ~cm.bonafide, SPOOF, "////"),
         ):
             heights = np.histogram(cm.score[drawn][mask[drawn]], edges)[0] / mask.sum() * 100
             area = axes.stairs(heights, edges, fill=True, color=colour, alpha=0.25)

@@ -1,4 +1,4 @@
-"""What one needs to make the page again: command lines, versions, commit, confs."""
+"""How to make the page again: command lines, versions, commit, confs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def section(comparison: Comparison, command: str | None, own_command: str) -> Se
                 blocks.append(
                     Code(path.read_text(encoding="utf-8").rstrip(), f"{e.name}, seed {seed.number} of {numbers}")
                 )
-    return Section("again", "To repeat it", blocks)
+    return Section("reproduce", "Reproduce", blocks)
 
 
 def commit() -> str:

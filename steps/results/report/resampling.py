@@ -20,47 +20,48 @@ from steps.metrics.bootstrap import (
     bootstrap,
     percentile_interval,
 )
-from steps.metrics.paired_tests import CONFIDENCE
+from steps.metrics.paired_tests import CONFIDENCE, interval_of_mean
 from steps.results.report.blocks import Block, Cell, Text, filled_table
 from steps.results.report.systems import Comparison, cm_scores_of, evaluation_of
-from steps.results.tables import MEASURES, SetTable
+from steps.results.tables import LARGEST, MEASURES, SetTable, by_seed
 from utils.cli import UserError
 
 DRAWS = 1000
+UNITS = ("trial", "speaker")
 
 
-def blocks(comparison: Comparison, table: SetTable) -> Iterator[Block]:
-    """A table of one set; a sentence where the scores are not there."""
-    measures = [(name, attribute, digits) for name, attribute, digits in MEASURES if attribute != "min_tdcf_2021"]
-    rows, units = [], ["trial", "speaker"]
+def intervals_table(comparison: Comparison, table: SetTable) -> Iterator[Block]:
+    """A table of one set: over seeds, by trial and by speaker; a note where scores are missing."""
+    rows = []
     for e, results in table.rows:
-        intervals = _intervals(comparison, table.set_name, e, results)
-        if intervals is None:
+        drawn = _intervals(comparison, table.set_name, e, results)
+        if drawn is None:
             yield Text(
                 f"No intervals by trial for {e.name}: not all of its scores of {table.set_name} are there.", "note"
             )
-            continue
-        cells = [Cell(e.model), Cell(e.recipe)]
-        for _, attribute, digits in measures:
-            for unit in units:
-                ends = intervals.get(unit, {}).get(attribute)
-                cells.append(
-                    Cell("-")
-                    if ends is None
-                    else Cell(" to ".join(f"{end:.{digits}f}" for end in ends), ends[1] - ends[0])
-                )
-        rows.append(cells)
+        for name, attribute, digits in MEASURES:
+            ends = [over_seeds(results, attribute), *((drawn or {}).get(unit, {}).get(attribute) for unit in UNITS)]
+            if any(ends):
+                rows.append([Cell(e.model), Cell(e.recipe), Cell(name), *(_cell(one, digits) for one in ends)])
     if rows:
-        headings = ["network", "method"]
-        for name, _, _ in measures:
-            headings += [f"{name}, by {unit}" for unit in units]
         yield filled_table(
-            f"{table.corpus}, {table.set_name}: {100 * CONFIDENCE:.0f} % intervals of the mean over seeds, {DRAWS:,}"
-            " draws of trials, or of speakers with all their trials",
-            headings,
+            f"{table.corpus}, {table.set_name}: {100 * CONFIDENCE:.0f} % intervals of the mean over seeds. Over seeds:"
+            f" Student's. By trial and by speaker: {DRAWS:,} draws of trials, or of speakers with all their trials",
+            ["network", "method", "figure", "over seeds", *(f"by {unit}" for unit in UNITS)],
             rows,
-            2,
+            3,
         )
+
+
+def over_seeds(results: dict[int, SetResult], attribute: str) -> Interval | None:
+    values = list(by_seed(results, attribute).values())
+    return interval_of_mean(values, LARGEST[attribute]) if values else None
+
+
+def _cell(ends: Interval | None, digits: int) -> Cell:
+    if ends is None:
+        return Cell("-")
+    return Cell(" to ".join(f"{end:.{digits}f}" for end in ends), ends[1] - ends[0])
 
 
 def _intervals(

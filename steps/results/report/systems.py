@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from steps.evaluation.breakdown import Evaluation, evaluate
 from steps.evaluation.score_files import CmScores, read_asv_scores, read_cm_scores
 from steps.experiment.experiments import Experiment, SetResult
+from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.paired_tests import mean_and_spread
 from steps.results.report.figures import Look, look
-from steps.results.tables import BASELINE, SetTable, collect, of_which
+from steps.results.tables import BASELINE, DEV, SetTable, collect, of_which
 from utils.cli import UserError
-
-DEV = "dev"  # the set whose EER threshold is carried over to the others
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,17 @@ def cm_scores_of(path: Path) -> CmScores:
 @functools.cache
 def evaluation_of(cm_scores: Path, asv_scores: Path | None) -> Evaluation:
     return evaluate(cm_scores_of(cm_scores), None if asv_scores is None else read_asv_scores(asv_scores))
+
+
+def dev_threshold(system: System) -> float | None:
+    """The threshold of the EER on the development set, of the seed shown; None without its scores."""
+    cm = system.scores(DEV)
+    return None if cm is None else equal_error_rate(det_curve(cm.score[cm.bonafide], cm.score[~cm.bonafide]))[1]
+
+
+def error_rates(cm: CmScores, threshold: float) -> tuple[float, float]:
+    """Misses and false alarms, fractions from 0 to 1, where higher scores than `threshold` are accepted."""
+    return float(np.mean(cm.score[cm.bonafide] <= threshold)), float(np.mean(cm.score[~cm.bonafide] > threshold))
 
 
 @dataclass(frozen=True)

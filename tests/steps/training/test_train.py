@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -203,7 +204,8 @@ def test_average_of_the_last_epochs(root, made_up_sets, tmp_path):
 def test_selection(root, made_up_sets, tmp_path):
     for by in ("dev_loss", "dev_eer"):
         out = tmp_path / by
-        run(command(root, made_up_sets, out, *options_of(root, "baseline", 4, f"--set=train.select_by={by}")))
+        done = run(command(root, made_up_sets, out, *options_of(root, "baseline", 4, f"--set=train.select_by={by}")))
+        assert re.search(r"^epoch 1/4: .*  \*$", done.stderr, re.M)
         with (out / "epochs.tsv").open() as handle:
             best = min(csv.DictReader(handle, delimiter="\t"), key=lambda row: (float(row[by]), float(row["dev_loss"])))
         assert torch.load(out / "final.pt", weights_only=True)["epoch"] == int(best["epoch"])
@@ -212,11 +214,12 @@ def test_selection(root, made_up_sets, tmp_path):
 def test_the_last_epoch_is_kept_if_asked_for_and_a_cosine_needs_room(root, made_up_sets, tmp_path):
     cosine = ("--set=train.select_by=last_epoch", "--set=train.schedule.name=cosine")
     out = tmp_path / "last"
-    run(
+    done = run(
         command(
             root, made_up_sets, out, *options_of(root, "baseline", 3, *cosine, "--set=train.schedule.warmup_steps=2")
         )
     )
+    assert "epoch 3/3: " in done.stderr and "*" not in done.stderr
     assert torch.load(out / "final.pt", weights_only=True)["epoch"] == 3
     rates = [float(line.split("\t")[2]) for line in (out / "epochs.tsv").read_text().splitlines()[1:]]
     assert rates[0] > rates[1] > rates[2] > 0

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.in_process import call
 
-SECTIONS = ("summary", "det", "attacks", "histograms", "curves", "heads", "embedding", "grad_cam", "again")
+SECTIONS = ("summary", "attacks", "histograms", "curves", "heads", "embedding", "grad_cam", "reproduce")
 
 
 def load_program():
@@ -66,13 +66,13 @@ def test_each_plot_is_there(la_page, show):
     page = show(la_page)
     assert page.eval_on_selector_all("main > section", "all => all.map(one => one.id)") == list(SECTIONS)
     assert page.locator(".note", has_text="Left out").count() == 0
-    expected = {"det": 1, "attacks": 1, "histograms": 2, "curves": 2, "heads": 1, "embedding": 2, "grad_cam": 8}
+    expected = {"summary": 1, "attacks": 1, "histograms": 2, "curves": 2, "heads": 1, "embedding": 2, "grad_cam": 8}
     for section, least in expected.items():
         boxes = [svg.bounding_box() for svg in page.locator(f"#{section} figure svg").all()]
         assert len(boxes) == least, section
         assert all(box["width"] > 200 and box["height"] > 100 for box in boxes), section
     # something is drawn: lines, points, pictures
-    assert page.locator("#det svg path").count() > 10
+    assert page.locator("#summary svg path").count() > 10
     assert page.locator("#embedding .series use").count() == 2 * 36
     assert page.locator("#grad_cam svg image").count() == 8 * 2
     sizes = "all => all.map(one => [one.getBBox().width, one.href.baseVal.slice(0, 15)])"
@@ -137,7 +137,7 @@ def test_tables_sort_both_ways_by_mouse_and_keys(la_page, show):
 
 def test_rows_without_a_figure_stay_last(la_page, show):
     page = show(la_page)
-    table = page.locator("#summary table").nth(1)
+    table = page.locator("#summary table").first
     table.evaluate(
         "one => { one.tBodies[0].rows[0].cells[2].textContent = '-'; delete"
         " one.tBodies[0].rows[0].cells[2].dataset.sort }"
@@ -154,8 +154,8 @@ def test_dark_mode(la_page, show):
         page = show(la_page, scheme=scheme)
         colours[scheme] = page.evaluate(
             """() => [getComputedStyle(document.body).backgroundColor,
-                      getComputedStyle(document.querySelector("#det svg text")).fill,
-                      getComputedStyle(document.querySelector("#det .legend path, #det svg path[style*='--c1']")).stroke]"""
+                      getComputedStyle(document.querySelector("#summary svg text")).fill,
+                      getComputedStyle(document.querySelector("#summary svg path[style*='--c1']")).stroke]"""
         )
     brightness = {s: [sum(map(int, re.findall(r"\d+", c)[:3])) for c in cs] for s, cs in colours.items()}
     assert brightness["light"][0] > 700 > 150 > brightness["dark"][0]
@@ -163,12 +163,38 @@ def test_dark_mode(la_page, show):
     assert colours["light"][2] != colours["dark"][2]
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_begins_with_the_result_and_its_figure(la_page, show):
+    page = show(la_page)
+    kinds = page.eval_on_selector_all("#summary > *", "all => all.map(one => one.className || one.tagName)")
+    assert kinds[:3] == ["H2", "headline", "figures large"]
+    headline = page.locator(".headline").inner_text()
+    assert re.match(r"self_distill [\d.]+ % against baseline [\d.]+ % EER on eval \(ecanet9\): difference", headline)
+    folded = page.locator("#summary > details > summary").all_inner_texts()
+    assert folded[0] == "95 % intervals by trial and by speaker" and "EER on dev" in folded[-1]
+
+
+def test_a_colour_is_of_a_method_or_of_a_class_of_trials(la_page, show):
+    page = show(la_page)
+    methods = set(re.findall(r"--c\d", page.inner_html("#summary") + page.inner_html("#curves")))
+    classes = set(
+        re.findall(r"--c\d|--bonafide|--spoof\d", page.inner_html("#histograms") + page.inner_html("#embedding"))
+    )
+    assert methods == {"--c1", "--c2"} and classes == {"--bonafide", "--spoof1", "--spoof2"}
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
 def test_the_page_never_scrolls_sideways(la_page, pa_page, show, width):
     for path in (la_page, pa_page.path):
         page = show(path, width)
         page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        if width == 1280:  # nor does a table or a line of code within it
+            wide = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.ariaLabel)"
+            assert page.eval_on_selector_all("#summary .scroll", wide) == []
+    if width == 390:
+        size = "parseFloat(getComputedStyle(one).fontSize) * Math.hypot(one.getCTM().a, one.getCTM().b)"
+        sizes = f"all => all.map(one => {size})"
+        assert min(show(la_page, width).eval_on_selector_all("#summary figure svg text", sizes)) > 7.5
     if width == 360:  # wide tables do, in their own box, by keys too
         box = page.locator("#environments .scroll").first
         assert box.evaluate("one => one.scrollWidth > one.clientWidth && one.tabIndex === 0")
@@ -192,7 +218,7 @@ def test_names_are_shown_as_they_are(la_page, show):
     page = show(la_page)
     assert page.locator("main b, main i").count() == 0
     assert "A07 vocoder <b>bold</b> & $cheap$" in page.locator(".legend").inner_text()
-    assert "./run.sh --tag '<i>'" in page.locator("#again pre").first.inner_text()
+    assert "./run.sh --tag '<i>'" in page.locator("#reproduce pre").first.inner_text()
 
 
 def test_heat_maps_and_what_is_left_out(pa_page, show):
@@ -273,6 +299,6 @@ def test_of_other_data_dirs_nothing_is_looked_into(la, pa, tmp_path):
 
 def test_skipped_sections_take_no_time(pa, tmp_path):
     done = make(pa, tmp_path / "x.html", "--skip", "embedding", "--skip", "grad_cam")
-    assert done.returncode == 0 and "WARNING" not in done.stderr and "7/7 section" in done.stderr
+    assert done.returncode == 0 and "WARNING" not in done.stderr and "6/6 section" in done.stderr
     text = (tmp_path / "x.html").read_text()
-    assert 'id="det"' in text and 'id="grad_cam"' not in text
+    assert 'id="summary"' in text and 'id="grad_cam"' not in text

@@ -1,0 +1,104 @@
+"""Forest plot: differences of EER between methods and baselines, by set and network, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from steps.experiment.experiments import Experiment
+from steps.metrics.paired_tests import CONFIDENCE, PairedTest
+from steps.results.det_plot import COLOURS
+from steps.results.tables import Family, SetTable, collect, families, shown_first, significance
+from utils.files import write_aside
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A difference to draw. method: with its baseline, as the legend names it."""
+
+    set_name: str
+    network: str
+    method: str
+    test: PairedTest
+
+
+def rows_of(table: SetTable) -> list[Row]:
+    return [
+        Row(table.set_name, network, _method(family), test)
+        for family in families(table)
+        for measure in significance(family)
+        if measure.attribute == "eer"
+        for network, test in [*measure.tests.items(), *([("all networks", measure.pooled)] if measure.pooled else [])]
+        if test.mean is not None
+    ]
+
+
+def _method(family: Family) -> str:
+    return f"{family.other} minus {family.base}{family.of_which}"
+
+
+def write_forest_beside(text: Path, experiments: Sequence[Experiment]) -> str | None:
+    """Draw the plot into a file beside `text`, as RESULTS_forest.png beside RESULTS.md; returns its name. Without
+    methods to compare there is none, and an older file is removed."""
+    path = text.with_name(f"{text.stem}_forest.png")
+    tables = sorted(collect(experiments), key=shown_first)
+    rows = [row for table in tables for row in rows_of(table)]
+    if not rows:
+        path.unlink(missing_ok=True)
+        return None
+    with write_aside(path, "wb") as handle:
+        write_forest(handle, rows, "; ".join(sorted({table.corpus for table in tables})))
+    return path.name
+
+
+def write_forest(handle: IO[bytes], rows: Sequence[Row], corpus: str) -> None:
+    """Draw `rows` into `handle`, as PNG: a panel for each set, a line for each network, a colour for each method."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    methods = list(dict.fromkeys(row.method for row in rows))
+    panels = {
+        name: list(dict.fromkeys(row.network for row in rows if row.set_name == name))
+        for name in dict.fromkeys(row.set_name for row in rows)
+    }
+    step = 0.8 / len(methods)
+    heights = [len(networks) * max(0.3, 0.16 * len(methods)) + 0.25 for networks in panels.values()]
+    figure = Figure(figsize=(7.5, sum(heights) + 0.9 + 0.2 * len(methods)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    marks = {}
+    for axes, (name, networks) in zip(grid, panels.items()):
+        axes.axvline(0, color="0.6", linewidth=1, zorder=1)
+        for row in (row for row in rows if row.set_name == name):
+            i = methods.index(row.method)
+            colour = COLOURS[i % len(COLOURS)]
+            place = networks.index(row.network) + (i - (len(methods) - 1) / 2) * step
+            if row.test.interval is not None:
+                axes.plot(row.test.interval, [place, place], color=colour, linewidth=1.6, zorder=2)
+            face = colour if row.test.interval is not None else "white"
+            (marks[row.method],) = axes.plot(
+                row.test.mean, place, MARKERS[i % len(MARKERS)], color=colour, markerfacecolor=face, ms=6, zorder=3
+            )
+        axes.set_yticks(range(len(networks)), networks)
+        axes.set_ylim(len(networks) - 0.5, -0.5)
+        axes.set_title(name, loc="left", fontsize=10, fontweight="bold")
+        axes.grid(axis="x", color="0.92", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    untested = "; open mark: not tested" if any(row.test.interval is None for row in rows) else ""
+    grid[-1].set_xlabel(f"difference of the EER, points (left of 0: the method is better){untested}")
+    figure.suptitle(
+        f"{corpus}: mean difference and its {100 * CONFIDENCE:.0f} % interval over seeds",
+        x=0.01,
+        ha="left",
+        fontsize=10,
+    )
+    figure.legend(
+        [marks[method] for method in methods], methods, loc="outside lower left", frameon=False, fontsize=9, ncols=1
+    )
+    figure.savefig(handle, format="png", metadata={"Software": None})
