@@ -14,7 +14,7 @@ from steps import frontend as frontends
 from steps import nnet, training
 from steps.data.sources import ComputedFeatures, DumpedFeatures, FeatureSource
 from steps.frontend.processing.band import BandLimits
-from steps.nnet.base import HeadConf
+from steps.nnet.base import HeadConf, make_head
 from steps.training import checkpoints
 from utils import conf as conf_files
 from utils.cli import UserError
@@ -167,7 +167,7 @@ def load_trained(path: Path, device: torch.device) -> TrainedDetector:
     frontend = frontends.make_frontend(frontend_conf)
     detector = detector_for(nnet.conf_from_dict(_group(kept, "model", path), str(path)), frontend)
     head = _group(kept, "head", path) if "head" in kept else {}
-    detector.head.conf = conf_files.build(HeadConf, head, {}, str(path))
+    detector.head = make_head(conf_files.build(HeadConf, head, {}, str(path)), detector.embedding_size)
     _load_weights(detector, _group(kept, "state", path), path)
     detector = detector.to(device, memory_format=torch.channels_last).eval()
     band = conf_files.build(BandLimits, _group(kept, "band", path), {}, str(path)) if kept.get("band") else None

@@ -43,6 +43,7 @@ class BackboneBase(nn.Module, ABC):
     """
 
     stage_channels: tuple[int, ...]
+    reads_waveform = False  # whether the input has to be raw samples: (batch, 1, samples, 1)
 
     @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -113,10 +114,11 @@ class HeadConf:
 
     inner_product: f_j = |x| cos(theta_j). cosine: f_j = scale cos(theta_j). one_class: f_bonafide = scale
     (cos(theta_bonafide) - centre) / 2 and f_spoof = -f_bonafide; the spoof weight is not used. Which one a detector has
-    follows from the loss that it was trained by, and is kept with its weights.
+    follows from the loss that it was trained by, and is kept with its weights. linear: a LinearHead, of detectors that
+    were trained elsewhere.
     """
 
-    logits: Literal["inner_product", "cosine", "one_class"] = "inner_product"
+    logits: Literal["inner_product", "cosine", "one_class", "linear"] = "inner_product"
     scale: float = 1.0
     centre: float = 0.0
 
@@ -158,6 +160,22 @@ def angular_logits(conf: HeadConf, embedding: Tensor, unit_weight: Tensor) -> Te
         return torch.stack([-half, half], dim=-1)
 
 
+class LinearHead(nn.Linear):
+    """f_j = w_j x + b_j, for detectors that were trained elsewhere: no method here trains one.
+
+    (batch, in_features) -> (batch, 2).
+    """
+
+    conf = HeadConf("linear")
+
+    def __init__(self, in_features: int):
+        super().__init__(in_features, 2)
+
+
+def make_head(conf: HeadConf, in_features: int) -> AngleLinear | LinearHead:
+    return LinearHead(in_features) if conf.logits == "linear" else AngleLinear(in_features, conf=conf)
+
+
 class InputNormalisation(nn.Module):
     """Subtracts each bin's mean over a training set, and divides by its deviation if so set; no parameters.
 
@@ -189,6 +207,7 @@ class Detector(nn.Module):
     """
 
     made_of: tuple[ModelConf, int, int | None]
+    head: AngleLinear | LinearHead
 
     def __init__(self, backbone: BackboneBase, normalisation: InputNormalisation | None = None):
         super().__init__()
