@@ -76,11 +76,9 @@ class ResidualBlock(nn.Module):
         return F.max_pool2d(y + self.shortcut(x), (_POOL, 1))
 
 
-class NodeNorm(nn.BatchNorm2d):
-    """Batch normalisation of nodes (batch, nodes, width). Of two dimensions, so that several processes can share it."""
-
-    def forward(self, nodes: Tensor) -> Tensor:
-        return super().forward(nodes.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
+def normalised(norm: nn.BatchNorm2d, nodes: Tensor) -> Tensor:
+    """Nodes (batch, nodes, width) by a norm of `width` channels, of the kind that several processes can share."""
+    return norm(nodes.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
 
 
 def _scores_vector(width: int) -> nn.Parameter:
@@ -109,12 +107,12 @@ class GraphAttention(nn.Module):
         self.pair = nn.Linear(inputs, width)
         self.score = _scores_vector(width)
         self.mixing = Mixing(inputs, width)
-        self.norm = NodeNorm(width)
+        self.norm = nn.BatchNorm2d(width)
 
     def forward(self, nodes: Tensor) -> Tensor:
         nodes = F.dropout(nodes, _DROP_NODES, self.training)
         scores = (torch.tanh(self.pair(nodes[:, :, None] * nodes[:, None])) @ self.score)[..., 0]
-        return F.selu(self.norm(self.mixing((scores / self.temperature).softmax(2), nodes, nodes)))
+        return F.selu(normalised(self.norm, self.mixing((scores / self.temperature).softmax(2), nodes, nodes)))
 
 
 class JointAttention(nn.Module):
@@ -132,7 +130,7 @@ class JointAttention(nn.Module):
         self.pair = nn.Linear(inputs, width)
         self.score_temporal, self.score_spectral, self.score_across = (_scores_vector(width) for _ in range(3))
         self.mixing = Mixing(inputs, width)
-        self.norm = NodeNorm(width)
+        self.norm = nn.BatchNorm2d(width)
         self.stack_pair = nn.Linear(inputs, width)
         self.stack_score = _scores_vector(width)
         self.stack_mixing = Mixing(inputs, width)
@@ -147,7 +145,7 @@ class JointAttention(nn.Module):
         weights = (torch.cat([of_temporal, of_spectral], dim=1)[..., 0] / self.temperature).softmax(2)
         heard = (torch.tanh(self.stack_pair(nodes * stack)) @ self.stack_score).transpose(1, 2) / self.temperature
         stack = self.stack_mixing(heard.softmax(2), nodes, stack)
-        nodes = F.selu(self.norm(self.mixing(weights, nodes, nodes)))
+        nodes = F.selu(normalised(self.norm, self.mixing(weights, nodes, nodes)))
         return nodes[:, :n], nodes[:, n:], stack
 
 

@@ -39,11 +39,11 @@ class BackboneBase(nn.Module, ABC):
 
     `stage_channels`: channels of the four feature maps. `forward` maps (batch, channels, frames, bins) to the list of
     the four maps (batch, stage_channels[i], frames_i, bins_i); each stage reads the one before it, so that a
-    stage's map does not depend on deeper ones.
+    stage's map does not depend on deeper ones. `input_bins`: how many the input must have; None: any number.
     """
 
     stage_channels: tuple[int, ...]
-    reads_waveform = False  # whether the input has to be raw samples: (batch, 1, samples, 1)
+    input_bins: int | None = None
 
     @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -16,7 +16,7 @@ _SAMPLE_RATE = 16000
 class WaveformBackbone(StagedBackbone):
     """A backbone whose input is (batch, 1, samples, 1): frames are samples. Raises UserError for any other input."""
 
-    reads_waveform = True
+    input_bins = 1
 
     def forward(self, x: Tensor) -> list[Tensor]:
         if x.shape[1] != 1 or x.shape[3] != 1:

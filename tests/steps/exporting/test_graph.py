@@ -90,6 +90,9 @@ COMBINATIONS = [
     ("ecanet50", "lfcc", []),
     ("mobilenet_small", "lfcc", []),
     ("aasist_l", "waveform", ["frontend.network_input.frames=6000"]),
+    ("rawnet2", "waveform", ["frontend.network_input.frames=6000"]),
+    ("lcnn", "lfcc", []),
+    ("se_res2net50", "f0_subband", []),
 ]
 
 

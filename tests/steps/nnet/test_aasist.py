@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from steps.nnet import load_conf, make_detector
-from steps.nnet.aasist import GraphAttention, GraphPool, JointAttention, NodeNorm
+from steps.nnet.aasist import GraphAttention, GraphPool, JointAttention, normalised
 from steps.nnet.base import HeadConf, make_head
 from steps.nnet.cost import count_parameters
 from steps.nnet.waveform import BandFilters, band_filters
@@ -109,5 +109,11 @@ def test_joint_attention_scores_a_pair_by_its_kinds():
 
 def test_norm_of_nodes_is_batch_norm_over_all_of_them():
     nodes = torch.randn(3, 5, 4)
-    one_dimensional = torch.nn.BatchNorm1d(4)
-    torch.testing.assert_close(NodeNorm(4)(nodes), one_dimensional(nodes.reshape(15, 4)).reshape(3, 5, 4))
+    one_dimensional = torch.nn.BatchNorm1d(4)(nodes.reshape(15, 4)).reshape(3, 5, 4)
+    torch.testing.assert_close(normalised(torch.nn.BatchNorm2d(4), nodes), one_dimensional)
+
+
+@pytest.mark.parametrize("name", ["aasist", "lcnn", "rawnet2", "se_res2net50"])
+def test_every_batch_norm_is_of_the_kind_that_several_processes_share(root, name):
+    norms = [m for m in detector_of(root, name).modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms and {type(norm) for norm in norms} == {torch.nn.BatchNorm2d}

@@ -71,7 +71,8 @@ class Operations(TorchDispatchMode):
 
 
 def shape_for(detector: nnet.Detector) -> tuple[int, int, int]:
-    return SAMPLES if detector.backbone.reads_waveform else SPECTRA
+    bins = detector.backbone.input_bins
+    return SAMPLES if bins == 1 else (*SPECTRA[:2], bins or SPECTRA[2])
 
 
 def noise_for(detector: nnet.Detector) -> torch.Tensor:
