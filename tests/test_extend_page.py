@@ -7,7 +7,7 @@ import torch
 
 from steps import nnet, training
 from tests.conftest import ROOT
-from tests.steps.training.test_networks_by_methods import CHANNELS, check_every_method, train_two_steps
+from tests.steps.training.test_networks_by_methods import SPECTRA, check_every_method, train_two_steps
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def added(tmp_path, monkeypatch):
 
 def test_the_network_trains_by_every_method(added):
     torch.manual_seed(1)
-    check_every_method(nnet.make_detector(nnet.load_conf(added / "conf/model/plain.yaml"), CHANNELS))
+    check_every_method(nnet.make_detector(nnet.load_conf(added / "conf/model/plain.yaml"), SPECTRA[0]))
 
 
 def test_the_method_trains_a_network(added):
     conf = training.load_conf(added / "conf/train/modest.yaml")
     assert (conf.method, conf.modesty, conf.epochs) == ("modest", 0.1, 32)
     torch.manual_seed(1)
-    detector = nnet.make_detector(nnet.load_conf(ROOT / "conf/model/ecanet9.yaml"), CHANNELS)
+    detector = nnet.make_detector(nnet.load_conf(ROOT / "conf/model/ecanet9.yaml"), SPECTRA[0])
     assert len(train_two_steps(training.make_method(conf, detector))) == 2

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from steps.exporting.spectrum import FewBins, ManyBins, cut_into_frames, table
 from steps.exporting.standardise import Standardise
-from steps.frontend import FrontEndBase, cepstrum, filter_bank, log_spectrum
+from steps.frontend import FrontEndBase, cepstrum, filter_bank, log_spectrum, waveform
 from utils.cli import UserError
 
-EXPORTED = ("log_spectrum (f0_subband, lps, ...)", "cepstrum (lfcc, ...)", "filter_bank")
+EXPORTED = ("log_spectrum (f0_subband, lps, ...)", "cepstrum (lfcc, ...)", "filter_bank", "waveform")
 
 
 def _refuse(what: str) -> UserError:
@@ -104,6 +104,21 @@ class FilterBank(nn.Module):
         return x.float()
 
 
+class Samples(nn.Module):
+    """frontend.waveform. As LogSpectrum."""
+
+    def __init__(self, frontend: waveform.FrontEnd, frames: int):
+        super().__init__()
+        self.samples = min(frontend.conf.max_samples or math.inf, frames)
+        self.missing = frames - self.samples
+
+    def count(self, lengths: Tensor) -> Tensor:
+        return lengths
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return F.pad(samples, (0, self.missing)).float()[:, :, None]
+
+
 def _rows(x: Tensor, at: Tensor) -> Tensor:
     """(batch, frames, columns), (batch, n) int64 -> (batch, n, columns): frames by their numbers."""
     return x.gather(1, at[:, :, None].expand(-1, -1, x.shape[2]))
@@ -131,7 +146,12 @@ class FrontEnd(nn.Module):
         self.wanted = conf.network_input.frames
         # a frame's deltas look at those beside it, and theirs again
         frames = self.wanted + (conf.deltas.order * conf.deltas.half_width if conf.deltas else 0)
-        kinds = {log_spectrum.FrontEnd: LogSpectrum, filter_bank.FrontEnd: FilterBank, cepstrum.FrontEnd: FilterBank}
+        kinds = {
+            log_spectrum.FrontEnd: LogSpectrum,
+            filter_bank.FrontEnd: FilterBank,
+            cepstrum.FrontEnd: FilterBank,
+            waveform.FrontEnd: Samples,
+        }
         if type(frontend) not in kinds:
             raise _refuse(f"type {conf.type}")
         self.extract = kinds[type(frontend)](frontend, frames)

@@ -39,10 +39,11 @@ class BackboneBase(nn.Module, ABC):
 
     `stage_channels`: channels of the four feature maps. `forward` maps (batch, channels, frames, bins) to the list of
     the four maps (batch, stage_channels[i], frames_i, bins_i); each stage reads the one before it, so that a
-    stage's map does not depend on deeper ones.
+    stage's map does not depend on deeper ones. `input_bins`: how many the input must have; None: any number.
     """
 
     stage_channels: tuple[int, ...]
+    input_bins: int | None = None
 
     @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -114,9 +115,10 @@ class HeadConf:
     inner_product: f_j = |x| cos(theta_j). cosine: f_j = scale cos(theta_j). one_class: f_bonafide = scale
     (cos(theta_bonafide) - centre) / 2 and f_spoof = -f_bonafide; the spoof weight is not used. A detector is built with
     the one that its hard loss needs (HardLossConf.head), and final.pt keeps it with the weights.
+    linear: a LinearHead, of detectors that were trained elsewhere.
     """
 
-    logits: Literal["inner_product", "cosine", "one_class"] = "inner_product"
+    logits: Literal["inner_product", "cosine", "one_class", "linear"] = "inner_product"
     scale: float = 1.0
     centre: float = 0.0
 
@@ -161,6 +163,22 @@ def angular_logits(conf: HeadConf, embedding: Tensor, unit_weight: Tensor) -> Te
         return torch.stack([-half, half], dim=-1)
 
 
+class LinearHead(nn.Linear):
+    """f_j = w_j x + b_j, for detectors that were trained elsewhere: no method here trains one.
+
+    (batch, in_features) -> (batch, 2).
+    """
+
+    conf = HeadConf("linear")
+
+    def __init__(self, in_features: int):
+        super().__init__(in_features, 2)
+
+
+def make_head(conf: HeadConf, in_features: int) -> AngleLinear | LinearHead:
+    return LinearHead(in_features) if conf.logits == "linear" else AngleLinear(in_features, conf=conf)
+
+
 class InputNormalisation(nn.Module):
     """Subtracts each bin's mean over a training set, and divides by its deviation if so set; no parameters.
 
@@ -192,6 +210,7 @@ class Detector(nn.Module):
     """
 
     made_of: tuple[ModelConf, int, int | None]
+    head: AngleLinear | LinearHead
 
     def __init__(
         self, backbone: BackboneBase, normalisation: InputNormalisation | None = None, head: HeadConf = INNER_PRODUCT
@@ -199,7 +218,7 @@ class Detector(nn.Module):
         super().__init__()
         self.normalisation = normalisation
         self.backbone = backbone
-        self.head = AngleLinear(backbone.stage_channels[-1], conf=head)
+        self.head = make_head(head, backbone.stage_channels[-1])
 
     @property
     def embedding_size(self) -> int:

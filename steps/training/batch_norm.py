@@ -42,7 +42,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             centred = rows - mean[:, None, None]
             variance = distributed.add_up(centred.square().sum((0, 2, 3))) / n
             self._keep(mean.detach(), variance.detach() * n / (n - 1))
-            scale = self.weight * torch.rsqrt(variance + self.eps)
+            scale = torch.rsqrt(variance + self.eps)
+            if not self.affine:
+                return (centred * scale[:, None, None]).to(x.dtype)
+            scale = self.weight * scale
             return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None]).to(x.dtype)
 
     @torch.no_grad()

@@ -34,6 +34,8 @@ FRAMES = 40
         ("lfcc", ["frontend.edges=snip", "frontend.network_input.pad=mirror", "frontend.deltas=null"], 1e-4),
         ("lfcc_2019", ["frontend.log.unit=natural", "frontend.spectrum=magnitude"], 1e-4),
         ("mel_spectrogram", [], 1e-5),
+        ("waveform", [], 1e-6),
+        ("waveform_paper", ["frontend.max_samples=30"], 0),
     ],
 )
 def test_the_front_ends_own_numbers(name, settings, within):
@@ -87,6 +89,10 @@ COMBINATIONS = [
     ("ecanet34", "f0_subband", []),
     ("ecanet50", "lfcc", []),
     ("mobilenet_small", "lfcc", []),
+    ("aasist_l", "waveform", ["frontend.network_input.frames=6000"]),
+    ("rawnet2", "waveform", ["frontend.network_input.frames=6000"]),
+    ("lcnn", "lfcc", []),
+    ("se_res2net50", "f0_subband", []),
 ]
 
 

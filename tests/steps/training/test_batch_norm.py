@@ -126,6 +126,15 @@ def test_a_batch_norm_that_is_shared_by_processes_takes_the_plain_mean_too(net):
         torch.testing.assert_close(getattr(net.maps[1], statistic), getattr(other.maps[1], statistic))
 
 
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_shared_batch_norm_trains_as_torchs_own(affine):
+    x = batches(1)[0].expand(-1, 4, -1, -1) * torch.arange(1, 5)[:, None, None]
+    own, shared = nn.BatchNorm2d(4, affine=affine), nn.BatchNorm2d(4, affine=affine)
+    shared.__class__ = SharedBatchNorm2d
+    torch.testing.assert_close(shared(x), own(x))
+    torch.testing.assert_close(dict(shared.named_buffers()), dict(own.named_buffers()))
+
+
 # -- and nothing else --------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,9 @@ from steps.training.loop import make_optimizer
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
-FRAMES, BINS, CHANNELS, BATCH = 16, 45, 3, 4  # as many bins and channels as any network reads
+BATCH = 4
+SPECTRA = (3, 16, 45)  # channels, frames and bins: as many as any network reads
+SAMPLES = (1, 4800, 1)  # of those that read a waveform
 NETWORKS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 COMMON_KEYS = {field.name for field in dataclasses.fields(training.TrainConf)} - {"method"}
 
@@ -68,13 +70,18 @@ class Operations(TorchDispatchMode):
         return outputs
 
 
-def noise() -> torch.Tensor:
+def shape_for(detector: nnet.Detector) -> tuple[int, int, int]:
+    bins = detector.backbone.input_bins
+    return SAMPLES if bins == 1 else (*SPECTRA[:2], bins or SPECTRA[2])
+
+
+def noise_for(detector: nnet.Detector) -> torch.Tensor:
     """One utterance, always the same."""
-    return torch.randn(1, CHANNELS, FRAMES, BINS, generator=torch.Generator().manual_seed(3))
+    return torch.randn(1, *shape_for(detector), generator=torch.Generator().manual_seed(3))
 
 
 def graph_and_logits(detector: nnet.Detector) -> tuple[list[str], torch.Tensor]:
-    x = noise()
+    x = noise_for(detector)
     with torch.no_grad(), Operations(detector.eval()) as operations:
         logits = detector(x)
     return operations.graph, logits
@@ -82,7 +89,7 @@ def graph_and_logits(detector: nnet.Detector) -> tuple[list[str], torch.Tensor]:
 
 def new_detector(network: str) -> nnet.Detector:
     torch.manual_seed(1)
-    return nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{network}.yaml"), CHANNELS)
+    return nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{network}.yaml"), SPECTRA[0])
 
 
 def shapes_of(module: torch.nn.Module) -> dict[str, torch.Size]:
@@ -93,7 +100,7 @@ def train_two_steps(method: training.MethodBase) -> list[float]:
     """As the training loop calls it, in the first epoch and in the last, where some methods do otherwise."""
     torch.manual_seed(2)
     optimizer = make_optimizer(method.conf.optimizer, method.parameters(), 1e-3)
-    x, labels = torch.randn(BATCH, CHANNELS, FRAMES, BINS), torch.arange(BATCH) % 2
+    x, labels = torch.randn(BATCH, *shape_for(method.detector)), torch.arange(BATCH) % 2
     method.train()
     losses = []
     for step, epoch in enumerate((1, method.conf.epochs), 1):
@@ -116,7 +123,8 @@ def test_trains_by_every_method_and_keeps_the_same_detector(network):
 def check_every_method(untrained):
     before, shapes = untrained.state_dict(), shapes_of(untrained)
     graph, _ = graph_and_logits(copy.deepcopy(untrained))
-    cost = detector_cost(untrained, FRAMES, BINS, CHANNELS)
+    channels, *size = shape_for(untrained)
+    cost = detector_cost(untrained, *size, channels)
     assert sum("convolution" in line for line in graph) >= len(untrained.backbone.stage_channels)
     deployed = copy.deepcopy(untrained)
     for name, conf in METHODS.items():
@@ -135,13 +143,13 @@ def check_every_method(untrained):
         assert {weights[0], "head.weight"} <= set(changed), f"{name}: the first layer or the head was not trained"
         assert len(changed) > 0.7 * len(weights), f"{name}: {len(changed)} of {len(weights)} parameters were trained"
         assert shapes_of(kept) == shapes, name
-        assert detector_cost(kept, FRAMES, BINS, CHANNELS) == cost, name
+        assert detector_cost(kept, *size, channels) == cost, name
         kept_graph, logits = graph_and_logits(kept)
         assert kept_graph == graph, name
         # The weights are all that a score takes: a detector that no method has touched says the same with them.
         deployed.load_state_dict(state)
         with torch.no_grad():
-            assert torch.equal(deployed.eval()(noise()), logits), name
+            assert torch.equal(deployed.eval()(noise_for(deployed)), logits), name
 
 
 def test_the_graph_tells_networks_apart():
