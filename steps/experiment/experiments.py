@@ -11,60 +11,19 @@ exp/<train set>_<frontend>_<model>_<training conf>[_<tag>]/seed<N>/
 from __future__ import annotations
 
 import argparse
-import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS
-from steps.evaluation.labels import corpus_label
+from steps.evaluation.set_results import SetResult, finite, read_result
 from steps.sections import WITHOUT_EFFECT
 from utils.cli import UserError, warn
 from utils.conf import differences, read_yaml
 from utils.files import read_json
 
 CONF_SECTIONS = ("frontend", "model", "train", "augment")
-
-
-@dataclass(frozen=True)
-class LevelResult:
-    """Figures of the trials with one level of a factor. eer: percent; None where there was none, as min_tdcf_2019."""
-
-    n_bonafide: int
-    n_spoof: int
-    eer: float | None
-    min_tdcf_2019: float | None
-
-
-@dataclass(frozen=True)
-class SetResult:
-    """Figures of one detector on one set. eer, asv_eer, attack_eer, speaker_miss: percent; min_tdcf_*, attack_tdcf
-    (2019): None where not computed.
-
-    speaker_miss: bona fide trials rejected at the threshold of the set's EER, of each bona fide speaker, and
-    speaker_trials: how many bona fide trials each has; both empty where the speakers were not known.
-    levels: by the key of an environment's or an attack's factor and its letter, as ("t60", "b"); empty where the
-    environments were not known.
-    """
-
-    path: Path
-    corpus: str
-    corpus_values: dict[str, Any]
-    eer: float
-    min_tdcf_2019: float | None
-    min_tdcf_2021: float | None
-    asv_eer: float | None
-    n_bonafide: int
-    n_spoof: int
-    attack_eer: dict[str, float]
-    attack_tdcf: dict[str, float | None]
-    attack_trials: dict[str, int]
-    speaker_miss: dict[str, float]
-    speaker_trials: dict[str, int]
-    levels: dict[tuple[str, str], LevelResult]
-    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -108,75 +67,6 @@ def natural_order(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)]
 
 
-def _read_levels(
-    values: dict[str, Any], number: Callable[[Any, str, tuple[type, ...]], Any]
-) -> dict[tuple[str, str], LevelResult]:
-    """SetResult's levels from a metrics.json; number(group, key, kinds): a checked figure, refused where it lacks."""
-    found = {}
-    for part, factors in (("per_environment", ENVIRONMENT_FACTORS), ("per_attack_factor", ATTACK_FACTORS)):
-        groups = values.get(part)
-        if groups is None:  # evaluated without environments
-            continue
-        for key, letter in ((factor.key, letter) for factor in factors for letter in factor.levels):
-            group = groups.get(key) if isinstance(groups, dict) else None
-            one = group.get(letter) if isinstance(group, dict) else None
-            counts = (number(one, name, (int,)) for name in ("n_bonafide", "n_spoof"))
-            figures = (number(one, name, (float, int, type(None))) for name in ("eer", "min_tdcf_2019"))
-            found[key, letter] = LevelResult(*counts, *figures)
-    return found
-
-
-def _finite(value: float | None) -> bool:
-    try:
-        return value is None or math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
-
-
-def read_result(path: Path) -> SetResult:
-    """The metrics.json at `path`. Raises UserError when it is not one of steps/evaluate.py's."""
-    values = read_json(path)
-
-    def number(group: Any, key: str, kinds: tuple[type, ...]) -> Any:
-        value = group.get(key) if isinstance(group, dict) else None
-        if not isinstance(value, kinds) or isinstance(value, bool) or not _finite(value):
-            raise UserError(f"{path}: {key} is {value!r}; run steps/evaluate.py again to make this file")
-        return value
-
-    cost = (float, int, type(None))
-
-    def of_kind(key: str, kind: type) -> Any:
-        value = values.get(key) or kind()
-        if not isinstance(value, kind):
-            raise UserError(f"{path}: {key} is {value!r}; run steps/evaluate.py again to make this file")
-        return value
-
-    attacks = values.get("per_attack") if isinstance(values, dict) else None
-    if not isinstance(attacks, dict):
-        raise UserError(f"{path}: it has no per_attack; run steps/evaluate.py again to make this file")
-    speakers = of_kind("per_speaker", dict)
-    speaker_trials = {name: number(group, "n_bonafide", (int,)) for name, group in speakers.items()}
-    speaker_trials = {name: count for name, count in speaker_trials.items() if count}
-    return SetResult(
-        path=path,
-        corpus=corpus_label(of_kind("corpus", dict)),
-        corpus_values=of_kind("corpus", dict),
-        eer=number(values, "eer", (float, int)),
-        min_tdcf_2019=number(values, "min_tdcf_2019", cost),
-        min_tdcf_2021=number(values, "min_tdcf_2021", cost),
-        asv_eer=number(values, "asv_eer", cost),
-        n_bonafide=number(values, "n_bonafide", (int,)),
-        n_spoof=number(values, "n_spoof", (int,)),
-        attack_eer={name: number(group, "eer", (float, int)) for name, group in attacks.items()},
-        attack_tdcf={name: number(group, "min_tdcf_2019", cost) for name, group in attacks.items()},
-        attack_trials={name: number(group, "n_spoof", (int,)) for name, group in attacks.items()},
-        speaker_miss={name: number(speakers[name], "miss_rate", (float, int)) for name in speaker_trials},
-        speaker_trials=speaker_trials,
-        levels=_read_levels(values, number),
-        warnings=[str(text) for text in of_kind("warnings", list)],
-    )
-
-
 def _read_seed(folder: Path, number: int, conf: dict[str, Any]) -> Seed:
     seed = Seed(number, conf)
     for path in sorted(folder.glob("results/*/metrics.json")):
@@ -210,7 +100,7 @@ def _read_detector(folders: Iterable[Path], notes: list[str]) -> dict[str, Any]:
             ("multiply_adds", [values.get("multiply_adds", 0)]),
             ("input_shape", shape if isinstance(shape, list) else [shape]),
         ):
-            if not all(type(number) is int and _finite(number) for number in numbers):
+            if not all(type(number) is int and finite(number) for number in numbers):
                 raise UserError(f"{path}: {key} is {values[key]!r}; train again to make this file")
         if first is not None and values != found:
             raise UserError(

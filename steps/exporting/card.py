@@ -12,15 +12,13 @@ import yaml
 
 from steps.evaluation.labels import corpus_label
 from steps.evaluation.score_files import read_cm_scores
-from steps.experiment.experiments import read_result
+from steps.evaluation.set_results import read_result
 from steps.exporting.checking import TOLERANCE, Int8Cost, Parity
 from steps.inference.output import about_lines
 from steps.metrics.bootstrap import CmFigures, TrialDraw, intervals_of
 from steps.metrics.paired_tests import CONFIDENCE
-from steps.metrics.tandem import AsvRates
 from steps.results.evaluation_output import interval_metrics
 from utils.cli import UserError
-from utils.files import read_json
 
 _DRAWS = 1000  # as in evaluate_experiment.py
 
@@ -50,12 +48,11 @@ def figures_of(training: Path) -> list[SetFigures]:
         name = path.parent.name
         if "_head" in name:
             continue
-        result, values = read_result(path), read_json(path)
-        intervals = (values.get("intervals") or {}).get("by_trial")
+        result = read_result(path)
+        intervals: Mapping[str, Sequence[float]] | None = result.intervals
         if intervals is None:
             scores = read_cm_scores(training / "scores" / f"{name}.txt")
-            asv = values.get("asv") if result.min_tdcf_2019 is not None else None
-            rates = asv and AsvRates(*(asv[key] for key in ("miss_rate", "false_alarm_rate", "spoof_miss_rate")))
+            rates = result.asv_rates if result.min_tdcf_2019 is not None else None
             figures = CmFigures(scores.bonafide, scores.score, rates)
             if abs(100 * figures(np.ones(scores.score.size, np.int32))[0] - result.eer) > 1e-9:
                 raise UserError(f"{path}: not made of the scores that are there now; evaluate again (--stage 5)")

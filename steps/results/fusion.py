@@ -13,13 +13,13 @@ from pathlib import Path
 
 from steps.evaluation.breakdown import figures_against
 from steps.evaluation.fitted_scores import check_use, ratios_of, read_systems, train
-from steps.experiment.experiments import Experiment, SetResult
+from steps.evaluation.set_results import SetResult
+from steps.experiment.experiments import Experiment
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.llr_cost import cllr
 from steps.metrics.tandem import AsvRates
 from steps.results.tables import SetTable
 from utils.cli import UserError
-from utils.files import read_json
 
 TRAIN_SET = "dev"
 SEEDS, FRONT_ENDS, BOTH = "seeds", "front ends", "seeds and front ends"
@@ -61,12 +61,6 @@ def _scores_of(result: SetResult, set_name: str) -> Path:
     return result.path.parents[2] / "scores" / f"{set_name}.txt"
 
 
-def _asv_rates(result: SetResult) -> AsvRates | None:
-    """The ASV's rates that the result was measured with."""
-    asv = read_json(result.path).get("asv")
-    return None if asv is None else AsvRates(asv["miss_rate"], asv["false_alarm_rate"], asv["spoof_miss_rate"])
-
-
 def _fuse(method: str, results: Sequence[SetResult], set_name: str, rates: AsvRates | None) -> FusedFigures:
     """Train on dev, apply to the set. Raises UserError where the scores are not those that the results were measured
     on, and as train and check_use do."""
@@ -101,7 +95,7 @@ def fusions_of(table: SetTable) -> SetFusions:
             groups.setdefault((e.model, e.recipe, e.train_set), []).append((e, scored))
     for group in groups.values():
         try:
-            rows += _group_fusions(group, table.set_name, _asv_rates(table.any_result))
+            rows += _group_fusions(group, table.set_name, table.any_result.asv_rates)
         except UserError as error:
             notes.append(f"not fused: {', '.join(e.name for e, _ in group)}: {error}")
     return SetFusions(rows, notes)

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
-from steps.experiment.experiments import CONF_SECTIONS, Experiment, SetResult
+from steps.evaluation.set_results import SetResult
+from steps.experiment.experiments import CONF_SECTIONS, Experiment
 from steps.metrics.paired_tests import LEVEL, MOST_FOR_ALL_SIGNS, PairedTest, mean_and_spread, smallest_sign_flip_p
 from steps.results.block_cost import block_multiply_adds
 from steps.results.fusion import TRAIN_SET, Fusion, fusions_of

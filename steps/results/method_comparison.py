@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from steps.experiment.experiments import Experiment, SetResult
+from steps.evaluation.set_results import SetResult
+from steps.experiment.experiments import Experiment
 from steps.metrics.paired_tests import CONFIDENCE, PairedTest, holm, paired_differences, paired_test, untested
 from steps.results.block_cost import block_multiply_adds
 from steps.results.conditions import unequal_experiments

@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from steps.experiment.experiments import Experiment, SetResult, check_same_trials, natural_order
+from steps.evaluation.set_results import SetResult
+from steps.experiment.experiments import Experiment, check_same_trials, natural_order
 from steps.metrics.paired_tests import (
     LEVEL,
     PairedTest,

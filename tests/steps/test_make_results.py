@@ -631,7 +631,10 @@ def spoil_environments(path):
         (lambda f: (f / "results/eval/metrics.json").write_text('{"per_attack": {}}'), "eer is None"),
         (lambda f: (f / "results/eval/metrics.json").write_text("{}"), "no per_attack"),
         (lambda f: spoil_speakers(f / "results/eval/metrics.json"), "miss_rate is None"),
-        (lambda f: spoil_environments(f / "results/eval/metrics.json"), "n_spoof is None; run steps/evaluate.py again"),
+        (
+            lambda f: spoil_environments(f / "results/eval/metrics.json"),
+            "n_spoof is None; evaluate again: run.sh --stage 5",
+        ),
         (lambda f: f.rename(f.parent / "run1"), "no folder seed<N>"),
     ],
 )

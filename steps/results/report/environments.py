@@ -14,7 +14,6 @@ from steps.results.heat_map import COLOUR_MAP
 from steps.results.report.blocks import Block, Cell, Heading, Section, Table, Text
 from steps.results.report.systems import Comparison, System
 from steps.results.tables import BASELINE
-from utils.files import read_json
 
 DIFFERENCES = "BrBG"  # ColorBrewer's: brown to green, told apart by readers of all kinds of colour vision
 Grid = np.ndarray  # (rows, attacks), percent, NaN where there is no figure
@@ -63,16 +62,15 @@ def _grids(system: System) -> tuple[Grid, Grid] | None:
     """By factor of the environment and by environment; None where not evaluated so."""
     found: list[tuple[Grid, Grid]] = []
     for result in system.results.values():
-        values = read_json(result.path).get("attack_by_environment")
-        if values:
-            found.append(tuple(_grid(values[part]) for part in ("factors", "environments")))
+        if result.grids:
+            found.append((_grid(result.grids["factors"]), _grid(result.grids["environments"])))
     if not found:
         return None
     return tuple(np.mean([grids[i] for grids in found], axis=0) for i in (0, 1))
 
 
-def _grid(rows: dict[str, dict[str, Any]]) -> Grid:
-    return np.array([[math.nan if eer is None else eer for eer in row["eer"]] for row in rows.values()], np.float64)
+def _grid(rows: list[list[float | None]]) -> Grid:
+    return np.array([[math.nan if eer is None else eer for eer in row] for row in rows], np.float64)
 
 
 Colour = Callable[[float], tuple[float, ...]]

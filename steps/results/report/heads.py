@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from steps.experiment.experiments import SetResult
+from steps.evaluation.set_results import SetResult
 from steps.metrics.paired_tests import mean_and_spread
 from steps.results.block_cost import block_multiply_adds
 from steps.results.report.blocks import Cell, Figures, Section, Table, Text

@@ -9,7 +9,8 @@ import numpy as np
 
 from steps.evaluation.groups import values_of_trials
 from steps.evaluation.score_files import CmScores
-from steps.experiment.experiments import Experiment, SetResult
+from steps.evaluation.set_results import SetResult
+from steps.experiment.experiments import Experiment
 from steps.metrics.bootstrap import (
     FEWEST_SPEAKERS,
     CmFigures,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from steps.experiment.experiments import Experiment, SetResult
+from steps.evaluation.set_results import SetResult
+from steps.experiment.experiments import Experiment
 from steps.metrics.paired_tests import mean_and_spread
 from steps.results.report import det, resampling
 from steps.results.report.blocks import Block, Cell, Folded, Heading, Section, Table, Text, filled_table

@@ -11,7 +11,8 @@ import numpy as np
 
 from steps.evaluation.breakdown import Evaluation, evaluate
 from steps.evaluation.score_files import CmScores, read_asv_scores, read_cm_scores
-from steps.experiment.experiments import Experiment, SetResult
+from steps.evaluation.set_results import SetResult
+from steps.experiment.experiments import Experiment
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.paired_tests import mean_and_spread
 from steps.results.report.figures import Look, look

@@ -15,7 +15,7 @@ from steps.evaluation.groups import (
     read_known_attacks,
 )
 from steps.evaluation.score_files import AsvScores, CmScores
-from steps.experiment.experiments import read_result
+from steps.evaluation.set_results import read_result
 from steps.metrics.llr_cost import cllr
 from steps.metrics.tandem import asv_rates
 from tests.in_process import call
