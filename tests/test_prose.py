@@ -83,9 +83,13 @@ def test_a_bad_text_of_a_program_is_found(tmp_path, text, found):
     assert found in of_program(tmp_path, text)
 
 
-def test_only_texts_that_users_see_count(tmp_path):
-    text = '"""The whole docstring, told."""\nwhole = "the whole text"  # mended\nraise KeyError("the whole text")\n'
+def test_docstrings_comments_and_single_words_do_not_count(tmp_path):
+    text = 'def whole():\n    """The whole docstring, told."""\n    mend = "whole"  # mended\n'
     assert of_program(tmp_path, text) == []
+
+
+def test_a_part_of_a_message_counts_wherever_it_stands(tmp_path):
+    assert of_program(tmp_path, 'x = 1\nMEND = "the whole text"\n') == ["2: 'whole': write complete, entire, all of"]
 
 
 def test_texts_of_a_shell_script(tmp_path):
