@@ -13,8 +13,13 @@ def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _multiply_adds(module: nn.Module, output: Tensor) -> int:
-    """Of one utterance: convolutions and linear layers; what is element-wise is not counted, as is usual."""
+def _multiply_adds(module: nn.Module, output: Any) -> int:
+    """Of one utterance: convolutions, linear and recurrent layers; what is element-wise is not counted, as is usual."""
+    if isinstance(module, nn.RNNBase):
+        steps = output[0].shape[1 if module.batch_first else 0]
+        return steps * sum(weight.numel() for weight in module.parameters() if weight.ndim == 2)
+    if not isinstance(output, Tensor):
+        return 0
     if isinstance(module, nn.Conv1d | nn.Conv2d):
         return output[0].numel() * module.weight[0].numel()
     weight = getattr(module, "weight", None)
@@ -43,8 +48,7 @@ def measure(
         for layer in part.modules():
 
             def count_hook(layer: nn.Module, _: Any, output: Any, name: str = name) -> None:
-                if isinstance(output, Tensor):
-                    counts[name] += _multiply_adds(layer, output)
+                counts[name] += _multiply_adds(layer, output)
 
             hooks.append(layer.register_forward_hook(count_hook))
     training = module.training

@@ -539,7 +539,7 @@ def test_scores_without_keys_are_compared_and_fused_by_a_protocol(folder):
     assert (fused.returncode, fused.stderr) == (0, "")
     assert (folder / "fused/test.txt").read_text().split()[:3] == ["test0", "A01", "spoof"]
     compared = call(compare_scores.main, "compare_scores.py", *protocols, "--draws", "100", "x/test.txt", "y/test.txt")
-    assert (compared.returncode, compared.stderr) == (0, "") and "B less A" in compared.stdout
+    assert (compared.returncode, compared.stderr) == (0, "") and "B minus A" in compared.stdout
     calibrated = call(
         calibrate.main, "calibrate.py", *protocols, "--train", "x/dev.txt", "--out-dir", "c", "x/test.txt"
     )

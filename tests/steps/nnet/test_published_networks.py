@@ -5,6 +5,7 @@ import torch
 
 from steps.nnet import load_conf, make_detector
 from steps.nnet.base import HeadConf, make_head
+from steps.nnet.cost import detector_cost
 from steps.nnet.cost import count_parameters
 from steps.nnet.lcnn import MaxFeatureMap
 from steps.nnet.se_res2net import Block
@@ -92,3 +93,9 @@ def test_a_channel_group_hears_of_those_before_it_but_in_a_stages_first_block(ro
 def test_what_a_conf_refuses(root, network, setting, complaint):
     with pytest.raises(UserError, match=complaint):
         load_conf(root / f"conf/model/{network}.yaml", [setting])
+
+
+@pytest.mark.parametrize(("layer", "gates"), [(torch.nn.GRU, 3), (torch.nn.LSTM, 4)])
+def test_multiply_adds_count_the_recurrent_layers(layer, gates):
+    layers = torch.nn.Sequential(torch.nn.Flatten(1, 2), layer(6, 4, 2, batch_first=True))
+    assert detector_cost(layers, 5, 6)["multiply_adds"] == 5 * gates * (4 * 6 + 4 * 4 + 4 * 4 + 4 * 4)
