@@ -5,8 +5,7 @@ import torch
 
 from steps.nnet import load_conf, make_detector
 from steps.nnet.base import HeadConf, make_head
-from steps.nnet.cost import detector_cost
-from steps.nnet.cost import count_parameters
+from steps.nnet.cost import count_parameters, detector_cost
 from steps.nnet.lcnn import MaxFeatureMap
 from steps.nnet.se_res2net import Block
 from utils.cli import UserError
