@@ -525,7 +525,7 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(make, tmp_path, monkeypa
     assert len(times) == 12
     monkeypatch.setattr(build, "make_utterance", original)
     make(tmp_path / "again")
-    assert "going on" in capsys.readouterr().out
+    assert "resuming an interrupted run" in capsys.readouterr().out
     assert digests(tmp_path / "again" / "LA") == digests(tmp_path / "whole" / "LA")
     new = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "again" / "LA").rglob("*.flac")}
     assert all(new[path.name] == mtime for path, mtime in times.items())
@@ -627,7 +627,7 @@ def test_the_synthesizers_pins_are_of_the_corpus(make, offline, tmp_path, monkey
             built()
     requirements.write_text(requirements.read_text().replace("x==1", "x==1.1"))
     built()
-    assert "begun from other sources" in capsys.readouterr().out
+    assert "started from other sources" in capsys.readouterr().out
     assert read_json(tmp_path / "out" / "LA" / "corpus.json")["synthesizers"] == ["cython==3", "x==1.1"]
 
 

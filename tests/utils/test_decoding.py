@@ -151,7 +151,7 @@ def test_flac_whose_total_is_wrong(speech, read):
     for count in (0, 100, SAMPLES - 1):
         np.testing.assert_array_equal(read(total(count))[0], samples)
     for count in (SAMPLES + 1, 2**36 - 1):
-        assert f"tells of {count} samples, {SAMPLES} are there" in refusal(read, total(count))
+        assert f"promises {count} samples, {SAMPLES} are there" in refusal(read, total(count))
     assert refusal(read, total(0)[:-1]).startswith("truncated")
     other = io.BytesIO()
     soundfile.write(other, speech[:4000], 8000, format="FLAC")
@@ -187,7 +187,7 @@ def test_mp3(mode, speech, read, capfd):
         assert times * SAMPLES <= len(read(data)[0]) <= times * (SAMPLES + 2304), least
     np.testing.assert_array_equal(read(mp3_in_wav(whole))[0], samples)
     np.testing.assert_array_equal(read(whole + tag + whole)[0], np.concatenate([samples, samples]))
-    assert f"tells of {2 * frames} frames, {frames} are there" in refusal(
+    assert f"promises {2 * frames} frames, {frames} are there" in refusal(
         read, put(whole, at, (2 * frames).to_bytes(4, "big"))
     )
     for data in (whole[: len(whole) // 2], bare[:-1], bare[:-50], mp3_in_wav(bare)[:-1]):
