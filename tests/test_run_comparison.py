@@ -106,7 +106,7 @@ def test_without_tuning_all_networks_are_trained_at_once_by_the_same_budget(reci
     assert {name.split(" ", 1)[1] for name in confs} == {
         "baseline", "mutual", "self_distill", *(f"self_distill hard_{rest}" for rest in ("only", "soft", "feature"))
     }  # fmt: skip
-    assert {(conf.epochs, conf.schedule.lr) for conf in confs.values()} == {(6, 2e-3)}
+    assert {(conf.epochs, conf.schedule.lr) for conf in confs.values()} == {(12, 2e-3)}
 
 
 def test_what_was_tuned_wins_over_the_budget_and_what_is_left_out_over_both(recipe):

@@ -3,7 +3,7 @@
 
 A job's log holds lines `progress DONE/TOTAL UNIT [text]` (utils.cli.ProgressLog writes them). The newest one of each
 log is taken, and their sum shown on standard error: a bar on a terminal, else a line now and then. Lines that begin
-with `epoch `, `going on after ` or `WARNING` are passed on. Only what is written after this program started counts:
+with `epoch `, `resuming after ` or `WARNING` are passed on. Only what is written after this program started counts:
 what a former run left in a log does not.
 """
 
@@ -25,7 +25,7 @@ from utils.cli import make_parser, pace, real_number, run_program, whole_number
 
 PROGRESS = re.compile(rb"progress (\d+)/(\d+) (\S+)(?: (.*))?")
 OWN_PACE = re.compile(rb"(?:(?:^|, )(?:\d+ %|[\d.]+/(?:s|min)|about \S+ \w+ left))+$")  # of one job, not of all
-PASSED_ON = (b"epoch ", b"going on after ", b"WARNING")
+PASSED_ON = (b"epoch ", b"resuming after ", b"WARNING")
 MOST_WARNINGS = 10  # of one log; the rest is counted
 FINGERPRINT = 256  # bytes at a log's beginning by which a log that was begun anew is known (it has its time of start)
 BLOCK = 1 << 20

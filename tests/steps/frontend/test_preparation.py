@@ -146,7 +146,7 @@ def test_a_conf_stored_before_waveforms_were_standardised_keeps_its_meaning(root
         ("frontend.standardise=-26", "standardise: -26 is not true or false"),
         ("frontend.level=-26", "unknown key 'level'"),
         ("frontend.channel=-1", "channel: -1"),
-        ("frontend.pre_emphasis=2", "not in 0..1"),
+        ("frontend.pre_emphasis=2", "must be between 0 and 1"),
         ("frontend.max_samples=0", "not positive"),
     ],
 )
