@@ -101,7 +101,7 @@ def _read_grids(
 def finite(value: Any) -> bool:
     try:
         return value is None or math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         return False
 
 

@@ -15,7 +15,7 @@ from steps.evaluation.breakdown import Evaluation
 from steps.evaluation.labels import shorten
 from steps.metrics.error_rates import DetCurve
 
-# Okabe and Ito's palette, told apart by readers of all kinds of colour vision; black is for the pooled curve
+# Okabe and Ito's palette, distinct in all kinds of colour vision; black is for the pooled curve
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C7A00")
 LINE_STYLES = ("-", "--", ":")
 MOST_ATTACKS = len(COLOURS) * len(LINE_STYLES)

@@ -20,7 +20,7 @@ from steps.evaluation.environments import (
     Grid,
 )
 
-# ColorBrewer's YlGnBu: light to dark in print too, and told apart by readers of all kinds of colour vision
+# ColorBrewer's YlGnBu: light to dark in print too, and distinct in all kinds of colour vision
 COLOUR_MAP = "YlGnBu"
 NO_FIGURE = "0.93"  # grey, which the colour map has not
 FRAME = "0.3"

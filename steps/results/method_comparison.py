@@ -29,7 +29,7 @@ TUNING = """\
 Before it was trained, each method was tuned on each network by so many trials of steps/sweep.py: trainings with other
 seeds than those below, judged by their mean dev EER alone. The first trial has the conf's own values. Methods have
 the same number of trials, whatever the number of their values: fewer values are searched more closely. Where losses
-are left out, the values are those of the whole method. On dev, where they were tuned, the tables flatter all
+are left out, the values are those of the complete method. On dev, where they were tuned, the tables flatter all
 methods.""".splitlines()
 
 

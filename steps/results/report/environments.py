@@ -15,7 +15,7 @@ from steps.results.report.blocks import Block, Cell, Heading, Section, Table, Te
 from steps.results.report.systems import Comparison, System
 from steps.results.tables import BASELINE
 
-DIFFERENCES = "BrBG"  # ColorBrewer's: brown to green, told apart by readers of all kinds of colour vision
+DIFFERENCES = "BrBG"  # ColorBrewer's: brown to green, distinct in all kinds of colour vision
 Grid = np.ndarray  # (rows, attacks), percent, NaN where there is no figure
 
 

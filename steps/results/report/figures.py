@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as Canvas
 
 WIDTH = 4.4  # inches; on a telephone's 350 pixels the letters have 10 then
 
-# Okabe and Ito's palette, told apart by readers of all kinds of colour vision, its light ones darker; page.css has for
+# Okabe and Ito's palette, distinct in all kinds of colour vision, its light ones darker; page.css has for
 # each of these variables the same colour, and another one for dark mode.
 INK, SOFT, GRID, PAPER = "#101418", "#59626d", "#d9dde2", "#fefefe"
 SERIES = ("#0072b2", "#d55e00", "#b87a00", "#2e8bc0", "#8c7a00")  # of methods
