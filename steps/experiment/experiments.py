@@ -283,7 +283,7 @@ def check_same_trials(results: Iterable[Evaluation]) -> None:
         if ours != theirs:
             raise UserError(
                 f"{first.place} was measured on {ours[0]} bona fide and {ours[1]} spoof trials, {result.place} on"
-                f" {theirs[0]} and {theirs[1]}, or on other attacks; figures of one table are of the same trials: score"
+                f" {theirs[0]} and {theirs[1]}, or on other attacks. Figures of one table are of the same trials. Score"
                 " and evaluate again the one that is not of the complete set"
             )
         if result.asv is not None:
