@@ -36,12 +36,12 @@ from steps.metrics.bootstrap import (
 from steps.metrics.paired_tests import CONFIDENCE, holm, paired_differences, paired_test, untested
 from steps.metrics.tandem import AsvRates, UndefinedCost
 from steps.results.conditions import unequal_conditions
-from steps.results.tables import LARGEST
+from steps.results.tables import LARGEST, MEASURES
 from utils.cli import UserError, make_parser, run_program, warn, whole_number
 from utils.conf import read_yaml
 from utils.files import write_json
 
-HEADINGS = {"eer": ("EER %", 2), "min_tdcf_2019": ("min t-DCF 2019", 4), "min_tdcf_2021": ("min t-DCF 2021", 4)}
+MEASURE = {measure.attribute: measure for measure in MEASURES}
 
 
 @dataclass(frozen=True)
@@ -113,21 +113,17 @@ def measure(
     count: int,
     seed: int,
 ) -> dict:
-    """All that is told: figures of the systems and of the differences from the first, by the keys of the JSON; eer in
-    percent, as in metrics.json."""
+    """Figures of the systems and of the differences from the first, by the keys of the JSON: fractions and costs."""
     trials = next(iter(scores.values()))
     figures = {path: CmFigures(trials.bonafide, one.score, asv) for path, one in scores.items()}
     names = next(iter(figures.values())).names
-    units = np.array([100 if name == "eer" else 1 for name in names])
     once = np.ones(trials.score.size, dtype=np.int32)
-    single = {
-        system.letter: {seed: units * figures[path](once) for seed, path in system.files.items()} for system in systems
-    }
+    single = {system.letter: {seed: figures[path](once) for seed, path in system.files.items()} for system in systems}
 
     def means(counts: np.ndarray) -> np.ndarray:
         """(systems, figures): means over seeds."""
         return np.array(
-            [units * np.mean([figures[path](counts) for path in system.files.values()], axis=0) for system in systems]
+            [np.mean([figures[path](counts) for path in system.files.values()], axis=0) for system in systems]
         )
 
     whole = means(once)
@@ -159,7 +155,7 @@ def measure(
                     {s: float(values[k]) for s, values in single[x.letter].items()} for x in (systems[0], system)
                 )
                 differences, why = paired_differences(base, other), why_unequal(systems[0], system)
-                test = untested(differences, why) if why else paired_test(differences, LARGEST[name])
+                test = untested(differences, why) if why else paired_test(differences, LARGEST)
                 one["over_seeds"] = {
                     "pairs": test.count,
                     "interval": test.interval,
@@ -182,34 +178,31 @@ def table(told: dict, ways: Sequence[str]) -> list[str]:
     """At most 80 columns wide."""
     lines = []
     for name in told["systems"][0]["figures"]:
-        heading, digits = HEADINGS[name]
-
-        def span(interval: Sequence[float], sign: str = "", digits: int = digits) -> str:
-            return " to ".join(f"{end:{sign}.{digits}f}" for end in interval)
+        shown = MEASURE[name]
 
         def p_of(one: dict, by: str) -> str:
             corrected = one.get(f"p_by_{by}_corrected")
             return f"p {one[f'p_by_{by}']:.3f}" + ("" if corrected is None else f" ({corrected:.3f})")
 
-        lines += ["", f"{heading:16}{'':9}" + "".join(f"   {'by ' + by:>22}" for by in ways)]
+        lines += ["", f"{shown.heading:16}{'':9}" + "".join(f"   {'by ' + by:>22}" for by in ways)]
         for system in told["systems"]:
             one = system["figures"][name]
             lines.append(
-                f"  {system['system']:14}{one['value']:9.{digits}f}"
-                + "".join(f"   {span(one[f'interval_by_{by}']):>22}" for by in ways)
+                f"  {system['system']:14}{shown.text(one['value']):>9}"
+                + "".join(f"   {shown.span(one[f'interval_by_{by}']):>22}" for by in ways)
             )
         for difference in told["differences"]:
             one = difference["figures"][name]
             who = f"{difference['system']} minus {difference['minus']}"
             lines.append(
-                f"  {who:14}{one['value']:+9.{digits}f}"
-                + "".join(f"   {span(one[f'interval_by_{by}'], '+'):>22}" for by in ways)
+                f"  {who:14}{shown.text(one['value'], '+'):>9}"
+                + "".join(f"   {shown.span(one[f'interval_by_{by}'], '+'):>22}" for by in ways)
             )
             lines.append(" " * 25 + "".join(f"   {p_of(one, by):>22}" for by in ways))
             if (seeds := one.get("over_seeds")) and not seeds["untested"]:
                 lines.append(
-                    f"    over {seeds['pairs']} seeds: {span(seeds['interval'], '+')}, p {seeds['p_t']:.3f} (t-test), "
-                    f"{seeds['p_sign_flip']:.3f} (signs)"
+                    f"    over {seeds['pairs']} seeds: {shown.span(seeds['interval'], '+')}, p {seeds['p_t']:.3f}"
+                    f" (t-test), {seeds['p_sign_flip']:.3f} (signs)"
                 )
     for difference in told["differences"]:
         over_seeds = (one.get("over_seeds") for one in difference["figures"].values())

@@ -11,9 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
+from steps.evaluation.measuring import Breakdowns
 from steps.evaluation.protocols import PHASES
 from steps.evaluation.score_layouts import add_columns_option
-from steps.results.evaluate_files import Breakdowns, evaluate_files
+from steps.results.evaluate_files import evaluate_files
 from utils.cli import make_parser, real_number, run_program, whole_number
 
 
@@ -23,7 +24,7 @@ def main() -> None:
         "minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull and a DET plot. Also area "
         "under the ROC, minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5). Pooled only: a-DCF, t-EER and bootstrap "
         "intervals. Prints tables, or JSON. With --out, writes det.png, per_attack.tsv and, last, "
-        "metrics.json to DIR. With --speakers, --durations and --environments it also writes per_speaker.tsv, "
+        "evaluation.json to DIR. With --speakers, --durations and --environments it also writes per_speaker.tsv, "
         "per_duration.tsv, per_environment.tsv and the heat map attack_by_environment.png. Tables and scores may "
         "be gzipped.",
         "steps/evaluate.py exp/NAME/seed1/scores/eval.txt\n"
@@ -39,7 +40,7 @@ def main() -> None:
     )
     add_columns_option(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the results; without it they are printed")
-    parser.add_argument("--json", action="store_true", help="print what metrics.json holds, and nothing else")
+    parser.add_argument("--json", action="store_true", help="print what evaluation.json holds, and nothing else")
     parser.add_argument(
         "--asv-scores",
         metavar="ASV.txt",
@@ -130,8 +131,8 @@ def main() -> None:
         args.asv_scores,
         args.protocol,
         args.corpus_json,
-        args.title,
         Breakdowns(args.speakers, args.environments, args.durations, args.known_attacks),
+        title=args.title,
         plot=not args.no_plot,
         phase=args.phase,
         draws=args.bootstrap,

@@ -11,12 +11,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps.evaluation.fitted_scores import calibrate_training
-from steps.results.evaluate_files import Breakdowns, evaluate_files
+from steps.evaluation.measuring import Breakdowns
+from steps.results.evaluate_files import evaluate_files
 from utils.cli import UserError, make_parser, run_program
 from utils.conf import read_yaml
 
 DRAWS = 1000  # of the bootstrap
+MOST_HEADS = 9
 DEV = "dev"  # the set that the calibration is learnt on
+
+
+def system_of(conf_file: Path) -> str | None:
+    """A training in words, from its conf; None without one."""
+    if not conf_file.is_file():
+        return None
+    conf = read_yaml(conf_file)
+    trained = " ".join(str(conf[key]) for key in ("train_name", "tag") if conf.get(key))
+    return f"{conf.get('model_name')}, {trained or conf.get('method')}, seed {conf.get('seed')}"
 
 
 def main() -> int:
@@ -31,9 +42,7 @@ def main() -> int:
     parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training")
     parser.add_argument("sets", nargs="+", metavar="SET")
     args = parser.parse_args()
-    conf_file = args.exp_dir / "conf.yaml"
-    conf = read_yaml(conf_file) if conf_file.is_file() else {}
-    system = f"{conf['model_name']}, {conf['train_name']}, seed {conf['seed']}: " if "train_name" in conf else ""
+    system = system_of(args.exp_dir / "conf.yaml")
     for name in args.sets:
         data, scores = args.data_dir / name, args.exp_dir / "scores"
         if not (scores / f"{name}.txt").is_file():
@@ -48,19 +57,23 @@ def main() -> int:
             )
         }
         asv = data / "asv_scores" if (data / "asv_scores").is_file() else None
-        for path in [scores / f"{name}.txt", *sorted(scores.glob(f"{name}_head?.txt"))]:
-            whole = path.stem == name
-            results = args.exp_dir / "results" / path.stem
+        for head in (None, *range(1, 1 + MOST_HEADS)):
+            stem = name if head is None else f"{name}_head{head}"
+            if head is not None and not (scores / f"{stem}.txt").is_file():
+                continue
             evaluate_files(
-                path,
-                results,
+                scores / f"{stem}.txt",
+                args.exp_dir / "results" / stem,
                 asv,
                 data,
                 data / "corpus.json",
-                f"{system}{path.stem}",
-                Breakdowns(**tables) if whole else None,
-                plot=whole,
-                draws=DRAWS if whole else 0,
+                Breakdowns(**tables) if head is None else None,
+                title=f"{system}: {stem}" if system else stem,
+                system=system,
+                set_name=name,
+                head=head,
+                plot=head is None,
+                draws=DRAWS if head is None else 0,
             )
             print()
     if DEV in args.sets:

@@ -62,8 +62,8 @@ def figures(experiment: Experiment | None, sets: list[str]) -> list[str]:
     cells = []
     for name in sets:
         results = [seed.results[name] for seed in experiment.seeds if name in seed.results]
-        costs = [r.min_tdcf_2019 for r in results if r.min_tdcf_2019 is not None]
-        cells += [mean_and_deviation([r.eer for r in results], 2), mean_and_deviation(costs, 3)]
+        costs = [cost for r in results if (cost := r.pooled.min_tdcf_2019) is not None]
+        cells += [mean_and_deviation([100 * r.pooled.eer for r in results], 2), mean_and_deviation(costs, 3)]
     return cells
 
 

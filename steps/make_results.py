@@ -25,7 +25,7 @@ def main() -> None:
         "summary, a forest plot (RESULTS_forest.png beside it), mean and "
         "standard deviation over seeds of EER and t-DCF, sizes, fusion of seeds and of front ends, figures by "
         "block and by attack, and the training settings. Each folder holds seed<N>/{conf.yaml, detector.json, "
-        "results/<set>/metrics.json}. Fusion also needs seed<N>/scores/<set>.txt of the set and of dev, on which "
+        "results/<set>/evaluation.json}. Fusion also needs seed<N>/scores/<set>.txt of the set and of dev, on which "
         "it is trained. Experiments without an evaluation are named.",
         "steps/make_results.py --command \"./run.sh --seeds '1 2 3'\" --out RESULTS.md exp/train_*",
     )
@@ -39,7 +39,7 @@ def main() -> None:
     if not collect(experiments):
         raise UserError(
             f"{args.out}: nothing to write, as no seed of {', '.join(e.name for e in experiments)} has "
-            "results/<set>/metrics.json; run the recipe's scoring and evaluation stages"
+            "results/<set>/evaluation.json; run the recipe's scoring and evaluation stages"
         )
     try:
         picture = write_forest_beside(args.out, experiments)

@@ -26,7 +26,7 @@ from utils.files import write_aside
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOKS_INSIDE = {"embedding": "Embeddings", "grad_cam": "Grad-CAM"}  # sections that run the detectors
-OF_A_SEED = ("conf.yaml", "detector.json", "epochs.tsv", "final.pt", "scores/*.txt", "results/*/metrics.json")
+OF_A_SEED = ("conf.yaml", "detector.json", "epochs.tsv", "final.pt", "scores/*.txt", "results/*/evaluation.json")
 OF_A_DATA_DIR = ("*/wav.scp", "*/segments", "*/reco2file_and_channel", "*/utt2attack", "*/asv_scores")
 
 

@@ -65,6 +65,7 @@ def parse_arguments() -> argparse.Namespace:
         help="compute features from the audio on the fly, without the feats dirs",
     )
     add_allow_pipes(parser)
+    parser.add_argument("--tag", default="", help="name of a variant, kept in conf.yaml for tables of results")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a conf's key")
     parser.add_argument("--seed", type=whole_number(), default=1, help="seed of initial weights, order and crops")
     parser.add_argument(
@@ -106,6 +107,8 @@ def identity(
         "frontend_name": Path(args.frontend).stem,
         "model_name": Path(args.model).stem,
         "train_name": training.parts_of(args).name_of(args.train_conf),
+        "train_set_name": args.train_data.resolve().name,
+        "tag": args.tag,
         "method": train_conf.method,
         "seed": args.seed,
         "corpus": training_folder.corpus_of(args.train_data),
@@ -135,7 +138,9 @@ def begin_or_go_on(
     Raises UserError where the folder is another training's.
     """
     if (folder / "conf.yaml").exists():
-        known, wanted = training_folder.read_conf(folder), conf
+        kept, wanted = training_folder.read_conf(folder), conf
+        names = {key: conf[key] for key in ("train_set_name", "tag") if key not in kept}  # of an older version
+        known = {**kept, **names}
         ours = depend_on(training.conf_from_dict(conf["train"], str(folder)))
         with contextlib.suppress(UserError):  # a conf that can no longer be read differs, and is said to below
             # keys that were not there yet then have their defaults
@@ -149,6 +154,8 @@ def begin_or_go_on(
             )
         if (folder / "final.pt").exists():
             checkpoints.check(folder / "final.pt", training_folder.FINAL_MEND)
+            if names:
+                conf_files.write_yaml(folder / "conf.yaml", {**kept, **names})
             return False
     conf_files.write_yaml(folder / "conf.yaml", conf)
     return True

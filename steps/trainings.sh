@@ -18,6 +18,7 @@ online_option=(); ! $online || online_option=(--online)
 pipes_option=(); ! "${allow_pipes:-false}" || pipes_option=(--allow-pipes)
 online_option+=("${pipes_option[@]}")
 augment_option=(); [ -z "$augment" ] || augment_option=(--augment "$augment")
+tag_option=(); [ -z "$tag" ] || tag_option=(--tag "$tag")
 [ "$ngpu" -eq 0 ] || nproc=$ngpu # a process for each GPU
 launcher=() machines=()
 if [ $((nproc * nnodes + elastic)) -gt 1 ]; then
@@ -62,7 +63,7 @@ train_all() { # training conf: every network's seeds, several at once
       with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${machines[@]}" "${limit[@]}" "${job_threads[@]}" \
         JOB="$range" "$experiment/log/train.JOB.log" \
         "${launcher[@]}" train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${part_options[@]}" "${settings[@]}" "${online_option[@]}" \
-        "${augment_option[@]}" --seed JOB \
+        "${augment_option[@]}" "${tag_option[@]}" --seed JOB \
         --ngpu "$ngpu" "${threads[@]}" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
       grep -h '^train.py:' "${logs[@]}" || true
     done
@@ -171,7 +172,7 @@ is_scored() {
 is_evaluated() {
   local inputs outputs name table
   inputs=$(results_of "$1" scores .txt)
-  outputs=$(results_of "$1" results /metrics.json)
+  outputs=$(results_of "$1" results /evaluation.json)
   for name in $test_sets; do
     for table in asv_scores utt2speaker utt2env corpus.json; do
       if [ -f "$data_dir/$name/$table" ]; then inputs+=" $data_dir/$name/$table"; fi

@@ -25,15 +25,15 @@ exp=$work/exp-tiny
 for method in baseline_debug self_distill_debug; do
   for seed in 1 2; do
     dir=$exp/train_${features}_ecanet9_$method/seed$seed
-    for file in final.pt conf.yaml detector.json curves.png epochs.tsv scores/eval.txt results/eval/metrics.json \
-      results/eval/per_attack.tsv results/eval/per_speaker.tsv results/eval/det.png results/dev/metrics.json; do
+    for file in final.pt conf.yaml detector.json curves.png epochs.tsv scores/eval.txt results/eval/evaluation.json \
+      results/eval/per_attack.tsv results/eval/per_speaker.tsv results/eval/det.png results/dev/evaluation.json; do
       [ -s "$dir/$file" ] || die "$dir/$file is missing or empty"
     done
     compgen -G "$dir/tensorboard/events*" >/dev/null || die "$dir/tensorboard has no events"
     [ "$(wc -l < "$dir/scores/eval.txt")" -eq "$(wc -l < "$work/data-tiny/eval/utt2label")" ] || die "trials lack scores"
   done
 done
-[ -s "$exp/train_${features}_ecanet9_self_distill_debug/seed1/results/eval_head1/metrics.json" ] || die "no results of head 1"
+[ -s "$exp/train_${features}_ecanet9_self_distill_debug/seed1/results/eval_head1/evaluation.json" ] || die "no results of head 1"
 grep -q "Grad-CAM" "$exp/report.html" || die "$exp/report.html is incomplete"
 ! grep "Left out: " "$exp/report.html" || die "$exp/report.html lacks a section"
 grep -q "mini corpus" "$exp/RESULTS.md" || die "$exp/RESULTS.md does not name the corpus"
@@ -102,7 +102,7 @@ RUNNER
   # A variant of one method alone goes through to the table; what was not trained is said.
   recipe --stage 3 --set train.distill.temperature=4 --tag t4 --seeds 1 --report false --cmd "$work/like_queue.sh" | tee "$work/variant.out"
   grep -q "left out: .*baseline_debug_t4/seed1" "$work/variant.out" || die "nothing is said of the baseline that is not there"
-  [ -s "$exp/train_${features}_ecanet9_self_distill_debug_t4/seed1/results/eval/metrics.json" ] || die "no results of the variant"
+  [ -s "$exp/train_${features}_ecanet9_self_distill_debug_t4/seed1/results/eval/evaluation.json" ] || die "no results of the variant"
   for name in baseline_debug self_distill_debug self_distill_debug_t4; do
     grep -q "^| ecanet9 | $name |" "$exp/RESULTS.md" || die "$exp/RESULTS.md lost $name"
   done

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
+from steps.evaluation.evaluation import AsvOperatingPoint, DetectionFigures, Evaluation, Figures
 from steps.evaluation.protocols import UNKNOWN_ATTACK
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.evaluation.text_columns import first_names
@@ -30,67 +29,6 @@ from steps.metrics.tandem import (
     tdcf_2019,
     tdcf_2021,
 )
-
-
-@dataclass(frozen=True)
-class DetectionFigures:
-    """What is beside the EER, of the CM alone. rocch_eer, balanced_accuracy: fractions from 0 to 1; auc: 0 to 1;
-    min_dcf, act_dcf: normalised costs of ASVspoof 5; cllr, min_cllr: bits.
-
-    act_dcf, cllr and balanced_accuracy (at 0) take the scores as log-likelihood ratios; a monotone transform of the
-    scores changes these, and none of the others.
-    """
-
-    rocch_eer: float
-    auc: float
-    min_dcf: float
-    act_dcf: float
-    cllr: float
-    min_cllr: float
-    balanced_accuracy: float
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Figures of the bona fide trials against some spoof trials.
-
-    eer: fraction from 0 to 1, at threshold (a score); min_tdcf_*: None without ASV scores or where not defined;
-    asv_rate: "attack" where the ASV's spoof error rate is that of this attack's trials, "pooled" where it is that of
-    all spoof trials, None without ASV scores.
-    """
-
-    curve: DetCurve
-    detection: DetectionFigures
-    eer: float
-    threshold: float
-    n_spoof: int
-    min_tdcf_2019: float | None
-    min_tdcf_2021: float | None
-    asv_rate: str | None
-
-
-@dataclass(frozen=True)
-class AsvOperatingPoint:
-    """The ASV at its own EER threshold. eer: fraction from 0 to 1; threshold: an ASV score."""
-
-    eer: float
-    threshold: float
-    rates: AsvRates
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """min_adcf: of the CM as a gate before the ASV at its EER threshold; tandem_eer: the concurrent t-EER of the two, a
-    fraction from 0 to 0.5. Both take all attacks together, and are None without ASV scores; tandem_eer is where it does
-    not exist, too."""
-
-    n_bonafide: int
-    pooled: Figures
-    per_attack: dict[str, Figures]
-    asv: AsvOperatingPoint | None
-    min_adcf: float | None = None
-    tandem_eer: float | None = None
-    warnings: list[str] = field(default_factory=list)
 
 
 def asv_operating_point(asv: AsvScores) -> AsvOperatingPoint:
@@ -126,15 +64,24 @@ def figures_against(
     for no t-DCF. A t-DCF of `whose` that is not defined is told in `warnings`. Raises ValueError as det_curve does."""
     curve = det_curve(bonafide, spoof)
     eer, threshold = equal_error_rate(curve)
-    cost_2019 = cost_2021 = None
+    cost_2019 = cost_2021 = tdcf_threshold = None
     if rates is not None:
         try:
-            cost_2019 = float(tdcf_2019(curve, rates).min())
-            cost_2021 = float(tdcf_2021(curve, rates).min())
+            costs = tdcf_2019(curve, rates)
+            cost_2019, cost_2021 = float(costs.min()), float(tdcf_2021(curve, rates).min())
+            tdcf_threshold = float(curve.threshold[np.argmin(costs)])
         except UndefinedCost as error:
             warnings.append(f"the t-DCF of {whose} is not defined: {error}")
     return Figures(
-        curve, detection_figures(bonafide, spoof, curve), eer, threshold, spoof.size, cost_2019, cost_2021, asv_rate
+        eer=eer,
+        threshold=threshold,
+        n_spoof=spoof.size,
+        min_tdcf_2019=cost_2019,
+        min_tdcf_2021=cost_2021,
+        tdcf_threshold=tdcf_threshold if tdcf_threshold is not None and np.isfinite(tdcf_threshold) else None,
+        asv_rate=asv_rate,
+        detection=detection_figures(bonafide, spoof, curve),
+        curve=curve,
     )
 
 
@@ -142,7 +89,7 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
     """Evaluate the CM over all spoof trials, and attack by attack against all bona fide trials.
 
     An attack's t-DCF takes the ASV's miss rate of that attack's own trials; where the ASV file has none of them, that
-    of all spoof trials. What is suspicious is told in `warnings`, and nothing is mended.
+    of all spoof trials. `warnings` has what is suspicious; nothing is changed.
     """
     point = None if asv is None else asv_operating_point(asv)
     warnings: list[str] = []
@@ -181,7 +128,15 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
             f"({first_names(others)}): the t-DCF of all attacks takes the ASV's spoof rate of these too"
         )
     min_adcf = tandem_eer = None
-    if asv is not None and point is not None:
+    if asv is not None and point is not None and pooled.curve is not None:
         min_adcf = float(tandem_adcf(pooled.curve, point.rates).min())
         tandem_eer = tandem_equal_error_rate(pooled.curve, asv.target, asv.nontarget, asv.spoof)
-    return Evaluation(bonafide.size, pooled, per_attack, point, min_adcf, tandem_eer, warnings)
+    return Evaluation(
+        n_bonafide=bonafide.size,
+        pooled=pooled,
+        per_attack=per_attack,
+        asv=point,
+        min_adcf=min_adcf,
+        tandem_eer=tandem_eer,
+        warnings=warnings,
+    )

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.evaluation.breakdown import AsvOperatingPoint
-from steps.evaluation.groups import GroupFigures, group_figures, rates_of_attacks
+from steps.evaluation.evaluation import AsvOperatingPoint, EnvironmentFigures, Grid
+from steps.evaluation.groups import group_figures, rates_of_attacks
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from utils.cli import UserError
@@ -52,27 +52,6 @@ def _names(factors: Sequence[Factor]) -> tuple[str, ...]:
 ENVIRONMENTS = _names(ENVIRONMENT_FACTORS)  # aaa, aab, ..., ccc
 ATTACKS = _names(ATTACK_FACTORS)  # AA, AB, ..., CC
 FACTOR_LEVELS = tuple((factor, letter) for factor in ENVIRONMENT_FACTORS for letter in factor.levels)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """EER of each attack in each of R kinds of room. n_bonafide: (R,); n_spoof: (R, 9), columns as ATTACKS; eer:
-    (R, 9), fractions from 0 to 1, NaN where either class has fewer than 10 trials."""
-
-    n_bonafide: NDArray[np.int64]
-    n_spoof: NDArray[np.int64]
-    eer: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class EnvironmentEvaluation:
-    """per_environment, per_attack_factor: by the factor's key, then by letter; by_factor: rows as FACTOR_LEVELS;
-    by_environment: rows as ENVIRONMENTS."""
-
-    per_environment: dict[str, dict[str, GroupFigures]]
-    per_attack_factor: dict[str, dict[str, GroupFigures]]
-    by_factor: Grid
-    by_environment: Grid
 
 
 def read_environments(path: str | os.PathLike, cm: CmScores) -> NDArray[np.int64]:
@@ -164,7 +143,7 @@ def evaluate_environments(
     attack: NDArray[np.int64],
     asv: AsvScores | None,
     point: AsvOperatingPoint | None,
-) -> EnvironmentEvaluation:
+) -> EnvironmentFigures:
     """Figures by factor of the environment and of the attack, and the EER of each attack in each kind of room.
 
     environment: (N,), each trial's index in ENVIRONMENTS; attack: (N,), in ATTACKS; point: the ASV's, None without.
@@ -198,7 +177,7 @@ def evaluate_environments(
             )
             for letter, spoof in by_letter
         }
-    return EnvironmentEvaluation(
+    return EnvironmentFigures(
         per_environment,
         per_attack_factor,
         Grid(*(np.concatenate(parts) for parts in zip(*grids))),

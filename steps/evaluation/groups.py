@@ -6,53 +6,18 @@ import math
 import os
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.evaluation.breakdown import AsvOperatingPoint, DetectionFigures, figures_against
+from steps.evaluation.breakdown import figures_against
+from steps.evaluation.evaluation import AsvOperatingPoint, AttackGroup, DurationGroup, GroupFigures
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.metrics.tandem import AsvRates, asv_rates
 from utils.cli import UserError
 from utils.tables import read_big_map, table_of
 
 DURATION_GROUPS = 4
-
-
-@dataclass(frozen=True)
-class GroupFigures:
-    """Figures of some bona fide trials against some spoof trials. eer: fraction from 0 to 1; None where either class
-    has no trial, as are `detection` and the costs, which are None without ASV scores or where not defined too.
-
-    asv_rate: "attack" where the ASV's spoof miss rate is that of these spoof trials' attacks, "pooled" where it is that
-    of all spoof trials, None without ASV scores.
-    """
-
-    n_bonafide: int
-    n_spoof: int
-    eer: float | None
-    min_tdcf_2019: float | None
-    min_tdcf_2021: float | None
-    asv_rate: str | None
-    detection: DetectionFigures | None
-
-
-@dataclass(frozen=True)
-class AttackGroup:
-    """Some attacks, by name, and their trials together against all bona fide trials."""
-
-    attacks: list[str]
-    figures: GroupFigures
-
-
-@dataclass(frozen=True)
-class DurationGroup:
-    """Trials of utterances of `shortest` to `longest` seconds, both among them."""
-
-    shortest: float
-    longest: float
-    figures: GroupFigures
 
 
 def group_figures(

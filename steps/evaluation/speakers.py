@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
+from steps.evaluation.evaluation import SpeakerFigures
 from steps.evaluation.score_files import CmScores
 from steps.metrics.error_rates import equal_error_rate_of_few
 
 FEWEST_TRIALS = 10  # of a class, for an EER of one speaker
 
 
-@dataclass(frozen=True)
-class SpeakerFigures:
-    """Figures of one speaker; error rates are fractions from 0 to 1.
-
-    n_bonafide: trials that the speaker spoke; n_spoof: spoof trials that the corpus lists under the speaker, whom they
-    claim to be;
-    miss: share of the speaker's bona fide trials that score no more than the threshold; None without such trials;
-    eer: of the speaker's bona fide trials against all spoof trials of the set; None with fewer than 10 of them;
-    own_eer: the same against the spoof trials of the speaker alone; None with fewer than 10 of either.
-    """
-
-    n_bonafide: int
-    n_spoof: int
-    miss: float | None
-    eer: float | None
-    own_eer: float | None
-
-
-def per_speaker(cm: CmScores, speaker_of: Mapping[str, str], threshold: float) -> dict[str, SpeakerFigures]:
-    """The figures of each speaker, by name. speaker_of: utterance to speaker, for every trial (KeyError otherwise);
-    threshold: a score, usually that of the EER of all trials."""
-    speakers = [speaker_of[utt] for utt in cm.utterance]
+def per_speaker(cm: CmScores, speakers: Sequence[str], threshold: float) -> dict[str, SpeakerFigures]:
+    """The figures of each speaker, by name. speakers: of each trial; threshold: a score, usually that of the EER of all
+    trials."""
     names = sorted(set(speakers))
     index = {name: i for i, name in enumerate(names)}
     code = np.fromiter((index[name] for name in speakers), dtype=np.int64, count=len(speakers))

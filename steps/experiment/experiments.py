@@ -2,22 +2,24 @@
 
 exp/<train set>_<frontend>_<model>_<training conf>[_<tag>]/seed<N>/
     conf.yaml                            frontend, model, train (and augment): groups of keys; seed, frontend_name,
-                                         model_name, method, train_name (may lack: as the method)
+                                         model_name, method; train_name (may lack: as the method), augment_name,
+                                         train_set_name, tag (may lack: not named)
     detector.json                        parameters, multiply_adds, input_shape           (may lack)
-    results/<set>/metrics.json           as steps/evaluate.py writes it                   (may lack: not evaluated)
-    results/<set>_head<k>/metrics.json   the same of block k's own classifier             (may lack)
+    results/<set>/evaluation.json           as steps/evaluate.py writes it                (may lack: not evaluated)
+    results/<set>_head<k>/evaluation.json   the same of block k's own classifier          (may lack)
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from steps.evaluation.set_results import SetResult, finite, read_result
+from steps.evaluation.evaluation import Evaluation, read_evaluations
 from steps.sections import WITHOUT_EFFECT
 from utils.cli import UserError, warn
 from utils.conf import differences, read_yaml
@@ -32,15 +34,15 @@ class Seed:
 
     number: int
     conf: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, SetResult] = field(default_factory=dict)
-    heads: dict[str, dict[int, SetResult]] = field(default_factory=dict)
+    results: dict[str, Evaluation] = field(default_factory=dict)
+    heads: dict[str, dict[int, Evaluation]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One network trained by one method, with one or more seeds. `conf` is that of its first seed.
 
-    recipe: the training conf and the tag, as the folder's name has them, or that name where it is another;
+    train_set: the training set's name; recipe: the names of the training conf and the augmentation, and the tag;
     variant: what of the recipe is not the method, so that baseline_mini and self_distill_mini have the same;
     parameters, multiply_adds, input_shape (frames, bins; channels before them where there are several): None where no
     seed has a detector.json.
@@ -67,14 +69,20 @@ def natural_order(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)]
 
 
+def _finite(value: float | None) -> bool:
+    try:
+        return value is None or math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
 def _read_seed(folder: Path, number: int, conf: dict[str, Any]) -> Seed:
     seed = Seed(number, conf)
-    for path in sorted(folder.glob("results/*/metrics.json")):
-        head = re.fullmatch(r"(.+)_head([1-9]\d*)", path.parent.name)
-        if head:
-            seed.heads.setdefault(head[1], {})[int(head[2])] = read_result(path)
+    for one in read_evaluations(folder):
+        if one.head is None:
+            seed.results[one.set_name] = one
         else:
-            seed.results[path.parent.name] = read_result(path)
+            seed.heads.setdefault(one.set_name, {})[one.head] = one
     return seed
 
 
@@ -100,7 +108,7 @@ def _read_detector(folders: Iterable[Path], notes: list[str]) -> dict[str, Any]:
             ("multiply_adds", [values.get("multiply_adds", 0)]),
             ("input_shape", shape if isinstance(shape, list) else [shape]),
         ):
-            if not all(type(number) is int and finite(number) for number in numbers):
+            if not all(type(number) is int and _finite(number) for number in numbers):
                 raise UserError(f"{path}: {key} is {values[key]!r}; train again to make this file")
         if first is not None and values != found:
             raise UserError(
@@ -157,20 +165,16 @@ def read_experiment(folder: Path) -> Experiment:
         if changed:
             notes.append(f"seed {number} was configured otherwise than seed {first}: {'; '.join(changed)}")
 
-    name = folder.resolve().name
-    train_set, found, recipe = name.partition("_{frontend_name}_{model_name}_".format(**names))
-    if not found:  # a folder of the user's own naming is told apart by its whole name
-        train_set, recipe = "", name
-    trained_by = next(
-        (known for known in (names["method"], str(conf.get("train_name") or "")) if known and recipe.startswith(known)),
-        "",
-    )
+    texts = {key: str(conf.get(key) or "") for key in ("train_name", "augment_name", "tag", "train_set_name")}
+    train_name = texts["train_name"] or names["method"]
+    recipe = "_".join(filter(None, [train_name, texts["augment_name"], texts["tag"]]))
+    trained_by = names["method"] if train_name.startswith(names["method"]) else train_name
     detector = _read_detector([path for _, path in numbered], notes)
     shape = detector.get("input_shape")
     return Experiment(
-        name=name,
+        name=folder.resolve().name,
         folder=folder,
-        train_set=train_set,
+        train_set=texts["train_set_name"],
         frontend=names["frontend_name"],
         model=names["model_name"],
         method=names["method"],
@@ -235,16 +239,16 @@ def read_with_those_beside(folders: Sequence[Path]) -> list[Experiment]:
     return read_experiments(found)
 
 
-def _by_set(experiments: Iterable[Experiment]) -> dict[tuple[str, str], list[SetResult]]:
+def _by_set(experiments: Iterable[Experiment]) -> dict[tuple[str, str], list[Evaluation]]:
     """All results, those of heads too, by corpus and set."""
-    found: dict[tuple[str, str], list[SetResult]] = {}
+    found: dict[tuple[str, str], list[Evaluation]] = {}
     for e in experiments:
         for seed in e.seeds:
             for name, result in seed.results.items():
-                found.setdefault((result.corpus, name), []).append(result)
+                found.setdefault((result.corpus_name, name), []).append(result)
             for name, heads in seed.heads.items():
                 for result in heads.values():
-                    found.setdefault((result.corpus, name), []).append(result)
+                    found.setdefault((result.corpus_name, name), []).append(result)
     return found
 
 
@@ -259,30 +263,34 @@ def add_beside(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_same_trials(results: Iterable[SetResult]) -> None:
+def check_same_trials(results: Iterable[Evaluation]) -> None:
     """Raise UserError unless all `results` were measured on one corpus, on equally many trials of the same attacks, and
     those with ASV scores with the same ASV."""
-    first: SetResult | None = None
-    first_asv: SetResult | None = None
+    first: Evaluation | None = None
+    first_asv: Evaluation | None = None
     for result in results:
         first = first or result
-        changed = differences(first.corpus_values, result.corpus_values)
+        changed = differences(first.corpus or {}, result.corpus or {})
         if changed:
             raise UserError(
-                f"{first.path} and {result.path} were measured on two corpora of one name, {first.corpus} "
-                f"({changed[0]}); evaluate the one of the older corpus again, or leave it out"
+                f"{first.place} and {result.place} were measured on two corpora of one name, {first.corpus_name} "
+                f"({changed[0]}); evaluate again the one that is of an older corpus, or leave it out"
             )
-        ours, theirs = ((r.n_bonafide, r.n_spoof, r.attack_trials) for r in (first, result))
+        ours, theirs = (
+            (r.n_bonafide, r.pooled.n_spoof, {name: one.n_spoof for name, one in r.per_attack.items()})
+            for r in (first, result)
+        )
         if ours != theirs:
             raise UserError(
-                f"{first.path} was measured on {first.n_bonafide} bona fide and {first.n_spoof} spoof trials, "
-                f"{result.path} on {result.n_bonafide} and {result.n_spoof}, or on other attacks. One table needs the "
-                "same trials: score and evaluate the incomplete one again"
+                f"{first.place} was measured on {ours[0]} bona fide and {ours[1]} spoof trials, {result.place} on"
+                f" {theirs[0]} and {theirs[1]}, or on other attacks. Figures of one table are of the same trials. Score"
+                " and evaluate again the one that is not of the complete set"
             )
-        if result.asv_eer is not None:
+        if result.asv is not None:
             first_asv = first_asv or result
-            if result.asv_eer != first_asv.asv_eer:
+            if first_asv.asv is not None and result.asv.eer != first_asv.asv.eer:
                 raise UserError(
-                    f"{first_asv.path} was measured with an ASV of EER {first_asv.asv_eer:.3f} %, {result.path} with"
-                    f" one of {result.asv_eer:.3f} %; t-DCFs of one table are with the same ASV scores: evaluate again"
+                    f"{first_asv.place} was measured with an ASV of EER {100 * first_asv.asv.eer:.3f} %, {result.place}"
+                    f" with one of {100 * result.asv.eer:.3f} %; t-DCFs of one table are with the same ASV scores:"
+                    " evaluate again"
                 )

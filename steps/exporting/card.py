@@ -3,74 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from steps.evaluation.evaluation import AGAIN, Evaluation, read_evaluations
 from steps.evaluation.labels import corpus_label
 from steps.evaluation.score_files import read_cm_scores
-from steps.evaluation.set_results import read_result
 from steps.exporting.checking import TOLERANCE, Int8Cost, Parity
 from steps.inference.output import about_lines
 from steps.metrics.bootstrap import CmFigures, TrialDraw, intervals_of
 from steps.metrics.paired_tests import CONFIDENCE
-from steps.results.evaluation_output import interval_metrics
+from steps.results.tables import EER, TDCF_2019, Measure
 from utils.cli import UserError
 
 _DRAWS = 1000  # as in evaluate_experiment.py
 
 
-@dataclass(frozen=True)
-class SetFigures:
-    """eer: percent; min_tdcf: of 2019, None without ASV scores; each interval 95 %, over draws of trials."""
+def figures_of(training: Path) -> list[Evaluation]:
+    """Of each set that the training was evaluated on, with intervals by trial, which are drawn here where they lack.
 
-    name: str
-    corpus: str
-    n_bonafide: int
-    n_spoof: int
-    eer: float
-    eer_interval: Sequence[float]
-    min_tdcf: float | None
-    min_tdcf_interval: Sequence[float] | None
-
-
-def figures_of(training: Path) -> list[SetFigures]:
-    """Of each set that the training was evaluated on. Intervals are drawn here where metrics.json has none.
-
-    Raises UserError for a metrics.json that is not evaluate.py's, or whose scores are needed and are not what it was
+    Raises UserError for an evaluation that cannot be read, or whose scores are needed and are not those that it was
     made of.
     """
-    found = []
-    for path in sorted(training.glob("results/*/metrics.json")):
-        name = path.parent.name
-        if "_head" in name:
-            continue
-        result = read_result(path)
-        intervals: Mapping[str, Sequence[float]] | None = result.intervals
-        if intervals is None:
-            scores = read_cm_scores(training / "scores" / f"{name}.txt")
-            rates = result.asv_rates if result.min_tdcf_2019 is not None else None
-            figures = CmFigures(scores.bonafide, scores.score, rates)
-            if abs(100 * figures(np.ones(scores.score.size, np.int32))[0] - result.eer) > 1e-9:
-                raise UserError(f"{path}: not made of the scores that are there now; evaluate again (--stage 5)")
-            drawn = intervals_of(figures, TrialDraw(scores.bonafide), _DRAWS)
-            intervals = interval_metrics({"trial": drawn})["by_trial"]
-        found.append(
-            SetFigures(
-                name,
-                result.corpus,
-                result.n_bonafide,
-                result.n_spoof,
-                result.eer,
-                intervals["eer"],
-                result.min_tdcf_2019,
-                intervals.get("min_tdcf_2019"),
-            )
-        )
-    return found
+    return [_with_intervals(one, training) for one in read_evaluations(training) if one.head is None]
+
+
+def _with_intervals(one: Evaluation, training: Path) -> Evaluation:
+    if "trial" in one.intervals:
+        return one
+    scores = read_cm_scores(training / "scores" / f"{one.set_name}.txt")
+    rates = None if one.asv is None or one.pooled.min_tdcf_2019 is None else one.asv.rates
+    figures = CmFigures(scores.bonafide, scores.score, rates)
+    if abs(figures(np.ones(scores.score.size, np.int32))[0] - one.pooled.eer) > 1e-11:
+        raise UserError(f"{one.place}: not made of the scores that are there now; {AGAIN}")
+    return replace(one, intervals={"trial": intervals_of(figures, TrialDraw(scores.bonafide), _DRAWS)})
+
+
+def _with_interval(measure: Measure, one: Evaluation) -> str:
+    value, ends = measure.of(one), one.intervals["trial"].get(measure.attribute)
+    if value is None:
+        return "-"
+    return measure.text(value) + ("" if ends is None else f" ({measure.span(ends)})")
 
 
 @dataclass(frozen=True)
@@ -134,7 +111,7 @@ def model_card(
     corpus: Mapping[str, Any],
     confs: Mapping[str, Any],
     files: Sequence[ExportedFile],
-    figures: Sequence[SetFigures],
+    figures: Sequence[Evaluation],
     int8: Int8Cost | None,
     checked_on: str,
     measured_on: str,
@@ -228,12 +205,12 @@ def model_card(
             ["set", "corpus", "bona fide", "spoof", "EER %", "min t-DCF (2019)"],
             [
                 [
-                    one.name,
-                    one.corpus,
+                    one.set_name,
+                    one.corpus_name,
                     str(one.n_bonafide),
-                    str(one.n_spoof),
-                    f"{one.eer:.2f}{_span(one.eer_interval, 2)}",
-                    "-" if one.min_tdcf is None else f"{one.min_tdcf:.4f}{_span(one.min_tdcf_interval, 4)}",
+                    str(one.pooled.n_spoof),
+                    _with_interval(EER, one),
+                    _with_interval(TDCF_2019, one),
                 ]
                 for one in figures
             ],

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from steps.evaluation.breakdown import Evaluation
+from steps.evaluation.evaluation import Evaluation
 from steps.evaluation.labels import shorten
 from steps.metrics.error_rates import DetCurve
 
@@ -58,11 +58,11 @@ def drawn_curve(curve: DetCurve, low: float, high: float, cells: int = 2000) -> 
     return points[0][keep], points[1][keep]
 
 
-def write_det_plot(handle: IO[bytes], evaluation: Evaluation, title: str, corpus: str) -> None:
+def write_det_plot(handle: IO[bytes], evaluation: Evaluation) -> None:
     """Draw the pooled and the per-attack DET curves into `handle`, as PNG.
 
-    Axes: false-alarm and miss rate in percent; the legend gives each curve's EER, a dot marks it. `corpus` stands
-    under the title. Of more than 21 attacks, those with the highest EER are drawn.
+    Axes: false-alarm and miss rate in percent; the legend gives each curve's EER, a dot marks it. Of more than 21
+    attacks, those with the highest EER are drawn.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -88,6 +88,7 @@ def write_det_plot(handle: IO[bytes], evaluation: Evaluation, title: str, corpus
     lines.append((whole, evaluation.pooled, {"color": "black", "linewidth": 2.4}, 3))
     handles = []
     for name, figures, style, layer in lines:
+        assert figures.curve is not None
         x, y = drawn_curve(figures.curve, low, high)
         handles += axes.plot(x, y, label=f"{name}  {_percent(figures.eer)}", zorder=layer, **style)
         if low <= figures.eer <= high:
@@ -135,7 +136,11 @@ def write_det_plot(handle: IO[bytes], evaluation: Evaluation, title: str, corpus
             color="0.35",
         )
     counts = f"{evaluation.n_bonafide:,} bona fide, {evaluation.pooled.n_spoof:,} spoof trials"
-    axes.set_title("\n".join([*textwrap.wrap(title, 60), f"{corpus}; {counts}"]), fontsize=10, loc="left")
+    axes.set_title(
+        "\n".join([*textwrap.wrap(evaluation.title, 60), f"{evaluation.corpus_name}; {counts}"]),
+        fontsize=10,
+        loc="left",
+    )
     figure.savefig(handle, format="png", bbox_inches="tight", metadata={"Software": None})
 
 

@@ -10,7 +10,7 @@ from typing import IO
 from steps.experiment.experiments import Experiment
 from steps.metrics.paired_tests import CONFIDENCE, PairedTest
 from steps.results.det_plot import COLOURS
-from steps.results.tables import Family, SetTable, collect, families, shown_first, significance
+from steps.results.tables import EER, Family, SetTable, collect, families, shown_first, significance
 from utils.files import write_aside
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -31,7 +31,7 @@ def rows_of(table: SetTable) -> list[Row]:
         Row(table.set_name, network, _method(family), test)
         for family in families(table)
         for measure in significance(family)
-        if measure.attribute == "eer"
+        if measure.measure is EER
         for network, test in [*measure.tests.items(), *([("all networks", measure.pooled)] if measure.pooled else [])]
         if test.mean is not None
     ]
@@ -78,10 +78,18 @@ def write_forest(handle: IO[bytes], rows: Sequence[Row], corpus: str) -> None:
             colour = COLOURS[i % len(COLOURS)]
             place = networks.index(row.network) + (i - (len(methods) - 1) / 2) * step
             if row.test.interval is not None:
-                axes.plot(row.test.interval, [place, place], color=colour, linewidth=1.6, zorder=2)
+                axes.plot(
+                    [100 * end for end in row.test.interval], [place, place], color=colour, linewidth=1.6, zorder=2
+                )
             face = colour if row.test.interval is not None else "white"
             (marks[row.method],) = axes.plot(
-                row.test.mean, place, MARKERS[i % len(MARKERS)], color=colour, markerfacecolor=face, ms=6, zorder=3
+                100 * row.test.mean,
+                place,
+                MARKERS[i % len(MARKERS)],
+                color=colour,
+                markerfacecolor=face,
+                ms=6,
+                zorder=3,
             )
         axes.set_yticks(range(len(networks)), networks)
         axes.set_ylim(len(networks) - 0.5, -0.5)

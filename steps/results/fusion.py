@@ -2,7 +2,7 @@
 on.
 
 Models are trained on the scores of the development set (TRAIN_SET) and applied to the other sets. Scores are looked for
-where the recipe puts them, beside the results: seed<N>/scores/<set>.txt and seed<N>/results/<set>/metrics.json.
+where the recipe puts them, beside the results: seed<N>/scores/<set>.txt and seed<N>/results/<set>/evaluation.json.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steps.evaluation.breakdown import figures_against
+from steps.evaluation.evaluation import Evaluation
 from steps.evaluation.fitted_scores import check_use, ratios_of, read_systems, train
-from steps.evaluation.set_results import SetResult
 from steps.experiment.experiments import Experiment
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.llr_cost import cllr
@@ -27,7 +27,7 @@ SEEDS, FRONT_ENDS, BOTH = "seeds", "front ends", "seeds and front ends"
 
 @dataclass(frozen=True)
 class FusedFigures:
-    """eer: percent; min_tdcf_2019: None without the ASV's rates or where not defined; cllr: bits."""
+    """min_tdcf_2019: None without the ASV's rates or where not defined; cllr: bits."""
 
     eer: float
     min_tdcf_2019: float | None
@@ -42,7 +42,7 @@ class Fusion:
     kind: str
     experiments: list[Experiment]
     systems: int
-    alone: list[list[SetResult]]
+    alone: list[list[Evaluation]]
     fused: list[FusedFigures]
 
 
@@ -54,27 +54,28 @@ class SetFusions:
     notes: list[str]
 
 
-Group = list[tuple[Experiment, dict[int, SetResult]]]  # one network, one method; an experiment for each front end
+Group = list[tuple[Experiment, dict[int, Evaluation]]]  # one network, one method; an experiment for each front end
 
 
-def _scores_of(result: SetResult, set_name: str) -> Path:
-    return result.path.parents[2] / "scores" / f"{set_name}.txt"
+def _scores_of(result: Evaluation, set_name: str) -> Path:
+    assert result.place is not None
+    return result.place.parents[2] / "scores" / f"{set_name}.txt"
 
 
-def _fuse(method: str, results: Sequence[SetResult], set_name: str, rates: AsvRates | None) -> FusedFigures:
+def _fuse(method: str, results: Sequence[Evaluation], set_name: str, rates: AsvRates | None) -> FusedFigures:
     """Train on dev, apply to the set. Raises UserError where the scores are not those that the results were measured
     on, and as train and check_use do."""
     dev, test = (read_systems([_scores_of(result, name) for result in results]) for name in (TRAIN_SET, set_name))
     bonafide = test.trials.bonafide
     for column, path, result in zip(test.score.T, test.paths, results):
         eer, _ = equal_error_rate(det_curve(column[bonafide], column[~bonafide]))
-        if abs(100 * eer - result.eer) > 1e-9:
-            raise UserError(f"{path} is not what {result.path} was measured on; evaluate again")
+        if abs(eer - result.pooled.eer) > 1e-11:
+            raise UserError(f"{path} is not what {result.place} was measured on; evaluate again")
     model = train(dev, method)
     check_use(model, test, None)
     llr = ratios_of(model.llr, test)
     found = figures_against(llr[bonafide], llr[~bonafide], None, rates, "the fusion", [])
-    return FusedFigures(100 * found.eer, found.min_tdcf_2019, cllr(llr[bonafide], llr[~bonafide]))
+    return FusedFigures(found.eer, found.min_tdcf_2019, cllr(llr[bonafide], llr[~bonafide]))
 
 
 def fusions_of(table: SetTable) -> SetFusions:
@@ -84,6 +85,7 @@ def fusions_of(table: SetTable) -> SetFusions:
     notes: list[str] = []
     if table.set_name == TRAIN_SET:
         return SetFusions(rows, notes)
+    asv = table.any_result.asv
     groups: dict[tuple[str, str, str], Group] = {}
     for e, results in table.rows:
         scored = {
@@ -95,7 +97,7 @@ def fusions_of(table: SetTable) -> SetFusions:
             groups.setdefault((e.model, e.recipe, e.train_set), []).append((e, scored))
     for group in groups.values():
         try:
-            rows += _group_fusions(group, table.set_name, table.any_result.asv_rates)
+            rows += _group_fusions(group, table.set_name, None if asv is None else asv.rates)
         except UserError as error:
             notes.append(f"not fused: {', '.join(e.name for e, _ in group)}: {error}")
     return SetFusions(rows, notes)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from steps.evaluation.breakdown import DetectionFigures, Evaluation
-from steps.evaluation.groups import AttackGroup, DurationGroup, GroupFigures
+from steps.evaluation.evaluation import AttackGroup, DetectionFigures, DurationGroup, GroupFigures
 from steps.evaluation.labels import figure_text
 
 WIDTH = 80
@@ -14,69 +13,36 @@ DETECTION_COLUMNS = (
 )  # fmt: skip
 
 
-def detection_metrics(figures: DetectionFigures | None) -> dict[str, float | None]:
-    """Keys of metrics.json, in the order of DETECTION_COLUMNS; rocch_eer and balanced_accuracy in percent. All None
-    without figures."""
-    if figures is None:
-        return dict.fromkeys(name.removesuffix("_percent") for name in DETECTION_COLUMNS)
-    return {
-        "rocch_eer": 100 * figures.rocch_eer,
-        "auc": figures.auc,
-        "min_dcf": figures.min_dcf,
-        "act_dcf": figures.act_dcf,
-        "cllr": figures.cllr,
-        "min_cllr": figures.min_cllr,
-        "balanced_accuracy": 100 * figures.balanced_accuracy,
-    }
+def percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
 
 
-def tandem_metrics(result: Evaluation) -> dict[str, float | None]:
-    """Keys of metrics.json; tandem_eer in percent."""
-    return {
-        "min_adcf": result.min_adcf,
-        "tandem_eer": None if result.tandem_eer is None else 100 * result.tandem_eer,
-    }
+def cells(values: Iterable[object]) -> list[str]:
+    """Of a TSV file, where a figure that is not there is an empty cell."""
+    return ["" if value is None else str(value) for value in values]
 
 
-def group_metrics(figures: GroupFigures) -> dict[str, float | str | None]:
-    """What metrics.json has of a group; rates in percent."""
-    return {
-        "n_bonafide": figures.n_bonafide,
-        "n_spoof": figures.n_spoof,
-        "eer": None if figures.eer is None else 100 * figures.eer,
-        "min_tdcf_2019": figures.min_tdcf_2019,
-        "min_tdcf_2021": figures.min_tdcf_2021,
-        "asv_rate": figures.asv_rate,
-        **detection_metrics(figures.detection),
-    }
+def detection_cells(one: DetectionFigures | None) -> list[str]:
+    """Those of DETECTION_COLUMNS; all empty without figures."""
+    if one is None:
+        return [""] * len(DETECTION_COLUMNS)
+    rates = percent(one.rocch_eer), percent(one.balanced_accuracy)
+    return cells([rates[0], one.auc, one.min_dcf, one.act_dcf, one.cllr, one.min_cllr, rates[1]])
 
 
-def known_attack_metrics(groups: Mapping[str, AttackGroup] | None) -> dict[str, dict] | None:
-    """The value of known_attacks in metrics.json: "known" and "unknown", each with its attacks' names."""
-    if groups is None:
-        return None
-    return {key: {"attacks": group.attacks, **group_metrics(group.figures)} for key, group in groups.items()}
-
-
-def duration_metrics(groups: Sequence[DurationGroup] | None) -> list[dict] | None:
-    """The value of per_duration in metrics.json: the groups, the shortest first."""
-    if groups is None:
-        return None
-    return [
-        {"shortest_seconds": group.shortest, "longest_seconds": group.longest, **group_metrics(group.figures)}
-        for group in groups
-    ]
-
-
-def cells(values: Mapping[str, object]) -> list[str]:
-    return ["" if value is None else str(value) for value in values.values()]
+def group_cells(one: GroupFigures) -> list[str]:
+    """Of a group, without those of its DetectionFigures."""
+    costs = one.min_tdcf_2019, one.min_tdcf_2021
+    return cells([one.n_bonafide, one.n_spoof, percent(one.eer), *costs, one.asv_rate])
 
 
 def duration_lines(groups: Sequence[DurationGroup], corpus: str) -> list[str]:
-    """The lines of per_duration.tsv."""
+    """The lines of per_duration.tsv, the shortest group first."""
     columns = ["shortest_seconds", "longest_seconds", "n_bonafide", "n_spoof", "eer_percent", "min_tdcf_2019"]
     lines = ["\t".join([*columns, "min_tdcf_2021", "asv_rate", *DETECTION_COLUMNS, "corpus"])]
-    lines += ["\t".join([*cells(group), corpus]) for group in duration_metrics(groups) or []]
+    for group in groups:
+        own = [*group_cells(group.figures), *detection_cells(group.figures.detection)]
+        lines.append("\t".join([*cells([group.shortest, group.longest]), *own, corpus]))
     return lines
 
 

@@ -16,9 +16,8 @@ from steps.evaluation.environments import (
     ENVIRONMENT_FACTORS,
     ENVIRONMENTS,
     FEWEST_TRIALS,
-    EnvironmentEvaluation,
-    Grid,
 )
+from steps.evaluation.evaluation import EnvironmentFigures, Grid
 
 # ColorBrewer's YlGnBu: light to dark in print too, and distinct in all kinds of colour vision
 COLOUR_MAP = "YlGnBu"
@@ -154,7 +153,7 @@ def _label_environments(axes) -> None:
         _above(axes, -0.5 - inches / CELL[0], 0.05, name, align)
 
 
-def write_heat_map(handle: IO[bytes], found: EnvironmentEvaluation, title: str, corpus: str) -> None:
+def write_heat_map(handle: IO[bytes], found: EnvironmentFigures, title: str, corpus: str) -> None:
     """Draw the EER (percent, written in the cells) of each attack by environment factor into `handle`, as PNG; below
     it, that of each attack in each of the 27 environments, where at least half of those cells have figures.
 

@@ -9,19 +9,21 @@ from typing import Any
 import yaml
 
 from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
-from steps.evaluation.set_results import SetResult
+from steps.evaluation.evaluation import Evaluation, GroupFigures
 from steps.experiment.experiments import CONF_SECTIONS, Experiment
 from steps.metrics.paired_tests import LEVEL, MOST_FOR_ALL_SIGNS, PairedTest, mean_and_spread, smallest_sign_flip_p
 from steps.results.block_cost import block_multiply_adds
 from steps.results.fusion import TRAIN_SET, Fusion, fusions_of
 from steps.results.tables import (
+    EER,
     MEASURES,
     NO_BASELINE,
+    TDCF_2019,
     Family,
+    Measure,
     MeasureTests,
     SetTable,
     attack_text,
-    by_seed,
     collect,
     compared,
     differences_of,
@@ -34,11 +36,11 @@ from steps.results.tables import (
     significance,
     significance_sentences,
     speaker_rows,
-    stat,
     without_baseline,
 )
 
 MOST_SENTENCES = 10  # of the summary
+CLLR = Measure("Cllr", "Cllr, bits", "cllr", 3)
 
 PAPER = """\
 ## The paper's figures
@@ -139,18 +141,18 @@ def _training_cells(e: Experiment) -> list[str]:
 
 def _set_section(table: SetTable) -> list[str]:
     one = table.any_result
-    asv = "no ASV scores" if one.asv_eer is None else f"ASV EER {one.asv_eer:.2f} %"
+    asv = "no ASV scores" if one.asv is None else f"ASV EER {100 * one.asv.eer:.2f} %"
     headings, cells = _names([e for e, _ in table.rows])
-    trials = f"{one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials"
+    trials = f"{one.n_bonafide:,} bona fide, {one.pooled.n_spoof:,} spoof trials"
     lines = [f"### {table.set_name}, {table.corpus}: {trials}; {asv}", ""]
     lines += markdown_table(
-        [*headings, "parameters", "multiply-adds", "seeds", *(heading for heading, _, _ in MEASURES)],
+        [*headings, "parameters", "multiply-adds", "seeds", *(measure.heading for measure in MEASURES)],
         [
             [
                 *cells(e),
                 *_size(e),
                 str(len(results)),
-                *(stat([*by_seed(results, name).values()], len(results), digits) for _, name, digits in MEASURES),
+                *(measure.stat(results) for measure in MEASURES),
             ]
             for e, results in table.rows
         ],
@@ -170,10 +172,9 @@ def _significance_section(family: Family) -> list[str]:
     """Tests of one family of networks on one set, and what they come to; without any, why not."""
 
     def row(measure: MeasureTests, who: str, count: str, test: PairedTest, corrected: float | None) -> list[str]:
-        mean = f"{test.mean:+.{measure.digits}f}"
-        interval = " to ".join(f"{end:+.{measure.digits}f}" for end in test.interval)
+        shown = measure.measure
         p_values = ["-" if p is None else p_text(p) for p in (test.p_t, corrected, test.p_sign_flip)]
-        return [measure.name, who, count, mean, interval, *p_values]
+        return [shown.name, who, count, shown.text(test.mean, "+"), shown.span(test.interval, "+"), *p_values]
 
     measures = significance(family)
     rows = []
@@ -182,7 +183,7 @@ def _significance_section(family: Family) -> list[str]:
             if not test.untested:
                 rows.append(row(measure, model, str(test.count), test, measure.corrected.get(model)))
         if measure.pooled is not None:
-            pairs = sum(len(differences_of(pair, measure.attribute)) for pair in family.pairs if not pair.unequal)
+            pairs = sum(len(differences_of(pair, measure.measure)) for pair in family.pairs if not pair.unequal)
             count = f"{pairs} in {measure.pooled.count} networks"
             rows.append(row(measure, "all networks", count, measure.pooled, None))
     lines = []
@@ -210,10 +211,10 @@ def _fusion_section(table: SetTable) -> list[str]:
         return []
     headings, names = _names([e for e, _ in table.rows])
 
-    def mean(values: Sequence[float | None], digits: int) -> str:
+    def mean(values: Sequence[float | None], measure: Measure) -> str:
         """With its spread where there are several fusions."""
         known = [value for value in values if value is not None]
-        return f"{known[0]:.{digits}f}" if len(known) == 1 else stat(known, len(known), digits)
+        return measure.text(known[0]) if len(known) == 1 else measure.stat_of(known, len(known))
 
     def cells(row: Fusion) -> list[str]:
         of_all = replace(row.experiments[0], frontend=" + ".join(e.frontend for e in row.experiments))
@@ -221,11 +222,11 @@ def _fusion_section(table: SetTable) -> list[str]:
             *names(of_all),
             row.kind if len(row.fused) == 1 else f"{row.kind}, seed by seed",
             str(row.systems),
-            " / ".join(mean([r.eer for r in results], 2) for results in row.alone),
-            mean([f.eer for f in row.fused], 2),
-            " / ".join(mean([r.min_tdcf_2019 for r in results], 4) for results in row.alone),
-            mean([f.min_tdcf_2019 for f in row.fused], 4),
-            mean([f.cllr for f in row.fused], 3),
+            " / ".join(mean([r.pooled.eer for r in results], EER) for results in row.alone),
+            mean([f.eer for f in row.fused], EER),
+            " / ".join(mean([r.pooled.min_tdcf_2019 for r in results], TDCF_2019) for results in row.alone),
+            mean([f.min_tdcf_2019 for f in row.fused], TDCF_2019),
+            mean([f.cllr for f in row.fused], CLLR),
         ]
 
     figures = ["EER % alone", "EER % fused", "min t-DCF 2019 alone", "min t-DCF 2019 fused", "Cllr fused"]
@@ -255,8 +256,8 @@ def _heads_section(table: SetTable) -> list[str]:
         [*headings, "seeds", *(f"block {k}" for k in range(1, count + 1)), "detector"],
         [
             [*cells(e), str(seeds)]
-            + [stat([r.eer for r in blocks.get(k, {}).values()], seeds, 2) for k in range(1, count + 1)]
-            + [stat([r.eer for r in detector.values()], len(detector), 2)]
+            + [EER.stat_of([r.pooled.eer for r in blocks.get(k, {}).values()], seeds) for k in range(1, count + 1)]
+            + [EER.stat(detector)]
             for e, blocks in table.heads
             for seeds in [len({seed for results in blocks.values() for seed in results})]
             for detector in [whole.get(e.name, {})]
@@ -294,28 +295,31 @@ def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetT
     )
 
 
+Figure = Callable[[Evaluation], float | None]
+
+
 @dataclass(frozen=True)
 class _Column:
     """Results by seed shown in one cell each: one experiment's, or those of a baseline and another method."""
 
     heading: str
-    results: list[dict[int, SetResult]]
+    results: list[dict[int, Evaluation]]
 
 
-def _means(results: dict[int, SetResult], figure: Callable[[SetResult], float | None]) -> float | None:
+def _means(results: dict[int, Evaluation], figure: Figure) -> float | None:
     """Mean over the seeds that have the figure; None without any."""
     values = [value for result in results.values() if (value := figure(result)) is not None]
     return mean_and_spread(values)[0] if values else None
 
 
-def _row_of_columns(columns: Sequence[_Column], figure: Callable[[SetResult], float | None], digits: int) -> list[str]:
+def _row_of_columns(columns: Sequence[_Column], figure: Figure, measure: Measure) -> list[str]:
     """One cell for each column, mean over seeds; with several columns one more, the mean over them."""
     means = [[_means(results, figure) for results in column.results] for column in columns]
     if len(means) > 1:
         means.append(
             [mean_and_spread(values)[0] if None not in values else None for values in map(list, zip(*means))],
         )
-    return [" / ".join("-" if mean is None else f"{mean:.{digits}f}" for mean in cell) for cell in means]
+    return [" / ".join("-" if mean is None else measure.text(mean) for mean in cell) for cell in means]
 
 
 def _column_groups(table: SetTable) -> list[tuple[str, list[_Column]]]:
@@ -340,8 +344,8 @@ def _compact_tables(
     table: SetTable,
     title: str,
     headings: Sequence[str],
-    rows: Sequence[tuple[Sequence[str], Callable[[SetResult], float | None]]],
-    digits: int = 2,
+    rows: Sequence[tuple[Sequence[str], Figure]],
+    measure: Measure = EER,
     note: str = "",
     left: int = 1,
 ) -> list[str]:
@@ -356,7 +360,7 @@ def _compact_tables(
         means = ["mean over networks"] if len(columns) > 1 else []
         lines += markdown_table(
             [*headings, *(column.heading for column in columns), *means],
-            [[*cells, *_row_of_columns(columns, figure, digits)] for cells, figure in rows],
+            [[*cells, *_row_of_columns(columns, figure, measure)] for cells, figure in rows],
             left,
         )
     return [f"#### {title}", "", *([note, ""] if note else []), *lines] if lines else []
@@ -364,11 +368,11 @@ def _compact_tables(
 
 def _attacks_section(table: SetTable) -> list[str]:
     one = table.any_result
-    names = sorted(one.attack_trials)
-    cells = [[attack_text(name, one.corpus_values), f"{one.attack_trials[name]:,}"] for name in names]
+    names = sorted(one.per_attack)
+    cells = [[attack_text(name, one.corpus or {}), f"{one.per_attack[name].n_spoof:,}"] for name in names]
     headings = ["attack", "spoof trials"]
-    eers = [lambda r, name=name: r.attack_eer[name] for name in names]
-    costs = [lambda r, name=name: r.attack_tdcf[name] for name in names]
+    eers = [lambda r, name=name: r.per_attack[name].eer for name in names]
+    costs = [lambda r, name=name: r.per_attack[name].min_tdcf_2019 for name in names]
     return [
         *_compact_tables(table, "EER % of each attack, against all bona fide trials", headings, list(zip(cells, eers))),
         *_compact_tables(
@@ -376,7 +380,7 @@ def _attacks_section(table: SetTable) -> list[str]:
             "min t-DCF 2019 of each attack, against all bona fide trials",
             headings,
             list(zip(cells, costs)),
-            digits=4,
+            measure=TDCF_2019,
             note="With the ASV's spoof miss rate of that attack's trials, where the ASV scores have any.",
         ),
     ]
@@ -384,23 +388,27 @@ def _attacks_section(table: SetTable) -> list[str]:
 
 def _environments_section(table: SetTable) -> list[str]:
     """Nothing where no result knows the environments of its trials."""
-    known = [result for _, results in table.rows for result in results.values() if result.levels]
+    known = [result for _, results in table.rows for result in results.values() if result.environments]
     if not known:
         return []
-    trials = known[0].levels
+
+    def level(result: Evaluation, factor: Factor, letter: str) -> GroupFigures | None:
+        found = result.environments
+        parts = {} if found is None else {**found.per_environment, **found.per_attack_factor}
+        return parts.get(factor.key, {}).get(letter)
 
     def tables(of: str, against: str, factors: Sequence[Factor], note: str) -> list[str]:
         """Of EER and of t-DCF, a row for each level of each factor."""
         keys = [(factor, letter) for factor in factors for letter in factor.levels]
         cells = []
         for factor, letter in keys:
-            one = trials[factor.key, letter]
-            counts = [f"{one.n_bonafide:,}", f"{one.n_spoof:,}"]
+            one = level(known[0], factor, letter)
+            counts = ["-", "-"] if one is None else [f"{one.n_bonafide:,}", f"{one.n_spoof:,}"]
             cells.append([factor.name, f"{letter}: {factor.levels[letter]}", *counts])
 
-        def rows(figure: str) -> list[tuple[list[str], Callable[[SetResult], float | None]]]:
+        def rows(figure: str) -> list[tuple[list[str], Figure]]:
             return [
-                (cell, lambda r, key=(factor.key, letter): getattr(r.levels.get(key), figure, None))
+                (cell, lambda r, place=(factor, letter): getattr(level(r, *place), figure, None))
                 for cell, (factor, letter) in zip(cells, keys)
             ]
 
@@ -408,7 +416,7 @@ def _environments_section(table: SetTable) -> list[str]:
         titles = [f"{name} by {of} factor, {against}" for name in ("EER %", "min t-DCF 2019")]
         return [
             *_compact_tables(table, titles[0], headings, rows("eer"), left=2),
-            *_compact_tables(table, titles[1], headings, rows("min_tdcf_2019"), digits=4, note=note, left=2),
+            *_compact_tables(table, titles[1], headings, rows("min_tdcf_2019"), measure=TDCF_2019, note=note, left=2),
         ]
 
     return [

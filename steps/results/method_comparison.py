@@ -6,13 +6,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from steps.evaluation.set_results import SetResult
+from steps.evaluation.evaluation import Evaluation
 from steps.experiment.experiments import Experiment
 from steps.metrics.paired_tests import CONFIDENCE, PairedTest, holm, paired_differences, paired_test, untested
 from steps.results.block_cost import block_multiply_adds
 from steps.results.conditions import unequal_experiments
 from steps.results.forest import Row
-from steps.results.tables import LARGEST, SetTable, by_seed, collect, p_is, p_text, shown_first, stat, verdict
+from steps.results.tables import EER, LARGEST, TESTED, SetTable, collect, p_is, p_text, shown_first, verdict
 from utils.cli import UserError
 
 MOST_SENTENCES, MOST_NAMED, MOST_NOTES = 5, 4, 30  # of the text, which stays short
@@ -54,17 +54,17 @@ class Entry:
 
     names: list[str]
     multiply_adds: int | None
-    results: dict[int, SetResult]
-    baseline: dict[int, SetResult] | None
+    results: dict[int, Evaluation]
+    baseline: dict[int, Evaluation] | None
     unequal: list[str] = field(default_factory=list)
 
     def test(self) -> PairedTest | None:
         if self.baseline is None:
             return None
-        differences = paired_differences(by_seed(self.baseline, "eer"), by_seed(self.results, "eer"))
+        differences = paired_differences(EER.by_seed(self.baseline), EER.by_seed(self.results))
         if self.unequal:
             return untested(differences, f"trained otherwise: {'; '.join(self.unequal)}")
-        return paired_test(differences, LARGEST["eer"])
+        return paired_test(differences, LARGEST)
 
 
 def _place(e: Experiment) -> tuple[str, str, str]:
@@ -101,7 +101,7 @@ def budget_notes(experiments: Sequence[Experiment], recipe: str, tuned: Collecti
 
 def _baseline_results(
     table: SetTable, recipe: str
-) -> dict[tuple[str, str, str], tuple[Experiment, dict[int, SetResult]]]:
+) -> dict[tuple[str, str, str], tuple[Experiment, dict[int, Evaluation]]]:
     """By network, front end and training set. Raises UserError where a baseline was not evaluated and others were."""
     found = {_place(e): (e, results) for e, results in table.rows if e.recipe == recipe}
     for e, _ in table.rows:
@@ -121,8 +121,8 @@ def _entry(
     names: Sequence[str],
     multiply_adds: int | None,
     e: Experiment,
-    results: dict[int, SetResult],
-    base: tuple[Experiment, dict[int, SetResult]],
+    results: dict[int, Evaluation],
+    base: tuple[Experiment, dict[int, Evaluation]],
     tuned: Collection[str],
 ) -> Entry:
     """The row of an experiment, or of a part of its network, beside the baseline."""
@@ -182,15 +182,13 @@ def _rows(entries: Sequence[Entry], of_whole: bool) -> Iterator[list[str]]:
         if of_whole and whole and entry.multiply_adds:
             cost += f" ({100 * entry.multiply_adds / whole:.0f} %)"
         seeds = len(entry.results)
-        figures = [
-            stat([*by_seed(entry.results, name).values()], seeds, n) for name, n in (("eer", 2), ("min_tdcf_2019", 4))
-        ]
+        figures = [measure.stat(entry.results) for measure in TESTED]
         cells = ["-"] * 4
         if test is not None and test.mean is not None:
-            cells[0] = f"{test.mean:+.2f}"
+            cells[0] = EER.text(test.mean, "+")
             if test.interval is not None:
                 p = [p_text(test.p_t), p_text(corrected[i])]
-                cells[1:] = [" to ".join(f"{end:+.2f}" for end in test.interval), *p]
+                cells[1:] = [EER.span(test.interval, "+"), *p]
         yield [*entry.names, cost, str(seeds), figures[0], *cells, figures[1]]
 
 
@@ -230,7 +228,7 @@ def _sentence(part: Part) -> str | None:
     tests = [(entry, test) for entry in part.entries if (test := entry.test()) is not None and test.p_t is not None]
     for (entry, test), p in zip(tests, holm([test.p_t for _, test in tests])):
         who = " ".join(name for name in entry.names if name != "-")
-        found[verdict(test.mean, p)].append(f"{who} ({test.mean:+.2f} points, {p_is(p)})")
+        found[verdict(test.mean, p)].append(f"{who} ({EER.text(test.mean, '+')} points, {p_is(p)})")
     if not tests:
         return None
     text = "; ".join(

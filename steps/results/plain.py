@@ -11,7 +11,6 @@ from steps.results.tables import (
     MEASURES,
     NO_BASELINE,
     SetTable,
-    by_seed,
     collect,
     difference_stat,
     families,
@@ -19,7 +18,6 @@ from steps.results.tables import (
     of_which,
     significance,
     significance_sentences,
-    stat,
     test_of,
     without_baseline,
 )
@@ -38,8 +36,8 @@ def _plain_row(name: str, seeds: str, figures: Sequence[str]) -> str:
 
 def _plain_table(table: SetTable) -> list[str]:
     one = table.any_result
-    lines = _wrapped(f"{table.set_name}, {table.corpus}: {one.n_bonafide} bona fide, {one.n_spoof} spoof trials")
-    lines.append(_plain_row("", "seeds", [heading for heading, _, _ in MEASURES]))
+    lines = _wrapped(f"{table.set_name}, {table.corpus}: {one.n_bonafide} bona fide, {one.pooled.n_spoof} spoof trials")
+    lines.append(_plain_row("", "seeds", [measure.heading for measure in MEASURES]))
     compared = [(family, significance(family)) for family in families(table)]
     pairs = {pair.other.name: (pair, measures) for family, measures in compared for pair in family.pairs}
     alone = {e.name for e in without_baseline(table)}
@@ -49,19 +47,19 @@ def _plain_table(table: SetTable) -> list[str]:
         if group != (group := (e.model, e.frontend, e.train_set)):
             lines += _wrapped(e.model + of_which(e))
         figures = []
-        for _, name, digits in MEASURES:
-            values = [*by_seed(results, name).values()]
+        for measure in MEASURES:
+            values = [*measure.by_seed(results).values()]
             incomplete = 0 < len(values) < len(results)
             partial |= incomplete
-            figures.append(stat(values, len(values), digits) + ("*" if incomplete else ""))
+            figures.append(measure.stat_of(values, len(values)) + ("*" if incomplete else ""))
         lines.append(_plain_row(e.recipe, str(len(results)), figures))
         if e.name in alone:
             lines += _wrapped(f"({NO_BASELINE})", "  ")
         if e.name in pairs:
             pair, measures = pairs[e.name]
-            done = {measure.attribute: measure.tests[e.model] for measure in measures}
-            tests = [done.get(name) or test_of(pair, name) for _, name, _ in MEASURES]
-            figures = [difference_stat(test, digits) for test, (_, _, digits) in zip(tests, MEASURES)]
+            done = {one.measure: one.tests[e.model] for one in measures}
+            tests = [done.get(measure) or test_of(pair, measure) for measure in MEASURES]
+            figures = [difference_stat(test, measure) for test, measure in zip(tests, MEASURES)]
             if not all(test.untested for test in tests):  # else a sentence has the differences
                 lines.append(_plain_row("difference", str(tests[0].count), figures))
             if pair.base.variant != e.variant:

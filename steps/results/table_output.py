@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 
-from steps.evaluation.breakdown import Evaluation, Figures
+from steps.evaluation.evaluation import Evaluation, Figures
 from steps.evaluation.labels import figure_text, shorten
-from steps.metrics.bootstrap import Interval
 from steps.metrics.paired_tests import CONFIDENCE
 
 WIDTH = 80
@@ -20,9 +18,9 @@ def rows_of(result: Evaluation) -> list[tuple[str, Figures]]:
     return [*result.per_attack.items(), ("pooled", result.pooled)]
 
 
-def table_lines(result: Evaluation, title: str, corpus: str) -> list[str]:
+def table_lines(result: Evaluation) -> list[str]:
     """The lines of the table; longer names of attacks are shortened in their middle."""
-    lines = textwrap.wrap(f"{title} - {corpus}", WIDTH)
+    lines = textwrap.wrap(f"{result.title} - {result.corpus_name}", WIDTH)
     lines.append(f"{result.n_bonafide} bona fide and {result.pooled.n_spoof} spoof trials")
     if result.asv is None:
         lines.append(NO_ASV)
@@ -45,7 +43,7 @@ def table_lines(result: Evaluation, title: str, corpus: str) -> list[str]:
     return lines
 
 
-def pooled_lines(result: Evaluation, intervals: Mapping[str, Mapping[str, Interval]]) -> list[str]:
+def pooled_lines(result: Evaluation) -> list[str]:
     """A table of what is measured of all attacks together, with the intervals that there are."""
     one, asv = result.pooled.detection, result.asv
     rows: list[tuple[str, str | None, float | None, int, float]] = [  # name, key of an interval, value, digits, factor
@@ -68,10 +66,10 @@ def pooled_lines(result: Evaluation, intervals: Mapping[str, Mapping[str, Interv
         ("balanced accuracy at 0, % *", None, one.balanced_accuracy, 2, 100),
     ]
     heading = f"{'all attacks':27} {'':>8}"
-    lines = [heading + "".join(f"  {f'{100 * CONFIDENCE:.0f} % by {unit}':>18}" for unit in intervals)]
+    lines = [heading + "".join(f"  {f'{100 * CONFIDENCE:.0f} % by {unit}':>18}" for unit in result.intervals)]
     for name, key, value, digits, factor in rows:
         line = f"{name:27} {'-' if value is None else figure_text(factor * value, digits):>8}"
-        for figures in intervals.values():
+        for figures in result.intervals.values():
             ends = figures.get(key) if key else None
             cell = "" if ends is None else " to ".join(f"{factor * end:.{digits}f}" for end in ends)
             line += f"  {cell:>18}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from steps.evaluation.set_results import SetResult
+from steps.evaluation.evaluation import Evaluation
 from steps.experiment.experiments import Experiment, check_same_trials, natural_order
 from steps.metrics.paired_tests import (
     LEVEL,
@@ -28,13 +27,52 @@ BASELINE = "baseline"
 DEV = "dev"  # the set that epochs are chosen on and thresholds are carried over from
 MOST_SPEAKERS = 12  # rows of a table by speaker
 NO_BASELINE = "no one baseline of the same network, front end and training set to compare with"
-MEASURES: tuple[tuple[str, str, int], ...] = (  # heading, attribute of SetResult, digits after the point
-    ("EER %", "eer", 2),
-    ("min t-DCF 2019", "min_tdcf_2019", 4),
-    ("min t-DCF 2021", "min_tdcf_2021", 4),
-)
-TESTED = (("EER", "eer", 2), ("min t-DCF 2019", "min_tdcf_2019", 4))
-LARGEST = {"eer": 100.0, "min_tdcf_2019": 1.0, "min_tdcf_2021": 1.0}  # a CM that accepts all, or rejects all, costs 1
+LARGEST = 1.0  # of each measure: a CM that accepts all, or rejects all, costs 1
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of results as tables show it. heading: with its unit; attribute: of an evaluation's Figures; digits:
+    after the point; unit: what the figure is multiplied by where it is shown."""
+
+    name: str
+    heading: str
+    attribute: str
+    digits: int
+    unit: float = 1
+
+    def of(self, result: Evaluation) -> float | None:
+        return getattr(result.pooled, self.attribute)
+
+    def by_seed(self, results: Mapping[int, Evaluation]) -> dict[int, float]:
+        """Without the seeds that lack it."""
+        values = {seed: self.of(result) for seed, result in results.items()}
+        return {seed: value for seed, value in values.items() if value is not None}
+
+    def text(self, value: float, sign: str = "") -> str:
+        return f"{self.unit * value:{sign}.{self.digits}f}"
+
+    def span(self, interval: Sequence[float], sign: str = "") -> str:
+        return " to ".join(self.text(end, sign) for end in interval)
+
+    def stat(self, results: Mapping[int, Evaluation]) -> str:
+        """Mean and spread over the seeds."""
+        return self.stat_of(list(self.by_seed(results).values()), len(results))
+
+    def stat_of(self, values: Sequence[float], of: int) -> str:
+        """`mean ± standard deviation` of the values that there are, `of` being how many there could be."""
+        if not values:
+            return "-"
+        mean, spread = mean_and_spread(values)
+        text = f"{self.text(mean)} (1 seed)" if spread is None else f"{self.text(mean)} ± {self.text(spread)}"
+        return text if len(values) == of or spread is None else f"{text} ({len(values)} of {of} seeds)"
+
+
+EER = Measure("EER", "EER %", "eer", 2, 100)
+TDCF_2019 = Measure("min t-DCF 2019", "min t-DCF 2019", "min_tdcf_2019", 4)
+TDCF_2021 = Measure("min t-DCF 2021", "min t-DCF 2021", "min_tdcf_2021", 4)
+MEASURES = (EER, TDCF_2019, TDCF_2021)
+TESTED = (EER, TDCF_2019)
 
 
 @dataclass(frozen=True)
@@ -43,42 +81,45 @@ class SetTable:
 
     corpus: str
     set_name: str
-    rows: list[tuple[Experiment, dict[int, SetResult]]]
-    heads: list[tuple[Experiment, dict[int, dict[int, SetResult]]]]  # block, then seed
+    rows: list[tuple[Experiment, dict[int, Evaluation]]]
+    heads: list[tuple[Experiment, dict[int, dict[int, Evaluation]]]]  # block, then seed
     notes: list[str]
 
     @property
-    def any_result(self) -> SetResult:
+    def any_result(self) -> Evaluation:
         return next(result for _, results in self.rows for result in results.values())
 
 
 def collect(experiments: Sequence[Experiment]) -> list[SetTable]:
     """One table for each corpus and set, in order. Raises UserError when trials differ within a table."""
     keys = {
-        (result.corpus, set_name) for e in experiments for seed in e.seeds for set_name, result in seed.results.items()
+        (result.corpus_name, set_name)
+        for e in experiments
+        for seed in e.seeds
+        for set_name, result in seed.results.items()
     }
     tables = []
     for corpus, set_name in sorted(keys, key=lambda key: (key[0], natural_order(key[1]))):
         rows, heads, notes = [], [], []
         warned: dict[str, list[str]] = {}
         for e in experiments:
-            corpora = {result.corpus for seed in e.seeds for result in seed.results.values()}
+            corpora = {result.corpus_name for seed in e.seeds for result in seed.results.values()}
             if corpora and corpus not in corpora:
                 continue
             here = {
                 seed.number: seed.results[set_name]
                 for seed in e.seeds
-                if set_name in seed.results and seed.results[set_name].corpus == corpus
+                if set_name in seed.results and seed.results[set_name].corpus_name == corpus
             }
             lacking = [f"seed {seed.number}" for seed in e.seeds if seed.number not in here]
             if lacking:
                 notes.append(f"not evaluated: {e.name}, {', '.join(lacking)}")
             if here:
                 rows.append((e, here))
-            blocks: dict[int, dict[int, SetResult]] = {}
+            blocks: dict[int, dict[int, Evaluation]] = {}
             for seed in e.seeds:
                 for block, result in seed.heads.get(set_name, {}).items():
-                    if result.corpus == corpus:
+                    if result.corpus_name == corpus:
                         blocks.setdefault(block, {})[seed.number] = result
             if blocks:
                 heads.append((e, blocks))
@@ -107,8 +148,8 @@ class Pair:
 
     base: Experiment
     other: Experiment
-    base_results: dict[int, SetResult]
-    other_results: dict[int, SetResult]
+    base_results: dict[int, Evaluation]
+    other_results: dict[int, Evaluation]
     unequal: list[str]
 
 
@@ -127,19 +168,17 @@ class Family:
 class MeasureTests:
     """The tests of one figure within a family.
 
-    attribute: SetResult's; digits: after the point; tests: by network, in the family's order; corrected: the t-tests'
-    p-values corrected for the number of networks tested; pooled: all networks together, None where they are too few.
+    tests: by network, in the family's order; corrected: the t-tests' p-values corrected for the number of networks
+    tested; pooled: all networks together, None where they are too few.
     """
 
-    name: str
-    attribute: str
-    digits: int
+    measure: Measure
     tests: dict[str, PairedTest]
     corrected: dict[str, float]
     pooled: PairedTest | None
 
 
-def baseline_of(table: SetTable, other: Experiment) -> tuple[Experiment, dict[int, SetResult]] | None:
+def baseline_of(table: SetTable, other: Experiment) -> tuple[Experiment, dict[int, Evaluation]] | None:
     """The baseline that `other` is to be compared with: same network, front end and training set. Of several one that
     was trained under equal conditions, then one of the same variant; None where there is none, or several are left."""
     candidates = [
@@ -165,7 +204,7 @@ def families(table: SetTable) -> list[Family]:
             for pair in pairs:
                 if pair.other.model == other.model:
                     raise UserError(
-                        f"{_folder(pair.other_results)} and {_folder(results)} are the same network and method, "
+                        f"{pair.other.folder} and {other.folder} are the same network and method, "
                         f"measured on the same set ({table.set_name}, {table.corpus}); leave one out, or train it "
                         "under another --tag"
                     )
@@ -178,50 +217,36 @@ def families(table: SetTable) -> list[Family]:
     ]
 
 
-def _folder(results: Mapping[int, SetResult]) -> Path:
-    """The experiment's."""
-    return next(iter(results.values())).path.parents[3]
-
-
 def without_baseline(table: SetTable) -> list[Experiment]:
     return [e for e, _ in table.rows if e.method != BASELINE and baseline_of(table, e) is None]
 
 
-def differences_of(pair: Pair, attribute: str) -> list[float]:
+def differences_of(pair: Pair, measure: Measure) -> list[float]:
     """The method's figure minus the baseline's, of each seed that both have."""
-    return paired_differences(by_seed(pair.base_results, attribute), by_seed(pair.other_results, attribute))
+    return paired_differences(measure.by_seed(pair.base_results), measure.by_seed(pair.other_results))
 
 
-def test_of(pair: Pair, attribute: str) -> PairedTest:
-    differences = differences_of(pair, attribute)
+def test_of(pair: Pair, measure: Measure) -> PairedTest:
+    differences = differences_of(pair, measure)
     if pair.unequal:
         return untested(differences, f"trained otherwise: {'; '.join(pair.unequal)}")
-    return paired_test(differences, LARGEST[attribute])
+    return paired_test(differences, LARGEST)
 
 
 def significance(family: Family) -> list[MeasureTests]:
     """The tests of EER and of the paper's t-DCF (2019); a figure that no pair has is left out."""
     found = []
-    for name, attribute, digits in TESTED:
-        differences = {pair.other.model: differences_of(pair, attribute) for pair in family.pairs}
+    for measure in TESTED:
         if not any(
-            by_seed(results, attribute) for pair in family.pairs for results in (pair.base_results, pair.other_results)
+            measure.by_seed(results) for pair in family.pairs for results in (pair.base_results, pair.other_results)
         ):
             continue
-        largest = LARGEST[attribute]
-        tests = {pair.other.model: test_of(pair, attribute) for pair in family.pairs}
-        equal = [differences[pair.other.model] for pair in family.pairs if not pair.unequal]
+        tests = {pair.other.model: test_of(pair, measure) for pair in family.pairs}
+        equal = [differences_of(pair, measure) for pair in family.pairs if not pair.unequal]
         tested = {model: test.p_t for model, test in tests.items() if test.p_t is not None}
-        found.append(
-            MeasureTests(
-                name,
-                attribute,
-                digits,
-                tests,
-                dict(zip(tested, holm(list(tested.values())))),
-                pooled if (pooled := pooled_test(equal, largest)).untested is None else None,
-            )
-        )
+        pooled = pooled_test(equal, LARGEST)
+        corrected = dict(zip(tested, holm(list(tested.values()))))
+        found.append(MeasureTests(measure, tests, corrected, None if pooled.untested else pooled))
     return found
 
 
@@ -244,7 +269,7 @@ def _untested(family: Family, measures: Sequence[MeasureTests]) -> Iterator[str]
             if test.untested:
                 figures = networks.setdefault(test.untested, {}).setdefault(model, [])
                 if test.mean is not None:
-                    figures.append(f"{measure.name} {test.mean:+.{measure.digits}f}")
+                    figures.append(f"{measure.measure.name} {measure.measure.text(test.mean, '+')}")
     for why, of_models in networks.items():
         figures = "; ".join(f"{model} {', '.join(found)}".strip() for model, found in of_models.items())
         yield f"{family.other} minus {family.base}{family.of_which}, not tested ({why}): {figures}."
@@ -267,7 +292,7 @@ def _verdicts(family: Family, measure: MeasureTests) -> Iterator[str]:
             p = measure.corrected[model]
             networks[verdict(test.mean, p)].append(f"{model} ({p_is(p)})")
     found = [f"{word} for {_listed(models)}" for word, models in networks.items() if models]
-    compared = f"{measure.name}, {family.other} against {family.base}{family.of_which}"
+    compared = f"{measure.measure.name}, {family.other} against {family.base}{family.of_which}"
     if found:
         corrected = "; p corrected (Holm)" * (len(measure.corrected) > 1)
         yield f"{compared}: {'; '.join(found)}{corrected}."
@@ -276,31 +301,17 @@ def _verdicts(family: Family, measure: MeasureTests) -> Iterator[str]:
         yield f"{who}: {verdict(pooled.mean, pooled.p_t)} ({p_is(pooled.p_t)})."
 
 
-def by_seed(results: dict[int, SetResult], attribute: str) -> dict[int, float]:
-    values = {seed: getattr(result, attribute) for seed, result in results.items()}
-    return {seed: value for seed, value in values.items() if value is not None}
-
-
-def stat(values: Sequence[float], of: int, digits: int) -> str:
-    """`mean ± standard deviation` of the seeds that have the figure, `of` being how many there are."""
-    if not values:
-        return "-"
-    mean, spread = mean_and_spread(values)
-    text = f"{mean:.{digits}f} (1 seed)" if spread is None else f"{mean:.{digits}f} ± {spread:.{digits}f}"
-    return text if len(values) == of or spread is None else f"{text} ({len(values)} of {of} seeds)"
-
-
 def of_which(e: Experiment) -> str:
     where = [text for text in (e.frontend, f"trained on {e.train_set}" if e.train_set else "") if text]
     return f" ({', '.join(where)})"
 
 
-def difference_stat(test: PairedTest, digits: int) -> str:
+def difference_stat(test: PairedTest, measure: Measure) -> str:
     """`mean ± standard error` of the paired differences."""
     if test.mean is None:
         return "-"
-    mean = f"{test.mean:+.{digits}f}"
-    return mean if test.standard_error is None else f"{mean} ± {test.standard_error:.{digits}f}"
+    mean = measure.text(test.mean, "+")
+    return mean if test.standard_error is None else f"{mean} ± {measure.text(test.standard_error)}"
 
 
 def p_text(p: float) -> str:
@@ -318,7 +329,7 @@ def shown_first(table: SetTable) -> tuple[bool, bool]:
 
 @dataclass(frozen=True)
 class Compared:
-    """The EERs of two methods on one set, percent: means of one network, or of several tested together."""
+    """The EERs of two methods on one set: means of one network, or of several tested together."""
 
     set_name: str
     networks: list[str]
@@ -331,21 +342,22 @@ class Compared:
     @property
     def sentence(self) -> str:
         of = self.networks[0] if len(self.networks) == 1 else f"{len(self.networks)} networks"
-        text = f"{self.other} {self.other_eer:.2f} % against {self.base} {self.base_eer:.2f} % EER on {self.set_name}"
+        ours, theirs = (f"{EER.text(eer)} %" for eer in (self.other_eer, self.base_eer))
+        text = f"{self.other} {ours} against {self.base} {theirs} EER on {self.set_name}"
         if self.test.mean is None:
             return f"{text} ({of}): no common seed."
-        text += f" ({of}): difference {self.test.mean:+.2f} points"
+        text += f" ({of}): difference {EER.text(self.test.mean, '+')} points"
         if self.test.interval is None or self.test.p_t is None:
             return f"{text}; no test."
-        low, high = self.test.interval
+        interval = EER.span(self.test.interval, "+")
         significant = verdict(self.test.mean, self.test.p_t)
-        return f"{text} (95 % interval {low:+.2f} to {high:+.2f}), {p_is(self.test.p_t)}: {significant}."
+        return f"{text} (95 % interval {interval}), {p_is(self.test.p_t)}: {significant}."
 
 
 def compared(table: SetTable) -> Iterator[Compared]:
     """Each two methods on all networks together, or, where they are too few for a test, on each network."""
     for family in families(table):
-        measure = next((one for one in significance(family) if one.attribute == "eer"), None)
+        measure = next((one for one in significance(family) if one.measure is EER), None)
         if measure is None:
             continue
         if measure.pooled is not None:
@@ -354,28 +366,34 @@ def compared(table: SetTable) -> Iterator[Compared]:
             groups = [([pair], measure.tests[pair.other.model]) for pair in family.pairs]
         for pairs, test in groups:
             base, other = (
-                fmean(fmean(by_seed(results, "eer").values()) for results in of_networks)
+                fmean(fmean(EER.by_seed(results).values()) for results in of_networks)
                 for of_networks in zip(*((pair.base_results, pair.other_results) for pair in pairs))
             )
             names = [pair.other.model for pair in pairs]
             yield Compared(table.set_name, names, family.base, family.other + family.of_which, base, other, test)
 
 
-def speaker_rows(table: SetTable) -> list[tuple[str, str, Callable[[SetResult], float | None]]]:
-    """Name, bona fide trials, and share of them that is rejected (percent; None where a result lacks a speaker). The
+def speaker_rows(table: SetTable) -> list[tuple[str, str, Callable[[Evaluation], float | None]]]:
+    """Name, bona fide trials, and share of them that is rejected (None where a result lacks a speaker). The
     speakers with the most trials one by one, the others together; empty where no result knows its speakers."""
+
+    def trials_of(result: Evaluation) -> dict[str, int]:
+        return {name: one.n_bonafide for name, one in (result.per_speaker or {}).items() if one.n_bonafide}
+
     results = (result for _, of_seeds in table.rows for result in of_seeds.values())
-    trials = next((result.speaker_trials for result in results if result.speaker_trials), None)
+    trials = next((found for result in results if (found := trials_of(result))), None)
     if not trials:
         return []
 
-    def missed(names: Sequence[str]) -> Callable[[SetResult], float | None]:
+    def missed(names: Sequence[str]) -> Callable[[Evaluation], float | None]:
         total = sum(trials[name] for name in names)
 
-        def share(result: SetResult) -> float | None:
-            if any(name not in result.speaker_miss for name in names):
+        def share(result: Evaluation) -> float | None:
+            speakers = result.per_speaker or {}
+            rates = {name: speakers[name].miss for name in names if name in speakers}
+            if len(rates) < len(names) or None in rates.values():
                 return None
-            return sum(trials[name] * result.speaker_miss[name] for name in names) / total
+            return sum(trials[name] * rate for name, rate in rates.items() if rate is not None) / total
 
         return share
 

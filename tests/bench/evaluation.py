@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from steps.evaluation.breakdown import Evaluation, Figures, asv_operating_point, evaluate
+from steps.evaluation.breakdown import asv_operating_point, evaluate
 from steps.evaluation.environments import (
     ATTACK_FACTORS,
     ATTACKS,
@@ -35,18 +35,23 @@ from steps.evaluation.environments import (
     ENVIRONMENTS,
     FACTOR_LEVELS,
     FEWEST_TRIALS,
-    EnvironmentEvaluation,
     evaluate_environments,
 )
-from steps.evaluation.groups import (
+from steps.evaluation.evaluation import (
     AttackGroup,
     DurationGroup,
+    EnvironmentFigures,
+    Evaluation,
+    Figures,
     GroupFigures,
+    SpeakerFigures,
+)
+from steps.evaluation.groups import (
     evaluate_durations,
     evaluate_known_attacks,
 )
 from steps.evaluation.score_files import AsvScores, CmScores
-from steps.evaluation.speakers import SpeakerFigures, per_speaker
+from steps.evaluation.speakers import per_speaker
 from utils.cli import make_parser, run_program, whole_number
 
 COUNT, GENUINE, SPEAKERS = 134730, 18090, 48
@@ -78,7 +83,7 @@ def toolkit(trials: Trials) -> tuple:
         evaluate_known_attacks(cm, frozenset(KNOWN), asv, result.asv),
         evaluate_durations(cm, trials.seconds, result.asv),
         evaluate_environments(cm, trials.environment, cm.attack, asv, result.asv),
-        per_speaker(cm, dict(zip(cm.utterance, trials.speaker)), result.pooled.threshold),
+        per_speaker(cm, trials.speaker, result.pooled.threshold),
     )
 
 
@@ -87,7 +92,7 @@ def figures_of_toolkit(found: tuple) -> list[float]:
     result: Evaluation
     known: dict[str, AttackGroup]
     durations: list[DurationGroup]
-    rooms: EnvironmentEvaluation
+    rooms: EnvironmentFigures
     speakers: dict[str, SpeakerFigures]
     result, known, durations, rooms, speakers = found
 

@@ -23,8 +23,10 @@ import numpy as np
 import soundfile
 import yaml
 
+from steps.evaluation.evaluation import to_json
 from tests.fuzz.mutations import PIECES, Content, Draws, change_tree, changes, spoilt, spoilt_json, spoilt_yaml
 from tests.in_process import call
+from tests.made_up_experiments import evaluation
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -391,11 +393,12 @@ def overrides() -> None:
 
 # --- what trainings leave ---------------------------------------------------------------------------------------------
 
-METRICS: dict[str, Any] = {
-    "corpus": CORPUS, "eer": 20.5, "min_tdcf_2019": 0.5, "min_tdcf_2021": 0.6, "asv_eer": 2.5, "n_bonafide": 365, "n_spoof": 100, "warnings": ["few trials"],
-    "per_attack": {"A07": {"eer": 21.0, "n_spoof": 60, "min_tdcf_2019": 0.5}, "A08": {"eer": 20.0, "n_spoof": 40, "min_tdcf_2019": None}},
-    "per_speaker": {"spk0": {"n_bonafide": 5, "miss_rate": 20.0}, "spk1": {"n_bonafide": 0, "miss_rate": None}},
-}  # fmt: skip
+RESULT: dict[str, Any] = to_json(evaluation(
+    20.5, 365, 100, {"A07": {"eer": 21.0, "n_spoof": 60, "min_tdcf_2019": 0.5}, "A08": {"eer": 20.0, "n_spoof": 40}}, 2.5,
+    min_tdcf_2019=0.5, min_tdcf_2021=0.6, set_name="eval", corpus=CORPUS, warnings=["few trials"],
+    per_speaker={"spk0": {"n_bonafide": 5, "miss_rate": 20.0}, "spk1": {"n_bonafide": 0, "miss_rate": None}},
+    intervals={"trial": {"eer": (0.2, 0.3)}},
+))  # fmt: skip
 CALIBRATION: dict[str, Any] = {
     "method": "logistic", "weights": [0.5], "offset": -0.25, "prior": 0.5, "trained_on_eval": False, "overridden": [], "utterances": "dev1 dev2",
     "trained_on": {
@@ -419,14 +422,14 @@ def experiment() -> dict[str, bytes]:
             f"{folder}/detector.json": (
                 json.dumps({"parameters": 1343760, "multiply_adds": 140200000, "input_shape": [600, 45]}).encode()
             ),
-            f"{folder}/results/eval/metrics.json": json.dumps(METRICS).encode(),
+            f"{folder}/results/eval/evaluation.json": json.dumps(RESULT).encode(),
         }
     return made
 
 
 OF_BASELINE = tuple(
     f"exp/train_f0_subband_senet34_baseline/seed1/{name}"
-    for name in ("conf.yaml", "detector.json", "results/eval/metrics.json")
+    for name in ("conf.yaml", "detector.json", "results/eval/evaluation.json")
 )
 
 

@@ -522,4 +522,4 @@ def test_names_that_are_no_text_go_in_and_out(here):
     ]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONUTF8": "0"})
     assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
-    assert json.loads(Path(os.fsdecode(b"r\xffs"), "metrics.json").read_text())["n_spoof"] == 4
+    assert json.loads(Path(os.fsdecode(b"r\xffs"), "evaluation.json").read_text())["pooled"]["n_spoof"] == 4

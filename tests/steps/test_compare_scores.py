@@ -51,10 +51,10 @@ def test_a_better_system_is_told_from_a_worse_one(place):
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert (told["n_bonafide"], told["n_spoof"], told["n_speakers"], told["warnings"]) == (80, 160, 8, [])
     figures = [system["figures"] for system in told["systems"]]
-    assert [one["eer"]["value"] for one in figures] == pytest.approx(eers)
+    assert [one["eer"]["value"] for one in figures] == pytest.approx([eer / 100 for eer in eers])
     difference = told["differences"][0]["figures"]
     assert list(difference) == ["eer", "min_tdcf_2019", "min_tdcf_2021"]
-    assert difference["eer"]["value"] == pytest.approx(eers[1] - eers[0])
+    assert difference["eer"]["value"] == pytest.approx((eers[1] - eers[0]) / 100)
     for name, one in difference.items():
         for by in ("trial", "speaker"):
             low, high = one[f"interval_by_{by}"]
@@ -139,7 +139,7 @@ def test_seeds_are_averaged_and_tested_as_elsewhere(place):
     assert "WARNING: base: seeds 4 are left out" in done.stderr
     assert "B = method, mean of seeds 1 2 3" in done.stdout
     one = told["differences"][0]["figures"]["eer"]
-    expected = paired_test([b - a for a, b in zip(eers["base"], eers["method"])])
+    expected = paired_test([(b - a) / 100 for a, b in zip(eers["base"], eers["method"])])
     assert one["value"] == pytest.approx(expected.mean)
     assert one["over_seeds"]["p_t"] == pytest.approx(expected.p_t)
     assert one["over_seeds"]["interval"] == pytest.approx(expected.interval)

@@ -50,7 +50,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def metrics(tmp_path):
-    return lambda: json.loads((tmp_path / "results/metrics.json").read_text())
+    return lambda: json.loads((tmp_path / "results/evaluation.json").read_text())
 
 
 def test_the_largest_scores_are_scores(run, metrics):
@@ -64,6 +64,7 @@ def test_the_largest_scores_are_scores(run, metrics):
         assert (done.returncode, done.stderr) == (0, "")
         assert all(len(line) <= 80 for line in done.stdout.splitlines())
         found = metrics()
+        found |= found["pooled"] | found["pooled"]["detection"]
         by_rank[rows is low] = {
             name: found[name] for name in ("eer", "auc", "min_cllr", "min_dcf", "min_tdcf_2019", "intervals")
         }
@@ -80,27 +81,29 @@ def test_writes_all_that_it_promises(run, metrics, tmp_path):
     assert "eval - mini corpus 0 (small)" in done.stdout
     found = metrics()
     assert found["corpus"] == {"name": "mini corpus", "version": 0, "size": "small", "seed": 1}
-    assert (found["n_bonafide"], found["n_spoof"], found["warnings"]) == (20, 30, [])
+    assert (found["n_bonafide"], found["pooled"]["n_spoof"], found["warnings"]) == (20, 30, [])
     # bona fide from 2.0 by 0.1, A07 from 0 by 0.2: with 2.6 rejected, the bona fide one first, 7 of 20 are missed and
     # 7 of 20 accepted
-    assert found["per_attack"]["A07"]["eer"] == pytest.approx(100 * 0.35)
+    assert found["per_attack"]["A07"]["eer"] == pytest.approx(0.35)
     assert found["per_attack"]["A07"]["asv_rate"] == "attack"
-    assert found["per_attack"]["A09"] | {"min_tdcf_2021": None, "act_dcf": None, "cllr": None} == {
-        "eer": 0.0, "min_tdcf_2019": 0.0, "min_tdcf_2021": None, "n_spoof": 10, "asv_rate": "pooled",
-        "rocch_eer": 0.0, "auc": 1.0, "min_dcf": 0.0, "min_cllr": 0.0, "balanced_accuracy": 100.0,
-        "act_dcf": None, "cllr": None,
+    one = found["per_attack"]["A09"]
+    assert one["detection"] | {"act_dcf": None, "cllr": None} == {
+        "rocch_eer": 0.0, "auc": 1.0, "min_dcf": 0.0, "act_dcf": None, "cllr": None, "min_cllr": 0.0,
+        "balanced_accuracy": 1.0,
     }  # fmt: skip
-    assert 0 < found["min_tdcf_2019"] < found["min_tdcf_2021"] < 1
+    assert (one["eer"], one["min_tdcf_2019"], one["n_spoof"], one["asv_rate"]) == (0.0, 0.0, 10, "pooled")
+    assert -1 <= one["threshold"] < one["tdcf_threshold"] + 3
+    assert 0 < found["pooled"]["min_tdcf_2019"] < found["pooled"]["min_tdcf_2021"] < 1
     # targets from 3.0 by 0.1, nontargets from -3.0 by 0.2: with 3.3 rejected, 4 of 20 and 8 of 40
-    assert found["asv_eer"] == pytest.approx(100 * 0.2)
+    assert found["asv"]["eer"] == pytest.approx(0.2)
     lines = [line.split("\t") for line in (tmp_path / "results/per_attack.tsv").read_text().splitlines()]
     assert [line[0] for line in lines] == ["attack", "A07", "A09", "pooled"]
     assert {len(line) for line in lines} == {14}
     assert {line[6] for line in lines[1:]} == {"mini corpus 0 (small)"}
-    assert float(lines[-1][2]) == found["eer"]
+    assert float(lines[-1][2]) == 100 * found["pooled"]["eer"]
     picture_of(tmp_path / "results/det.png")
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
-        "det.png", "metrics.json", "per_attack.tsv",
+        "det.png", "evaluation.json", "per_attack.tsv",
     ]  # fmt: skip
 
 
@@ -113,8 +116,8 @@ def test_an_attack_s_cost_takes_that_attack_s_asv_rate(run, metrics):
     assert "1 attack that the CM scores lack (A08): the t-DCF of all attacks takes" in done.stderr
     asv = metrics()["asv"]
     spoof = np.array([score for attack, _, score in ASV if attack == "A07"])
-    rates = AsvRates(asv["miss_rate"], asv["false_alarm_rate"], float(np.mean(spoof < asv["threshold"])))
-    assert rates.miss_spoof != asv["spoof_miss_rate"]
+    rates = AsvRates(**asv["rates"] | {"miss_spoof": float(np.mean(spoof < asv["threshold"]))})
+    assert rates.miss_spoof != asv["rates"]["miss_spoof"]
     curve = det_curve([row[3] for row in CM if row[2] == "bonafide"], [row[3] for row in CM if row[1] == "A07"])
     assert metrics()["per_attack"]["A07"]["min_tdcf_2019"] == pytest.approx(tdcf_2019(curve, rates).min(), rel=1e-12)
     assert metrics()["per_attack"]["A07"]["min_tdcf_2021"] == pytest.approx(tdcf_2021(curve, rates).min(), rel=1e-12)
@@ -125,20 +128,20 @@ def test_without_asv_scores_there_is_no_tdcf_and_it_says_why(run, metrics):
     assert done.returncode == 0
     assert "t-DCF: not computed, because no ASV scores were given (--asv-scores)" in done.stdout
     found = metrics()
-    assert found["eer"] > 0
+    assert found["pooled"]["eer"] > 0
     assert found["per_attack"]["A07"]["asv_rate"] is None
-    for key in ("min_tdcf_2019", "min_tdcf_2021"):
-        assert found[key] is None
+    for key in ("min_tdcf_2019", "min_tdcf_2021", "tdcf_threshold"):
+        assert found["pooled"][key] is None
         assert found["per_attack"]["A07"][key] is None
-    assert found["asv_eer"] is None
+    assert found["asv"] is None
 
 
-def test_flipped_scores_are_told_and_not_mended(run, metrics):
+def test_flipped_scores_give_a_warning_and_stay_as_they_are(run, metrics):
     done = run([(utt, attack, key, -score) for utt, attack, key, score in CM])
     assert done.returncode == 0
     assert "WARNING" in done.stderr
     assert "sign is likely flipped" in done.stderr
-    assert metrics()["eer"] > 50
+    assert metrics()["pooled"]["eer"] > 0.5
     assert "flipped" in metrics()["warnings"][0]
 
 
@@ -147,7 +150,7 @@ def test_an_attack_that_the_asv_always_rejects_has_no_cost(run, metrics):
     assert done.returncode == 0
     assert "the t-DCF of attack A09 is not defined: the ASV rejects every one" in done.stderr
     assert metrics()["per_attack"]["A09"]["min_tdcf_2019"] is None
-    assert metrics()["min_tdcf_2019"] > 0
+    assert metrics()["pooled"]["min_tdcf_2019"] > 0
 
 
 def test_windows_line_ends_and_a_missing_last_newline(run, metrics):
@@ -170,10 +173,10 @@ def test_speakers(run, metrics, tmp_path):
     ]  # fmt: skip
     assert [line[:3] for line in lines] == [["ann", "12", "22"], ["bob", "8", "8"]]
     assert lines[1][4:] == ["", ""]  # fewer than 10 bona fide trials
-    threshold = metrics()["eer_threshold"]
+    threshold = metrics()["pooled"]["threshold"]
     missed = sum(score <= threshold for utt, _, key, score in CM if key == "bonafide" and whose[utt] == "ann")
     assert float(lines[0][3]) == pytest.approx(100 * missed / 12)
-    assert metrics()["per_speaker"]["ann"]["miss_rate"] == float(lines[0][3])
+    assert 100 * metrics()["per_speaker"]["ann"]["miss"] == float(lines[0][3])
     assert metrics()["per_speaker"]["bob"]["eer"] is None
     assert run().returncode == 0
     assert not (tmp_path / "results/per_speaker.tsv").exists()

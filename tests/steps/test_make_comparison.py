@@ -98,7 +98,7 @@ def test_early_exits_have_costs_between_whole_networks(tmp_path):
             exp.evaluate(folder, 20.0 + seed)
             if method == "self_distill":
                 for block in range(1, 5):
-                    exp.evaluate(folder, 20.0 + seed + 8 / block + 0.1 * seed * block, f"eval_head{block}")
+                    exp.evaluate(folder, 20.0 + seed + 8 / block + 0.1 * seed * block, head=block)
     done, text = compare(exp, tables=["--table", "Methods", *exp.folders()])
     later = compare(exp, tables=["--table", "A", exp.folders()[0], "--table", "B", *exp.folders()])[1]
     assert "## B" in later and "## Early exits" not in later

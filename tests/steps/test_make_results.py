@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ from steps.results.evaluate_files import evaluate_files
 from steps.results.markdown import markdown
 from steps.results.plain import plain
 from steps.results.report.resampling import over_seeds
-from steps.results.tables import collect
+from steps.results.tables import EER, TDCF_2019, collect
 from tests import in_process
 from tests.made_up_experiments import MINI, Exp, row_of
 from utils.cli import UserError
@@ -225,8 +226,8 @@ def test_intervals_stay_within_what_a_figure_can_be(exp):
     assert row_of(text, "min t-DCF 2019", "senet34")[4] == "-1.0000 to +1.0000"
     assert row_of(text, "EER", "senet34")[4] == "-100.00 to +100.00"
     (table,) = collect(exp.read())
-    assert over_seeds(table.rows[0][1], "min_tdcf_2019") == (0, 1)
-    assert over_seeds(table.rows[0][1], "eer") == pytest.approx((11.62, 100), abs=0.005)
+    assert over_seeds(table.rows[0][1], TDCF_2019) == (0, 1)
+    assert over_seeds(table.rows[0][1], EER) == pytest.approx((0.1162, 1), abs=0.00005)
 
 
 GAINS = {"senet9": (-5.0, -6.0, -4.5), "senet18": (4.0, 4.2, 4.1), "senet34": (1.0, -1.0, 0.3), "senet50": (-1.0, -2.0)}
@@ -325,7 +326,7 @@ def test_attacks_in_words_and_their_mean_over_networks(exp):
 
 
 def speakers(**rates):
-    return {name: {"n_bonafide": count, "n_spoof": 9, "miss_rate": miss} for name, (count, miss) in rates.items()}
+    return {name: {"n_bonafide": count, "miss_rate": miss} for name, (count, miss) in rates.items()}
 
 
 def test_speakers(exp):
@@ -358,7 +359,7 @@ PA_ATTACKS = {
 
 
 def by_environment(shift=0.0, **changed):
-    """Of metrics.json, the figures by factor: those of one letter n are 10 n percent and n / 10 and the shift."""
+    """Of evaluation.json, the figures by factor: those of one letter n are 10 n percent and n / 10 and the shift."""
 
     def levels(part, letters):
         return {
@@ -593,13 +594,13 @@ def test_tags_and_their_baseline(exp):
     assert text.index("senet18") < text.index("senet34")
 
 
-def test_folders_are_named_by_training_confs(exp):
+def test_what_a_training_is_called_stands_in_its_conf_whatever_its_folder_is_called(exp):
     for conf, method in (("baseline_mini", "baseline"), ("self_distill_mini", "self_distill"), ("own", "baseline")):
         folder = exp.train("senet34", method, 1)
-        text = (folder / "conf.yaml").read_text() + f"train_name: {conf}\n"
-        (folder / "conf.yaml").write_text(text)
+        values = yaml.safe_load((folder / "conf.yaml").read_text()) | {"train_name": conf, "tag": "short"}
+        (folder / "conf.yaml").write_text(yaml.safe_dump(values))
         exp.evaluate(folder, 20.0)
-        folder.parent.rename(exp.root / f"train_f0_subband_senet34_{conf}_short")
+        folder.parent.rename(exp.root / f"train_f0_subband_senet34_{conf}_other")
     folder = exp.train("senet34", "baseline", 1)
     exp.evaluate(folder, 20.0)
     folder.parent.rename(exp.root / "my_own_name")
@@ -607,41 +608,52 @@ def test_folders_are_named_by_training_confs(exp):
         ("train", "baseline_mini_short", "mini_short", "baseline"),
         ("train", "self_distill_mini_short", "mini_short", "self_distill"),
         ("train", "own_short", "short", "baseline"),
-        ("", "my_own_name", "my_own_name", "baseline"),
+        ("train", "baseline", "", "baseline"),
     }
     assert "self_distill_mini_short minus baseline_mini_short" in markdown(exp.read(), None)
 
 
-def spoil_speakers(path):
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "per_speaker": {"s": {"n_bonafide": 4, "miss_rate": None}}}))
+def spoil(key, value):
+    def change(folder):
+        path = folder / "results/eval/evaluation.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+    return change
 
 
-def spoil_environments(path):
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "per_environment": {"room_size": {"a": {"n_bonafide": 4}}}}))
+def make_older(folder):
+    (folder / "results/eval/evaluation.json").rename(folder / "results/eval/metrics.json")
+
+
+def evaluate_twice(folder):
+    shutil.copytree(folder / "results/eval", folder / "results/eval_copy")
 
 
 @pytest.mark.parametrize(
-    "spoil, words",
+    "change, words",
     [
         (lambda f: (f / "conf.yaml").unlink(), "none of its seeds has a conf.yaml"),
         (lambda f: (f / "conf.yaml").write_text("method: baseline\n"), "the key 'frontend_name' is missing"),
-        (lambda f: (f / "results/eval/metrics.json").write_text("{"), "cannot be read as JSON"),
-        (lambda f: (f / "results/eval/metrics.json").write_text('{"per_attack": {}}'), "eer is None"),
-        (lambda f: (f / "results/eval/metrics.json").write_text("{}"), "no per_attack"),
-        (lambda f: spoil_speakers(f / "results/eval/metrics.json"), "miss_rate is None"),
+        (lambda f: (f / "results/eval/evaluation.json").write_text("{"), "cannot be read as JSON"),
         (
-            lambda f: spoil_environments(f / "results/eval/metrics.json"),
-            "n_spoof is None; evaluate again: run.sh --stage 5",
+            lambda f: (f / "results/eval/evaluation.json").write_text("{}"),
+            "n_bonafide is missing; evaluate again: run.sh",
         ),
+        (spoil("pooled", 0.2), "pooled is '0.2', not a group of values"),
+        (spoil("n_bonafide", 4.5), "n_bonafide is '4.5', not a whole number"),
+        (spoil("min_adcf", 10**400), "min_adcf is '1000*', not a number"),
+        (spoil("per_attack", []), "per_attack is '.*', not a group"),
+        (spoil("per_speaker", {"s": {"n_bonafide": 4}}), "per_speaker.s.n_spoof is missing"),
+        (spoil("environments", {"by_factor": {}}), "environments.per_environment is missing"),
+        (make_older, "metrics.json: written by an older version; evaluate again: run.sh --stage 5"),
+        (evaluate_twice, "evaluations of the same scores"),
         (lambda f: f.rename(f.parent / "run1"), "no folder seed<N>"),
     ],
 )
-def test_broken_folders(exp, spoil, words):
+def test_broken_folders(exp, change, words):
     folder = exp.train("senet34", "baseline", 1)
     exp.evaluate(folder, 20.0)
-    spoil(folder)
+    change(folder)
     with pytest.raises(UserError, match=words):
         exp.read()
 

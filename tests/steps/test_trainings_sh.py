@@ -90,7 +90,7 @@ def test_a_calibration_is_learnt_again_when_the_scores_of_dev_change(tmp_path):
     seed = tmp_path / "exp/train_f_m_baseline/seed1"
     (tmp_path / "data/dev").mkdir(parents=True)
     write(seed / "scores/dev.txt", 1000)
-    write(seed / "results/dev/metrics.json", 4000)
+    write(seed / "results/dev/evaluation.json", 4000)
     assert not is_evaluated(tmp_path, "dev")
     write(seed / "calibration.json", 2000)
     assert is_evaluated(tmp_path, "dev")
@@ -104,7 +104,7 @@ def test_results_are_made_again_when_lists_change_or_a_heat_map_is_missing(tmp_p
     write(seed / "scores/eval.txt", 1000)
     write(data / "corpus.json", 1000)
     assert not is_evaluated(tmp_path)
-    write(seed / "results/eval/metrics.json", 2000)
+    write(seed / "results/eval/evaluation.json", 2000)
     assert is_evaluated(tmp_path)
     write(data / "asv_scores", 3000)  # added since
     assert not is_evaluated(tmp_path)

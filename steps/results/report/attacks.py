@@ -20,14 +20,14 @@ def section(comparison: Comparison) -> Section:
     one = comparison.table.any_result
     first = comparison.groups[0].systems[0]
     # hardest first, by one system throughout, so that the plots of several networks have the same order
-    names = sorted(one.attack_trials, key=lambda name: (-_mean(first, name), name))
-    words = {name: attack_text(name, one.corpus_values) for name in names}
+    names = sorted(one.per_attack, key=lambda name: (-_mean(first, name), name))
+    words = {name: attack_text(name, one.corpus or {}) for name in names}
     figures = [_plot(comparison, group, names, words) for group in comparison.groups]
     rows = []
     for name in sorted(names):
-        row = [Cell(words[name]), Cell(f"{one.attack_trials[name]:,}", one.attack_trials[name])]
+        row = [Cell(words[name]), Cell(f"{one.per_attack[name].n_spoof:,}", one.per_attack[name].n_spoof)]
         for system in comparison.systems:
-            mean, spread = system.mean(lambda result, name=name: result.attack_eer[name])
+            mean, spread = system.mean(lambda result, name=name: 100 * result.per_attack[name].eer)
             row.append(Cell(f"{mean:.2f}" + ("" if spread is None else f" ± {spread:.2f}"), mean))
         means = [_mean(system, name) for system in comparison.systems]
         rows.append([*row, *([number(float(np.mean(means)), 2)] if len(means) > 1 else [])])
@@ -48,7 +48,7 @@ def section(comparison: Comparison) -> Section:
 
 
 def _mean(system: System, attack: str) -> float:
-    return system.mean(lambda result: result.attack_eer[attack])[0]
+    return system.mean(lambda result: 100 * result.per_attack[attack].eer)[0]
 
 
 def _plot(comparison: Comparison, group: Group, names: list[str], words: dict[str, str]) -> Markup:
@@ -62,7 +62,7 @@ def _plot(comparison: Comparison, group: Group, names: list[str], words: dict[st
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for i, system in enumerate(group.systems):
-            values = [[result.attack_eer[name] for result in system.results.values()] for name in names]
+            values = [[100 * result.per_attack[name].eer for result in system.results.values()] for name in names]
             at = np.arange(len(names)) + (i - (count - 1) / 2) * bar
             axes.barh(
                 at, [np.mean(v) for v in values], 0.9 * bar, color=system.look.colour, alpha=0.75, label=system.recipe

@@ -6,7 +6,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 from scipy.special import ndtri
 
-from steps.evaluation.breakdown import Evaluation
+from steps.evaluation.score_files import CmScores
+from steps.metrics.error_rates import DetCurve, det_curve
 from steps.results.det_plot import drawn_curve, frame_of, ticks_within
 from steps.results.report.blocks import Block, Figures, Text
 from steps.results.report.figures import GRID, PAPER, picture
@@ -18,17 +19,17 @@ CELLS = 350  # points of a curve are told apart on so many places a side
 
 def blocks(comparison: Comparison) -> list[Block]:
     """A plot for each network; a note where scores are missing."""
-    curves: dict[str, dict[int, Evaluation]] = {}
+    curves: dict[str, dict[int, DetCurve]] = {}
     missing = []
     for system in comparison.systems:
-        found = {seed: comparison.evaluation(system, seed) for seed in system.results}
+        found = {seed: _curve(system.scores(comparison.set_name, seed)) for seed in system.results}
         curves[system.experiment.name] = {seed: one for seed, one in found.items() if one is not None}
         missing += [f"{system.folder(seed)}" for seed, one in found.items() if one is None]
     made: list[Block] = []
-    everything = [one for of_seeds in curves.values() for one in of_seeds.values()]
-    if everything:
-        trials = max(min(one.n_bonafide, one.pooled.n_spoof) for one in everything)
-        frame = frame_of(trials, [one.pooled.eer for one in everything])
+    if any(curves.values()):
+        one = comparison.table.any_result
+        eers = [result.pooled.eer for system in comparison.systems for result in system.results.values()]
+        frame = frame_of(min(one.n_bonafide, one.pooled.n_spoof), eers)
         figures = [
             _plot(comparison, group, curves, frame)
             for group in comparison.groups
@@ -53,8 +54,12 @@ def blocks(comparison: Comparison) -> list[Block]:
     return made
 
 
+def _curve(cm: CmScores | None) -> DetCurve | None:
+    return None if cm is None else det_curve(cm.score[cm.bonafide], cm.score[~cm.bonafide])
+
+
 def _plot(
-    comparison: Comparison, group: Group, curves: dict[str, dict[int, Evaluation]], frame: tuple[float, float]
+    comparison: Comparison, group: Group, curves: dict[str, dict[int, DetCurve]], frame: tuple[float, float]
 ) -> Markup:
     low, high = frame
     edges = ndtri([low, high])
@@ -65,7 +70,7 @@ def _plot(
         for system in group.systems:
             of_seeds = curves[system.experiment.name]
             for seed, one in of_seeds.items():
-                x, y = drawn_curve(one.pooled.curve, low, high, CELLS)
+                x, y = drawn_curve(one, low, high, CELLS)
                 shown = seed == system.shown
                 axes.plot(
                     x,
@@ -77,7 +82,7 @@ def _plot(
                     zorder=3 if shown else 2,
                 )
             if system.shown in of_seeds:
-                at = ndtri(min(max(of_seeds[system.shown].pooled.eer, low), high))
+                at = ndtri(min(max(system.results[system.shown].pooled.eer, low), high))
                 axes.plot(
                     at,
                     at,
@@ -124,5 +129,5 @@ def _carried(comparison: Comparison, system: System) -> tuple[float, float] | No
 
 
 def _label(system: System) -> str:
-    mean, spread = system.mean(lambda result: result.eer)
+    mean, spread = system.mean(lambda result: 100 * result.pooled.eer)
     return f"{system.recipe}: EER {mean:.2f}{'' if spread is None else f' ± {spread:.2f}'} %"

@@ -59,7 +59,7 @@ def section(comparison: Comparison, detectors: Detectors) -> Section:
         return Section("embedding", "Embeddings", blocks)
     if off:
         blocks.append(note_of_others(off))
-    words = comparison.table.any_result.corpus_values
+    words = comparison.table.any_result.corpus or {}
     keys = [
         (label, "bona fide" if label == BONAFIDE else attack_text(label, words), mark(*style))
         for label, style in class_styles(shown).items()

@@ -60,17 +60,11 @@ def _levels(factor: Any) -> str:
 
 def _grids(system: System) -> tuple[Grid, Grid] | None:
     """By factor of the environment and by environment; None where not evaluated so."""
-    found: list[tuple[Grid, Grid]] = []
-    for result in system.results.values():
-        if result.grids:
-            found.append((_grid(result.grids["factors"]), _grid(result.grids["environments"])))
+    found = [result.environments for result in system.results.values() if result.environments is not None]
     if not found:
         return None
-    return tuple(np.mean([grids[i] for grids in found], axis=0) for i in (0, 1))
-
-
-def _grid(rows: list[list[float | None]]) -> Grid:
-    return np.array([[math.nan if eer is None else eer for eer in row] for row in rows], np.float64)
+    grids = [[one.by_factor.eer for one in found], [one.by_environment.eer for one in found]]
+    return tuple(100 * np.mean(of_seeds, axis=0) for of_seeds in grids)
 
 
 Colour = Callable[[float], tuple[float, ...]]

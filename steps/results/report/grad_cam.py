@@ -71,7 +71,7 @@ def section(comparison: Comparison, detectors: Detectors, stages: Sequence[int])
             f" grey below. Grad-CAM at {_listed([f'stage {stage}' for stage in stages])} of the backbone's four, drawn"
             " up to the input's frames and bins: deep stages are coarse, shallow ones tell less of the decision. Each"
             f" map has its own scale. Decisions are by the threshold of the EER of {DEV} (the set's own where a system"
-            f" has no scores of {DEV}), of the seed of the median EER. Right of a dashed line the input repeats the"
+            f" has no results of {DEV}), of the seed of the median EER. Right of a dashed line the input repeats the"
             " utterance, being longer. Of the trials that all systems of a network decide alike, the one is shown"
             " whose score by the first system is the median."
         )
@@ -114,7 +114,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _threshold(comparison: Comparison, one: Loaded) -> float:
     carried = dev_threshold(one.system)
-    return comparison.evaluation(one.system).pooled.threshold if carried is None else carried
+    return one.system.results[one.system.shown].pooled.threshold if carried is None else carried
 
 
 class _Words:
@@ -125,7 +125,7 @@ class _Words:
         path = comparison.data / "utt2attack"
         self._attacks = read_map(path)
         require_same_keys(path, self._attacks, self._wavs.place, self._wavs, "correct the data dir")
-        self._corpus = comparison.table.any_result.corpus_values
+        self._corpus = comparison.table.any_result.corpus or {}
 
     def of(self, utt: str) -> str:
         if utt not in self._attacks:

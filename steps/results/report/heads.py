@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from steps.evaluation.set_results import SetResult
+from steps.evaluation.evaluation import Evaluation
 from steps.metrics.paired_tests import mean_and_spread
 from steps.results.block_cost import block_multiply_adds
 from steps.results.report.blocks import Cell, Figures, Section, Table, Text
 from steps.results.report.figures import INK, picture
 from steps.results.report.systems import Comparison, Group
 
-Heads = Mapping[int, dict[int, SetResult]]  # block -> seed -> result
+Heads = Mapping[int, dict[int, Evaluation]]  # block -> seed -> result
 
 
 def section(comparison: Comparison) -> Section:
@@ -55,10 +55,10 @@ def section(comparison: Comparison) -> Section:
     )
 
 
-def _cell(results: Mapping[int, SetResult]) -> Cell:
+def _cell(results: Mapping[int, Evaluation]) -> Cell:
     if not results:
         return Cell("-")
-    mean, spread = mean_and_spread([result.eer for result in results.values()])
+    mean, spread = mean_and_spread([100 * result.pooled.eer for result in results.values()])
     return Cell(f"{mean:.2f}" + ("" if spread is None else f" ± {spread:.2f}"), mean)
 
 
@@ -77,16 +77,16 @@ def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]) -> Mark
             blocks = heads.get(system.experiment.name)
             colour, line = system.look.colour, system.look.line
             if blocks is None:
-                mean, spread = system.mean(lambda result: result.eer)
+                mean, spread = system.mean(lambda result: 100 * result.pooled.eer)
                 axes.axhline(mean, color=colour, ls=line, lw=1.6, label=f"{system.recipe}, complete network")
                 if spread:
                     axes.axhspan(max(0.0, mean - spread), mean + spread, color=colour, alpha=0.12, lw=0)
                 eers_shown += [mean - (spread or 0), mean + (spread or 0)]
                 continue
             places = sorted(blocks)
-            stats = [mean_and_spread([result.eer for result in blocks[k].values()]) for k in places]
+            stats = [mean_and_spread([100 * result.pooled.eer for result in blocks[k].values()]) for k in places]
             for k in places:
-                eers = [result.eer for result in blocks[k].values()]
+                eers = [100 * result.pooled.eer for result in blocks[k].values()]
                 axes.plot(
                     [k] * len(eers), eers, ls="none", marker=system.look.marker, ms=3, color=INK, alpha=0.6, mew=0
                 )

@@ -8,11 +8,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from steps.evaluation.breakdown import Evaluation
+from steps.evaluation.evaluation import Evaluation
 from steps.evaluation.labels import figure_text
 from steps.evaluation.score_files import CmScores
 from steps.metrics.outliers import bulk_of
-from steps.metrics.tandem import UndefinedCost, tdcf_2019
 from steps.results.report.blocks import Cell, Figures, Section, Table, Text, number
 from steps.results.report.figures import BONAFIDE, INK, SPOOF, picture
 from steps.results.report.systems import Comparison, System, dev_threshold, error_rates
@@ -27,10 +26,10 @@ def section(comparison: Comparison) -> Section:
     figures, rows = [], []
     for group in comparison.groups:
         for system in group.systems:
-            cm, one = system.scores(comparison.set_name), comparison.evaluation(system)
-            if cm is None or one is None:
+            cm = system.scores(comparison.set_name)
+            if cm is None:
                 continue
-            thresholds = _thresholds(comparison, system, one)
+            thresholds = _thresholds(comparison, system, system.results[system.shown])
             title = f"{group.title}, {system.recipe}"
             figures.append(_plot(comparison, system, title, cm, thresholds))
             for name, threshold in thresholds.items():
@@ -46,7 +45,7 @@ def section(comparison: Comparison) -> Section:
         f"A threshold from {DEV} is what a user could have set before seeing these trials; how far it lies from this"
         " set's own tells how well scores keep their meaning."
         if any(row[2].text == DEV_THRESHOLD for row in rows)
-        else f"There are no scores of {DEV}, so that no threshold is carried over from it."
+        else f"There are no results of {DEV}, so that no threshold is carried over from it."
     )
     return Section(
         "histograms",
@@ -71,14 +70,8 @@ def _thresholds(comparison: Comparison, system: System, one: Evaluation) -> dict
     found = {EER_THRESHOLD: one.pooled.threshold}
     if comparison.set_name != DEV and (carried := dev_threshold(system)) is not None:
         found[DEV_THRESHOLD] = carried
-    if one.asv is not None and one.pooled.min_tdcf_2019 is not None:
-        try:
-            cost = tdcf_2019(one.pooled.curve, one.asv.rates)
-        except UndefinedCost:  # evaluate() has it among its warnings, which the summary shows
-            return found
-        threshold = float(one.pooled.curve.threshold[int(np.argmin(cost))])
-        if np.isfinite(threshold):
-            found[TDCF_THRESHOLD] = threshold
+    if one.pooled.tdcf_threshold is not None:
+        found[TDCF_THRESHOLD] = one.pooled.tdcf_threshold
     return found
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from steps.evaluation.evaluation import Evaluation
 from steps.evaluation.groups import values_of_trials
 from steps.evaluation.score_files import CmScores
-from steps.evaluation.set_results import SetResult
 from steps.experiment.experiments import Experiment
 from steps.metrics.bootstrap import (
     FEWEST_SPEAKERS,
@@ -23,8 +23,8 @@ from steps.metrics.bootstrap import (
 )
 from steps.metrics.paired_tests import CONFIDENCE, interval_of_mean
 from steps.results.report.blocks import Block, Cell, Text, filled_table
-from steps.results.report.systems import Comparison, cm_scores_of, evaluation_of
-from steps.results.tables import LARGEST, MEASURES, SetTable, by_seed
+from steps.results.report.systems import Comparison, cm_scores_of
+from steps.results.tables import LARGEST, MEASURES, Measure, SetTable
 from utils.cli import UserError
 
 DRAWS = 1000
@@ -40,10 +40,13 @@ def intervals_table(comparison: Comparison, table: SetTable) -> Iterator[Block]:
             yield Text(
                 f"No intervals by trial for {e.name}: not all of its scores of {table.set_name} are there.", "note"
             )
-        for name, attribute, digits in MEASURES:
-            ends = [over_seeds(results, attribute), *((drawn or {}).get(unit, {}).get(attribute) for unit in UNITS)]
+        for measure in MEASURES:
+            by_unit = ((drawn or {}).get(unit, {}).get(measure.attribute) for unit in UNITS)
+            ends = [over_seeds(results, measure), *by_unit]
             if any(ends):
-                rows.append([Cell(e.model), Cell(e.recipe), Cell(name), *(_cell(one, digits) for one in ends)])
+                rows.append(
+                    [Cell(e.model), Cell(e.recipe), Cell(measure.heading), *(_cell(one, measure) for one in ends)]
+                )
     if rows:
         yield filled_table(
             f"{table.corpus}, {table.set_name}: {100 * CONFIDENCE:.0f} % intervals of the mean over seeds. Over seeds:"
@@ -54,38 +57,34 @@ def intervals_table(comparison: Comparison, table: SetTable) -> Iterator[Block]:
         )
 
 
-def over_seeds(results: dict[int, SetResult], attribute: str) -> Interval | None:
-    values = list(by_seed(results, attribute).values())
-    return interval_of_mean(values, LARGEST[attribute]) if values else None
+def over_seeds(results: dict[int, Evaluation], measure: Measure) -> Interval | None:
+    values = list(measure.by_seed(results).values())
+    return interval_of_mean(values, LARGEST) if values else None
 
 
-def _cell(ends: Interval | None, digits: int) -> Cell:
+def _cell(ends: Interval | None, measure: Measure) -> Cell:
     if ends is None:
         return Cell("-")
-    return Cell(" to ".join(f"{end:.{digits}f}" for end in ends), ends[1] - ends[0])
+    return Cell(measure.span(ends), ends[1] - ends[0])
 
 
 def _intervals(
-    comparison: Comparison, set_name: str, e: Experiment, results: dict[int, SetResult]
+    comparison: Comparison, set_name: str, e: Experiment, results: dict[int, Evaluation]
 ) -> dict[str, dict[str, Interval]] | None:
-    """By what is drawn, then by figure as SetResult has it; None where a score file lacks."""
+    """By what is drawn, then by figure's attribute; None where a score file lacks."""
     paths = [e.folder / f"seed{seed}" / "scores" / f"{set_name}.txt" for seed in results]
     if not all(path.is_file() for path in paths):
         return None
-    data = comparison.data_dir / set_name
-    asv = data / "asv_scores"
-    evaluations = [evaluation_of(path, asv if asv.is_file() else None) for path in paths]
     scores = [cm_scores_of(path) for path in paths]
     if any(one.utterance != scores[0].utterance for one in scores):
         return None
-    defined = all(one.asv is not None and one.pooled.min_tdcf_2019 is not None for one in evaluations)
-    rates = evaluations[0].asv.rates if defined and evaluations[0].asv is not None else None
+    asvs = [None if one.pooled.min_tdcf_2019 is None else one.asv for one in results.values()]
+    rates = asvs[0].rates if asvs[0] is not None and None not in asvs else None
     figures = [CmFigures(one.bonafide, one.score, rates) for one in scores]
     names = figures[0].names
-    units = np.array([100 if name == "eer" else 1 for name in names])
 
     def means(counts: np.ndarray) -> np.ndarray:
-        return units * np.mean([one(counts) for one in figures], axis=0)
+        return np.mean([one(counts) for one in figures], axis=0)
 
     drawn = {by: bootstrap(means, draw, DRAWS) for by, draw in _draws(comparison, set_name, scores[0]).items()}
     return {by: dict(zip(names, map(percentile_interval, values.T))) for by, values in drawn.items()}

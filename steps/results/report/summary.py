@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from steps.evaluation.set_results import SetResult
+from steps.evaluation.evaluation import Evaluation
 from steps.experiment.experiments import Experiment
 from steps.metrics.paired_tests import mean_and_spread
 from steps.results.report import det, resampling
 from steps.results.report.blocks import Block, Cell, Folded, Heading, Section, Table, Text, filled_table
 from steps.results.report.systems import Comparison
 from steps.results.tables import (
+    EER,
     MEASURES,
+    Measure,
     SetTable,
-    by_seed,
     compared,
     families,
     not_evaluated_at_all,
@@ -46,23 +47,23 @@ def section(comparison: Comparison) -> Section:
 
 def _of_set(comparison: Comparison, table: SetTable) -> Iterator[Block]:
     one = table.any_result
-    asv = "no ASV scores" if one.asv_eer is None else f"ASV EER {one.asv_eer:.2f} %"
+    asv = "no ASV scores" if one.asv is None else f"ASV EER {100 * one.asv.eer:.2f} %"
     experiments = [e for e, _ in table.rows]
     where = [
         (heading, get)
         for heading, get in (("front end", lambda e: e.frontend), ("trained on", lambda e: e.train_set))
         if len({get(e) for e in experiments}) > 1
     ]
-    measures = [m for m in MEASURES if any(by_seed(results, m[1]) for _, results in table.rows)]
+    measures = [m for m in MEASURES if any(m.by_seed(results) for _, results in table.rows)]
     headings = ["network", "method", *(heading for heading, _ in where)]
     left = len(headings)
-    headings += [*(name for name, _, _ in measures), "seeds"]
+    headings += [*(measure.heading for measure in measures), "seeds"]
     rows = []
     for e, results in table.rows:
         row = [Cell(e.model), Cell(e.recipe), *(Cell(get(e)) for _, get in where)]
-        row += [_measure(results, attribute, digits) for _, attribute, digits in measures]
+        row += [_measure(results, measure) for measure in measures]
         rows.append([*row, Cell(str(len(results)), len(results))])
-    trials = f"{one.n_bonafide:,} bona fide, {one.n_spoof:,} spoof trials; {asv}"
+    trials = f"{one.n_bonafide:,} bona fide, {one.pooled.n_spoof:,} spoof trials; {asv}"
     yield filled_table(
         f"{table.corpus}, {table.set_name}: {trials}. Mean ± standard deviation over seeds; lower is better",
         headings,
@@ -80,14 +81,14 @@ def _of_set(comparison: Comparison, table: SetTable) -> Iterator[Block]:
         yield Folded("Sizes of the networks", [sizes])
 
 
-def _measure(results: dict[int, SetResult], attribute: str, digits: int) -> Cell:
-    values = list(by_seed(results, attribute).values())
+def _measure(results: dict[int, Evaluation], measure: Measure) -> Cell:
+    values = list(measure.by_seed(results).values())
     if not values:
         return Cell("-")
     mean, spread = mean_and_spread(values)
     lacking = "" if len(values) == len(results) else f" ({len(values)} of {len(results)} seeds)"
-    deviation = "" if spread is None else f" ±\N{NO-BREAK SPACE}{spread:.{digits}f}"
-    return Cell(f"{mean:.{digits}f}{deviation}{lacking}", mean)
+    deviation = "" if spread is None else f" ±\N{NO-BREAK SPACE}{measure.text(spread)}"
+    return Cell(f"{measure.text(mean)}{deviation}{lacking}", mean)
 
 
 def _sizes(table: SetTable) -> Table | None:
@@ -105,10 +106,10 @@ def _sizes(table: SetTable) -> Table | None:
 
 
 def _speakers(table: SetTable) -> Table | None:
-    def share(results: dict[int, SetResult], missed) -> Cell:
+    def share(results: dict[int, Evaluation], missed) -> Cell:
         values = [value for result in results.values() if (value := missed(result)) is not None]
         mean = mean_and_spread(values)[0] if values else None
-        return Cell("-") if mean is None else Cell(f"{mean:.2f}", mean)
+        return Cell("-") if mean is None else Cell(EER.text(mean), mean)
 
     rows = [
         [Cell(name), Cell(trials), *(share(results, missed) for _, results in table.rows)]
@@ -125,20 +126,20 @@ def _differences(table: SetTable) -> Iterator[Block]:
     for family in families(table):
         measures = significance(family)
         rows = []
-        for measure in measures:
-            corrected_of = measure.corrected if len(measure.corrected) > 1 else {}
-            tests = [(model, one, corrected_of.get(model)) for model, one in measure.tests.items() if not one.untested]
-            if measure.pooled is not None:
-                tests.append(("all networks", measure.pooled, None))
+        for tested in measures:
+            measure = tested.measure
+            corrected_of = tested.corrected if len(tested.corrected) > 1 else {}
+            tests = [(model, one, corrected_of.get(model)) for model, one in tested.tests.items() if not one.untested]
+            if tested.pooled is not None:
+                tests.append(("all networks", tested.pooled, None))
             for model, test, corrected in tests:
-                digits = measure.digits
                 ends = test.interval
                 rows.append(
                     [
                         Cell(measure.name),
                         Cell(model),
-                        Cell(f"{test.mean:+.{digits}f}", test.mean),
-                        Cell(" to ".join(f"{end:+.{digits}f}" for end in ends), ends[1] - ends[0]),
+                        Cell(measure.text(test.mean, "+"), test.mean),
+                        Cell(measure.span(ends, "+"), ends[1] - ends[0]),
                         Cell(p_text(test.p_t), test.p_t),
                         Cell("-") if corrected is None else Cell(p_text(corrected), corrected),
                         Cell(str(test.count), test.count),

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.evaluation.breakdown import Evaluation, evaluate
-from steps.evaluation.score_files import CmScores, read_asv_scores, read_cm_scores
-from steps.evaluation.set_results import SetResult
+from steps.evaluation.breakdown import Evaluation
+from steps.evaluation.score_files import CmScores, read_cm_scores
 from steps.experiment.experiments import Experiment
-from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.paired_tests import mean_and_spread
 from steps.results.report.figures import Look, look
 from steps.results.tables import BASELINE, DEV, SetTable, collect, of_which
@@ -30,7 +28,7 @@ class System:
 
     experiment: Experiment
     network: str
-    results: dict[int, SetResult]
+    results: dict[int, Evaluation]
     look: Look
     shown: int
 
@@ -53,7 +51,7 @@ class System:
         path = self.score_file(set_name, seed)
         return cm_scores_of(path) if path.exists() else None
 
-    def mean(self, figure: Callable[[SetResult], float | None]) -> tuple[float, float | None] | None:
+    def mean(self, figure: Callable[[Evaluation], float | None]) -> tuple[float, float | None] | None:
         """Mean and standard deviation over the seeds that have the figure; None without any."""
         values = [value for result in self.results.values() if (value := figure(result)) is not None]
         return mean_and_spread(values) if values else None
@@ -64,15 +62,10 @@ def cm_scores_of(path: Path) -> CmScores:
     return read_cm_scores(path)
 
 
-@functools.cache
-def evaluation_of(cm_scores: Path, asv_scores: Path | None) -> Evaluation:
-    return evaluate(cm_scores_of(cm_scores), None if asv_scores is None else read_asv_scores(asv_scores))
-
-
 def dev_threshold(system: System) -> float | None:
-    """The threshold of the EER on the development set, of the seed shown; None without its scores."""
-    cm = system.scores(DEV)
-    return None if cm is None else equal_error_rate(det_curve(cm.score[cm.bonafide], cm.score[~cm.bonafide]))[1]
+    """The threshold of the EER on the development set, of the seed shown; None where that was not evaluated."""
+    (seed,) = [one for one in system.experiment.seeds if one.number == system.shown]
+    return seed.results[DEV].pooled.threshold if DEV in seed.results else None
 
 
 def error_rates(cm: CmScores, threshold: float) -> tuple[float, float]:
@@ -118,15 +111,10 @@ class Comparison:
     def data(self) -> Path:
         return self.data_dir / self.set_name
 
-    def evaluation(self, system: System, seed: int | None = None) -> Evaluation | None:
-        """Of the set shown; without ASV scores where its data dir has none. None without a score file."""
-        path, asv = system.score_file(self.set_name, seed), self.data / "asv_scores"
-        return evaluation_of(path, asv if asv.is_file() else None) if path.exists() else None
 
-
-def median_seed(results: dict[int, SetResult]) -> int:
+def median_seed(results: dict[int, Evaluation]) -> int:
     """The seed of the median EER, of two the lower; of equal ones the lower number."""
-    by_eer = sorted(results, key=lambda seed: (results[seed].eer, seed))
+    by_eer = sorted(results, key=lambda seed: (results[seed].pooled.eer, seed))
     return by_eer[(len(by_eer) - 1) // 2]
 
 
@@ -150,7 +138,7 @@ def compare(experiments: list[Experiment], set_name: str | None, data_dir: Path,
     names = list(dict.fromkeys(table.set_name for table in tables))
     if not names:
         raise UserError(
-            f"{', '.join(e.name for e in experiments)}: no seed has results/<set>/metrics.json; run the recipe's"
+            f"{', '.join(e.name for e in experiments)}: no seed has results/<set>/evaluation.json; run the recipe's"
             " scoring and evaluation stages (--stage 4)"
         )
     wanted = set_name or ("eval" if "eval" in names else names[0])

@@ -24,9 +24,10 @@ from steps.evaluation.environments import (
     read_environments,
     replay_attacks,
 )
+from steps.evaluation.evaluation import read_evaluation, to_json
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.results import heat_map
-from steps.results.environment_output import environment_lines, environment_metrics, environment_table
+from steps.results.environment_output import environment_lines, environment_table
 from tests.conftest import picture_of
 from utils.cli import UserError
 
@@ -187,8 +188,9 @@ def test_a_letter_without_trials_of_one_class():
     assert one.n_spoof > 0
     assert found.per_environment["room_size"]["c"].n_spoof == 0
     assert np.isnan(found.by_factor.eer[[2, 4]]).all()
-    assert environment_metrics(found)["attack_by_environment"]["factors"]["t60 b"]["eer"] == [None] * 9
-    json.dumps(environment_metrics(found), allow_nan=False)
+    written = to_json(found)
+    assert written["by_factor"]["eer"][4] == [None] * 9
+    json.dumps(written, allow_nan=False)
     assert sum(line.split()[-3:] == ["-", "-", "-"] for line in environment_table(found)) == 2
 
 
@@ -325,21 +327,25 @@ def test_the_program(tmp_path):
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert "talker-to-ASV distance" in done.stdout
     assert "  c  600-1000 ms" in done.stdout
-    metrics = json.loads((results / "metrics.json").read_text())
+    metrics = json.loads((results / "evaluation.json").read_text())
     found = found_of(rows, make_asv(rows=rows))
-    for key in ("per_environment", "per_attack_factor"):
-        assert metrics[key] == environment_metrics(found)[key]
-    assert metrics["attack_by_environment"]["attacks"] == list(ATTACKS)
-    assert metrics["attack_by_environment"] == environment_metrics(found)["attack_by_environment"]
+    assert metrics["environments"] == to_json(found)
+    read = read_evaluation(results / "evaluation.json").environments
+    assert np.array_equal(read.by_environment.eer, found.by_environment.eer, equal_nan=True)
+    assert read.per_environment == found.per_environment
     assert (results / "per_environment.tsv").read_text(encoding="utf-8").count("\n") == 16
     picture_of(results / "attack_by_environment.png")
     done = run(tmp_path, "--environments", "utt2env", "--no-plot")
-    assert sorted(path.name for path in results.iterdir()) == ["metrics.json", "per_attack.tsv", "per_environment.tsv"]
+    assert sorted(path.name for path in results.iterdir()) == [
+        "evaluation.json",
+        "per_attack.tsv",
+        "per_environment.tsv",
+    ]
     (results / "attack_by_environment.png").write_text("old")
     done = run(tmp_path, "--no-plot")
-    assert sorted(path.name for path in results.iterdir()) == ["metrics.json", "per_attack.tsv"]
-    metrics = json.loads((results / "metrics.json").read_text())
-    assert all(metrics[key] is None for key in ("per_environment", "per_attack_factor", "attack_by_environment"))
+    assert sorted(path.name for path in results.iterdir()) == ["evaluation.json", "per_attack.tsv"]
+    metrics = json.loads((results / "evaluation.json").read_text())
+    assert metrics["environments"] is None
     assert "T60" not in done.stdout
 
 

@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from steps import evaluate, evaluate_experiment
-from steps.evaluation.breakdown import DetectionFigures, asv_operating_point, figures_against
+from steps.evaluation.breakdown import asv_operating_point, figures_against
+from steps.evaluation.evaluation import DetectionFigures, read_evaluation
 from steps.evaluation.groups import (
     evaluate_durations,
     evaluate_known_attacks,
@@ -15,7 +17,6 @@ from steps.evaluation.groups import (
     read_known_attacks,
 )
 from steps.evaluation.score_files import AsvScores, CmScores
-from steps.evaluation.set_results import read_result
 from steps.metrics.llr_cost import cllr
 from steps.metrics.tandem import asv_rates
 from tests.in_process import call
@@ -171,7 +172,7 @@ def test_the_recipe_s_evaluation_has_the_groups(experiment):
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert "known attacks: 1" in done.stdout
     results = folder / "exp/results/eval"
-    metrics = json.loads((results / "metrics.json").read_text())
+    metrics = json.loads((results / "evaluation.json").read_text())
     assert {key: group["attacks"] for key, group in metrics["known_attacks"].items()} == {
         "known": ["A01"],
         "unknown": ["A02", "A07"],
@@ -179,35 +180,32 @@ def test_the_recipe_s_evaluation_has_the_groups(experiment):
     heading, *lines = [line.split("\t") for line in (results / "per_duration.tsv").read_text().splitlines()]
     assert len(lines) == len(metrics["per_duration"]) == 4
     for line, group in zip(lines, metrics["per_duration"]):
-        assert [name.removesuffix("_percent") for name in heading] == [*group, "corpus"]
-        assert line == [*map(str, group.values()), "mini corpus"]
-    spoof = chosen(rows, "spoof")
-    assert metrics["cllr"] == pytest.approx(cllr(chosen(rows, "bonafide"), spoof))
-    assert metrics["min_cllr"] < metrics["cllr"]
-    assert metrics["min_dcf"] < metrics["act_dcf"]
+        row, figures = dict(zip(heading, line)), group["figures"]
+        assert float(row["shortest_seconds"]) == group["shortest"] and row["corpus"] == "mini corpus"
+        assert (float(row["eer_percent"]), float(row["cllr"])) == (100 * figures["eer"], figures["detection"]["cllr"])
+    spoof, detection = chosen(rows, "spoof"), metrics["pooled"]["detection"]
+    assert detection["cllr"] == pytest.approx(cllr(chosen(rows, "bonafide"), spoof))
+    assert detection["min_cllr"] < detection["cllr"]
+    assert detection["min_dcf"] < detection["act_dcf"]
     assert 0 < metrics["min_adcf"] < 1
-    assert metrics["asv_eer"] < metrics["tandem_eer"] < 50
-    attack = metrics["per_attack"]["A07"]
-    assert set(DetectionFigures.__dataclass_fields__) < set(attack)
+    assert metrics["asv"]["eer"] < metrics["tandem_eer"] < 0.5
+    attack = metrics["per_attack"]["A07"]["detection"]
+    assert set(DetectionFigures.__dataclass_fields__) == set(attack)
     lines = [line.split("\t") for line in (results / "per_attack.tsv").read_text().splitlines()]
     row = dict(zip(lines[0], lines[3]))
     assert (row["attack"], float(row["rocch_eer_percent"]), float(row["cllr"])) == (
-        "A07", attack["rocch_eer"], attack["cllr"],
+        "A07", 100 * attack["rocch_eer"], attack["cllr"],
     )  # fmt: skip
 
 
-def test_figures_of_before_the_groups_are_read_as_ever(experiment):
+def test_a_file_without_what_was_not_asked_for_is_read_with_none_of_it(experiment):
     folder, _ = experiment
     assert call(evaluate_experiment.main, "evaluate_experiment.py", "exp", "eval").returncode == 0
-    path = folder / "exp/results/eval/metrics.json"
-    result, values = read_result(path), json.loads(path.read_text())
-    added = {*DetectionFigures.__dataclass_fields__, "min_adcf", "tandem_eer", "known_attacks", "per_duration"}
-    for group in (values, *values["per_attack"].values()):
-        for key in added & set(group):
-            del group[key]
-    assert not added & set(values)
-    path.write_text(json.dumps(values))
-    assert read_result(path) == result
+    path = folder / "exp/results/eval/evaluation.json"
+    result, values = read_evaluation(path), json.loads(path.read_text())
+    lacking = ("min_adcf", "tandem_eer", "known_attacks", "per_duration")
+    path.write_text(json.dumps({key: value for key, value in values.items() if key not in lacking}))
+    assert read_evaluation(path) == replace(result, **dict.fromkeys(lacking))
 
 
 def test_without_the_tables_there_are_no_groups(experiment):
@@ -218,7 +216,7 @@ def test_without_the_tables_there_are_no_groups(experiment):
     done = call(evaluate.main, "evaluate.py", *options)
     assert (done.returncode, done.stderr) == (0, "")
     assert not (folder / "results/per_duration.tsv").exists()
-    metrics = json.loads((folder / "results/metrics.json").read_text())
+    metrics = json.loads((folder / "results/evaluation.json").read_text())
     lacking = [metrics[key] for key in ("known_attacks", "per_duration", "min_adcf", "tandem_eer")]
     assert lacking == [None] * 4
 

@@ -94,8 +94,8 @@ def test_scores_without_keys_take_them_from_any_protocol(folder, layout):
     for attack, name in names.items():
         assert found["per_attack"][name] == whole["per_attack"][attack]
     assert list(found["per_attack"]) == (sorted(names.values()) or ["unknown"])
-    assert (found["eer"], found["n_bonafide"], found["n_spoof"]) == (whole["eer"], 20, 30)
-    assert 0 < found["eer"] < 50
+    assert (found["pooled"], found["n_bonafide"], found["pooled"]["n_spoof"]) == (whole["pooled"], 20, 30)
+    assert 0 < found["pooled"]["eer"] < 0.5
 
 
 def test_each_layout_is_tried():
@@ -107,7 +107,7 @@ def test_scores_of_a_data_dir(folder):
     (folder / "data").mkdir()
     (folder / "data/utt2label").write_text(text_of((utt, key) for utt, _, key, _ in CM))
     assert list(metrics_of("--protocol", "data")["per_attack"]) == ["unknown"]
-    assert metrics_of("--protocol", "data", "--asv-scores", "asv.txt")["min_tdcf_2019"] > 0
+    assert metrics_of("--protocol", "data", "--asv-scores", "asv.txt")["pooled"]["min_tdcf_2019"] > 0
     (folder / "asv.txt").write_text(text_of(ASV[:-1]))
     message = refusal("--protocol", "data", "--asv-scores", "asv.txt")
     assert "asv.txt: these ASV scores are of other trials than cm.txt: they have 29 spoof trials" in message
@@ -189,7 +189,7 @@ def test_layouts_of_others(folder, heading, line, keys, attacks, told):
     done = evaluate("--json")
     if keys:
         found = json.loads(done.stdout)
-        assert (found["eer"], found["n_bonafide"]) == (whole["eer"], 20)
+        assert (found["pooled"], found["n_bonafide"]) == (whole["pooled"], 20)
         assert list(found["per_attack"]) == (["A07", "A09"] if attacks else ["unknown"])
     else:
         assert done.returncode == 1 and "do not tell bona fide from spoof; give --protocol" in done.stderr
@@ -266,7 +266,7 @@ WRITERS = {
 def test_files_of_other_systems_read_alike(folder, write, scores):
     options = ["--protocol", "protocol.txt", "--asv-scores", "asv.txt"]
     whole = metrics_of(*options)
-    assert whole["min_tdcf_2019"] > 0
+    assert whole["pooled"]["min_tdcf_2019"] > 0
     (folder / "cm.txt").write_text(scores)
     for name in ("cm.txt", "asv.txt", "protocol.txt"):
         (folder / name).write_bytes(write((folder / name).read_bytes()))
@@ -499,7 +499,7 @@ def test_json_is_what_the_file_holds_and_nothing_else(folder):
         (folder / "cm.txt").write_text(text_of(rows))
         done = evaluate("--json", *options)
         assert done.returncode == 0
-        assert done.stdout == (folder / "results/metrics.json").read_text()
+        assert done.stdout == (folder / "results/evaluation.json").read_text()
         assert json.loads(done.stdout)["per_speaker"]["ann"]["n_spoof"] == 30
     assert done.stderr.startswith("WARNING: cm.txt: the EER is ")
 
@@ -508,9 +508,7 @@ def test_decisions_at_a_threshold(folder):
     (folder / "cm.txt").write_text("a - bonafide 2\nb - bonafide 1\nc A01 spoof 1\nd A01 spoof 0\ne A01 spoof -1\n")
     done = evaluate("--json", "--threshold", "1")  # a score equal to it is accepted
     decisions = json.loads(done.stdout)["decisions"]
-    assert decisions == pytest.approx(
-        {"threshold": 1, "miss_rate": 0, "false_alarm_rate": 100 / 3, "balanced_accuracy": 100 * 5 / 6}
-    )
+    assert decisions == pytest.approx({"threshold": 1, "miss": 0, "false_alarm": 1 / 3})
     assert (
         "at the threshold 1.5: 50.00 % of the bona fide trials rejected, 0.00 %"
         in evaluate("--threshold", "1.5").stdout

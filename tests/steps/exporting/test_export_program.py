@@ -10,11 +10,13 @@ import torch
 import yaml
 
 from steps import detect, export
+from steps.evaluation.evaluation import write_evaluation
 from steps.evaluation.fitted_scores import calibrate_training
 from steps.exporting import card, checking, onnx_file
 from steps.inference import onnx_model
 from tests import in_process
 from tests.conftest import ROOT
+from tests.made_up_experiments import evaluation
 from tests.steps.exporting.conftest import make_trained, save_trained
 from tests.steps.inference.conftest import save_dev_scores
 from utils import audio
@@ -28,13 +30,13 @@ def run(*arguments):
 
 
 def save_results(training, name, **more):
-    metrics = {
+    values = {
         "corpus": {"name": "mini corpus", "version": "1", "size": "tiny"}, "eer": 12.5, "min_tdcf_2019": 0.25,
-        "min_tdcf_2021": 0.3, "asv_eer": 2.5, "n_bonafide": 20, "n_spoof": 40, "per_attack": {}, "warnings": [], **more,
+        "min_tdcf_2021": 0.3, "asv_eer": 2.5, "n_bonafide": 20, "n_spoof": 40, "per_attack": {}, **more,
     }  # fmt: skip
-    folder = training / "results" / name
+    folder = training / "results" / (name if "head" not in more else f"{name}_head{more['head']}")
     folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write_evaluation(folder, evaluation(set_name=name, **values))
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,8 @@ def training(tmp_path_factory):
     made = save_trained(folder / "exp/net/seed1", make_trained("ecanet9", "f0_subband"))
     save_dev_scores(made, folder / "data")
     calibrate_training(made, "dev", folder / "data")
-    save_results(made, "dev", intervals={"by_trial": {"eer": [10.0, 15.0], "min_tdcf_2019": [0.2, 0.3]}})
-    save_results(made, "dev_head1", eer=99.0)
+    save_results(made, "dev", intervals={"trial": {"eer": (0.1, 0.15), "min_tdcf_2019": (0.2, 0.3)}})
+    save_results(made, "dev", eer=99.0, head=1)
     return made
 
 
@@ -186,12 +188,12 @@ def test_intervals_are_drawn_where_the_evaluation_has_none(tmp_path):
     rows = [line.split() for line in (tmp_path / "scores/dev.txt").read_text().splitlines()]
     scores = {key: [float(row[3]) for row in rows if row[2] == key] for key in ("bonafide", "spoof")}
     eer = 100 * equal_error_rate(det_curve(scores["bonafide"], scores["spoof"]))[0]
-    rates = {"miss_rate": 0.02, "false_alarm_rate": 0.02, "spoof_miss_rate": 0.2}
-    save_results(tmp_path, "dev", eer=eer, asv=rates)
+    save_results(tmp_path, "dev", eer=eer)
     (one,) = card.figures_of(tmp_path)
-    assert one.eer_interval[0] < eer < one.eer_interval[1] and one.eer_interval[1] - one.eer_interval[0] > 1
-    assert 0 <= one.min_tdcf_interval[0] < one.min_tdcf_interval[1] <= 1
-    (tmp_path / "results/dev/metrics.json").unlink()
+    (low, high), (least, most) = (one.intervals["trial"][name] for name in ("eer", "min_tdcf_2019"))
+    assert low < eer / 100 < high and high - low > 0.01
+    assert 0 <= least < most <= 1
+    (tmp_path / "results/dev/evaluation.json").unlink()
     (tmp_path / "results/dev").rmdir()
     save_results(tmp_path, "dev", eer=eer + 1)
     with pytest.raises(card.UserError, match="evaluate again"):

@@ -305,7 +305,7 @@ def test_evaluate_tells_of_the_mark(place):
     assert (
         "WARNING: out/eval.txt: these scores were calibrated or fused by a model trained on evaluation" in done.stderr
     )
-    warnings = json.loads(Path("results/metrics.json").read_text())["warnings"]
+    warnings = json.loads(Path("results/evaluation.json").read_text())["warnings"]
     assert [text.split("trained on ")[1].split(";")[0] for text in warnings] == [
         "evaluation trials",
         "these very trials",

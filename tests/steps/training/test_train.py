@@ -24,6 +24,7 @@ from steps.data.sources import DumpedFeatures
 from steps.training import checkpoints, distributed
 from tests.in_process import call
 from utils.cli import UserError
+from utils.conf import read_yaml, write_yaml
 from utils.files import read_json
 
 SMALL = ["--set=train.batch_size=16", "--set=frontend.network_input.frames=64"]
@@ -132,6 +133,19 @@ def test_a_changed_conf_is_noticed(root, made_up_sets, undisturbed):
         command(root, made_up_sets, undisturbed, *options_of(root, "self_distill", 7, *anneal(root))), check=False
     )
     assert done.returncode == 1 and "train.epochs: 6 -> 7" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_finished_training_of_an_older_version_gets_its_names_and_stays_as_it_is(
+    root, made_up_sets, undisturbed, tmp_path
+):
+    place = shutil.copytree(undisturbed, tmp_path / "seed1")
+    conf = read_yaml(place / "conf.yaml")
+    assert (conf.pop("train_set_name"), conf.pop("tag")) == ("train", "")
+    write_yaml(place / "conf.yaml", conf)
+    weights = (place / "final.pt").read_bytes()
+    done = run(command(root, made_up_sets, place, *options_of(root, "self_distill", 6, *anneal(root)), "--tag", "x"))
+    assert "nothing to do" in done.stdout and (place / "final.pt").read_bytes() == weights
+    assert read_yaml(place / "conf.yaml") == {**conf, "train_set_name": "train", "tag": "x"}
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(root, made_up_sets, undisturbed, tmp_path, monkeypatch):

@@ -11,9 +11,10 @@ import yaml
 from steps import frontend, nnet
 from steps.data.batches import fix_length
 from steps.evaluation.environments import ATTACKS, ENVIRONMENTS
+from steps.evaluation.measuring import Breakdowns
 from steps.experiment import training_folder
 from steps.nnet.base import score_of
-from steps.results.evaluate_files import Breakdowns, evaluate_files
+from steps.results.evaluate_files import evaluate_files
 from tests.conftest import ROOT, speech_like
 from utils.conf import read_yaml, to_dict
 
@@ -98,6 +99,7 @@ def la(tmp_path_factory):
             detector.eval()
             conf = {
                 "frontend_name": "f0_subband", "model_name": "ecanet9", "method": method, "seed": seed, "corpus": MINI,
+                "train_set_name": "train", "tag": "",
                 "frontend": to_dict(frontend_conf), "model": to_dict(model_conf), "train": train,
             }  # fmt: skip
             place = folder / f"seed{seed}"
@@ -110,14 +112,17 @@ def la(tmp_path_factory):
             for name, (utts, x) in inputs.items():
                 with torch.inference_mode():
                     scores = score_of(detector(x)).tolist()
-                files = {name: scores}
+                files = {None: scores}
                 if method == "self_distill":
-                    files |= {f"{name}_head{k}": [s + rng.normal() for s in scores] for k in range(1, 5)}
-                for stem, values in files.items():
+                    files |= {k: [s + rng.normal() for s in scores] for k in range(1, 5)}
+                for head, values in files.items():
+                    stem = name if head is None else f"{name}_head{head}"
                     path = place / "scores" / f"{stem}.txt"
                     write_scores(path, sets[name], dict(zip(utts, values)))
                     asv, corpus = sets[name] / "asv_scores", sets[name] / "corpus.json"
-                    evaluate_files(path, place / "results" / stem, asv, None, corpus, stem, plot=False)
+                    evaluate_files(
+                        path, place / "results" / stem, asv, None, corpus, set_name=name, head=head, plot=False
+                    )
     return Made(root, root / "data", experiments)
 
 
@@ -146,7 +151,7 @@ def pa(tmp_path_factory):
         ]
         (place / "scores/eval.txt").write_text("".join(lines))
         evaluate_files(
-            place / "scores/eval.txt", place / "results/eval", None, None, data / "corpus.json", "eval",
+            place / "scores/eval.txt", place / "results/eval", None, None, data / "corpus.json",
             Breakdowns(environments=data / "utt2env"), plot=False,
         )  # fmt: skip
     return Made(root, root / "data", experiments)

@@ -22,6 +22,7 @@ from steps.results.report.histograms import section as histograms_section
 from steps.results.report.summary import section as summary_section
 from steps.results.report.systems import cm_scores_of, compare, median_seed
 from tests.conftest import ROOT
+from tests.made_up_experiments import evaluation
 
 
 def scores_of(values, attacks):
@@ -128,9 +129,9 @@ def test_maps_repeat_and_show_what_lies_apart(count):
 def test_the_seed_shown_is_the_median(la):
     comparison = compare(read_experiments(la.experiments), None, la.data, None)
     for system in comparison.systems:
-        assert system.results[system.shown].eer == min(result.eer for result in system.results.values())
+        assert system.results[system.shown].pooled.eer == min(result.pooled.eer for result in system.results.values())
     eers = {1: 5.0, 2: 3.0, 3: 4.0}
-    assert median_seed({seed: type("Result", (), {"eer": eer}) for seed, eer in eers.items()}) == 3
+    assert median_seed({seed: evaluation(eer, 10, 10, {}) for seed, eer in eers.items()}) == 3
 
 
 def test_without_scores_there_is_no_curve_and_it_is_said(la):

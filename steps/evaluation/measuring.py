@@ -1,0 +1,140 @@
+"""A score file and what belongs to it -> its Evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from steps.evaluation.breakdown import evaluate
+from steps.evaluation.environments import evaluate_environments, read_environments, replay_attacks
+from steps.evaluation.evaluation import Decisions, EnvironmentFigures, Evaluation
+from steps.evaluation.fitted_scores import mark_warnings
+from steps.evaluation.groups import (
+    evaluate_durations,
+    evaluate_known_attacks,
+    read_durations,
+    read_known_attacks,
+    values_of_trials,
+)
+from steps.evaluation.protocols import read_protocol
+from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
+from steps.evaluation.speakers import per_speaker
+from steps.metrics.bootstrap import FEWEST_SPEAKERS, CmFigures, Interval, SpeakerDraw, TrialDraw, intervals_of
+from steps.metrics.error_rates import error_rates_at
+from utils.cli import UserError
+from utils.files import read_json
+
+
+@dataclass(frozen=True)
+class Breakdowns:
+    """Tables by which figures are broken down, those of a data dir: utt2speaker, utt2env, utt2dur, and the training
+    set's utt2attack. None: not by that."""
+
+    speakers: Path | None = None
+    environments: Path | None = None
+    durations: Path | None = None
+    known_attacks: Path | None = None
+
+
+def environment_figures(
+    cm: CmScores, cm_scores: Path, environments: Path, asv: AsvScores | None, result: Evaluation
+) -> EnvironmentFigures:
+    """Figures by environment and attack factor. Raises UserError as read_environments and replay_attacks do."""
+    environment, attack = read_environments(environments, cm), replay_attacks(cm_scores, cm)
+    return evaluate_environments(cm, environment, attack, asv, result.asv)
+
+
+def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: Path, allow_other: bool) -> list[str]:
+    """Warnings where the ASV scores are of other trials than the CM's; UserError unless `allow_other`."""
+    why = foreign_asv_scores(cm, asv)
+    if why is None:
+        return []
+    foreign = f"these ASV scores are of other trials than {cm_scores}: {why}"
+    if not allow_other:
+        raise UserError(
+            f"{asv_scores}: {foreign}; give those of the same set (dev with dev, eval with eval), or, where the CM's "
+            "trials are a part of the ASV's on purpose, --allow-other-asv-trials"
+        )
+    return [f"{foreign}; each t-DCF takes the ASV's rates of its own trials"]
+
+
+def draw_intervals(
+    cm: CmScores, result: Evaluation, speaker_of: Sequence[str] | None, draws: int
+) -> dict[str, dict[str, Interval]]:
+    """Intervals of the pooled figures by drawing trials and, where it is known whose they are, speakers; none for 0
+    draws. By speaker only where there are two."""
+    if not draws:
+        return {}
+    rates = None if result.pooled.min_tdcf_2019 is None or result.asv is None else result.asv.rates
+    figures = CmFigures(cm.bonafide, cm.score, rates)
+    intervals = {"trial": intervals_of(figures, TrialDraw(cm.bonafide), draws)}
+    if speaker_of is not None and len(set(speaker_of)) >= FEWEST_SPEAKERS:
+        intervals["speaker"] = intervals_of(figures, SpeakerDraw(cm.bonafide, speaker_of), draws)
+    return intervals
+
+
+def measure(
+    cm_scores: Path,
+    asv_scores: Path | None = None,
+    protocol: Path | None = None,
+    corpus_json: Path | None = None,
+    breakdowns: Breakdowns | None = None,
+    *,
+    title: str | None = None,
+    set_name: str | None = None,
+    head: int | None = None,
+    system: str | None = None,
+    phase: str | None = None,
+    draws: int = 0,
+    threshold: float | None = None,
+    allow_other_asv_trials: bool = False,
+    columns: Sequence[str] | None = None,
+) -> Evaluation:
+    """The evaluation of one score file.
+
+    title, set_name: the score file's name if None; head, system: as Evaluation has them; protocol, phase: as
+    read_protocol takes them; columns: as read_cm_scores does; draws: of the bootstrap; threshold: at which decisions
+    are counted; allow_other_asv_trials: warn of ASV scores of other trials, as for a corpus that is marked as a subset,
+    where else they are refused. Raises UserError for any of the files that cannot be used.
+    """
+    by = breakdowns or Breakdowns()
+    own_name = Path(cm_scores.name.removesuffix(".gz")).stem
+    corpus = None if corpus_json is None else read_json(corpus_json)
+    if corpus is not None and not (isinstance(corpus, dict) and isinstance(corpus.get("name"), str) and corpus["name"]):
+        raise UserError(f'{corpus_json}: it has no "name" of the corpus; make the data folder again')
+    if phase is not None and protocol is None:
+        raise UserError(f"--phase {phase}: a protocol has the phases; give --protocol too")
+
+    cm = read_cm_scores(cm_scores, None if protocol is None else read_protocol(protocol, phase), columns)
+    asv = None if asv_scores is None else read_asv_scores(asv_scores)
+    result = evaluate(cm, asv)
+    result.warnings.extend(mark_warnings(cm_scores))
+    if asv is not None and asv_scores is not None:
+        allow_other = allow_other_asv_trials or bool(corpus and corpus.get("subset"))
+        result.warnings.extend(check_set_of_asv(cm, asv, cm_scores, asv_scores, allow_other))
+    speaker_of = None if by.speakers is None else values_of_trials(by.speakers, cm)
+    return replace(
+        result,
+        title=" ".join((title or own_name).split()),
+        set_name=set_name or own_name,
+        head=head,
+        system=system,
+        corpus=corpus,
+        cm_scores=str(cm_scores),
+        asv_scores=None if asv_scores is None else str(asv_scores),
+        intervals=draw_intervals(cm, result, speaker_of, draws),
+        per_speaker=None if speaker_of is None else per_speaker(cm, speaker_of, result.pooled.threshold),
+        environments=None
+        if by.environments is None
+        else environment_figures(cm, cm_scores, by.environments, asv, result),
+        per_duration=None
+        if by.durations is None
+        else evaluate_durations(cm, read_durations(by.durations, cm), result.asv),
+        known_attacks=None
+        if by.known_attacks is None
+        else evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv),
+        decisions=None
+        if threshold is None
+        else Decisions(threshold, *error_rates_at(cm.score[cm.bonafide], cm.score[~cm.bonafide], threshold)),
+    )
