@@ -19,7 +19,6 @@ def lists(tmp_path_factory):
 LEFT = {
     "lists of scoring": "written.txt",
     "evaluate": "results/evaluation.json",
-    "split into 16": "data/split16utt/16/utt2spk",
 }
 
 

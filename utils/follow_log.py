@@ -17,80 +17,59 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.cli import make_parser, pace, real_number, run_program, whole_number
 
-PROGRESS = re.compile(rb"progress (\d+)/(\d+) (\S+)(?: (.*))?")
-OWN_PACE = re.compile(rb"(?:(?:^|, )(?:\d+ %|[\d.]+/(?:s|min)|about \S+ \w+ left))+$")  # of one job, not of all
-PASSED_ON = (b"epoch ", b"resuming after ", b"WARNING")
-MOST_WARNINGS = 10  # of one log; the rest is counted
-FINGERPRINT = 256  # bytes at a log's beginning by which a log that was begun anew is known (it has its time of start)
-BLOCK = 1 << 20
+PROGRESS = re.compile(r"progress (\d+)/(\d+) (\S+)(?: (.*))?")
+OWN_PACE = re.compile(r"(?:(?:^|, )(?:\d+ %|[\d.]+/(?:s|min)|about \S+ \w+ left))+$")  # of one job, not of all
+PASSED_ON = ("epoch ", "resuming after ", "WARNING")
+MOST_WARNINGS = 10  # of one log
+FINGERPRINT = 256  # bytes at a log's beginning, with its time of start, by which a log that was begun anew is known
 
 
-@dataclass
 class Log:
     """One log: how far it has been read, and the newest progress in it."""
 
-    path: Path
-    offset: int = 0
-    head: bytes = b""
-    stamp: tuple[int, int, int] = (0, 0, 0)  # inode, size, time of the last change
-    rest: bytes = b""  # an unfinished last line
-    done: int = 0
-    total: int = 0
-    unit: str = ""
-    text: str = ""
-    changed: float = 0.0  # when the newest progress was read
-    warnings: int = 0
-    passed_on: list[str] = field(default_factory=list)
+    def __init__(self, path: Path):
+        self.path, self._head, self._read = path, b"", 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self.done = self.total = self.warnings = 0
+        self.unit = self.text = ""
+        self.changed = 0.0  # when the newest progress was read
 
     def skip(self) -> None:
         """Take what the log holds now as a former run's."""
-        with suppress(OSError), self.path.open("rb") as handle:
-            status = os.fstat(handle.fileno())
-            self.head = handle.read(FINGERPRINT)
-            self.offset = status.st_size
-            self.stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        with suppress(OSError):
+            data = self.path.read_bytes()
+            self._head, self._read = data[:FINGERPRINT], len(data)
 
-    def read(self) -> None:
-        """Take in what was added; from the beginning if the log was begun anew."""
+    def read(self) -> list[str]:
+        """Take in what was added, from the beginning if the log was begun anew; the lines to pass on."""
         try:
-            status = self.path.stat()
-            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if stamp == self.stamp:
-                return
             with self.path.open("rb") as handle:
                 head = handle.read(FINGERPRINT)
-                if stamp[0] != self.stamp[0] or stamp[1] < self.offset or not head.startswith(self.head):
-                    self.offset, self.rest = 0, b""
-                    self.done = self.total = self.warnings = 0
-                self.head, self.stamp = head, stamp
-                handle.seek(self.offset)
-                while block := handle.read(BLOCK):
-                    self.offset += len(block)
-                    *lines, self.rest = (self.rest + block).split(b"\n")
-                    for line in lines:
-                        self.take(line)
+                if os.fstat(handle.fileno()).st_size < self._read or not head.startswith(self._head):
+                    self._read = 0
+                    self._reset()
+                handle.seek(self._read)
+                data = handle.read()
         except OSError:
-            return  # not there yet, or just being replaced: the next look will tell
+            return []  # not there yet, or just being replaced: the next look will tell
+        complete = data[: data.rfind(b"\n") + 1]
+        self._head, self._read = head, self._read + len(complete)
+        return list(filter(self._take, complete.decode(errors="replace").splitlines()))
 
-    def take(self, line: bytes) -> None:
-        match = PROGRESS.fullmatch(line.rstrip(b"\r"))
-        if match:
-            self.done, self.total = int(match[1]), int(match[2])
-            text = OWN_PACE.sub(b"", match[4] or b"")
-            self.unit, self.text = match[3].decode(errors="replace"), text.decode(errors="replace")
-            self.changed = time.monotonic()
-        elif line.startswith(PASSED_ON):
-            if line.startswith(b"WARNING"):
-                self.warnings += 1
-                if self.warnings > MOST_WARNINGS:
-                    return
-            self.passed_on.append(line.decode(errors="replace"))
+    def _take(self, line: str) -> bool:
+        """Whether the line is to be passed on."""
+        if match := PROGRESS.fullmatch(line):
+            self.done, self.total, self.unit = int(match[1]), int(match[2]), match[3]
+            self.text, self.changed = OWN_PACE.sub("", match[4] or ""), time.monotonic()
+        self.warnings += line.startswith("WARNING")
+        return line.startswith(PASSED_ON) and not (line.startswith("WARNING") and self.warnings > MOST_WARNINGS)
 
 
 def distinct_names(paths: list[Path]) -> dict[Path, str]:
@@ -107,12 +86,11 @@ class Follower:
 
     def __init__(self, patterns: list[str]):
         self.patterns = patterns
-        self.logs: dict[Path, Log] = {}
-        for path in self.paths():
-            self.logs[path] = Log(path)
-            self.logs[path].skip()
+        self.logs = {path: Log(path) for path in self._paths()}
+        for log in self.logs.values():
+            log.skip()
 
-    def paths(self) -> list[Path]:
+    def _paths(self) -> list[Path]:
         found: dict[str, None] = {}
         for pattern in self.patterns:
             there = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207 (any pattern)
@@ -122,17 +100,11 @@ class Follower:
     def look(self) -> list[str]:
         """Read what is new; the lines to pass on, with their log's name where there are, or may come to be, several
         logs."""
-        for path in self.paths():
+        for path in self._paths():
             self.logs.setdefault(path, Log(path))
-        lines = []
         names = distinct_names(list(self.logs))
         several = len(self.logs) > 1 or any(map(glob.has_magic, self.patterns))
-        for log in self.logs.values():
-            log.read()
-            prefix = f"{names[log.path]}: " if several else ""
-            lines += [prefix + line for line in log.passed_on]
-            log.passed_on = []
-        return lines
+        return [f"{names[path]}: {line}" if several else line for path, log in self.logs.items() for line in log.read()]
 
     def progress(self) -> tuple[int, int, str, str]:
         """Done, total, unit and text: summed over the logs that count in the unit of the newest progress."""
@@ -147,10 +119,10 @@ class Follower:
 class Bar:
     """Progress on a terminal."""
 
-    def __init__(self, description: str):
+    def __init__(self) -> None:
         from tqdm import tqdm
 
-        self._tqdm, self._description, self._unit = tqdm, description, ""
+        self._tqdm, self._unit = tqdm, ""
         self._bar: tqdm | None = None
 
     def show(self, done: int, total: int, unit: str, text: str) -> None:
@@ -160,18 +132,9 @@ class Bar:
             self.close()  # another pass or another thing that is counted
         if self._bar is None:
             self._unit = unit
-            self._bar = self._tqdm(
-                total=total,
-                initial=done,
-                unit=f" {unit}",
-                desc=self._description or None,
-                leave=False,
-                dynamic_ncols=True,
-            )
-        self._bar.total = total
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.n = done
-        self._bar.refresh()
+            self._bar = self._tqdm(total=total, initial=done, unit=f" {unit}", leave=False, dynamic_ncols=True)
+        self._bar.total, self._bar.n = total, done
+        self._bar.set_postfix_str(text)
 
     def say(self, line: str) -> None:
         self._tqdm.write(line, file=sys.stderr)
@@ -185,11 +148,10 @@ class Bar:
 class Lines:
     """Progress in a file or a pipe, with rate and time left: a line every `every` seconds at most, and one last."""
 
-    def __init__(self, description: str, every: float):
-        self._prefix = f"{description}: " if description else ""
+    def __init__(self, every: float):
         self._every, self._started = every, time.monotonic()
         self._next = self._started + every
-        self._latest = self._shown = ""
+        self._latest = self._shown = self._left = ""
         self._first = (0.0, 0, 0, "")  # when this count was first seen, what was done then, of how many of what
 
     def show(self, done: int, total: int, unit: str, text: str) -> None:
@@ -201,39 +163,30 @@ class Lines:
         self._latest = f"{done}/{total} {unit}" + (f" ({100 * done // total} %)" if total else "")
         self._latest += f" {text}" if text else ""
         self._left = pace(time.monotonic() - began, done - before, total - done)
-        if self._latest != self._shown and time.monotonic() >= self._next:
-            self._print()
-
-    def _print(self) -> None:
-        now = time.monotonic()
-        left = f", {self._left}" if self._left else ""
-        self.say(f"{self._prefix}{self._latest} after {now - self._started:.0f} s{left}")
-        self._shown, self._next = self._latest, now + self._every
+        if time.monotonic() >= self._next:
+            self.close()
 
     def say(self, line: str) -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
     def close(self) -> None:
+        """Print the newest progress, if it is not there yet."""
         if self._latest != self._shown:
-            self._print()
+            now = time.monotonic()
+            self.say(f"{self._latest} after {now - self._started:.0f} s{f', {self._left}' if self._left else ''}")
+            self._shown, self._next = self._latest, now + self._every
 
 
-def make_display(description: str, every: float) -> Bar | Lines:
+def make_display(every: float) -> Bar | Lines:
     if sys.stderr.isatty():
         with suppress(ImportError):
-            return Bar(description)
-    return Lines(description, every)
+            return Bar()
+    return Lines(every)
 
 
 def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return Path(f"/proc/{pid}").exists()
 
 
 def parse() -> argparse.Namespace:
@@ -246,7 +199,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--while-pid", type=whole_number(1), required=True, metavar="PID", help="follow while this process lives"
     )
-    parser.add_argument("--description", default="", metavar="TEXT", help="shown before the numbers")
     parser.add_argument(
         "--every", type=real_number(0, 1e9), default=10.0, metavar="S", help="seconds between lines off a terminal"
     )
@@ -269,7 +221,7 @@ def main() -> None:
     follower = Follower(args.logs)
     if args.say_ready:
         print("ready", flush=True)
-    display = make_display(args.description, args.every)
+    display = make_display(args.every)
     while True:
         last = stopped or not alive(args.while_pid)
         for line in follower.look():

@@ -80,9 +80,9 @@ if ! whole .toolkit_is_whole "$root/requirements.txt"; then
   say "done: $venv"
 fi
 
-if $dev && ! whole .dev_is_whole "$root"/requirements-{dev,codecs,sweep}.txt; then
+if $dev && ! whole .dev_is_whole "$root"/requirements-{dev,sweep}.txt; then
   say "adding what the tests need to $venv"
   "$venv/bin/python3" -m pip --disable-pip-version-check --no-input install -qq \
     --constraint "$root/constraints.txt" --requirement "$root/requirements-dev.txt"
-  stamp_of "$root"/requirements-{dev,codecs,sweep}.txt > "$venv/.dev_is_whole"
+  stamp_of "$root"/requirements-{dev,sweep}.txt > "$venv/.dev_is_whole"
 fi

@@ -27,26 +27,10 @@ from utils.cli import ProgressLog, UserError, warn
 from utils.files import read_map
 
 AT_MOST = 60  # utterances of one added speaker, unless told otherwise
-_ENDINGS = tuple(
-    f".{ending}"
-    for ending in [
-        "wav",
-        "flac",
-        "ogg",
-        "oga",
-        "opus",
-        "mp3",
-        "aif",
-        "aiff",
-        "aifc",
-        "au",
-        "snd",
-        "caf",
-        "w64",
-        "rf64",
-        "sph",
-    ]
-)
+_ENDINGS = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd",
+    ".caf", ".w64", ".rf64", ".sph",
+)  # fmt: skip
 _SHOWN = 3  # names in a message
 
 

@@ -6,9 +6,7 @@ where an interrupted run stopped. Only whole files have their names, so a file t
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -18,7 +16,7 @@ import signal
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -27,15 +25,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from filelock import FileLock, Timeout
 
 from local.layout import Layout
 from local.mini_corpus import VERSION, frozen, synthesis
-from local.mini_corpus.added_speech import (
-    AddedFolder,
-    entries,
-    speakers_of,
-    with_utterances,
-)
+from local.mini_corpus.added_speech import AddedFolder, entries, speakers_of, with_utterances
 from local.mini_corpus.asv import embed
 from local.mini_corpus.attack import RATE, Unusable, die_with_parent
 from local.mini_corpus.conf import MiniCorpusConf
@@ -192,21 +186,20 @@ def build(
 ) -> None:
     """Build OUT/LA (by the conf's recipe OUT/PA), or go on with it where an interrupted run stopped; say so and return
     if it is there."""
-    with _locked(out / f".{conf.recipe.upper()}.lock"):
+    with _waiting_for(out / f".{conf.recipe.upper()}.lock"):
         _build(conf, seed, downloads, out, requirements, jobs, added)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _waiting_for(path: Path) -> FileLock:
     """Two recipes that start at once must not make the same thing together."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process works in {path.parent}; waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+        lock.release()
+    except Timeout:
+        print(f"another process works in {path.parent}; waiting for it", flush=True)
+    return lock
 
 
 def _build(
@@ -236,7 +229,7 @@ def _build(
 
     began = time.monotonic()
     added_speakers = speakers_of(added)
-    with _locked(downloads / ".mini_corpus.lock"):
+    with _waiting_for(downloads / ".mini_corpus.lock"):
         sources = gather(conf, downloads, requirements, {speaker.split for speaker in added_speakers})
     building = out / f".{part}.building"
     made_from = {

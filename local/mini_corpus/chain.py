@@ -8,10 +8,10 @@ import zlib
 import numpy as np
 from scipy import signal
 
-from local.mini_corpus import g722
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.settings import Chain
 from local.mini_corpus.speech import active_level
+from utils.audio import g722
 
 _FFT = 1024
 _TAPS = 513  # 31 Hz: enough to even out the lowest bands one by one

@@ -15,13 +15,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from local.mini_corpus.attack import die_with_parent
-from utils.cli import ProgressLog, UserError, warn
+from utils.cli import UserError, warn
 from utils.files import make_dir_aside, read_json, sha256_of, write_json
 
 
@@ -117,9 +116,9 @@ class DebianPackages:
                 "Ubuntu; build it there and copy the folder, or give the real corpus with --corpus-dir"
             )
 
-    def _run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    def _run(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [command[0], *self._apt_options, *command[1:]], cwd=cwd, capture_output=True, text=True,
+            [command[0], *self._apt_options, *command[1:]], capture_output=True, text=True,
             env={**os.environ, "LC_ALL": "C"},
         )  # fmt: skip
 
@@ -193,64 +192,20 @@ class DebianPackages:
 
     def _run_download(self, name: str, offer: _Offer, incoming: Path) -> str:
         """Let apt-get fetch a package into `incoming`, and check it: why there is none, or empty."""
-        command = ["apt-get", *self._apt_options, "-q", "download", f"{name}={offer.version}"]
-        process = subprocess.Popen(
-            command, cwd=incoming, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "LC_ALL": "C"},
+        shown = sys.stderr.fileno() if sys.stderr.isatty() else subprocess.DEVNULL  # apt's own progress
+        done = subprocess.run(
+            ["apt-get", *self._apt_options, "download", f"{name}={offer.version}"],
+            cwd=incoming, stdout=shown, stderr=subprocess.PIPE, text=True, env={**os.environ, "LC_ALL": "C"},
             preexec_fn=functools.partial(die_with_parent, os.getpid()),
         )  # fmt: skip
-        show = _DownloadProgress(name, offer.bytes, incoming)
-        try:
-            while process.poll() is None:
-                time.sleep(0.2)
-                show.look()
-            said = process.stderr.read()
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-            show.close()
         fetched = sorted(incoming.glob("*.deb"))
-        if process.returncode != 0 or not fetched:
-            return f"apt-get download {name} failed: {_last_line(said)}"
+        if done.returncode != 0 or not fetched:
+            return f"apt-get download {name} failed: {_last_line(done.stderr)}"
         sha256 = sha256_of(fetched[0])
         if sha256 != offer.sha256:
             fetched[0].unlink()
             return f"{name}: what was fetched has the checksum {sha256}, not {offer.sha256}"
         return ""
-
-
-class _DownloadProgress:
-    """A bar with the time left, or lines with it, from the size of what is there; nothing for a small file."""
-
-    def __init__(self, name: str, size: int, folder: Path):
-        self._size, self._folder = size, folder
-        self._log = ProgressLog(round(size / 1e6), "MB", desc=name) if size > 1e6 else None
-        self._began, self._before = time.monotonic(), self._here()
-
-    def _here(self) -> int:
-        sizes = []
-        for path in self._folder.glob("*.deb*"):
-            try:
-                sizes.append(path.stat().st_size)
-            except FileNotFoundError:  # apt has just renamed it
-                continue
-        return min(sum(sizes), self._size)
-
-    def look(self) -> None:
-        if self._log is None:
-            return
-        here = self._here()
-        more = round(here / 1e6) - self._log.done
-        if more > 0:
-            since, got = time.monotonic() - self._began, here - self._before
-            left = "" if sys.stderr.isatty() or not got else f"{since * (self._size - here) / got:.0f} s left"
-            self._log.update(more, left)  # on a terminal the bar tells the time left itself
-
-    def close(self) -> None:
-        if self._log is not None:
-            self.look()
-            self._log.close()
 
 
 def remove_stale(path: Path) -> None:

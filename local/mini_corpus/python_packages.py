@@ -12,7 +12,6 @@ A group `NAME.build` holds what only building NAME needs.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import importlib
 import os
@@ -22,8 +21,9 @@ import sys
 import sysconfig
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from local.mini_corpus.attack import die_with_parent
 from local.mini_corpus.debian import remove_stale
@@ -31,38 +31,20 @@ from utils.cli import UserError
 from utils.files import make_dir_aside
 
 
-@dataclass(frozen=True)
-class Pin:
-    """A line of requirements-mini.txt: NAME==VERSION  # comment."""
-
-    name: str
-    version: str
-    comment: str
-    line: int
-
-
-def read_pins(requirements: Path) -> dict[str, list[Pin]]:
-    """Group -> its lines. Raises UserError for a line that is no group, pin or comment."""
-    groups: dict[str, list[Pin]] = {}
+def read_groups(requirements: Path) -> dict[str, list[str]]:
+    """Group -> NAME==VERSION of its packages. Raises UserError for a line that is no group, pin or comment."""
+    groups: dict[str, list[str]] = {}
     group = ""
     for number, line in enumerate(requirements.read_text(encoding="utf-8").splitlines(), 1):
-        header = re.match(r"#\s*\[([\w.]+)\]", line)
-        requirement, _, comment = line.partition("#")
-        requirement = requirement.strip()
-        if header:
+        requirement = line.partition("#")[0].strip()
+        if header := re.match(r"#\s*\[([\w.]+)\]", line):
             group = header[1]
             groups.setdefault(group, [])
         elif requirement:
-            found = re.fullmatch(r"([\w.-]+)==([\w.]+)", requirement)
-            if not group or not found:
+            if not group or not re.fullmatch(r"[\w.-]+==[\w.]+", requirement):
                 raise UserError(f"{requirements}: line {number}: {requirement!r} is not NAME==VERSION in a group")
-            groups[group].append(Pin(found[1], found[2], comment.strip(), number))
+            groups[group].append(requirement)
     return groups
-
-
-def read_groups(requirements: Path) -> dict[str, list[str]]:
-    """Group -> NAME==VERSION of its packages. Raises as `read_pins` does."""
-    return {group: [f"{pin.name}=={pin.version}" for pin in pins] for group, pins in read_pins(requirements).items()}
 
 
 class GroupMissing(Exception):
@@ -92,10 +74,7 @@ class PythonPackages:
         if folder.is_dir():
             return folder
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f".{group}.lock").open("w") as lock:
-            fcntl.flock(
-                lock, fcntl.LOCK_EX
-            )  # another process may be installing it; the lock goes with the file's closing
+        with FileLock(self.folder / f".{group}.lock"):  # another process may be installing it
             if not folder.is_dir():
                 self._install(group, folder)
         return folder

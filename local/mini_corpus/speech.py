@@ -16,9 +16,9 @@ import numpy as np
 import soundfile
 from scipy import signal
 
-from local.mini_corpus import g722
 from local.mini_corpus.attack import RATE, Unusable
 from local.mini_corpus.settings import Utterances
+from utils.audio import g722
 from utils.cli import UserError
 
 _FRAME, _HOP = 320, 160  # 20 ms, 10 ms

@@ -1,4 +1,4 @@
-"""The lists of a made mini corpus: protocols, the speaker verifier's trials and scores, the manifest and its reader."""
+"""The lists of a made mini corpus: protocols, the speaker verifier's trials and scores, the manifest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from local.mini_corpus.chain import rng_of
 from local.mini_corpus.conf import MiniCorpusConf
 from local.mini_corpus.planning import BONAFIDE, Utterance
 from local.mini_corpus.settings import split_of
-from utils.cli import UserError
 from utils.files import write_lines
 
 
@@ -95,8 +94,7 @@ def write_asv(
         )
 
 
-_COLUMNS = ("utterance", "sha256", "set", "speaker", "attack", "source", "parameters")
-_LATER_COLUMNS = ("samples", "entry")  # of the first corpora there are manifests without
+_COLUMNS = ("utterance", "sha256", "set", "speaker", "attack", "source", "parameters", "samples", "entry")
 
 
 def write_manifest(
@@ -109,7 +107,7 @@ def write_manifest(
     a speaker entry of the conf or a label, "-" for text-to-speech."""
 
     def lines() -> Iterable[str]:
-        yield "\t".join([*_COLUMNS, *_LATER_COLUMNS])
+        yield "\t".join(_COLUMNS)
         for u in utterances:
             row = rows[u.name]
             parameters = " ".join(f"{key}={value}" for key, value in row["parameters"].items()) or "-"
@@ -119,17 +117,3 @@ def write_manifest(
             yield "\t".join([*fields, str(row["samples"]), entry])
 
     write_lines(path, lines())
-
-
-def read_manifest(la: Path) -> list[dict[str, str]]:
-    """The lines of LA/manifest.tsv by column. Raises UserError if that is not the manifest of a mini corpus."""
-    path = la / "manifest.tsv"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give the folder LA of a built mini corpus")
-    header, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()] or [[]]
-    if not set(_COLUMNS) <= set(header):
-        raise UserError(f"{path}: not the manifest of a mini corpus; give the folder LA of a built one")
-    for number, fields in enumerate(lines, 2):
-        if len(fields) != len(header):
-            raise UserError(f"{path}: line {number}: {len(fields)} columns where {len(header)} are expected")
-    return [dict(zip(header, fields)) for fields in lines]

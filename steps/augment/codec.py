@@ -10,8 +10,8 @@ import numpy as np
 import soundfile
 
 from steps.augment.base import Range, StepConf, WaveformStep, check_range
-from steps.augment.processing import g722
 from steps.augment.processing.signals import fit, resample
+from utils.audio import g722
 
 Codec = Literal["mp3", "vorbis", "opus", "mulaw", "alaw", "gsm", "g721", "g722"]
 
@@ -87,9 +87,7 @@ class Step(WaveformStep):
     def __init__(self, conf: Conf, sample_rate: int):
         super().__init__(conf, sample_rate)
         for codec in conf.codecs:
-            if codec == "g722":
-                g722.check_available()
-            elif not soundfile.check_format(_CODINGS[codec].format, _CODINGS[codec].subtype):
+            if codec != "g722" and not soundfile.check_format(_CODINGS[codec].format, _CODINGS[codec].subtype):
                 raise ValueError(
                     f"codecs: libsndfile {soundfile.__libsndfile_version__} lacks {codec}; it takes 1.2 or newer, which"
                     " soundfile's own wheels have"
@@ -107,7 +105,8 @@ class Step(WaveformStep):
         at_rate = resample(waveform, self.sample_rate, rate)
         peak = max(1.0, float(np.abs(at_rate).max()))
         if codec == "g722":
-            decoded = g722.round_trip(at_rate / peak)
+            quantised = np.clip(np.rint(at_rate / peak * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
+            decoded = g722.round_trip(quantised) / 2**15
         else:
             coding = _CODINGS[codec]
             decoded = _by_libsndfile(at_rate / peak, rate, coding, compression if codec in _COMPRESSED else None)

@@ -18,14 +18,7 @@ from steps.augment.processing.signals import add_at_snr, filtered, within_full_s
 
 # 1 convolutive, 2 impulsive, 3 stationary
 Algorithm = Literal[
-    "convolutive",
-    "impulsive",
-    "stationary",
-    "series_12",
-    "series_13",
-    "series_23",
-    "series_123",
-    "parallel_12",
+    "convolutive", "impulsive", "stationary", "series_12", "series_13", "series_23", "series_123", "parallel_12"
 ]
 _PARTS = {"convolutive": "1", "impulsive": "2", "stationary": "3"}
 

@@ -61,10 +61,7 @@ class ExportedFile:
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        *("| " + " | ".join(cells) + " |" for cells in (titles, ["---"] * len(titles), *rows)),
-        "",
-    ]
+    return [*("| " + " | ".join(cells) + " |" for cells in (titles, ["---"] * len(titles), *rows)), ""]
 
 
 def _span(ends: Sequence[float] | None, digits: int) -> str:

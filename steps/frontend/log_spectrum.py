@@ -16,11 +16,7 @@ from steps.frontend.processing.stft import StftConf, StftFrontEnd
 
 # w[n] = sum_i c_i cos(2 pi i n / N), periodic windows: a frame's windowed spectrum is then its plain spectrum
 # convolved over frequency with c (Harris 1978, "On the use of windows", the "Blackman window" family).
-_COSINE_SERIES = {
-    "blackman": (0.42, -0.5, 0.08),
-    "hann": (0.5, -0.5),
-    "hamming": (0.54, -0.46),
-}
+_COSINE_SERIES = {"blackman": (0.42, -0.5, 0.08), "hann": (0.5, -0.5), "hamming": (0.54, -0.46)}
 
 _FFT_FRAMES = 16
 

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from steps.serving.answers import Model, Problem, Verdict
 from steps.serving.guard import Guard
 from steps.serving.intake import Intake, Limits
-from steps.serving.refused import Refused, time_words
+from steps.serving.refused import FORMATS, Refused, time_words
 
 HERE = Path(__file__).resolve().parent
 _TITLES = {413: "Too large", 415: "Not a sound", 422: "Cannot be scored", 503: "Too busy", 504: "Too slow"}
@@ -81,7 +81,7 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
         yield
         judge.close()  # before the event loop waits for the thread that waits for it
 
-    # the pages of FastAPI load scripts from elsewhere: ours stands at /api
+    # the pages of FastAPI load scripts from elsewhere
     app = FastAPI(
         title="Fake speech detection",
         version="1",
@@ -96,10 +96,9 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters["time"] = time_words
-    told = dict(judge.model())
-    formats = told.pop("formats")
+    page = templates.get_template("page.html")
     model = Model(
-        **told,
+        **judge.model(),
         limits={
             "max_mib": limits.max_mib,
             "max_seconds": limits.max_seconds,
@@ -168,16 +167,9 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
 
     app.openapi = document
 
-    def page(template: str, **values: Any) -> HTMLResponse:
-        return HTMLResponse(templates.get_template(template).render(**values))
-
     @app.get("/", include_in_schema=False)
     async def front() -> HTMLResponse:
-        return page("page.html", model=model, formats=formats, loopback=loopback, max_bytes=limits.max_bytes)
-
-    @app.get("/api", include_in_schema=False)
-    async def api(request: Request) -> HTMLResponse:
-        return page("api.html", document=document(), model=model, address=str(request.base_url).rstrip("/"))
+        return HTMLResponse(page.render(model=model, formats=FORMATS, loopback=loopback, max_bytes=limits.max_bytes))
 
     @app.get("/api/openapi.json", include_in_schema=False)
     async def openapi() -> JSONResponse:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from steps.inference.clock import clock
 
+FORMATS = "wav, flac, ogg, opus, mp3, aiff, m4a, webm, amr and the sound of videos"
+
 
 @dataclass
 class Refused(Exception):

@@ -20,7 +20,7 @@ from steps.inference.detector import EACH, Channels, FakeSpeechDetector
 from steps.inference.output import about_lines, below_threshold, message_without
 from steps.inference.result import Evidence, Result, Window
 from steps.nnet.grad_cam import blend
-from steps.serving.refused import Refused, time_words
+from steps.serving.refused import FORMATS, Refused, time_words
 from utils import audio
 from utils.cli import UserError
 
@@ -34,18 +34,12 @@ _CAUTION = (
 )
 
 
-def readable_formats() -> str:
-    return "wav, flac, ogg, opus, mp3 and aiff" + (
-        ", m4a, webm, amr and the sound of videos" if audio.has_ffmpeg() else ""
-    )
-
-
 def model_of(detector: FakeSpeechDetector) -> dict[str, Any]:
-    """What answers.Model tells of it, and `formats`, which can be read."""
+    """What answers.Model tells of it."""
     about = detector.about()
     keys = ("model", "corpus", "frontend", "sample_rate", "window_seconds", "hop_seconds", "channels", "threshold")
     told = {key: about[key] for key in keys}
-    return told | {"caution": _caution(about), "rests_on": about_lines(about), "formats": readable_formats()}
+    return told | {"caution": _caution(about), "rests_on": about_lines(about)}
 
 
 def _caution(about: dict[str, Any]) -> str | None:
@@ -125,7 +119,7 @@ def _opened(path: str, max_seconds: float) -> Iterator[audio.Recording]:
         try:
             recording = stack.enter_context(audio.open_recording(path, NAME))
         except audio.NotSound:
-            raise Refused(415, f"This is no sound that can be read here. Readable: {readable_formats()}.") from None
+            raise Refused(415, f"This is no sound that can be read here. Readable: {FORMATS}.") from None
         except UserError as error:
             raise Refused(422, _sentence(error)) from None
         if recording.told_seconds is not None and recording.told_seconds > max_seconds:

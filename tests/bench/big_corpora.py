@@ -116,10 +116,6 @@ def fix_shuffled(folder: Path) -> Callable[[], object]:
     return _program("fix_data_dir.sh", folder / "shuffled")
 
 
-def split(folder: Path) -> Callable[[], object]:
-    return _program("split_data.sh", "--per-utt", folder / "data", 16)
-
-
 def subset(folder: Path) -> Callable[[], object]:
     lines = sum(1 for _ in (folder / "data/utt2spk").open())
     return _program("subset_data_dir.sh", folder / "data", lines // 2, folder / "subset")
@@ -215,7 +211,6 @@ WORK = {
     "validate": validate,
     "fix, all in order": fix,
     "fix, one table shuffled": fix_shuffled,
-    "split into 16": split,
     "subset, half": subset,
     "combine two halves": combine,
     "read feats.scp": read_scp,
@@ -322,7 +317,7 @@ def main() -> int:
                 make_all(folder, n)
             for name in wanted:
                 for data in (Path(made) / "small", folder):
-                    for target in (data / "subset", data / "both", data / "data/split16utt"):
+                    for target in (data / "subset", data / "both"):
                         shutil.rmtree(target, ignore_errors=True)
                 command = [sys.executable, __file__, "--measure", name, Path(made) / "small", folder]
                 threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}

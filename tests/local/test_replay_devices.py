@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.replay import measure
 from local.mini_corpus.replay.devices import Device, DeviceConf, Quality, draw_device, play, polynomial_of
+from tests import replay_measures
 from utils import conf
 from utils.cli import UserError
 
@@ -22,21 +22,21 @@ def test_a_perfect_device_changes_nothing(waveform_maker):
     (device,) = drawn("A", 1)
     made = play(speech, device)
     assert np.array_equal(made, speech) and made is not speech
-    assert measure.band_edges(lambda x: play(x, device)) == (20.0, 7960.0)
-    assert measure.total_harmonic_distortion(lambda x: play(x, device), 1000, device.gain) < 1e-9
+    assert replay_measures.band_edges(lambda x: play(x, device)) == (20.0, 7960.0)
+    assert replay_measures.total_harmonic_distortion(lambda x: play(x, device), 1000, device.gain) < 1e-9
 
 
 @pytest.mark.parametrize("quality", ["B", "C"])
 def test_band_and_distortion_are_those_drawn(quality):
     ranges = getattr(DeviceConf(), quality)
     for device in drawn(quality):
-        low, high = measure.band_edges(lambda x, device=device: play(x, device))
+        low, high = replay_measures.band_edges(lambda x, device=device: play(x, device))
         assert ranges.low_cut_hz[0] <= device.low_cut_hz <= ranges.low_cut_hz[1]
         assert low == pytest.approx(device.low_cut_hz, rel=0.02)
         assert high == pytest.approx(min(device.upper_hz, 7960), rel=0.02)
         assert ranges.distortion[0] <= device.distortion <= ranges.distortion[1]
         for hz in (700, 1000, 1300):
-            found = measure.total_harmonic_distortion(lambda x, device=device: play(x, device), hz, device.gain)
+            found = replay_measures.total_harmonic_distortion(lambda x, device=device: play(x, device), hz, device.gain)
             assert found == pytest.approx(device.distortion, rel=0.03)
 
 

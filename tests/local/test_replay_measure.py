@@ -7,6 +7,7 @@ import pytest
 
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.replay import measure
+from tests import replay_measures
 
 
 def decaying_noise(t60_s: float, seconds: float, seed: int = 0, direct: float = 0.0, onset: int = 0) -> np.ndarray:
@@ -52,15 +53,15 @@ def test_a_decay_that_is_too_short_or_not_there_is_refused():
 def test_direct_to_reverberant_ratio():
     response = np.zeros(1000)
     response[100], response[300], response[400] = 2.0, 0.6, 0.8
-    assert measure.direct_to_reverberant_db(response, 100) == pytest.approx(10 * np.log10(4))
+    assert replay_measures.direct_to_reverberant_db(response, 100) == pytest.approx(10 * np.log10(4))
 
 
 def test_distortion_and_band_of_a_known_system():
-    assert measure.total_harmonic_distortion(lambda x: x + 0.1 * x**2, 1000) == pytest.approx(0.05, rel=1e-6)
-    cubic = measure.total_harmonic_distortion(lambda x: x - 0.2 * x**3, 1000)
+    assert replay_measures.total_harmonic_distortion(lambda x: x + 0.1 * x**2, 1000) == pytest.approx(0.05, rel=1e-6)
+    cubic = replay_measures.total_harmonic_distortion(lambda x: x - 0.2 * x**3, 1000)
     assert cubic == pytest.approx(0.05 / 0.85, rel=1e-6)
     # a harmonic over Nyquist is not there to count
-    assert measure.total_harmonic_distortion(lambda x: x + 0.1 * x**2, 4400) == pytest.approx(0, abs=1e-6)
+    assert replay_measures.total_harmonic_distortion(lambda x: x + 0.1 * x**2, 4400) == pytest.approx(0, abs=1e-6)
     # y[n] = x[n] + x[n-1] loses 3 dB at a quarter of the rate
-    low, high = measure.band_edges(lambda x: x + np.concatenate([[0.0], x[:-1]]))
+    low, high = replay_measures.band_edges(lambda x: x + np.concatenate([[0.0], x[:-1]]))
     assert low == 20 and high == pytest.approx(RATE / 4, rel=0.01)

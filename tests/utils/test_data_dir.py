@@ -1,4 +1,4 @@
-"""utils/{validate,fix,split,subset,combine}_data*.sh and utils/data_dir.py beneath them."""
+"""utils/{validate,fix,subset,combine}_data*.sh and utils/data_dir.py beneath them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests import in_process
-from utils.data_dir import PROGRAMS, _cuts
+from utils.data_dir import PROGRAMS
 from utils.files import read_map
 
 UTT_TABLES = (
@@ -87,7 +85,6 @@ def test_usage(call, program, tmp_path):
     assert done.returncode == 0 and "example:" in done.stdout and f"usage: {program}" in done.stdout
     nowhere, target = tmp_path / "nowhere", tmp_path / "target"
     args = {
-        "split_data.sh": [nowhere, 3],
         "subset_data_dir.sh": [nowhere, 3, target],
         "combine_data.sh": [target, nowhere],
     }
@@ -105,7 +102,6 @@ def test_runs_from_any_folder_without_path_sh(root, data, tmp_path):
 
     assert run("fix_data_dir.sh", "train").returncode == 0
     assert run("validate_data_dir.sh", "--no-spk-sort", "train").stdout == "validate_data_dir.sh: train is valid\n"
-    assert run("split_data.sh", "--per-utt", "train", "3").returncode == 0
     assert run("subset_data_dir.sh", "--first", "train", "3", "a few").returncode == 0
     assert run("combine_data.sh", "all", "train", "a few").returncode == 0
     done = run("validate_data_dir.sh", "--no-spk-sort", "nowhere")
@@ -290,9 +286,10 @@ def test_segments(call, tmp_path):
     (data / "utt2spk").write_text("".join(f"{utt} {utt[:4]}\n" for utt in utts))
     assert call("fix_data_dir.sh", data).returncode == 0
     assert call("validate_data_dir.sh", "--no-text", "--no-feats", data).returncode == 0
-    assert call("split_data.sh", data, 3).returncode == 0
-    assert lines(data / "split3/2/wav.scp") == ["rec1 /a/1.wav"] and lines(data / "split3/2/reco2dur") == ["rec1 2.0"]
-    assert call("validate_data_dir.sh", "--no-text", "--no-feats", data / "split3/3").returncode == 0
+    (tmp_path / "list").write_text("rec1-0\n")
+    assert call("subset_data_dir.sh", "--utt-list", tmp_path / "list", data, tmp_path / "sub").returncode == 0
+    assert lines(tmp_path / "sub/wav.scp") == ["rec1 /a/1.wav"] and lines(tmp_path / "sub/reco2dur") == ["rec1 2.0"]
+    assert call("validate_data_dir.sh", "--no-text", "--no-feats", tmp_path / "sub").returncode == 0
     change(data / "wav.scp", 2, None)
     assert call("fix_data_dir.sh", data).returncode == 0
     assert list(read_map(data / "utt2spk")) == [utt for utt in utts if not utt.startswith("rec1")]
@@ -314,12 +311,10 @@ def test_lengths_and_channels_go_with_the_segments(call, tmp_path):
     (data / "spk2utt").write_text("rec0-0 rec0-0\nrec0-1 rec0-1\n")
     check = ("validate_data_dir.sh", "--no-text", "--no-feats", data)
     assert call(*check).returncode == 0
-    for times, shorter in (("rec0-1 rec0 1.5 9", "rec0-0"), ("rec0-1 rec0 1.5 2", "rec0-1")):
-        (data / "utt2dur").unlink(missing_ok=True)
-        change(data / "segments", 2, times)
-        assert call("subset_data_dir.sh", "--shortest", data, 1, tmp_path / "sub").returncode == 0
-        assert lines(tmp_path / "sub/utt2spk") == [f"{shorter} {shorter}"]
-        assert lines(tmp_path / "sub/reco2file_and_channel") == ["rec0 call A"]
+    assert call("subset_data_dir.sh", "--first", data, 1, tmp_path / "sub").returncode == 0
+    assert lines(tmp_path / "sub/utt2spk") == ["rec0-0 rec0-0"]
+    assert lines(tmp_path / "sub/reco2file_and_channel") == ["rec0 call A"]
+    change(data / "segments", 2, "rec0-1 rec0 1.5 2")
     (data / "utt2dur").write_text("rec0-0 8.5\nrec0-1 0.5\n")
     done = call(*check)
     assert done.returncode == 1 and "utt2dur: line 1: rec0-0: 8.5 s, where its segment has 1.5 s" in done.stderr
@@ -327,89 +322,6 @@ def test_lengths_and_channels_go_with_the_segments(call, tmp_path):
     change(data / "reco2file_and_channel", 1, "rec0 call C")
     done = call(*check)
     assert done.returncode == 1 and "reco2file_and_channel: line 1: rec0: 'call C' is not" in done.stderr
-
-
-# --- split
-
-
-@pytest.mark.parametrize("per_utt", [False, True])
-def test_split(call, data, per_utt):
-    options = ["--per-utt"] if per_utt else []
-    assert call("split_data.sh", *options, data, 4).returncode == 0
-    folder = data / ("split4utt" if per_utt else "split4")
-    parts = [folder / str(n) for n in range(1, 5)]
-    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["1", "2", "3", "4"]
-    for name in (*UTT_TABLES, "utt2env", "utt2uniq"):
-        together = [line for part in parts for line in lines(part / name)]
-        assert sorted(together) == lines(data / name)
-    for part in parts:
-        assert call("validate_data_dir.sh", "--no-spk-sort", part).returncode == 0
-        assert (part / "corpus.json").read_text() == (data / "corpus.json").read_text()
-    if per_utt:
-        assert [len(lines(part / "utt2spk")) for part in parts] == [15, 15, 15, 15]
-    else:
-        speakers = [set(read_map(part / "spk2utt")) for part in parts]
-        assert sum(map(len, speakers)) == 5 == len(set.union(*speakers))
-
-
-def test_split_is_kept_until_the_data_change(call, data):
-    assert call("split_data.sh", data, 2).returncode == 0
-    first = (data / "split2/1/utt2spk").stat().st_ino
-    assert call("split_data.sh", data, 2).returncode == 0
-    assert (data / "split2/1/utt2spk").stat().st_ino == first
-    (data / "utt2lang").write_text("".join(f"{utt} en\n" for utt in read_map(data / "utt2spk")))
-    assert call("split_data.sh", data, 2).returncode == 0
-    assert len(lines(data / "split2/1/utt2lang")) + len(lines(data / "split2/2/utt2lang")) == 60
-    assert not list(data.glob(".split*"))
-
-
-def test_split_at_once(root, data):
-    """Recipes that share a data directory may split it at the same moment."""
-    command = [root / "utils/split_data.sh", "--per-utt", data, "7"]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
-    assert [process.wait() for process in running] == [0, 0, 0, 0], [process.stderr.read() for process in running]
-    assert sum(len(lines(data / f"split7utt/{n}/wav.scp")) for n in range(1, 8)) == 60
-    for process in running:
-        process.stderr.close()
-
-
-def test_too_many_parts(call, data):
-    done = call("split_data.sh", data, 6)
-    assert (
-        done.returncode == 1 and "5 speakers cannot be split into 6 parts" in done.stderr and "--per-utt" in done.stderr
-    )
-    done = call("split_data.sh", "--per-utt", data, 61)
-    assert done.returncode == 1 and "60 utterances cannot be split into 61 parts" in done.stderr
-    assert call("split_data.sh", data, 0).returncode == 2 and call("split_data.sh", data, "x").returncode == 2
-    assert not list(data.glob("split*"))
-
-
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 40))
-@settings(deadline=None)
-def test_cuts_leave_no_part_empty(sizes, parts):
-    parts = min(parts, len(sizes))
-    cuts = _cuts(sizes, parts)
-    assert cuts[0] == 0 and len(cuts) == parts and all(a < b for a, b in zip(cuts, [*cuts[1:], len(sizes)]))
-    if len(set(sizes)) == 1:
-        runs = [b - a for a, b in zip(cuts, [*cuts[1:], len(sizes)])]
-        assert max(runs) - min(runs) <= 1
-
-
-@pytest.mark.parametrize("name", ["wav.scp", "utt2label", "spk2gender"])
-def test_a_table_that_lacks_some_is_neither_split_nor_cut(call, data, tmp_path, name):
-    first = lines(data / name)[0].split()[0]
-    change(data / name, 1, None)
-    for command in (("split_data.sh", data, 2), ("subset_data_dir.sh", "--first", data, 60, tmp_path / "sub")):
-        done = call(*command)
-        assert done.returncode == 1 and f"{data / name}: 1 " in done.stderr and f"first: {first}" in done.stderr
-    assert not (data / "split2").exists() and not (tmp_path / "sub").exists()
-
-
-def test_a_table_with_others_is_not_split(call, data):
-    with (data / "utt2label").open("a") as handle:
-        handle.write("other spoof\n")
-    done = call("split_data.sh", data, 2)
-    assert done.returncode == 1 and "utt2label: it has utterances that are not in utt2spk (first: other)" in done.stderr
 
 
 # --- subset
@@ -429,27 +341,30 @@ def test_subset(call, data, tmp_path):
 
     assert chosen("--first", data, 7) == utts[:7]
     assert json.loads((target / "corpus.json").read_text())["subset"] is True
-    assert chosen("--last", data, 7) == utts[-7:]
     assert len(chosen(data, 7)) == 7
     assert chosen(data, 60) == utts and "subset" not in json.loads((target / "corpus.json").read_text())
-    frames = read_map(data / "utt2num_frames")
-    short = {line.split()[0] for line in chosen("--shortest", data, 10)}
-    assert max(int(frames[utt]) for utt in short) <= min(int(frames[utt]) for utt in set(frames) - short)
     per_speaker = [line.split()[1] for line in chosen("--per-spk", data, 2)]
     assert sorted(per_speaker) == sorted(f"S{n}" for n in range(5) for _ in range(2))
-    some = {line.split()[1] for line in chosen("--speakers", data, 20)}
-    assert {line for line in utts if line.split()[1] in some} == set(lines(target / "utt2spk"))
     (tmp_path / "list").write_text("S1\nS3 more\n")
     assert chosen("--spk-list", tmp_path / "list", data) == [line for line in utts if line.split()[1] in ("S1", "S3")]
     (tmp_path / "list").write_text("\n".join(line.split()[0] for line in utts[10:13]) + "\nunknown\n")
     assert chosen("--utt-list", tmp_path / "list", data) == utts[10:13]
 
 
+def test_a_subset_leaves_out_what_a_table_lacks_and_warns(call, data, tmp_path):
+    utts = list(read_map(data / "utt2spk"))
+    change(data / "utt2label", 1, None)
+    done = call("subset_data_dir.sh", "--first", data, 7, tmp_path / "sub")
+    assert done.returncode == 0 and f"utt2label lacks 1 (such as {utts[0]})" in done.stderr
+    assert f"{tmp_path / 'sub'} has 6 of the 60 utterances" in done.stdout
+    assert list(read_map(tmp_path / "sub/utt2spk")) == utts[1:7]
+
+
 def test_subset_refuses(call, data, tmp_path):
     target = tmp_path / "sub"
     done = call("subset_data_dir.sh", "--first", data, 61, target)
     assert done.returncode == 1 and "61 utterances asked for, and it has 60" in done.stderr
-    for args in (["--first", data, target], ["--first", data, "x", target], ["--first", "--last", data, 3, target]):
+    for args in (["--first", data, target], ["--first", data, "x", target], ["--first", "--per-spk", data, 3, target]):
         assert call("subset_data_dir.sh", *args).returncode == 2
     (tmp_path / "list").write_text("unknown\n")
     done = call("subset_data_dir.sh", "--utt-list", tmp_path / "list", data, target)

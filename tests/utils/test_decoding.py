@@ -7,12 +7,13 @@ import socket
 import struct
 import threading
 
+import av
 import numpy as np
 import pytest
 import soundfile
 
 from utils import audio
-from utils.audio import Command, by_ffmpeg, decoding, flac, mpeg
+from utils.audio import Command, decoding, flac, mpeg
 from utils.cli import UserError
 
 RATE, SAMPLES = 16000, 24000
@@ -240,8 +241,7 @@ def ogg_flac(samples):
     return b"".join(pages)
 
 
-def test_ogg_flac(read, monkeypatch):
-    monkeypatch.setattr(by_ffmpeg, "pyav", lambda: None)
+def test_ogg_flac(read):
     noise = np.random.default_rng(0).standard_normal(9000) / 10
     whole = ogg_flac(noise)
     samples, _ = read(whole)
@@ -256,7 +256,6 @@ def ogg_begins(data):
 
 
 def test_ogg_with_a_second_track(speech, read):
-    pytest.importorskip("av")
     first = encoded(speech[:8000], "OGG", "VORBIS")
     begins = ogg_begins(first)
     second = []
@@ -282,7 +281,6 @@ def test_ogg_pages_that_are_missing(speech, read):
 
 
 def made_by_ffmpeg(form, codec, samples, tracks=1, rate=RATE):
-    av = pytest.importorskip("av")
     out = io.BytesIO()
     with av.open(out, "w", format=form) as container:
         streams = [container.add_stream(codec, rate=rate, layout="mono") for _ in range(tracks)]

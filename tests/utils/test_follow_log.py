@@ -84,7 +84,7 @@ def test_lines_that_are_passed_on(tmp_path):
 def test_the_time_left_is_of_all_jobs_and_of_this_run(monkeypatch, capsys, tmp_path):
     now = [1000.0]
     monkeypatch.setattr(follow_log.time, "monotonic", lambda: now[0])
-    lines = follow_log.Lines("", 10.0)
+    lines = follow_log.Lines(10.0)
     log = tmp_path / "x.log"
     follower = Follower([str(log)])
     for seconds, done in ((0, 600), (20, 700), (20, 800), (1, 1000)):  # 600 are of a run that was interrupted

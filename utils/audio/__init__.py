@@ -4,7 +4,6 @@ from utils.audio.by_ffmpeg import NotSound
 from utils.audio.command import Command, is_command, refuse_command
 from utils.audio.decoding import (
     Recording,
-    has_ffmpeg,
     of_waveform,
     open_recording,
     open_stream,
@@ -19,7 +18,6 @@ __all__ = [
     "Command",
     "NotSound",
     "Recording",
-    "has_ffmpeg",
     "is_command",
     "looks_like_audio",
     "of_waveform",

@@ -1,10 +1,8 @@
-"""Decoding by FFmpeg, through PyAV, an extra: m4a, webm, amr, wma, the sound of videos, and what arrives on a
-stream."""
+"""Decoding by FFmpeg, through PyAV: m4a, webm, amr, wma, the sound of videos, and what arrives on a stream."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,24 +18,7 @@ _CONTAINERS = (
     "mpeg,mpegts,mpc,mpc8,ogg,rm,tta,voc,w64,wav,wv"
 )
 # Of these FFmpeg knows the length; of streams of frames it guesses by the bit rate.
-_TELLING = {
-    "ape",
-    "asf",
-    "avi",
-    "caf",
-    "flac",
-    "flv",
-    "matroska",
-    "mov",
-    "mpc",
-    "mpc8",
-    "ogg",
-    "rm",
-    "tta",
-    "w64",
-    "wav",
-    "wv",
-}
+_TELLING = "ape,asf,avi,caf,flac,flv,matroska,mov,mpc,mpc8,ogg,rm,tta,w64,wav,wv"
 _TOLD_BY_A_PIPE = 0x7FFF0000 // 8  # samples: a WAV of unknown length tells of as many bytes or more
 _PACKET = 60.0  # seconds of the longest that there may be
 _SLACK = 0.5  # seconds by which sound may be shorter than its container tells: what coders add at both ends
@@ -57,20 +38,6 @@ class Decoded:
     seconds: float | None
 
 
-def pyav() -> Any:
-    """The module of PyAV, or None."""
-    try:
-        import av
-    except ImportError:
-        return None
-    av.logging.set_level(av.logging.PANIC)  # what is wrong with a file is said once, by us
-    return av
-
-
-def how_to_install() -> str:
-    return f"{sys.executable} -m pip install -r requirements-codecs.txt"
-
-
 @contextlib.contextmanager
 def opened(
     source: Any,
@@ -87,7 +54,9 @@ def opened(
     Raises UserError that begins with `where`: not audio, truncated, damaged; with `strict`, several audio tracks, which
     are noted otherwise.
     """
-    av = pyav()
+    import av  # here, because few need it
+
+    av.logging.set_level(av.logging.PANIC)  # what is wrong with a file is said once, by us
     refusal = f"{where}: cannot be read as audio: no sound in it that libsndfile or FFmpeg can read"
     options = {"format_whitelist": _CONTAINERS}
     if live:
@@ -123,7 +92,7 @@ def _name(number: int, metadata: dict[str, str]) -> str:
 
 def _told(av: Any, container: Any, stream: Any) -> float | None:
     """Seconds."""
-    if not _TELLING & set(container.format.name.split(",")):
+    if not {*_TELLING.split(",")} & set(container.format.name.split(",")):
         return None
     if stream.duration is not None:
         seconds = float(stream.duration * stream.time_base)

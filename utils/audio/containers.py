@@ -23,18 +23,8 @@ _MP3_TAGS = (0x50, 0x55)  # of a WAV's format
 _FLAC_METADATA = 1 << 25  # bytes before the first frame: 16 MiB a block at most, which pictures have
 _FLAC_FRAME = 1 << 21  # bytes of the largest possible
 _FLAC_BEHIND = 1 << 16  # bytes of tags and the like behind the last frame
-_HEADED = (
-    b"RIFF",
-    b"RIFX",
-    b"RF64",
-    b"BW64",
-    b"riff",
-    b"FORM",
-    b".snd",
-    b"dns.",
-    b"caff",
-    b"NIST",
-)  # their headers tell all
+# their headers tell all
+_HEADED = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", b"dns.", b"caff", b"NIST")
 _SKELETON = b"fishead\0"
 
 
@@ -289,21 +279,9 @@ def _caf(data: Source, at: int) -> Layout:
 
 
 _AIFF_BYTES = {
-    b"NONE": 0,
-    b"sowt": 0,
-    b"twos": 0,
-    b"raw ": 1,
-    b"in24": 3,
-    b"in32": 4,
-    b"fl32": 4,
-    b"FL32": 4,
-    b"fl64": 8,
-    b"FL64": 8,
-    b"ulaw": 1,
-    b"ULAW": 1,
-    b"alaw": 1,
-    b"ALAW": 1,
-}
+    b"NONE": 0, b"sowt": 0, b"twos": 0, b"raw ": 1, b"in24": 3, b"in32": 4, b"fl32": 4, b"FL32": 4, b"fl64": 8,
+    b"FL64": 8, b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1,
+}  # fmt: skip
 
 
 def _aiff(data: Source, at: int) -> Layout:

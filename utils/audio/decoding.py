@@ -6,7 +6,7 @@ else lies in it, or makes one doubt that it is whole, is refused where features 
 verdict.
 
 libsndfile (through soundfile) decodes what containers.py knows the structure of. Anything else (m4a, webm, amr, the
-sound of a video) FFmpeg decodes, through PyAV, which is an extra (requirements-codecs.txt).
+sound of a video) FFmpeg decodes, through PyAV.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ MOST_PEAK = 10.0  # 20 dB above full scale: floats that were meant as integers
 _HEADER_BYTES = 1 << 16  # of a stream, that are kept until its end
 _BEHIND = 4096  # samples that are asked for at once after those which were promised
 _MPG123 = (b"[src/libmpg123/", b"Note: ", b"Warning: ", b"\n")
-_FORMATS = "wav, aiff, au, caf, w64, rf64, sphere, voc, flac, ogg, opus and mp3"
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def open_recording(
         with contextlib.ExitStack() as stack:
             recording = None
             if layout is not None and layout.spans:
-                with contextlib.suppress(*[NotSound] if has_ffmpeg() else []):
+                with contextlib.suppress(NotSound):
                     spans_of = source if layout.data is None else layout.data
                     recording = stack.enter_context(_by_libsndfile(spans_of, layout, where, notes, block_seconds))
             if recording is None:
@@ -193,8 +192,7 @@ def refused(error: UserError) -> Iterator[Recording]:
 @contextlib.contextmanager
 def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterator[Recording]:
     """What arrives on a stream, in short blocks: samples s16le of one channel where a `rate` (Hz) is given, else a
-    container that says itself what it is, by FFmpeg, or without PyAV one that libsndfile can read from a pipe (WAV,
-    Ogg).
+    container that says itself what it is, by FFmpeg.
 
     Raises UserError that begins with `where` for what cannot be read.
     """
@@ -204,21 +202,10 @@ def open_stream(stream: IO[bytes], rate: int | None, where: str = "-") -> Iterat
             where, rate, 1, _checked(_raw_blocks(stream, where, rate), where, rate, False, notes), notes=notes
         )
         return
-    if has_ffmpeg():
-        arriving = _Arriving(stream)
-        with by_ffmpeg.opened(arriving, where, None, STREAM_SECONDS, False, notes, live=True) as decoded:
-            blocks = _checked(_complete(decoded.blocks, arriving, where), where, decoded.rate, False, notes)
-            yield Recording(where, decoded.rate, decoded.channels, blocks, notes=notes)
-        return
-    try:
-        with soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
-            blocks = _checked(_from_a_pipe(sound, where), where, sound.samplerate, False, notes)
-            yield Recording(where, sound.samplerate, sound.channels, blocks, notes=notes)
-    except soundfile.LibsndfileError as error:
-        raise UserError(
-            f"{where}: not a stream that libsndfile can read ({_reason(error)}); give raw s16le with --rate, or install"
-            f" PyAV: {by_ffmpeg.how_to_install()}"
-        ) from None
+    arriving = _Arriving(stream)
+    with by_ffmpeg.opened(arriving, where, None, STREAM_SECONDS, False, notes, live=True) as decoded:
+        blocks = _checked(_complete(decoded.blocks, arriving, where), where, decoded.rate, False, notes)
+        yield Recording(where, decoded.rate, decoded.channels, blocks, notes=notes)
 
 
 @contextlib.contextmanager
@@ -263,11 +250,6 @@ def seconds_of(path: str | Path, where: str | None = None) -> float:
     return samples / recording.rate
 
 
-def has_ffmpeg() -> bool:
-    """Whether what libsndfile does not know can be read all the same."""
-    return by_ffmpeg.pyav() is not None
-
-
 def _opened(path: str | Path, where: str) -> IO[bytes]:
     if not str(path):
         raise UserError(f"{where}: an empty path; is a variable of the shell not set?")
@@ -292,12 +274,6 @@ def _opened(path: str | Path, where: str) -> IO[bytes]:
 def _by_ffmpeg(
     source: Source, where: str, layout: Layout | None, strict: bool, notes: list[str]
 ) -> Iterator[Recording]:
-    if not has_ffmpeg():
-        kind = f"none of {_FORMATS}" if layout is None else layout.kind
-        raise NotSound(
-            f"{where}: cannot be read as audio by libsndfile: {kind}; m4a, webm, amr and video take PyAV:"
-            f" {by_ffmpeg.how_to_install()}"
-        )
     told = None if layout is None else layout.seconds
     part = Part(source, 0, len(source))
     with by_ffmpeg.opened(part, where, told, BLOCK_SECONDS, strict, notes) as decoded:
@@ -396,15 +372,6 @@ class _Sound:
             )
 
 
-def _from_a_pipe(sound: soundfile.SoundFile, where: str) -> Iterator[np.ndarray]:
-    size = max(1, int(STREAM_SECONDS * sound.samplerate))
-    try:
-        while len(block := sound.read(size, dtype="float64", always_2d=True)):
-            yield block
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{where}: truncated or damaged: {_reason(error)}") from None
-
-
 def _reason(error: soundfile.LibsndfileError) -> str:
     return str(error.error_string).strip().rstrip(".") or "libsndfile does not say why"
 
@@ -459,13 +426,7 @@ def _complete(blocks: Iterable[np.ndarray], arriving: _Arriving, where: str) -> 
 
 
 def _checked(
-    blocks: Iterable[np.ndarray],
-    where: str,
-    rate: int,
-    strict: bool,
-    notes: list[str],
-    doubt: str = "",
-    begin: int = 0,
+    blocks: Iterable[np.ndarray], where: str, rate: int, strict: bool, notes: list[str], doubt: str = "", begin: int = 0
 ) -> Iterator[np.ndarray]:
     """The blocks. Raises UserError for NaN or infinite samples, at the end for a `doubt`, and with `strict` for samples
     far beyond full scale, which are noted otherwise. begin: the sample of the recording that the blocks begin at."""

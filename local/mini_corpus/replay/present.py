@@ -62,11 +62,7 @@ def present_bonafide(speech: np.ndarray, to_asv: Response, conf: PresentConf | N
 
 
 def present_replay(
-    speech: np.ndarray,
-    to_attacker: Response,
-    device: Device,
-    to_asv: Response,
-    conf: PresentConf | None = None,
+    speech: np.ndarray, to_attacker: Response, device: Device, to_asv: Response, conf: PresentConf | None = None
 ) -> np.ndarray:
     """The talker recorded by the attacker (`to_attacker`), played by `device` at the talker's distance (`to_asv`, of
     the same kind as for bona fide speech), as the ASV microphone hears it.

@@ -278,11 +278,7 @@ def _to_rate() -> np.ndarray:
 
 
 def impulse_response(
-    room: Room,
-    source: np.ndarray,
-    microphone: np.ndarray,
-    rng: np.random.Generator,
-    conf: RoomConf | None = None,
+    room: Room, source: np.ndarray, microphone: np.ndarray, rng: np.random.Generator, conf: RoomConf | None = None
 ) -> Response:
     """The response from `source` to `microphone` (m, shape (3,) each, inside the room), both without a direction.
 
@@ -352,11 +348,7 @@ class Environment:
 
 
 def draw_environment(
-    letters: str,
-    rng: np.random.Generator,
-    conf: RoomConf | None = None,
-    attackers: str = "ABC",
-    responses: int = 4,
+    letters: str, rng: np.random.Generator, conf: RoomConf | None = None, attackers: str = "ABC", responses: int = 4
 ) -> Environment:
     """A room of the three `letters` and `responses` responses, each between places of their own, to the ASV microphone
     and to the microphone of an attacker of each letter in `attackers`.

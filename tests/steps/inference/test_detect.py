@@ -173,8 +173,6 @@ def test_segments_of_a_data_dir(training, tmp_path, speech):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("raw", [False, True])
 def test_standard_input(training, tmp_path, speech, monkeypatch, stream, raw):
-    if stream and not raw:
-        pytest.importorskip("av")
     wave = np.round(speech(2.0) * 2**15).astype("<i2")
     soundfile.write(tmp_path / "a.wav", wave, RATE)
     data = wave.tobytes() if raw else (tmp_path / "a.wav").read_bytes()
@@ -228,7 +226,6 @@ def test_what_is_noted_of_the_audio(training, tmp_path, speech):
 
 
 def test_a_stream_that_ends_early(training, tmp_path, speech, monkeypatch):
-    pytest.importorskip("av")
     soundfile.write(tmp_path / "a.wav", speech(2.0), RATE)
     data = (tmp_path / "a.wav").read_bytes()
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data[: len(data) // 2])))
