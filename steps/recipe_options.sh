@@ -73,22 +73,10 @@ asked_for() { # stages...: is one of them to be run?
   return 1
 }
 
-require_method() { # <option> <conf>: it is there; schedules and losses were once parts of methods' names
-  local part
-  case $(name_of "$2") in
-    *_mini | *_debug | *_noam) part=schedule/${2##*_} ;;
-    *_anneal) part=loss/a_softmax_anneal.yaml ;;
-    *_am_softmax | *_oc_softmax) part=loss/$(name_of "$2" | grep -o '[ao][mc]_softmax').yaml ;;
-    *_wce) part=loss/weighted_cross_entropy.yaml ;;
-    *) require_file "$1" "$2" conf/train; return ;;
-  esac
-  [ -f "$2" ] || refuse "$1 $2: no such file; a loss or a schedule is a conf of its own now: give --${part%/*} conf/$part"
-}
-
 # What a stage reads, makes or finds trainings by; what it does not is not looked at.
 ! asked_for 1 2 3 4 5 || require_file --frontend "$frontend" conf/frontend
-! asked_for 2 4 5 || require_method --baseline-conf "$baseline_conf"
-! asked_for 3 4 5 || require_method --distill-conf "$distill_conf"
+! asked_for 2 4 5 || require_file --baseline-conf "$baseline_conf" conf/train
+! asked_for 3 4 5 || require_file --distill-conf "$distill_conf" conf/train
 if asked_for 2 3 4 5; then
   for network in $model; do require_file --model "$network" conf/model; done
   [ -z "$schedule" ] || require_file --schedule "$schedule" conf/schedule

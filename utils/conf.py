@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, TypeVar
 import yaml
 
 from utils.cli import UserError
-from utils.files import write_aside
+from utils.files import read_map, write_aside
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -130,8 +130,12 @@ def read_yaml(path: str | Path, lines: dict[str, str] | None = None, _seen: tupl
             raise UserError(f"{path}: its base: leads back to itself")
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
-        near = nearest(path.stem, (p.stem for p in path.parent.glob("*.yaml")), 0.5)
-        hint = f"; did you mean {path.parent / near}.yaml?" if near else ""
+        former = path.parent.parent / "former_names.txt"
+        if instead := read_map(former).get(f"{path.parent.name}/{path.name}") if former.is_file() else None:
+            hint = f"; give {instead} instead"
+        else:
+            near = nearest(path.stem, (p.stem for p in path.parent.glob("*.yaml")), 0.5)
+            hint = f"; did you mean {path.parent / near}.yaml?" if near else ""
         whose = f", the base: of {_seen[-1]}" if _seen else ""
         raise UserError(f"{path}: no such conf file{whose}{hint}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a NUL in the name

@@ -113,9 +113,11 @@ output_path() { # a path given on the command line, and the option's default, wh
   esac
 }
 
-require_file() { # <option> <file> <folder>: it is there; else the nearest name in its folder, or in this one, is told
-  local folder near
+require_file() { # <option> <file> <folder>: it is there; else name what replaces it, or the nearest name in its folder or in this one
+  local folder near instead
   [ ! -f "$2" ] || return 0
+  instead=$(sed -n "s,^$(basename "$3")/$(name_of "$2")\\.yaml ,,p" "$3/../former_names.txt" 2>/dev/null) || instead=
+  [ -z "$instead" ] || refuse "$1 $2: no such file; give $instead instead"
   for folder in "$(dirname "$2")" "$3"; do
     near=$(find "$folder/" -maxdepth 1 -name "*.yaml" -printf '%f\n' 2>/dev/null | sed 's/\.[^.]*$//' | nearest_name "$(name_of "$2")") || near=
     [ -z "$near" ] || refuse "$1 $2: no such file; did you mean $folder/$near.yaml?"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -10,7 +13,9 @@ import yaml
 
 from utils import conf
 from utils.cli import UserError
+from utils.files import read_map
 
+ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = ("model", "train")
 
 
@@ -309,3 +314,22 @@ def test_a_setting_may_change_an_entry_of_a_list(load_drawing):
         ("train.shapes=[{kind: circle, radius: -2}]", "--set train.shapes"),
     ):
         assert told in refusal(load_drawing, SHAPES, setting), setting
+
+
+FORMER = read_map(ROOT / "conf" / "former_names.txt")
+
+
+@pytest.mark.parametrize("name", [name for name in FORMER if name != "#"])
+def test_a_conf_that_was_renamed_is_refused_with_what_replaces_it(name):
+    """By the reader of confs, and by recipes before they start."""
+    instead = FORMER[name]
+    option, path = instead.split()
+    assert option in ("--loss", "--schedule") and (ROOT / path).is_file() and not (ROOT / "conf" / name).exists()
+    with pytest.raises(UserError, match=re.escape(f"{name}: no such conf file; give {instead} instead")):
+        conf.read_yaml(ROOT / "conf" / name)
+    script = (
+        f'stage=0 stop_stage=0 caller_dir=.; . utils/stages.sh; require_file --distill-conf "conf/{name}" conf/train'
+    )
+    run = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.endswith(f"--distill-conf conf/{name}: no such file; give {instead} instead\n")
