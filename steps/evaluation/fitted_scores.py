@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steps.evaluation.evaluation import stem_of
 from steps.evaluation.labels import corpus_label, figure_text
 from steps.evaluation.protocols import Protocol
 from steps.evaluation.score_files import CmScores, read_cm_scores_by, same_trials, score_lines
@@ -264,12 +265,12 @@ def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
     return ratios
 
 
-def calibrate_training(training: Path, dev: str, data_dir: Path) -> None:
-    """Write calibration.json of a training's folder, learnt on its scores of the set `dev`; where that cannot be done,
-    a calibration.json that says why, and a warning."""
-    out = training / "calibration.json"
+def calibrate_training(training: Path, dev: str, data_dir: Path, head: int | None = None) -> None:
+    """Write calibration.json of a training's folder, or calibration_headK.json of stage K's `head`, learnt on its own
+    scores of the set `dev`; where that cannot be done, a file of that name that says why, and a warning."""
+    out = training / f"{stem_of('calibration', head)}.json"
     try:
-        train(read_systems([training / "scores" / f"{dev}.txt"]), data_dir=data_dir).write(out)
+        train(read_systems([training / "scores" / f"{stem_of(dev, head)}.txt"]), data_dir=data_dir).write(out)
         print(f"calibration learnt on {dev}: {out}")
     except UserError as error:
         warn(f"{training}: no calibration, so steps/detect.py gives scores but no verdicts: {error}")

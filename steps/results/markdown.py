@@ -247,13 +247,10 @@ def _heads_section(table: SetTable) -> list[str]:
     whole = {e.name: results for e, results in table.rows}
     headings, cells = _names(experiments)
     count = max(block for _, blocks in table.heads for block in blocks)
-    lines = ["#### EER % of each block's own classifier, and of the detector", ""]
-    lines += [
-        "The deepest block's is the detector's at the epoch that was kept; the detector is what is kept in the end.",
-        "",
-    ]
+    lines = ["#### EER % by exit", ""]
+    lines += ["Exit K: the network stops after stage K, and the head trained there gives the score (`--exit K`).", ""]
     return lines + markdown_table(
-        [*headings, "seeds", *(f"block {k}" for k in range(1, count + 1)), "detector"],
+        [*headings, "seeds", *(f"exit {k}" for k in range(1, count + 1)), "complete network"],
         [
             [*cells(e), str(seeds)]
             + [EER.stat_of([r.pooled.eer for r in blocks.get(k, {}).values()], seeds) for k in range(1, count + 1)]
@@ -267,7 +264,7 @@ def _heads_section(table: SetTable) -> list[str]:
 
 
 def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetTable]) -> list[str]:
-    """Multiply-adds up to each block's score, for the experiments whose heads were evaluated."""
+    """Multiply-adds of a score by each exit, for the experiments whose heads were evaluated."""
     with_heads = {e.name for table in tables for e, _ in table.heads}
     costs = {e.name: cost for e in experiments if e.name in with_heads and (cost := block_multiply_adds(e))}
     if not costs:
@@ -275,19 +272,15 @@ def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetT
     shown = [e for e in experiments if e.name in costs]
     headings, cells = _names(shown)
     count = max(max(cost) for cost in costs.values())
-    lines = [
-        (
-            "Multiply-adds up to the score of a block's own classifier, were the network left there, and their share"
-            " of the"
-        ),
-        "deepest block's, which is the detector's:",
-        "",
-    ]
+    lines = ["Multiply-adds of a score by exit, and their share of the complete network's, which is the last:", ""]
     return lines + markdown_table(
-        [*headings, *(f"block {k}" for k in range(1, count + 1))],
+        [*headings, *(f"exit {k}" for k in range(1, count + 1))],
         [
             cells(e)
-            + [f"{cost[k] / 1e9:.3g} G ({100 * cost[k] / max(cost.values()):.0f} %)" for k in range(1, count + 1)]
+            + [
+                f"{cost[k] / 1e9:.3g} G ({100 * cost[k] / max(cost.values()):.0f} %)" if k in cost else "-"
+                for k in range(1, count + 1)
+            ]
             for e in shown
             for cost in [costs[e.name]]
         ],

@@ -159,7 +159,7 @@ def _early_exits(table: SetTable, chosen: set[str], recipe: str, tuned: Collecti
         if not any(entry.baseline is None and entry.names[0] == base.model for entry in entries):
             entries.append(Entry([base.model, base.recipe, "-"], base.multiply_adds, base_results, None))
         for block in sorted(blocks):
-            if block < max(costs):
+            if block in costs and block < max(costs):
                 names = [e.model, e.recipe, f"block {block}"]
                 entries.append(_entry(names, costs[block], e, blocks[block], base_of[_place(e)], tuned))
         names = [e.model, e.recipe, "-"]
