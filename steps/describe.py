@@ -15,9 +15,8 @@ import torch
 
 from steps import frontend as frontends
 from steps import nnet, training
-from steps.evaluation.evaluation import read_evaluations
 from steps.experiment import training_folder
-from steps.experiment.exits import DEV
+from steps.experiment.exits import dev_evaluations
 from steps.nnet.base import BranchedBackbone
 from steps.nnet.cost import count_parameters, measure
 from steps.training.early_exit import exit_costs
@@ -118,7 +117,7 @@ def main() -> int:
 def print_exits(model: Path, method: training.MethodBase, costs: dict[int, int]) -> None:
     """What stopping after each stage costs, the last being the complete network; of a training with its EER on dev."""
     last = max(costs)
-    eers = {one.head or last: one.pooled.eer for one in read_evaluations(model) if one.set_name == DEV}
+    eers = {stage: one.pooled.eer for stage, one in dev_evaluations(model, last).items()}
     print(f"\nexits, each with the head that {method.conf.method} trains there:")
     print(f"{'':<26}{'parameters':>14}{'multiply-adds':>18}{'of all':>8}" + (f"{'dev EER %':>12}" if eers else ""))
     for stage, cost in costs.items():

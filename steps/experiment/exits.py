@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from steps.evaluation.evaluation import read_evaluations
+from steps.evaluation.evaluation import Evaluation, read_evaluations
 from steps.experiment import training_folder
 from steps.experiment.exit_option import AUTO
 from steps.frontend import FrontEndConf, make_frontend
@@ -42,6 +42,12 @@ class Exit:
             f"exit {self.stage}: the network stops after stage {self.stage} of {self.stages},"
             f" {share:.0f} % of its multiply-adds"
         )
+
+
+def dev_evaluations(training: Path, last: int) -> dict[int, Evaluation]:
+    """The evaluations of dev by exit; last: the stage of the complete network."""
+    found = {one.head: one for one in read_evaluations(training) if one.set_name == DEV}
+    return {k: one for k in range(1, last + 1) if (one := found.get(None if k == last else k))}
 
 
 class Exits:
@@ -73,25 +79,16 @@ class Exits:
     @cached_property
     def dev_eers(self) -> dict[int, float]:
         """EER on dev by exit, as a fraction. Raises UserError, which names the command, where one is not known."""
-        found = {one.head or self.stages[-1]: one for one in read_evaluations(self._folder) if one.set_name == DEV}
-        complete = found.get(self.stages[-1])
-        for stage in self.stages:
-            one = found.get(stage)
-            same = (
-                one
-                and complete
-                and (one.n_bonafide, one.pooled.n_spoof)
-                == (
-                    complete.n_bonafide,
-                    complete.pooled.n_spoof,
-                )
+        found = dev_evaluations(self._folder, self.stages[-1])
+        counts = {(one.n_bonafide, one.pooled.n_spoof) for one in found.values()}
+        missing = [str(stage) for stage in self.stages if stage not in found]
+        if missing or len(counts) > 1:
+            why = f"of exit {', '.join(missing)} is not known" if missing else "by exit is of different trials"
+            options = " ".join(f"--exit {k}" for k in self.stages)
+            raise UserError(
+                f"--exit auto: the EER on {DEV} {why}; run steps/score.py --online {options} {self._folder} {DEV},"
+                f" then steps/evaluate_experiment.py {self._folder} {DEV}"
             )
-            if not same:
-                options = " ".join(f"--exit {k}" for k in self.stages)
-                raise UserError(
-                    f"--exit auto: the EER of exit {stage} on {DEV} is not known; run steps/score.py {options}"
-                    f" {self._folder} {DEV}, then steps/evaluate_experiment.py {self._folder} {DEV}"
-                )
         return {stage: found[stage].pooled.eer for stage in self.stages}
 
     def stage_of(self, wanted: int | str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,8 +36,8 @@ class Calibration:
 def _how_to_make(training: Path, stage: int | None) -> str:
     if stage is not None:
         return (
-            f"make it by steps/score.py --exit {stage} {training} dev, then steps/evaluate_experiment.py {training}"
-            " dev, or by the recipe's stages 4 and 5"
+            f"make it by steps/score.py --online --exit {stage} {training} dev, then steps/evaluate_experiment.py"
+            f" {training} dev, or by the recipe's stages 4 and 5"
         )
     return (
         f"make it by steps/calibrate.py --train {training / 'scores' / 'dev.txt'} --out-dir {training}, or by the"
@@ -53,6 +54,15 @@ def read_calibration(path: Path) -> Calibration:
     if len(model.llr.weights) != 1:
         raise UserError(f"{path}: a fusion of {len(model.llr.weights)} systems; a calibration of one is wanted")
     return Calibration(path, model.llr.weights[0], model.llr.offset, model.trained_on, bool(model.broken))
+
+
+def check_exit(calibration: Calibration, stage: int | None) -> None:
+    """Raises UserError unless the calibration was learnt on scores of this exit; None: of the complete network."""
+    for file in calibration.trained_on["files"]:
+        of_head = re.search(r"_head(\d+)$", Path(file).stem)
+        if (of_head and int(of_head[1])) != stage:
+            wanted = "the complete network" if stage is None else f"exit {stage} (such as dev_head{stage}.txt)"
+            raise UserError(f"{calibration.path}: learnt on {file}, not on scores of {wanted}; leave --calibration out")
 
 
 def calibration_of(training: Path, stage: int | None = None) -> tuple[Calibration | None, str]:

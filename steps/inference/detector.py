@@ -50,7 +50,7 @@ from steps.frontend import FrontEndBase, make_frontend
 from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.inference import windows
 from steps.inference.back_end import BackEnd, load_back_end
-from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, decision, read_calibration
+from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, check_exit, decision, read_calibration
 from steps.inference.overview import Overview
 from steps.inference.result import Below, Evidence, Heard, Result, Window
 from utils import audio
@@ -185,6 +185,7 @@ class FakeSpeechDetector:
         found, missing = back_end.calibration, back_end.missing
         if calibration is not None:
             found, missing = read_calibration(Path(calibration)), ""
+            check_exit(found, back_end.exit and back_end.exit.stage)
         return cls(back_end, decision(found, missing, prior, threshold), hop, pool, channels, batch_size, num_threads)
 
     def on(self, channels: Channels | None) -> FakeSpeechDetector:
