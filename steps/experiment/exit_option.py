@@ -16,7 +16,6 @@ def add_exit_option(parser: argparse.ArgumentParser, several: bool = False) -> N
         type=word_or(whole_number(1), AUTO),
         action="append" if several else "store",
         metavar="STAGE",
-        help="stop after this stage and score by its own head, which self-distillation trains; auto: the cheapest exit "
-        "whose dev EER is not worse than the complete network's; the complete network if not given"
-        + ("; may be given several times" if several else ""),
+        help="stop the network after this stage, whose own head then scores. auto: the cheapest stage whose EER on dev "
+        "is not worse than the complete network's" + (". May be given several times" if several else ""),
     )
