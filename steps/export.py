@@ -18,7 +18,7 @@ import utils.environment
 import torch
 
 from steps.experiment import training_folder
-from steps.experiment.exit_option import add_exit_option
+from steps.experiment.exit_option import ADAPTIVE, add_exit_option
 from steps.experiment.exits import load_trained
 from steps.exporting import card, checking, graph, onnx_file, quantise
 from steps.inference import onnx_model
@@ -63,6 +63,8 @@ def main() -> int:
         parser.error("--int8 is made of the ONNX file: give --formats onnx too")
     if "onnx" in args.formats:
         onnx_model.require_onnx()
+    if args.exit == ADAPTIVE:
+        parser.error("--exit adaptive: an exported graph stops at one stage; give its number, or auto")
     torch.set_num_threads(args.num_threads)
     training = args.model if args.model.is_dir() else args.model.parent
     export(args.model, training, args)

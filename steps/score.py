@@ -24,19 +24,23 @@ from steps.data.batches import FeatureSet, reading_errors, scoring_plan
 from steps.evaluation.evaluation import stem_of
 from steps.evaluation.score_parts import parse_part, part_file
 from steps.experiment import training_folder
-from steps.experiment.exit_option import add_exit_option
-from steps.experiment.exits import Exits
+from steps.experiment.exit_option import ADAPTIVE, add_exit_option
+from steps.experiment.exits import Exits, same_weights
 from steps.frontend import UTT2BANDS, FrontEndBase, make_frontend, read_levels
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
 from steps.nnet import Detector
 from steps.nnet.base import score_of
+from steps.training.early_exit import AdaptiveExit
 from utils.cli import MOST_THREADS, THREADS, ProgressLog, UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_lines
 from utils.segments import SEGMENTS, SIDES
 from utils.tables import read_big_map, require_same_keys
 
 _CACHE_MIB = 1024
+
+
+Networks = dict[int | str | None, Detector]  # by stage, shallow to deep, or ADAPTIVE; None is the complete one
 
 
 class Trials:
@@ -93,20 +97,34 @@ class Trials:
 
 def passes_of(
     trained: training_folder.TrainedDetector, training: Path, wanted: Sequence[int | str] | None, device: torch.device
-) -> list[dict[int | None, Detector]]:
-    """The networks whose scores are wanted, shallow to deep, by stage; None is the complete one. Those of one element
-    share the weights of the stages that they have in common, so that one pass through the deepest serves all."""
-    complete: dict[int | None, Detector] = {None: trained.detector}
+) -> list[Networks]:
+    """The networks whose scores are wanted. Those of one element share the weights of the stages that they have in
+    common, so that one pass through the deepest serves all."""
+    complete: Networks = {None: trained.detector}
     if wanted is None:
         return [complete]
     exits = Exits(training, trained.frontend_conf)
-    stages = sorted({exits.stage_of(one) for one in wanted})
-    early: dict[int | None, Detector] = {k: exits.detector(k, device) for k in stages if k != exits.stages[-1]}
-    if len(early) == len(stages):
-        return [early]
-    # Final weights may be averaged over epochs; the exits have those of one epoch.
-    same = same_weights(trained.detector, exits.method.detector.to(device))
-    return [early | complete] if same else [early, complete] if early else [complete]
+    adaptive: Networks = {}
+    if ADAPTIVE in wanted:
+        adaptive = {ADAPTIVE: exits.adaptive(trained.detector, device)[0]}
+    stages = sorted({exits.stage_of(one) for one in wanted if one != ADAPTIVE})
+    early: Networks = {k: exits.detector(k, device) for k in stages if k != exits.stages[-1]}
+    passes = [early]
+    if len(early) < len(stages):
+        # Final weights may be averaged over epochs; the exits have those of one epoch.
+        same = same_weights(trained.detector, exits.method.detector)
+        passes = [early | complete] if same else [early, complete]
+    return [one for one in (*passes, adaptive) if one]
+
+
+def say_cost(network: Detector) -> None:
+    """Print where the trials left since the last call, and their mean cost."""
+    assert isinstance(network, AdaptiveExit)
+    left, count, costs = network.left, network.left.total(), network.costs
+    mean = sum(costs[stage] * number for stage, number in left.items()) / max(count, 1)
+    shares = ", ".join(f"{100 * left[stage] / max(count, 1):.0f} % after stage {stage}" for stage in costs)
+    print(f"score.py: mean multiply-adds {mean:,.0f}, {100 * mean / max(costs.values()):.0f} % of all; left: {shares}")
+    left.clear()
 
 
 def compute(trials: Trials, networks: Sequence[Detector], device: torch.device, num_workers: int) -> np.ndarray:
@@ -114,6 +132,8 @@ def compute(trials: Trials, networks: Sequence[Detector], device: torch.device, 
     last = [len(network.backbone.stage_channels) - 1 for network in networks]
 
     def logits_of(x: Tensor) -> list[Tensor]:
+        if len(networks) == 1:
+            return [networks[0](x)]
         maps = networks[-1].stage_maps(x)
         return [network.logits_of(maps[i]) for network, i in zip(networks, last)]
 
@@ -159,12 +179,6 @@ def is_whole(part: tuple[int, int], outputs: list[Path], inputs: list[Path]) -> 
         return False
     newest = max(path.stat().st_mtime_ns for path in inputs if path.exists())
     return min(path.stat().st_mtime_ns for path in made) >= newest
-
-
-def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """Do two networks of one architecture have the same weights and statistics, bit for bit?"""
-    states = one.state_dict(), other.state_dict()
-    return all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 @reading_errors()
@@ -225,6 +239,8 @@ def main() -> int:
             scores = compute(trials, list(networks.values()), device, args.num_workers)
             for head, row in zip(networks, scores):
                 trials.write(scores_of / f"{stem_of(name, head)}.txt", row)
+            if ADAPTIVE in networks:
+                say_cost(networks[ADAPTIVE])
     return 0
 
 

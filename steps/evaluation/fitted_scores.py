@@ -234,21 +234,28 @@ def train(
         whose = "" if error.trial is None else f"{trials.utterance[error.trial]}: "
         raise UserError(f"{', '.join(map(str, paths))}: {whose}{error}") from None
     ratios, sets = ratios_of(llr, systems), sets_of(trials.utterance, data_dir)
-    bonafide, spoof = ratios[trials.bonafide], ratios[~trials.bonafide]
-    eer, eer_threshold = equal_error_rate(det_curve(bonafide, spoof))
     trained_on = {
         "sets": sets or sorted({path.stem for path in systems.paths}),
         "corpus": _corpora(sets, data_dir) or None,
         "files": [str(path) for path in systems.paths],
         "sha256": [sha256_of(path) for path in systems.paths],
-        "n_bonafide": int(trials.bonafide.sum()),
-        "n_spoof": int((~trials.bonafide).sum()),
-        "cllr": cllr(bonafide, spoof),
-        "eer": eer,
-        "eer_threshold": eer_threshold,
-        "llr_range": [float(ratios.min()), float(ratios.max())],
+        **figures_of(ratios, trials.bonafide),
     }
     return FittedModel(llr, method, trained_on, frozenset(trials.utterance), reasons)
+
+
+def figures_of(llr: NDArray[np.float64], bonafide: NDArray[np.bool_]) -> dict[str, Any]:
+    """What FittedModel's trained_on says of the trials' LLRs. llr, bonafide: (N,)."""
+    of_bonafide, of_spoof = llr[bonafide], llr[~bonafide]
+    eer, eer_threshold = equal_error_rate(det_curve(of_bonafide, of_spoof))
+    return {
+        "n_bonafide": of_bonafide.size,
+        "n_spoof": of_spoof.size,
+        "cllr": cllr(of_bonafide, of_spoof),
+        "eer": eer,
+        "eer_threshold": eer_threshold,
+        "llr_range": [float(llr.min()), float(llr.max())],
+    }
 
 
 def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:

@@ -9,39 +9,48 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from steps.evaluation.adaptive_exit import DEV, AdaptiveRule, choose_rule
 from steps.evaluation.evaluation import Evaluation, read_evaluations
 from steps.experiment import training_folder
-from steps.experiment.exit_option import AUTO
+from steps.experiment.exit_option import ADAPTIVE, AUTO
 from steps.frontend import FrontEndConf, make_frontend
 from steps.nnet import Detector
-from steps.training.early_exit import exit_costs
+from steps.nnet.staged import StagedBackbone
+from steps.training.early_exit import AdaptiveExit, adaptive_costs, exit_costs
 from utils.cli import UserError
 
-DEV = "dev"
-Wanted = int | Literal["auto"] | None
+Wanted = int | Literal["auto", "adaptive"] | None
 
 
 @dataclass(frozen=True)
 class Exit:
-    """The network stops after stage `stage` of `stages`. multiply_adds: of one input's score; complete: the same of the
-    complete network."""
+    """The network stops after stage `stage` of `stages`; `adaptive`: by `rule`. multiply_adds: of one input's score, in
+    the mean over dev if adaptive; complete: the same of the complete network."""
 
-    stage: int
+    stage: int | Literal["adaptive"]
     stages: int
     multiply_adds: int
     complete: int
+    rule: AdaptiveRule | None = None
 
-    @property
-    def in_words(self) -> str:
-        share = 100 * self.multiply_adds / self.complete
-        return (
-            f"exit {self.stage}: the network stops after stage {self.stage} of {self.stages},"
-            f" {share:.0f} % of its multiply-adds"
-        )
+    def as_json(self) -> dict[str, Any]:
+        share = f"{100 * self.multiply_adds / self.complete:.0f} % of its multiply-adds"
+        said = f"exit {self.stage}: the network stops after stage {self.stage} of {self.stages}, {share}"
+        if self.rule is not None:
+            said = f"adaptive exit: a window leaves at the first stage with |LLR| >= {self.rule.bound:.2f}"
+            said += f" of {self.stages}; on dev after {share}"
+        values = {"stage": self.stage, "stages": self.stages, "multiply_adds": self.multiply_adds}
+        return values | {"complete": self.complete, "in_words": said}
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Do two networks of one architecture have the same weights and statistics, bit for bit, on whatever devices?"""
+    states = one.state_dict(), other.state_dict()
+    return all(torch.equal(value.cpu(), states[1][name].cpu()) for name, value in states[0].items())
 
 
 def dev_evaluations(training: Path, last: int) -> dict[int, Evaluation]:
@@ -71,10 +80,36 @@ class Exits:
             )
 
     @cached_property
+    def _input(self) -> tuple[int, int, int]:
+        """Frames, bins, channels."""
+        frontend = make_frontend(self._frontend_conf)
+        return frontend.conf.network_input.frames, frontend.n_bins, frontend.channels
+
+    @cached_property
     def costs(self) -> dict[int, int]:
         """Multiply-adds by exit."""
-        frontend = make_frontend(self._frontend_conf)
-        return exit_costs(self.method, frontend.conf.network_input.frames, frontend.n_bins, frontend.channels)
+        return exit_costs(self.method, *self._input)
+
+    def adaptive(self, complete: Detector, device: torch.device) -> tuple[AdaptiveExit, AdaptiveRule]:
+        """The detector on `device`, ready to score, and its rule. Raises UserError unless all exits and `complete` have
+        the weights of one epoch, and for a network of branches."""
+        if not isinstance(complete.backbone, StagedBackbone):
+            raise UserError(
+                "--exit adaptive: branches have no common stages to leave at; give auto or a stage's number"
+            )
+        if not same_weights(complete, self.method.detector):
+            raise UserError(
+                f"--exit adaptive: {self._folder / 'final.pt'} has weights averaged over epochs (average_last), its"
+                " exits those of one epoch; give auto or a stage's number"
+            )
+        rule = choose_rule(self._folder, self.adaptive_costs)
+        exits = {stage: self.detector(stage, device) for stage in self.stages}
+        return AdaptiveExit(exits, rule.lines, rule.bound, self.adaptive_costs), rule
+
+    @cached_property
+    def adaptive_costs(self) -> dict[int, int]:
+        """Multiply-adds of an input that leaves the adaptive exit after each stage."""
+        return adaptive_costs(self.method, *self._input)
 
     @cached_property
     def dev_eers(self) -> dict[int, float]:
@@ -106,6 +141,10 @@ class Exits:
         last = self.stages[-1]
         return Exit(stage, last, self.costs[stage], self.costs[last])
 
+    def about_adaptive(self, rule: AdaptiveRule) -> Exit:
+        last = self.stages[-1]
+        return Exit(ADAPTIVE, last, rule.multiply_adds, self.costs[last], rule)
+
     def detector(self, stage: int, device: torch.device) -> Detector:
         """On `device`, ready to score."""
         return self.method.exit_at(stage).to(device, memory_format=torch.channels_last).eval()
@@ -123,6 +162,9 @@ def load_trained(
     if wanted is None:
         return trained, None
     exits = Exits(final.parent, trained.frontend_conf)
+    if wanted == ADAPTIVE:
+        adaptive, rule = exits.adaptive(trained.detector, device)
+        return replace(trained, detector=adaptive), exits.about_adaptive(rule)
     stage = exits.stage_of(wanted)
     if stage == exits.stages[-1]:
         return trained, None

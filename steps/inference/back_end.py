@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ import numpy as np
 import torch
 
 from steps.data.batches import network_input
-from steps.experiment.exits import Exit, Wanted, load_trained
+from steps.experiment.exits import Wanted, load_trained
 from steps.frontend import FrontEndBase, FrontEndConf, conf_from_dict
 from steps.frontend.processing.band import BandLimits
 from steps.inference.calibration import Calibration, calibration_of
 from steps.inference.onnx_model import OnnxModel, padded
 from steps.nnet import Detector, grad_cam
 from steps.nnet.base import score_of
+from steps.training.early_exit import AdaptiveExit
 from utils.cli import UserError
 
 
@@ -27,13 +27,13 @@ class BackEnd(ABC):
     """Attributes: model (what it was loaded from, in words), frontend_conf, corpus (that it was trained on, as
     corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none),
     calibration (None without one), missing (why there is no calibration, with the fix), exit (where the network stops
-    early; None: it is complete)."""
+    early, as Exit.as_json; None: it is complete)."""
 
     def __init__(self, model: str, frontend_conf: FrontEndConf, corpus: dict[str, Any] | None, band: BandLimits | None):
         self.model, self.frontend_conf, self.corpus, self.band = model, frontend_conf, corpus or {}, band
         self.calibration: Calibration | None = None
         self.missing = ""
-        self.exit: Exit | None = None
+        self.exit: dict[str, Any] | None = None
 
     @abstractmethod
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
@@ -84,8 +84,11 @@ class TorchBackEnd(BackEnd):
     ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
         x, own = _features_and_length(standard, frontend, where)
         x = np.ascontiguousarray(x)
-        last = len(self._network.backbone.stage_channels)
-        _, (places,) = grad_cam.evidence(self._network, torch.from_numpy(x)[None].to(self._device), [last])
+        one, network = torch.from_numpy(x)[None].to(self._device), self._network
+        if isinstance(network, AdaptiveExit):
+            with torch.inference_mode():
+                network = network.exits[int(network.routes(one)[1][0])]
+        _, (places,) = grad_cam.evidence(network, one, [len(network.backbone.stage_channels)])
         return x, grad_cam.drawn_up(places, *x.shape[1:]), tuple(places.shape), own
 
 
@@ -103,8 +106,7 @@ class OnnxBackEnd(BackEnd):
             self._kept("corpus"),
             band and BandLimits(tuple(band["centres"]), tuple(band["lowest"])),
         )
-        if about.get("exit"):  # missing in files of older versions
-            self.exit = Exit(**{one.name: about["exit"][one.name] for one in fields(Exit)})
+        self.exit = about.get("exit")  # missing in files of older versions
         made = about["calibration"]
         if made is None:
             self.missing = f"{path} carries no calibration, as there was none when it was exported"
@@ -158,8 +160,14 @@ def load_back_end(path: Path, device: torch.device, num_threads: int, wanted: Wa
     final = path / "final.pt" if path.is_dir() else path
     trained, made_exit = load_trained(final, wanted, device)
     made = TorchBackEnd(trained.detector, trained.frontend_conf, trained.corpus, trained.band, device, str(path))
-    made.exit = made_exit
-    made.calibration, made.missing = calibration_of(final.parent, made_exit and made_exit.stage)
+    if made_exit is None:
+        made.calibration, made.missing = calibration_of(final.parent)
+        return made
+    made.exit = made_exit.as_json()
+    if isinstance(made_exit.stage, int):
+        made.calibration, made.missing = calibration_of(final.parent, made_exit.stage)
+    elif (rule := made_exit.rule) is not None:  # its scores are LLRs
+        made.calibration = Calibration(final.parent, 1.0, 0.0, rule.trained_on, rule.trained_on_eval)
     return made
 
 

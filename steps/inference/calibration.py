@@ -56,12 +56,12 @@ def read_calibration(path: Path) -> Calibration:
     return Calibration(path, model.llr.weights[0], model.llr.offset, model.trained_on, bool(model.broken))
 
 
-def check_exit(calibration: Calibration, stage: int | None) -> None:
+def check_exit(calibration: Calibration, stage: int | str | None) -> None:
     """Raises UserError unless the calibration was learnt on scores of this exit; None: of the complete network."""
     for file in calibration.trained_on["files"]:
-        of_head = re.search(r"_head(\d+)$", Path(file).stem)
-        if (of_head and int(of_head[1])) != stage:
-            wanted = "the complete network" if stage is None else f"exit {stage} (such as dev_head{stage}.txt)"
+        found = re.search(r"(_head\d+|_adaptive)?$", Path(file).stem)
+        if (found and found[0]) != stem_of("", stage):
+            wanted = "the complete network" if stage is None else f"exit {stage} (such as {stem_of('dev', stage)}.txt)"
             raise UserError(f"{calibration.path}: learnt on {file}, not on scores of {wanted}; leave --calibration out")
 
 

@@ -118,7 +118,7 @@ class FakeSpeechDetector:
 
     Attributes: sample_rate (Hz, what audio is resampled to), window_seconds, hop_seconds, decision, corpus (what it was
     trained on, as corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know
-    none), exit (where the network stops early; None: it is complete).
+    none), exit (where the network stops early, as Exit.as_json of steps/experiment/exits.py; None: it is complete).
     """
 
     def __init__(
@@ -176,8 +176,8 @@ class FakeSpeechDetector:
         seconds from one window to the next, half a window if not given. pool: see above. channels: of recordings with
         several: mix, each, or the number of one from 0; mix if not given, unless the front end was trained on a certain
         one. batch_size: windows that go through the network at once. num_threads: that compute features; the network's
-        are torch's (torch.set_num_threads). exit: the number of a stage after which the network stops, or `auto`; see
-        steps/experiment/exits.py.
+        are torch's (torch.set_num_threads). exit: the number of a stage after which the network stops, `auto` or
+        `adaptive`; see docs/early_exit.md.
 
         Raises UserError for what cannot be read or does not fit.
         """
@@ -185,7 +185,7 @@ class FakeSpeechDetector:
         found, missing = back_end.calibration, back_end.missing
         if calibration is not None:
             found, missing = read_calibration(Path(calibration)), ""
-            check_exit(found, back_end.exit and back_end.exit.stage)
+            check_exit(found, back_end.exit and back_end.exit["stage"])
         return cls(back_end, decision(found, missing, prior, threshold), hop, pool, channels, batch_size, num_threads)
 
     def on(self, channels: Channels | None) -> FakeSpeechDetector:
@@ -215,7 +215,7 @@ class FakeSpeechDetector:
         made = of.calibration
         return {
             "model": self.model,
-            "exit": self.exit and dataclasses.asdict(self.exit) | {"in_words": self.exit.in_words},
+            "exit": self.exit,
             "corpus": corpus_label(self.corpus),
             "mini_corpus": self.of_mini_corpus,
             "frontend": self.frontend_conf.type,

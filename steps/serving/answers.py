@@ -54,9 +54,11 @@ class LookedAt(BaseModel):
 class Exit(BaseModel):
     """Where the network stops, if it does before its last stage."""
 
-    stage: int = Field(description="the last stage that is computed, counted from 1; its own head gives the score")
+    stage: int | Literal["adaptive"] = Field(
+        description="the last stage that is computed, counted from 1, whose own head gives the score; or one by window"
+    )
     stages: int = Field(description="of the complete network")
-    multiply_adds: int = Field(description="of a window's score")
+    multiply_adds: int = Field(description="of a window's score; adaptive: their mean on dev")
     complete: int = Field(description="multiply-adds of the complete network")
     in_words: str
 
@@ -80,7 +82,9 @@ class Verdict(BaseModel):
     below_threshold: BelowThreshold | None = Field(description="null where there is no verdict")
     headline: str = Field(description="the verdict in words, with the windows below the threshold")
     explanation: str
-    exit: int | None = Field(description="the stage after which the network stopped; null for the complete network")
+    exit: int | Literal["adaptive"] | None = Field(
+        description="the stage after which the network stopped; null for the complete network"
+    )
     caution: str | None = Field(description="said with each verdict of a model that was trained on the mini corpus")
     score: float = Field(description="the mean of the windows' scores; higher = bona fide")
     llr: float | None = Field(description="log-likelihood ratio, natural logarithm; null without a calibration")
