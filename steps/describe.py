@@ -15,12 +15,13 @@ import torch
 
 from steps import frontend as frontends
 from steps import nnet, training
+from steps.evaluation.adaptive_exit import choose_rule
 from steps.experiment import training_folder
 from steps.experiment.exits import dev_evaluations
 from steps.nnet.base import BranchedBackbone
 from steps.nnet.cost import count_parameters, measure
-from steps.training.early_exit import exit_costs
-from utils.cli import make_parser, run_program
+from steps.training.early_exit import adaptive_costs, exit_costs
+from utils.cli import UserError, make_parser, run_program
 
 
 def parts_of(backbone: nnet.BackboneBase) -> dict[str, torch.nn.Module]:
@@ -110,12 +111,16 @@ def main() -> int:
             )
         )
     if len(method.trained_heads) > 1:
-        print_exits(args.model, method, exit_costs(method, frames, bins, frontend.channels))
+        print_exits(args.model, method, (frames, bins, frontend.channels))
     return 0
 
 
-def print_exits(model: Path, method: training.MethodBase, costs: dict[int, int]) -> None:
-    """What stopping after each stage costs, the last being the complete network; of a training with its EER on dev."""
+def print_exits(model: Path, method: training.MethodBase, shape: tuple[int, int, int]) -> None:
+    """What stopping after each stage costs, the last being the complete network; of a training with its EER on dev.
+
+    shape: frames, bins and channels of the input.
+    """
+    costs = exit_costs(method, *shape)
     last = max(costs)
     eers = {stage: one.pooled.eer for stage, one in dev_evaluations(model, last).items()}
     print(f"\nexits, each with the head that {method.conf.method} trains there:")
@@ -126,6 +131,14 @@ def print_exits(model: Path, method: training.MethodBase, costs: dict[int, int])
         parameters = count_parameters(method.exit_at(stage))
         share = f"{100 * cost / costs[last]:.0f} %"
         print(f"{name:<26}{parameters:>14,}{cost:>18,}{share:>8}" + (f"{eer:>12}" if eers else ""))
+    if len(eers) == len(costs):
+        try:
+            rule = choose_rule(model, adaptive_costs(method, *shape))
+        except UserError as error:
+            print(f"no adaptive exit: {error}")
+            return
+        share, eer = f"{100 * rule.multiply_adds / costs[last]:.0f} %", f"{100 * rule.trained_on['eer']:.2f}"
+        print(f"{'adaptive, mean on dev':<26}{'':>14}{rule.multiply_adds:>18,}{share:>8}{eer:>12}")
 
 
 if __name__ == "__main__":

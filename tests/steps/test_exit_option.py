@@ -1,6 +1,7 @@
 """--exit in score.py, detect.py, export.py, serve.py and describe.py: one meaning, the exit's own calibration."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -225,9 +226,46 @@ def test_programs_refuse_an_exit_alike(tmp_path, data, distilled, exported):
 def test_describe_shows_costs_and_dev_eers_by_exit(distilled, tmp_path):
     text = call(describe, distilled).stdout.split("exits, each with")[1]
     rows = {line[:26].strip(): line[26:].split() for line in text.splitlines()[2:]}
-    assert list(rows) == ["exit 1", "exit 2", "exit 3", "complete network"]
-    assert [row[-1] for row in rows.values()] == ["20.00", "12.50", "11.00", "12.50"]
+    assert list(rows) == ["exit 1", "exit 2", "exit 3", "complete network", "adaptive, mean on dev"]
+    assert [row[-1] for row in rows.values()][:4] == ["20.00", "12.50", "11.00", "12.50"]
     assert rows["complete network"][2:4] == ["100", "%"]
     of_conf = call(describe, ROOT / "conf/model/ecanet9.yaml").stdout
     assert "exit 2" in of_conf and "dev EER" not in of_conf
     assert "exits" not in call(describe, save_distilled(tmp_path / "b", "baseline")).stdout
+
+
+def test_the_adaptive_exit_scores_alike_everywhere_and_says_what_it_costs(folder, data):
+    options = ("--online", "--num-workers", 0, "--data-dir", data.parent)
+    done = call(score, *options, "--exit", "adaptive", folder, data.name)
+    assert done.returncode == 0 and re.search(
+        r"mean multiply-adds [\d,]+, \d+ % of all; left: \d+ % after stage 1", done.stdout
+    )
+    wanted = scores_in(folder / "scores" / f"{data.name}_adaptive.txt")
+    about, results = as_json("--exit", "adaptive", "--model", folder, "--pool", "first", data)
+    found = {one["file"].split("/")[-1].removesuffix(".wav"): one["score"] for one in results}
+    assert found == pytest.approx(wanted, abs=1e-4)
+    assert all(one["llr"] == one["score"] for one in results)
+    assert about["exit"]["stage"] == "adaptive" and about["exit"]["in_words"].startswith("adaptive exit: a window")
+    assert about["exit"]["multiply_adds"] <= about["exit"]["complete"] * 1.01
+    assert about["calibration"]["trained_on"]["n_bonafide"] == 20
+
+    pytest.importorskip("pydantic")
+    from steps.serving import answers, verdicts
+
+    detector = FakeSpeechDetector.load(folder, exit="adaptive")
+    verdict = answers.Verdict.model_validate(verdicts.judge(detector, (data / "b.wav").read_bytes(), 60))
+    assert verdict.exit == "adaptive" and verdict.looked_at
+
+
+def test_the_adaptive_exit_is_refused_where_it_cannot_be(folder, data, distilled):
+    done = call(export, "--data-dir", data, "--exit", "adaptive", distilled)
+    assert done.returncode == 2 and "an exported graph stops at one stage" in done.stderr
+    (folder / "calibration_head2.json").unlink()
+    done = call(detect, "--exit", "adaptive", "--model", folder, data)
+    assert done.returncode == 1 and "calibration_head2.json: no such file; run steps/score.py" in done.stderr
+    calibrate_training(folder, "dev", folder / "data", 2)
+    kept = checkpoints.load(folder / "final.pt")
+    kept["state"] = {name: 1.1 * value if value.is_floating_point() else value for name, value in kept["state"].items()}
+    checkpoints.save(folder / "final.pt", kept)
+    done = call(detect, "--exit", "adaptive", "--model", folder, data)
+    assert done.returncode == 1 and "averaged over epochs" in done.stderr and done.stderr.count("\n") == 1

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from steps import nnet
+from steps.nnet.base import score_of
 from steps.nnet.cost import count_parameters
 from steps.training import load_conf, make_method
-from steps.training.early_exit import exit_costs
+from steps.training.early_exit import AdaptiveExit, adaptive_costs, exit_costs
 
 
 def make(root, method="self_distill", model="ecanet9", settings=(), channels=1):
@@ -71,3 +72,46 @@ def test_costs_grow_with_the_stage_up_to_the_complete_networks(root):
 def test_a_stage_without_a_head_is_no_exit(root, method, stage):
     with pytest.raises(KeyError):
         make(root, method).exit_at(stage)
+
+
+def adaptive_of(method, bound):
+    lines = {stage: (0.5 + stage, 0.1 * stage) for stage in method.trained_heads}
+    exits = {stage: method.exit_at(stage) for stage in method.trained_heads}
+    return AdaptiveExit(exits, lines, bound, adaptive_costs(method, 96, 45)), lines
+
+
+def test_an_input_leaves_at_the_first_exit_that_is_sure_enough(root):
+    method = make(root)
+    x = torch.randn(16, 1, 96, 45) * torch.linspace(0.1, 8, 16)[:, None, None, None]
+    with torch.inference_mode():
+        logits = method.head_logits(x)
+    bound = 0.0
+    adaptive, lines = adaptive_of(method, bound)
+    llrs = [weight * score_of(f) + offset for f, (weight, offset) in zip(logits, lines.values())]
+    bound = float(llrs[0].abs().median())
+    adaptive.bound = bound
+    with torch.inference_mode():
+        found, stages = adaptive.routes(x)
+        assert torch.equal(score_of(adaptive(x[:1])), found[:1]) or torch.allclose(score_of(adaptive(x[:1])), found[:1])
+    for i in range(len(x)):
+        stage = next((k for k in (1, 2, 3) if llrs[k - 1][i].abs() >= bound), 4)
+        assert stages[i] == stage
+        torch.testing.assert_close(found[i], llrs[stage - 1][i], rtol=1e-4, atol=1e-5)
+    assert len(set(stages.tolist())) > 1
+
+
+@pytest.mark.parametrize(("bound", "called"), [(0.0, [1]), (1e9, [1, 2, 3, 4])])
+def test_stages_that_no_input_reaches_are_not_called(root, bound, called):
+    adaptive, _ = adaptive_of(make(root), bound)
+    found = []
+    for number, module in enumerate(adaptive.backbone.stages, 1):
+        module.register_forward_hook(lambda *_, number=number: found.append(number))
+    with torch.inference_mode():
+        adaptive(torch.randn(3, 1, 96, 45))
+    assert found == called and adaptive.left == {called[-1]: 3}
+
+
+def test_the_adaptive_exit_pays_for_the_heads_that_it_passes(root):
+    method = make(root, settings=["train.distill.aligner=bottleneck"])
+    alone, passing = exit_costs(method, 600, 45), adaptive_costs(method, 600, 45)
+    assert alone[1] == passing[1] and all(alone[stage] < passing[stage] for stage in (2, 3, 4))
