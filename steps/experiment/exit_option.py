@@ -16,7 +16,7 @@ def add_exit_option(parser: argparse.ArgumentParser, several: bool = False) -> N
         type=word_or(whole_number(1), AUTO, ADAPTIVE),
         action="append" if several else "store",
         metavar="STAGE",
-        help="stop the network after this stage, whose own head then scores. auto: the cheapest stage whose EER on dev "
-        "is not worse than the complete network's. adaptive: for each window the first stage that is sure enough"
+        help="stop the network after this stage, whose own head then scores. auto: the cheapest whose EER on dev "
+        "is not worse than the complete network's. adaptive: each window's first that is sure enough"
         + (". May be given several times" if several else ""),
     )
