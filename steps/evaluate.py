@@ -14,7 +14,7 @@ import utils.environment
 from steps.evaluation.measuring import Breakdowns
 from steps.evaluation.protocols import PHASES
 from steps.evaluation.score_layouts import add_columns_option
-from steps.results.evaluate_files import evaluate_files
+from steps.results.evaluation_output import evaluate_files
 from utils.cli import make_parser, real_number, run_program, whole_number
 
 
