@@ -91,7 +91,6 @@ def _plot(comparison: Comparison, group: Group, names: list[str], words: dict[st
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("EER (%)")
-        canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)
 
     height = 1.1 + 0.16 * count + len(names) * max(0.2 * count, 0.3)
     says = "; ".join(

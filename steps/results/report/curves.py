@@ -115,17 +115,13 @@ def _plot(
 
     def paint(canvas: Canvas) -> None:
         frames = np.atleast_1d(canvas.subplots(len(panels), 1, sharex=True))
-        legend = {}
         for axes, (title, column, unit) in zip(frames, panels):
             highest = max(_lines(axes, system, histories[system.experiment.name], column) for system in group.systems)
             axes.set_title(title, loc="left")
             axes.set_ylabel(unit)
             axes.set_ylim(0, 1.15 * highest or 1)
             axes.xaxis.get_major_locator().set_params(integer=True)
-            handles, labels = axes.get_legend_handles_labels()
-            legend |= dict(zip(labels, handles))
         frames[-1].set_xlabel("epoch")
-        canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=1)
 
     says = f"Curves over epochs: {', '.join(title for title, _, _ in panels)}"
     name = f"curves-{group.key}-{what.split()[0]}"

@@ -114,7 +114,6 @@ def _plot(
         axes.set(xlim=edges, ylim=edges, aspect="equal")
         axes.set_xlabel("false alarms: spoof accepted (%)")
         axes.set_ylabel("misses: bona fide rejected (%)")
-        canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)
 
     says = "DET curves. " + "; ".join(_label(system) for system in group.systems)
     return picture(f"det-{group.key}", f"{group.title}: DET", comparison.corpus, 4.9, says, paint)

@@ -107,7 +107,6 @@ def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]) -> Mark
         axes.set_xlabel("block whose classifier decides")
         axes.set_ylabel("EER (%)")
         axes.set_ylim(0.7 * max(0.0, min(eers_shown)), 1.08 * max(eers_shown) or 1)
-        canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)
 
     told = []
     for system in group.systems:
