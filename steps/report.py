@@ -18,8 +18,7 @@ import utils.environment
 from steps.experiment.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.results.report import attacks, curves, environments, heads, histograms, provenance, summary
-from steps.results.report.blocks import Section, Text
-from steps.results.report.page import render
+from steps.results.report.page import Section, Text, render
 from steps.results.report.systems import Comparison, compare
 from utils.cli import ProgressLog, UserError, make_parser, run_program, system_error_text, warn, whole_number
 from utils.files import write_aside

@@ -17,7 +17,7 @@ from steps.evaluation.environments import (
     ENVIRONMENTS,
     FEWEST_TRIALS,
 )
-from steps.evaluation.evaluation import EnvironmentFigures, Grid
+from steps.evaluation.evaluation import EnvironmentFigures
 
 # ColorBrewer's YlGnBu: light to dark in print too, and distinct in all kinds of colour vision
 COLOUR_MAP = "YlGnBu"
@@ -33,9 +33,9 @@ BAR = (0.13, 1.9)
 MARGIN = 0.12
 
 
-def shows_all_environments(grid: Grid) -> bool:
+def shows_all_environments(eer: NDArray[np.float64]) -> bool:
     """Whether at least half of the cells of environments by attacks have figures."""
-    return 2 * np.isfinite(grid.eer).sum() >= grid.eer.size
+    return 2 * np.isfinite(eer).sum() >= eer.size
 
 
 def _text(percent: float) -> str:
@@ -163,7 +163,7 @@ def write_heat_map(handle: IO[bytes], found: EnvironmentFigures, title: str, cor
     from matplotlib.figure import Figure
 
     grids = [(found.by_factor, _label_factors, ((3, 2.5),))]
-    if shows_all_environments(found.by_environment):
+    if shows_all_environments(found.by_environment.eer):
         grids.append((found.by_environment, _label_environments, ((3, 1.6), (9, 3.5))))
     known = np.concatenate([grid.eer[np.isfinite(grid.eer)] for grid, _, _ in grids])
     highest = 100 * known.max() if known.size and known.max() > 0 else 1.0

@@ -26,7 +26,7 @@ from steps.results.block_cost import block_multiply_adds
 from steps.results.evaluation_output import evaluate_files
 from steps.results.markdown import markdown
 from steps.results.plain import plain
-from steps.results.report.resampling import over_seeds
+from steps.results.report.summary import over_seeds
 from steps.results.tables import EER, TDCF_2019, collect
 from tests import in_process
 from tests.made_up_experiments import MINI, Exp, row_of

@@ -84,8 +84,8 @@ def picture(
     paint: Callable[[Canvas], dict[str, Any] | None],
     columns: int = 1,
 ) -> Markup:
-    """The SVG of what `paint` draws, under `title` and `corpus`, with the legend that `paint` returns or else one of all
-    labels, in so many columns.
+    """The SVG of what `paint` draws, under `title` and `corpus`. The legend, in `columns`, is what `paint` returns, or
+    else all labels.
 
     name: unique within the page; says: what a reader who cannot see it hears; height: inches. A gid `series:NAME` of
     an artist becomes the class `series` and data-series="NAME". The same figure gives the same text.
