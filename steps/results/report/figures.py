@@ -8,7 +8,6 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from xml.sax.saxutils import escape
 
 from markupsafe import Markup
@@ -75,29 +74,19 @@ def look(index: int) -> Look:
     return Look(SERIES[index % len(SERIES)], LINES[index % len(LINES)], MARKERS[index % len(MARKERS)])
 
 
-def picture(
-    name: str,
-    title: str,
-    corpus: str,
-    height: float,
-    says: str,
-    paint: Callable[[Canvas], dict[str, Any] | None],
-    columns: int = 1,
-) -> Markup:
-    """The SVG of what `paint` draws, under `title` and `corpus`. The legend, in `columns`, is what `paint` returns, or
-    else all labels.
+def picture(name: str, title: str, corpus: str, height: float, says: str, paint: Callable[[Canvas], object]) -> Markup:
+    """The SVG of what `paint` draws, under `title` and `corpus`, with a legend of all labels unless `paint` draws one.
 
     name: unique within the page; says: what a reader who cannot see it hears; height: inches. A gid `series:NAME` of
     an artist becomes the class `series` and data-series="NAME". The same figure gives the same text.
     """
     with rc_context(STYLE):
         canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
-        found = paint(canvas)
-        legend = found or {
-            label: handle for axes in canvas.axes for handle, label in zip(*axes.get_legend_handles_labels())
-        }
-        if legend:
-            canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=columns)
+        paint(canvas)
+        found = [axes.get_legend_handles_labels() for axes in canvas.axes]
+        legend = {label: handle for handles, labels in found for handle, label in zip(handles, labels)}
+        if legend and not canvas.legends:
+            canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=1)
         canvas.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         canvas.get_layout_engine().set(h_pad=0.05, w_pad=0.04)
         canvas.supxlabel(corpus, x=0.99, ha="right", fontsize=7.5, color=SOFT)

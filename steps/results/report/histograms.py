@@ -62,7 +62,7 @@ def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thre
     drawn = np.delete(np.arange(cm.score.size), beyond)
     thresholds = {name: value for name, value in thresholds.items() if not np.isin(value, cm.score[beyond])}
 
-    def paint(canvas: Canvas) -> dict[str, Any]:
+    def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         edges = np.histogram_bin_edges(cm.score[drawn], BINS)
         legend: dict[str, Any] = {}
@@ -77,7 +77,7 @@ def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thre
         axes.set_xlabel("score, higher = bona fide")
         axes.set_ylabel("trials of the class (%)")
         axes.set_ylim(bottom=0)
-        return legend
+        canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=2)
 
     says = "Scores of bona fide and spoof trials; thresholds: " + ", ".join(
         f"{name} {figure_text(threshold, 2)}" for name, threshold in thresholds.items()
@@ -86,4 +86,4 @@ def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thre
         title += f"; {beyond.size} far outside"
         says += f"; not drawn, as they lie far outside: {', '.join(cm.utterance[trial] for trial in beyond[:3])}"
     name = f"scores-{comparison.key_of(system)}"
-    return picture(name, title, comparison.corpus, 3.4, says, paint, columns=2)
+    return picture(name, title, comparison.corpus, 3.4, says, paint)
