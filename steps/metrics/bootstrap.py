@@ -34,6 +34,15 @@ Interval = tuple[float, float]
 FEWEST_SPEAKERS = 2
 
 
+def _both_classes(bonafide: ArrayLike) -> NDArray[np.bool_]:
+    """(2, N): is the trial bona fide, is it spoof. Raises ValueError if a class has none."""
+    bonafide = np.asarray(bonafide, dtype=bool)
+    classes = np.stack([bonafide, ~bonafide])
+    if not classes.any(axis=1).all():
+        raise ValueError("both bona fide and spoof trials are needed")
+    return classes
+
+
 class TrialDraw:
     """Draws trials, as many bona fide and as many spoof ones as there are (stratified by class).
 
@@ -41,14 +50,10 @@ class TrialDraw:
     """
 
     def __init__(self, bonafide: ArrayLike):
-        bonafide = np.asarray(bonafide, dtype=bool)
-        self._size = bonafide.size
-        self._classes = [np.flatnonzero(bonafide), np.flatnonzero(~bonafide)]
-        if any(not members.size for members in self._classes):
-            raise ValueError("both bona fide and spoof trials are needed")
+        self._classes = [np.flatnonzero(members) for members in _both_classes(bonafide)]
 
     def __call__(self, rng: np.random.Generator) -> Counts:
-        counts = np.empty(self._size, dtype=np.int32)
+        counts = np.empty(sum(members.size for members in self._classes), dtype=np.int32)
         for members in self._classes:
             drawn = rng.integers(0, members.size, members.size, dtype=np.int32)
             counts[members] = np.bincount(drawn, minlength=members.size)
@@ -56,23 +61,19 @@ class TrialDraw:
 
 
 class SpeakerDraw:
-    """Draws whole speakers, as many as there are, each with all trials under the name, bona fide and spoof together.
+    """Draws speakers, as many as there are, each with all trials under the name, bona fide and spoof together.
 
-    A draw without trials of one class is drawn anew. bonafide: (N,) booleans; speakers: whose each trial is, N names.
+    A draw without trials of one class is repeated. bonafide: (N,) booleans; speakers: whose each trial is, N names.
     Called with a generator it gives (N,) counts. Raises ValueError for fewer than 2 speakers.
     """
 
     def __init__(self, bonafide: ArrayLike, speakers: Sequence[str]):
-        bonafide = np.asarray(bonafide, dtype=bool)
         names, self._speaker = np.unique(np.asarray(speakers), return_inverse=True)
         self.n_speakers = names.size
         if self.n_speakers < FEWEST_SPEAKERS:
             raise ValueError(f"at least {FEWEST_SPEAKERS} speakers are needed, not {self.n_speakers}")
-        if bonafide.all() or not bonafide.any():
-            raise ValueError("both bona fide and spoof trials are needed")
-        self._has = np.stack(
-            [np.bincount(self._speaker[chosen], minlength=names.size) > 0 for chosen in (bonafide, ~bonafide)]
-        )
+        classes = _both_classes(bonafide)
+        self._has = np.stack([np.bincount(self._speaker[one], minlength=names.size) > 0 for one in classes])
 
     def __call__(self, rng: np.random.Generator) -> Counts:
         while True:
