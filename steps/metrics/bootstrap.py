@@ -18,7 +18,6 @@ Sources:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -98,53 +97,38 @@ class RankedTrials:
         order = np.lexsort((~bonafide, score))
         ranked = bonafide[order]
         starts = np.concatenate([[0], 1 + np.flatnonzero(ranked[1:] != ranked[:-1])])
-        self._run_ends = np.concatenate([starts[1:], [ranked.size]]) - 1
+        run_ends = np.concatenate([starts[1:], [ranked.size]]) - 1
         self._order, self._starts, self._positive = order, starts, ranked[starts]
-        self._threshold = np.concatenate([[-np.inf], score[order][self._run_ends]])
+        self._threshold = np.concatenate([[-np.inf], score[order][run_ends]])
 
-    def corners(self, counts: Counts) -> DrawnCurve:
-        """counts: (N,), how often each trial was drawn; each class at least once."""
+    def rejected(self, counts: Counts) -> NDArray[np.int64]:
+        """(2, R + 1): bona fide and spoof trials of a draw rejected at each corner of R runs, copies counted. counts:
+        (N,), how often each trial was drawn; each class at least once."""
         run = np.add.reduceat(counts[self._order], self._starts, dtype=np.int64)
         rejected = np.zeros((2, run.size + 1), dtype=np.int64)
-        np.cumsum(np.where(self._positive, run, 0), out=rejected[0, 1:])
-        np.cumsum(np.where(self._positive, 0, run), out=rejected[1, 1:])
-        return DrawnCurve(rejected[0], rejected[1], self._positive, self._threshold)
+        np.cumsum(np.where([self._positive, ~self._positive], run, 0), axis=1, out=rejected[:, 1:])
+        return rejected
 
+    def det_curve(self, rejected: NDArray[np.int64]) -> DetCurve:
+        """The stepwise DET curve at the corners alone. A cost that grows with both rates has its minimum at one of
+        them."""
+        positive, negative = rejected
+        return DetCurve(positive / positive[-1], (negative[-1] - negative) / negative[-1], self._threshold)
 
-@dataclass(frozen=True)
-class DrawnCurve:
-    """The stepwise DET curve of a draw, at the R + 1 corners where its R runs begin and end.
-
-    rejected_positive, rejected_negative: trials rejected at each corner, copies counted; positive: (R,), is the run
-    after corner i one of bona fide trials?; threshold: the highest score rejected there, of all trials, drawn or not.
-    """
-
-    rejected_positive: NDArray[np.int64]
-    rejected_negative: NDArray[np.int64]
-    positive: NDArray[np.bool_]
-    threshold: FloatArray
-
-    def det_curve(self) -> DetCurve:
-        """Rates at the corners. A cost that grows with both rates has its minimum at one of them."""
-        positive, negative = self.rejected_positive[-1], self.rejected_negative[-1]
-        return DetCurve(
-            self.rejected_positive / positive, (negative - self.rejected_negative) / negative, self.threshold
-        )
-
-    def equal_error_rate(self) -> float:
+    def equal_error_rate(self, rejected: NDArray[np.int64]) -> float:
         """As metrics.equal_error_rate of all steps, to the bit: fraction from 0 to 1.
 
         The distance of the two rates grows with every step, so that it is least at the last step below 0 or the next.
         """
-        positive, negative = int(self.rejected_positive[-1]), int(self.rejected_negative[-1])
-        distance = self.rejected_positive * negative + self.rejected_negative * positive - positive * negative
+        positive, negative = (int(count) for count in rejected[:, -1])
+        distance = rejected[0] * negative + rejected[1] * positive - positive * negative
         run = int(np.searchsorted(distance, 0)) - 1  # the one in which the distance reaches 0; at corner 0 it is below
-        grows = negative if self.positive[run] else positive
+        grows = negative if self._positive[run] else positive
         last = -(int(distance[run]) // grows)  # steps into the run until the distance is 0 or more: rounded up
         steps = np.array([last - 1, last])
-        missed = self.rejected_positive[run] + steps * self.positive[run]
-        rejected = self.rejected_negative[run] + steps * ~self.positive[run]
-        miss, false_alarm = missed / positive, (negative - rejected) / negative
+        missed = rejected[0, run] + steps * self._positive[run]
+        spoof_rejected = rejected[1, run] + steps * ~self._positive[run]
+        miss, false_alarm = missed / positive, (negative - spoof_rejected) / negative
         nearest = int(np.argmin(np.abs(miss - false_alarm)))
         return float(miss[nearest] + false_alarm[nearest]) / 2
 
@@ -161,10 +145,10 @@ class CmFigures:
         self.names = ("eer",) if asv is None else ("eer", "min_tdcf_2019", "min_tdcf_2021")
 
     def __call__(self, counts: Counts) -> list[float]:
-        drawn = self._trials.corners(counts)
-        figures = [drawn.equal_error_rate()]
+        rejected = self._trials.rejected(counts)
+        figures = [self._trials.equal_error_rate(rejected)]
         if self._asv is not None:
-            curve = drawn.det_curve()
+            curve = self._trials.det_curve(rejected)
             figures += [float(cost(curve, self._asv).min()) for cost in (tdcf_2019, tdcf_2021)]
         return figures
 
