@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""EER, t-DCF and their kin of a score file, pooled and by attack, speaker, duration and environment, with a DET
+"""EER, t-DCF and similar figures of a score file, pooled and by attack, speaker, duration and environment, with a DET
 plot."""
 
 from __future__ import annotations

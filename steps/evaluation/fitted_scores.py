@@ -83,8 +83,8 @@ def read_mark(scores: Path) -> dict[str, Any] | None:
         raise UserError(f"{path}: it does not say how {scores} was made; make the scores again, or move the file away")
     if mark.get("scores_sha256") != sha256_of(scores):
         raise UserError(
-            f"{path}: it tells of another {scores.name} than the one beside it; make the scores again, or remove {path}"
-            " if a detector made them"
+            f"{path}: it was written for another {scores.name} than the one beside it; make the scores again, or remove"
+            f" {path} if a detector made them"
         )
     return mark
 
@@ -215,8 +215,8 @@ def train(
     data_dir: Path | None = None,
     i_know: bool = False,
 ) -> FittedModel:
-    """Train by `method` of FITS. Raises UserError where the trials are not to be trained on, unless `i_know`, and for
-    scores that cannot be calibrated."""
+    """Train by `method` of FITS. Raises UserError if the trials must not be trained on, unless `i_know`, and for scores
+    that cannot be calibrated."""
     reasons = evaluation_reasons(systems, data_dir)
     _refuse(reasons, i_know)
     trials = systems.trials
@@ -259,8 +259,8 @@ def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
 
 
 def calibrate_training(training: Path, dev: str, data_dir: Path) -> None:
-    """Write calibration.json of a training's folder, learnt on its scores of the set `dev`; where that cannot be done,
-    a calibration.json that says why, and a warning."""
+    """Write calibration.json of a training's folder, learnt on its scores of the set `dev`; if that fails, a
+    calibration.json that says why, and a warning."""
     out = training / "calibration.json"
     try:
         train(read_systems([training / "scores" / f"{dev}.txt"]), data_dir=data_dir).write(out)
@@ -273,8 +273,8 @@ def calibrate_training(training: Path, dev: str, data_dir: Path) -> None:
 def _refuse(reasons: Sequence[str], i_know: bool) -> None:
     if reasons and not i_know:
         raise UserError(
-            f"not trained: {'; '.join(reasons)}. Train on the development set; --i-know does it all the same, and marks"
-            " the model and its scores as trained_on_eval"
+            f"not trained: {'; '.join(reasons)}. Train on the development set; --i-know trains on them anyway, and"
+            " marks the model and its scores as trained_on_eval"
         )
 
 
@@ -305,8 +305,8 @@ def apply_model(
     """Write each output, the model's log-likelihood ratios of the scores there, with its mark beside it, and, to `keep`
     it, the model; (N,) of each, in the order of its trials.
 
-    A rule that one use breaks tells what the model was trained on: all is marked. Raises UserError, before anything is
-    written, as check_use and ratios_of do, and where an output is one of the scores read.
+    A rule that one use breaks reveals what the model was trained on: all outputs are marked. Raises UserError, before
+    anything is written, as check_use and ratios_of do, and if an output is one of the scores read.
     """
     for out, systems in outputs.items():
         if out.resolve() in {path.resolve() for path in systems.paths}:
@@ -339,8 +339,8 @@ def apply_model(
 
 
 def data_dir_given(given: Path | None) -> Path | None:
-    """The folder of the data dirs: the one given, else `data` where there is one. Raises UserError for a folder
-    without."""
+    """The folder of the data dirs: the one given, else `data` if there is one. Raises UserError for a folder without
+    data dirs."""
     if given is not None and not data_sets(given):
         raise UserError(f"{given}: it has no data dirs (<set>/utt2label); give the folder that stage 0 made")
     return given or (Path("data") if Path("data").is_dir() else None)
@@ -349,6 +349,6 @@ def data_dir_given(given: Path | None) -> Path | None:
 def say_cost(
     name: str, before: NDArray[np.float64] | None, llr: NDArray[np.float64], bonafide: NDArray[np.bool_]
 ) -> None:
-    """Print a line of what a set's scores cost as log-likelihood ratios. before: (N,), of one system."""
+    """Print the cost of a set's scores as log-likelihood ratios. before: (N,), of one system."""
     was = "" if before is None else f", {figure_text(cllr(before[bonafide], before[~bonafide]), 3)} before"
     print(f"{name}: {bonafide.size} trials, Cllr {figure_text(cllr(llr[bonafide], llr[~bonafide]), 3)} bits{was}")

@@ -252,9 +252,9 @@ def foreign_asv_scores(cm: CmScores, asv: AsvScores) -> str | None:
     """Why the ASV scores cannot be those of the CM's own set; None where they can.
 
     In ASVspoof 2019 (LA and PA, dev and eval) each spoof trial of the CM is one spoof trial of the ASV, of the same
-    attack; and each target trial is a bona fide trial of the CM, which stands there once. So the numbers of trials tell
-    dev from eval even where the attacks have the same names, as they do in PA. Attacks that only one of the files has
-    are not looked at here.
+    attack; and each target trial is a bona fide trial of the CM, which stands there once. So the numbers of trials
+    distinguish dev from eval even if the attacks have the same names, as they do in PA. Attacks of only one of the
+    files are ignored here.
     """
     n_target, n_bonafide = asv.target.size, int(cm.bonafide.sum())
     n_spoof = cm.score.size - n_bonafide

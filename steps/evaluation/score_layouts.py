@@ -1,7 +1,8 @@
-"""What each column of a CM score file is: by its heading, by its first line, or as `--columns` says.
+"""The role of each column of a CM score file: by its heading, by its first line, or as `--columns` says.
 
-A layout is the roles of the columns in their order: utt, attack, key, score, and `-` for what is not needed. A layout
-that is told by the first line is one of LAYOUTS: the score is a number there and the key bonafide or spoof.
+A layout is the roles of the columns in their order: utt, attack, key, score, and `-` for a column that is not needed.
+A layout that is guessed from the first line is one of LAYOUTS: the score is a number there and the key bonafide or
+spoof.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def add_columns_option(parser: argparse.ArgumentParser) -> None:
         type=columns_option,
         metavar="NAMES",
         help=(
-            "what the columns of the score files are, where it is not told by their heading or first line: utt, attack,"
-            ' key, score, and - for what is not needed, such as "- utt score key"'
+            "the columns of the score files, if neither their heading nor their first line names them. Write utt,"
+            ' attack, key and score, and - for a column that is not needed, such as "- utt score key"'
         ),
     )
 

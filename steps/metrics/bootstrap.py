@@ -3,16 +3,16 @@ the same trials.
 
 A draw takes as many trials (or speakers) as there are, with replacement. It is held as a vector of counts, how often
 each trial was drawn, so that the trials are sorted once for all draws, and two systems are measured on the same draw.
-The ASV's rates are taken as they are: its trials are not drawn anew. A minimum cost fits its threshold to the draw, so
+The ASV's rates are taken as they are: its trials are not drawn. A minimum cost fits its threshold to the draw, so
 that draws lie a little lower than the sample, and their interval with them; in the difference of two systems most of
 that goes.
 
 Sources:
   [Efron 1993]   B. Efron, R. Tibshirani, "An Introduction to the Bootstrap": percentile intervals, chapter 13.
   [Davison 1997] A. Davison, D. Hinkley, "Bootstrap Methods and their Application": p-values that count the
-                 sample itself, chapter 4; clusters drawn whole, chapter 3.
+                 sample itself, chapter 4; complete clusters, chapter 3.
   [Bisani 2004]  M. Bisani, H. Ney, "Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation":
-                 the difference of two systems on the same draws; speakers drawn whole.
+                 the difference of two systems on the same draws; complete speakers.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def intervals_of(figures: CmFigures, draw: Draw, draws: int, seed: int = 0) -> d
 def bootstrap_p(differences: ArrayLike) -> float:
     """Two-sided p of a difference of 0: twice the share of draws on the rarer side of 0, those at 0 on both, and the
     sample itself counted as one of them [Davison 1997], so never under 2 / (draws + 1). differences: (draws,), one
-    system's figure less the other's on the same draw.
+    system's figure minus the other's on the same draw.
     """
     differences = np.asarray(differences, dtype=np.float64)
     rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))

@@ -1,4 +1,4 @@
-"""What a score of one of a detector's four blocks costs, were the network left there."""
+"""The cost of a score by one of a detector's four blocks, were the network left there."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ speakers might decide otherwise."""
 
 
 TUNING = """\
-Before it was trained, each method was tuned on each network by so many trials of steps/sweep.py: trainings with other
+Before it was trained, each method was tuned on each network by steps/sweep.py. Its trials are trainings with other
 seeds than those below, judged by their mean dev EER alone. The first trial has the conf's own values. Methods have
 the same number of trials, whatever the number of their values: fewer values are searched more closely. Where losses
 are left out, the values are those of the complete method. On dev, where they were tuned, the tables flatter all

@@ -95,7 +95,7 @@ def computed_otherwise(computed: np.ndarray, written: np.ndarray, all_written: n
 
 
 def note_of_others(names: list[str]) -> Text:
-    """What is said of systems of which computed_otherwise holds."""
+    """A note on the systems for which computed_otherwise holds."""
     return Text(
         f"{'; '.join(names)}: scores computed for this page are not those of the score file. Audio, features or"
         " final.pt have changed since; score again.",

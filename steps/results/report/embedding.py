@@ -61,7 +61,7 @@ def section(comparison: Comparison, detectors: Detectors) -> Section:
     ]
     intro = Text(
         f"Each detector's embedding (what its last layer sees) of {len(utts):,} trials, all classes evenly, laid out by"
-        " t-SNE: near points are alike, while axes, distances between clusters and their sizes mean nothing. The seed"
+        " t-SNE: near points are similar, while axes, distances between clusters and their sizes mean nothing. The seed"
         " of the median EER. Choose classes in the legend to bring them out."
     )
     return Section("embedding", "Embeddings", [intro, Figures(figures, keys), *blocks])

@@ -63,7 +63,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a series is told apart: by colour, and by line or mark."""
+    """How a series is distinguished: by colour, and by line or mark."""
 
     colour: str
     line: str

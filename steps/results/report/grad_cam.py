@@ -65,13 +65,13 @@ def section(comparison: Comparison, detectors: Detectors, stages: Sequence[int])
     names = [f"stage {stage}" for stage in stages]
     blocks: list[Block] = [
         Text(
-            "What the places of the input add to the score: green speaks for bona fide, purple for spoof, the input in"
-            f" grey below. Grad-CAM at {listed(names)} of the backbone's four, drawn"
-            " up to the input's frames and bins: deep stages are coarse, shallow ones tell less of the decision. Each"
-            f" map has its own scale. Decisions are by the threshold of the EER of {DEV} (the set's own where a system"
-            f" has no results of {DEV}), of the seed of the median EER. Right of a dashed line the input repeats the"
-            " utterance, being longer. Of the trials that all systems of a network decide alike, the one is shown"
-            " whose score by the first system is the median."
+            "The maps show how each place of the input changes the score: green speaks for bona fide, purple for spoof,"
+            f" the input is grey below. Grad-CAM at {listed(names)} of the backbone's four, drawn up to the input's"
+            " frames and bins: deep stages are coarse, shallow ones say less about the decision. Each map has its own"
+            f" scale. Decisions are by the threshold of the EER of {DEV} (the set's own if a system has no results of"
+            f" {DEV}), of the seed of the median EER. Right of a dashed line the input repeats the utterance, being"
+            " longer. The trial shown is one that all systems of a network decide in the same way: the one of the"
+            " median score by the first system."
         )
     ]
     trials = Trials(comparison)

@@ -40,7 +40,7 @@ def section(comparison: Comparison) -> Section:
         return Section("histograms", "Scores and thresholds", [Text(note, "note")])
     carried = (
         f"A threshold from {DEV} is what a user could have set before seeing these trials; how far it lies from this"
-        " set's own tells how well scores keep their meaning."
+        " set's own shows how well scores keep their meaning."
         if any(row[2].text == DEV_THRESHOLD for row in rows)
         else f"There are no results of {DEV}, so that no threshold is carried over from it."
     )

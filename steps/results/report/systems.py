@@ -152,7 +152,7 @@ def compare(experiments: list[Experiment], set_name: str | None, data_dir: Path,
     if len(found) > 1:
         raise UserError(
             f"{wanted}: measured on several corpora ({'; '.join(table.corpus for table in found)}); figures of two"
-            " corpora are not to be compared: make a report of each"
+            " corpora cannot be compared: make a report of each"
         )
     (table,) = found
     looks = _looks([e for e, _ in table.rows])
