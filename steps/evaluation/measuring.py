@@ -119,8 +119,7 @@ def measure(
     if by.known_attacks is not None:
         more["known_attacks"] = evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv)
     if threshold is not None:
-        rates = error_rates_at(cm.score[cm.bonafide], cm.score[~cm.bonafide], threshold)
-        more["decisions"] = Decisions(threshold, *rates)
+        more["decisions"] = Decisions(threshold, *error_rates_at(*cm.classes, threshold))
     return replace(
         result,
         title=" ".join((title or own_name).split()),

@@ -34,6 +34,11 @@ class CmScores:
     attack_names: list[str]
     attack: NDArray[np.int64]
 
+    @property
+    def classes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of the bona fide and of the spoof trials."""
+        return self.score[self.bonafide], self.score[~self.bonafide]
+
 
 @dataclass(frozen=True)
 class AsvScores:

@@ -10,7 +10,7 @@ from typing import IO
 from steps.experiment.experiments import Experiment
 from steps.metrics.paired_tests import CONFIDENCE, PairedTest
 from steps.results.det_plot import COLOURS
-from steps.results.tables import EER, SetTable, collect, families, shown_first, significance
+from steps.results.tables import SetTable, collect, shown_first
 from utils.files import write_aside
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -28,13 +28,12 @@ class Row:
 
 def rows_of(table: SetTable) -> list[Row]:
     rows = []
-    for family in families(table):
+    for family in table.families:
         method = f"{family.other} minus {family.base}{family.of_which}"
-        for measure in significance(family):
-            if measure.measure is EER:
-                tests = [*measure.tests.items(), ("all networks", measure.pooled)]
-                known = [(network, test) for network, test in tests if test is not None and test.mean is not None]
-                rows += [Row(table.set_name, network, method, test) for network, test in known]
+        eer = family.tests[0]
+        for network, test in [*eer.tests.items(), ("all networks", eer.pooled)]:
+            if test is not None and test.mean is not None:
+                rows.append(Row(table.set_name, network, method, test))
     return rows
 
 

@@ -30,7 +30,6 @@ from steps.results.tables import (
     attack_text,
     collect,
     compared,
-    families,
     is_mini,
     mean_over_seeds,
     naming,
@@ -38,7 +37,6 @@ from steps.results.tables import (
     of_which,
     p_text,
     shown_first,
-    significance,
     significance_sentences,
     speaker_rows,
     trials_text,
@@ -130,7 +128,7 @@ def _set_section(table: SetTable) -> list[str]:
     )
     alone = [f"{e.model}, {e.recipe}{of_which(e)}: {NO_BASELINE}." for e in without_baseline(table)]
     lines += bullets([*alone, *table.notes])
-    for family in families(table):
+    for family in table.families:
         lines += _significance_section(family)
     parts = (_fusion_section, _heads_section, _attacks_section, _environments_section, _speakers_section)
     return [*lines, *(line for section in parts for line in section(table))]
@@ -138,9 +136,8 @@ def _set_section(table: SetTable) -> list[str]:
 
 def _significance_section(family: Family) -> list[str]:
     """The tests of one family of networks on one set, and their verdict; without any, why not."""
-    measures = significance(family)
     rows, counts = [], []
-    for tested in measures:
+    for tested in family.tests:
         shown = tested.measure
         for network, test, corrected in tested.rows():
             count = str(test.count)
@@ -157,7 +154,7 @@ def _significance_section(family: Family) -> list[str]:
         lines += [f"#### {family.other} minus {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
         headings = ["figure", "network", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected"]
         lines += markdown_table([*headings, "p, sign flip"], rows, 2)
-    sentences = significance_sentences(family, measures)
+    sentences = significance_sentences(family)
     if counts and (least := smallest_sign_flip_p(min(counts))) >= LEVEL:
         sentences.append(
             f"The sign-flip test of {min(counts)} pairs cannot give a p under {least:.3g}; the sentences go by the "
@@ -244,7 +241,7 @@ Column = tuple[str, list[BySeed]]  # heading, and the results shown in one cell:
 
 def _column_groups(table: SetTable) -> list[tuple[str, list[Column]]]:
     """The content of a cell in words, and the columns: for each family, and for all experiments in no family."""
-    found = families(table)
+    found = table.families
     groups: list[tuple[str, list[Column]]] = []
     for family in found:
         held = f"`{family.base} / {family.other}`{of_which(family.pairs[0].other) if len(found) > 1 else ''}"
@@ -431,7 +428,7 @@ def markdown(experiments: Sequence[Experiment], command: str | None, picture: st
         "t-DCF as ASVspoof 2019 defined it and as ASVspoof 2021 revised it.",
         "",
     ]
-    if any([*tested.rows()] for table in tables for family in families(table) for tested in significance(family)):
+    if any([*tested.rows()] for table in tables for family in table.families for tested in family.tests):
         lines += [*SIGNIFICANCE, ""]
     lines += made_by(command)
     notes = [f"not evaluated on any set: {name}" for name in not_evaluated_at_all(experiments)]

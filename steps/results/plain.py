@@ -14,11 +14,9 @@ from steps.results.tables import (
     Measure,
     SetTable,
     collect,
-    families,
     is_mini,
     not_evaluated_at_all,
     of_which,
-    significance,
     significance_sentences,
     without_baseline,
 )
@@ -47,7 +45,7 @@ def _plain_table(table: SetTable) -> list[str]:
     one = table.any_result
     lines = _wrapped(f"{table.set_name}, {table.corpus}: {one.n_bonafide} bona fide, {one.pooled.n_spoof} spoof trials")
     lines.append(_plain_row("", "seeds", [measure.heading for measure in MEASURES]))
-    found = families(table)
+    found = table.families
     pairs = {pair.other.name: pair for family in found for pair in family.pairs}
     alone = {e.name for e in without_baseline(table)}
     partial = False
@@ -73,7 +71,7 @@ def _plain_table(table: SetTable) -> list[str]:
                 lines += _wrapped(f"(against {pair.base.recipe}, the only baseline of this network)", "  ")
     if partial:
         lines.append("  * not of all seeds: some have no ASV scores")
-    sentences = [text for family in found for text in significance_sentences(family, significance(family))]
+    sentences = [text for family in found for text in significance_sentences(family)]
     return lines + [line for text in [*sentences, *table.notes] for line in _wrapped(text, "  ")]
 
 
@@ -89,7 +87,7 @@ def plain(experiments: Sequence[Experiment]) -> str:
         here = [table for table in tables if table.corpus == corpus]
         for table in here:
             lines += [*_plain_table(table), ""]
-        if any(families(table) for table in here):
+        if any(table.families for table in here):
             lines += _wrapped("difference: the method minus its baseline, paired by seed, mean ± standard error.")
             lines.append("")
     notes = [f"not evaluated on any set: {name}" for name in not_evaluated_at_all(experiments)]

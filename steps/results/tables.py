@@ -3,6 +3,7 @@ and how a figure over seeds is put in words."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -101,6 +102,10 @@ class SetTable:
     @property
     def any_result(self) -> Evaluation:
         return next(result for _, results in self.rows for result in results.values())
+
+    @functools.cached_property
+    def families(self) -> list[Family]:
+        return _families(self)
 
 
 def collect(experiments: Sequence[Experiment]) -> list[SetTable]:
@@ -224,6 +229,19 @@ class Family:
     pairs: list[Pair]
     of_which: str
 
+    @functools.cached_property
+    def tests(self) -> list[MeasureTests]:
+        """The tests of EER and of the paper's t-DCF (2019); a figure that no pair has is left out."""
+        results = [one for pair in self.pairs for one in (pair.base_results, pair.other_results)]
+        return [self._tests_of(measure) for measure in TESTED if any(map(measure.by_seed, results))]
+
+    def _tests_of(self, measure: Measure) -> MeasureTests:
+        tests = {pair.other.model: pair.test(measure) for pair in self.pairs}
+        p_values = {model: test.p_t for model, test in tests.items() if test.p_t is not None}
+        corrected = dict(zip(p_values, holm(list(p_values.values()))))
+        pooled = pooled_test([pair.differences(measure) for pair in self.pairs if not pair.unequal], LARGEST)
+        return MeasureTests(measure, tests, corrected, None if pooled.untested else pooled)
+
 
 @dataclass(frozen=True)
 class MeasureTests:
@@ -261,7 +279,7 @@ def baseline_of(table: SetTable, other: Experiment) -> tuple[Experiment, BySeed]
     return chosen[0] if len(chosen) == 1 else None
 
 
-def families(table: SetTable) -> list[Family]:
+def _families(table: SetTable) -> list[Family]:
     """The families of a table. Raises UserError for a network that would stand in one twice, as when experiments of one
     name are given from two folders."""
     found: dict[tuple[str, ...], list[Pair]] = {}
@@ -290,33 +308,19 @@ def without_baseline(table: SetTable) -> list[Experiment]:
     return [e for e, _ in table.rows if e.method != BASELINE and baseline_of(table, e) is None]
 
 
-def significance(family: Family) -> list[MeasureTests]:
-    """The tests of EER and of the paper's t-DCF (2019); a figure that no pair has is left out."""
-    found = []
-    for measure in TESTED:
-        if not any(measure.by_seed(one) for pair in family.pairs for one in (pair.base_results, pair.other_results)):
-            continue
-        tests = {pair.other.model: pair.test(measure) for pair in family.pairs}
-        p_values = {model: test.p_t for model, test in tests.items() if test.p_t is not None}
-        corrected = dict(zip(p_values, holm(list(p_values.values()))))
-        pooled = pooled_test([pair.differences(measure) for pair in family.pairs if not pair.unequal], LARGEST)
-        found.append(MeasureTests(measure, tests, corrected, None if pooled.untested else pooled))
-    return found
-
-
 # ---------------------------------------------------------------- words
 
 
-def significance_sentences(family: Family, measures: Sequence[MeasureTests]) -> list[str]:
+def significance_sentences(family: Family) -> list[str]:
     """For each figure tested, for which networks the method is better, worse, or not significantly different; then, for
-    each reason why networks were not tested, their differences. `measures`: the result of significance(family)."""
-    verdicts = [" ".join(_verdicts(family, measure)) for measure in measures]
-    return [*(text for text in verdicts if text), *_untested(family, measures)]
+    each reason why networks were not tested, their differences."""
+    verdicts = [" ".join(_verdicts(family, measure)) for measure in family.tests]
+    return [*(text for text in verdicts if text), *_untested(family)]
 
 
-def _untested(family: Family, measures: Sequence[MeasureTests]) -> Iterator[str]:
+def _untested(family: Family) -> Iterator[str]:
     networks: dict[str, dict[str, list[str]]] = {}  # by reason, then by network
-    for measure in measures:
+    for measure in family.tests:
         for model, test in measure.tests.items():
             if test.untested:
                 figures = networks.setdefault(test.untested, {}).setdefault(model, [])
@@ -366,8 +370,8 @@ def p_is(p: float) -> str:
 def compared(table: SetTable) -> Iterator[str]:
     """A sentence on each two methods: their EERs on all networks together or, if they are too few for a test, on each
     network."""
-    for family in families(table):
-        measure = next(one for one in significance(family) if one.measure is EER)
+    for family in table.families:
+        measure = family.tests[0]  # EER, which every evaluation has
         if measure.pooled is not None:
             yield _compared(table, family, family.pairs, measure.pooled)
         else:

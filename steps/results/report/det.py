@@ -25,7 +25,7 @@ def blocks(comparison: Comparison) -> list[Block]:
             if (cm := system.scores(comparison.set_name, seed)) is None:
                 missing.append(str(system.folder(seed)))
             else:
-                of_seeds[seed] = det_curve(cm.score[cm.bonafide], cm.score[~cm.bonafide])
+                of_seeds[seed] = det_curve(*cm.classes)
     made: list[Block] = []
     if any(curves.values()):
         one = comparison.table.any_result

@@ -32,7 +32,6 @@ from steps.results.tables import (
     Measure,
     SetTable,
     compared,
-    families,
     is_mini,
     mean_over_seeds,
     naming,
@@ -40,7 +39,6 @@ from steps.results.tables import (
     of_which,
     p_text,
     shown_first,
-    significance,
     significance_sentences,
     speaker_rows,
     trials_text,
@@ -123,10 +121,9 @@ def _speakers(table: SetTable) -> Table | None:
 
 
 def _differences(table: SetTable) -> Iterator[Block]:
-    for family in families(table):
-        measures = significance(family)
+    for family in table.families:
         rows = []
-        for tested in measures:
+        for tested in family.tests:
             measure, one_network = tested.measure, len(tested.corrected) == 1
             for network, test, corrected in tested.rows():
                 rows.append(
@@ -148,7 +145,7 @@ def _differences(table: SetTable) -> Iterator[Block]:
         headings = ["figure", "network", "difference", "95 % interval", "p, t-test", "p, corrected", "pairs"]
         if rows:
             yield filled_table(caption, headings, rows, 2)
-        yield from (Text(sentence) for sentence in significance_sentences(family, measures))
+        yield from (Text(sentence) for sentence in significance_sentences(family))
 
 
 # ---------------------------------------------------------------- intervals of means over seeds
