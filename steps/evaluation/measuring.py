@@ -21,7 +21,7 @@ from steps.evaluation.groups import (
 from steps.evaluation.protocols import read_protocol
 from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.evaluation.speakers import per_speaker
-from steps.metrics.bootstrap import FEWEST_SPEAKERS, CmFigures, Interval, SpeakerDraw, TrialDraw, intervals_of
+from steps.metrics.bootstrap import CmFigures, Interval, draws_of, intervals_of
 from steps.metrics.error_rates import error_rates_at
 from utils.cli import UserError
 from utils.files import read_json
@@ -55,16 +55,13 @@ def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: 
 def draw_intervals(
     cm: CmScores, result: Evaluation, speaker_of: Sequence[str] | None, draws: int
 ) -> dict[str, dict[str, Interval]]:
-    """Intervals of the pooled figures by drawing trials and, where it is known whose they are, speakers; none for 0
-    draws. By speaker only where there are two."""
+    """Intervals of the pooled figures by drawing trials and, if it is known whose they are, speakers; none for 0
+    draws."""
     if not draws:
         return {}
     rates = None if result.pooled.min_tdcf_2019 is None or result.asv is None else result.asv.rates
     figures = CmFigures(cm.bonafide, cm.score, rates)
-    intervals = {"trial": intervals_of(figures, TrialDraw(cm.bonafide), draws)}
-    if speaker_of is not None and len(set(speaker_of)) >= FEWEST_SPEAKERS:
-        intervals["speaker"] = intervals_of(figures, SpeakerDraw(cm.bonafide, speaker_of), draws)
-    return intervals
+    return {by: intervals_of(figures, draw, draws) for by, draw in draws_of(cm.bonafide, speaker_of).items()}
 
 
 def measure(

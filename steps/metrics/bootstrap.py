@@ -81,6 +81,14 @@ class SpeakerDraw:
                 return times[self._speaker]
 
 
+def draws_of(bonafide: ArrayLike, speakers: Sequence[str] | None) -> dict[str, Draw]:
+    """By "trial" and, if the trials are of two speakers or more, by "speaker". speakers: as SpeakerDraw takes them."""
+    draws: dict[str, Draw] = {"trial": TrialDraw(bonafide)}
+    if speakers is not None and len(set(speakers)) >= FEWEST_SPEAKERS:
+        draws["speaker"] = SpeakerDraw(bonafide, speakers)
+    return draws
+
+
 class RankedTrials:
     """Trials sorted once, by the order of metrics.det_curve: ascending, bona fide first among equals.
 

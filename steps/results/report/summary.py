@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
 
 from steps.evaluation.evaluation import Evaluation
 from steps.evaluation.groups import values_of_trials
-from steps.evaluation.score_files import CmScores
 from steps.experiment.experiments import Experiment
-from steps.metrics.bootstrap import (
-    FEWEST_SPEAKERS,
-    CmFigures,
-    Draw,
-    Interval,
-    SpeakerDraw,
-    TrialDraw,
-    bootstrap,
-    percentile_interval,
-)
+from steps.metrics.bootstrap import CmFigures, Interval, bootstrap, draws_of, percentile_interval
 from steps.metrics.paired_tests import CONFIDENCE, interval_of_mean, mean_and_spread
 from steps.results.report import det
 from steps.results.report.page import Block, Cell, Folded, Heading, Section, Table, Text, filled_table
@@ -196,20 +187,12 @@ def _drawn_intervals(
     def means(counts: np.ndarray) -> np.ndarray:
         return np.mean([one(counts) for one in figures], axis=0)
 
+    table = comparison.data_dir / set_name / "utt2speaker"
+    speakers = None
+    if table.is_file():
+        with contextlib.suppress(UserError):  # a data dir of another corpus; the trials' own intervals stay
+            speakers = values_of_trials(table, scores[0])
     found = {}
-    for unit, draw in _draws(comparison, set_name, scores[0]).items():
+    for unit, draw in draws_of(scores[0].bonafide, speakers).items():
         found[unit] = dict(zip(figures[0].names, map(percentile_interval, bootstrap(means, draw, DRAWS).T)))
     return found
-
-
-def _draws(comparison: Comparison, set_name: str, trials: CmScores) -> dict[str, Draw]:
-    draws: dict[str, Draw] = {"trial": TrialDraw(trials.bonafide)}
-    table = comparison.data_dir / set_name / "utt2speaker"
-    if table.is_file():
-        try:
-            speakers = values_of_trials(table, trials)
-        except UserError:  # the data dir is of another corpus; the trials' own intervals stay
-            return draws
-        if len(set(speakers)) >= FEWEST_SPEAKERS:
-            draws["speaker"] = SpeakerDraw(trials.bonafide, speakers)
-    return draws
