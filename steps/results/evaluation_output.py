@@ -8,7 +8,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
 from steps.evaluation.evaluation import (
@@ -30,6 +30,14 @@ from steps.results.heat_map import write_heat_map
 from utils.cli import UserError, system_error_text, warn
 from utils.files import write_aside, write_lines
 
+FILES = (  # beside evaluation.json
+    "per_attack.tsv",
+    "per_speaker.tsv",
+    "per_duration.tsv",
+    "det.png",
+    "per_environment.tsv",
+    "attack_by_environment.png",
+)
 WIDTH = 80
 ATTACK_WIDTH, FACTOR_WIDTH = 26, 29  # of the names in a table; the rest of the 80 columns is for the figures
 TDCF = ("min_tdcf_2019", "min_tdcf_2021", "asv_rate")
@@ -80,37 +88,45 @@ def write_results(out: Path, result: Evaluation, plot: bool) -> list[str]:
     An older table or plot that this evaluation does not have is removed. Raises UserError if it cannot be written.
     """
     corpus, rooms = result.corpus_name, result.environments
-    speakers, durations = result.per_speaker, result.per_duration
-    files: dict[str, Callable[[Path], None] | None] = {
-        "per_attack.tsv": _table(_attack_rows(result)),
-        "per_speaker.tsv": None if speakers is None else _table([_speaker_row(*one) for one in speakers.items()]),
-        "per_duration.tsv": None if durations is None else _table([_duration_row(one, corpus) for one in durations]),
-        "det.png": _plot(write_det_plot, result) if plot else None,
-        "per_environment.tsv": None if rooms is None else _table(environment_rows(rooms, corpus)),
-        "attack_by_environment.png": None
-        if rooms is None or not plot
-        else _plot(write_heat_map, rooms, result.title, corpus),
-    }
+    files: dict[str, list[Row] | Callable[[IO[bytes]], None] | None] = dict.fromkeys(FILES)
+    files["per_attack.tsv"] = _attack_rows(result)
+    if result.per_speaker is not None:
+        files["per_speaker.tsv"] = [_speaker_row(*one) for one in result.per_speaker.items()]
+    if result.per_duration is not None:
+        files["per_duration.tsv"] = [_duration_row(one, corpus) for one in result.per_duration]
+    if plot:
+        files["det.png"] = lambda handle: write_det_plot(handle, result)
+    if rooms is not None:
+        files["per_environment.tsv"] = environment_rows(rooms, corpus)
+        if plot:
+            files["attack_by_environment.png"] = lambda handle: write_heat_map(handle, rooms, result.title, corpus)
     try:
-        for name, write in files.items():
-            if write is None:
+        for name, content in files.items():
+            if content is None:
                 (out / name).unlink(missing_ok=True)
+            elif callable(content):
+                _write_plot(out / name, content)
             else:
-                write(out / name)
+                write_lines(out / name, tsv_lines(content))
         write_evaluation(out, result)
     except OSError as error:
         raise UserError(f"{out}: cannot write the results there: {system_error_text(error) or error}") from None
-    return [FILE, *(name for name, write in files.items() if write is not None)]
+    return [FILE, *(name for name, content in files.items() if content is not None)]
+
+
+def _write_plot(path: Path, draw: Callable[[IO[bytes]], None]) -> None:
+    from matplotlib import rc_context  # here, because it takes a while to load
+
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():  # names may have dollar signs
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # or be in a script that the font lacks
+        with write_aside(path, "wb") as handle:
+            draw(handle)
 
 
 def tsv_lines(rows: Sequence[Row]) -> list[str]:
     """The lines of a TSV file; a figure that is None is an empty cell."""
     cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
     return ["\t".join(line) for line in (rows[0], *cells)]
-
-
-def _table(rows: Sequence[Row]) -> Callable[[Path], None]:
-    return lambda path: write_lines(path, tsv_lines(rows))
 
 
 def _percent(fraction: float | None) -> float | None:
@@ -166,18 +182,6 @@ def environment_rows(found: EnvironmentFigures, corpus: str) -> list[Row]:
                 row = {"of": of, "factor": factor.name, "letter": letter, "range": level, **_columns(one, GROUP)}
                 rows.append({**row, "corpus": corpus, **_columns(one.detection, DETECTION)})
     return rows
-
-
-def _plot(draw: Callable[..., None], *what: object) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        from matplotlib import rc_context  # here, because it takes a while to load
-
-        with rc_context({"text.parse_math": False}), warnings.catch_warnings():  # names may have dollar signs
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # or be in a script that the font lacks
-            with write_aside(path, "wb") as handle:
-                draw(handle, *what)
-
-    return write
 
 
 # ---------------------------------------------------------------- terminal
