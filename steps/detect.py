@@ -17,6 +17,7 @@ import utils.environment
 import torch
 
 from steps.experiment import training_folder
+from steps.experiment.exit_option import add_exit_option
 from steps.frontend.processing.audio import Audio, add_allow_pipes
 from steps.inference import picture
 from steps.inference.calibration import EER
@@ -84,6 +85,7 @@ def main() -> int:
         help="of several channels: mix, each, or a number from 0; mix if not given, or the one that the front end's "
         "conf names",
     )
+    add_exit_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--tsv", action="store_true", help="tab-separated values at full precision instead of a table")
     form.add_argument("--json", action="store_true", help="one JSON object per line, with all windows")
@@ -127,6 +129,7 @@ def main() -> int:
         training_folder.pick_device(args.ngpu),
         args.batch_size,
         args.num_threads,
+        args.exit,
     )
     if args.stream:
         return stream(detector, args.rate, _output(args, [STDIN]))

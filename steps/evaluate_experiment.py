@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
+from steps.evaluation.evaluation import stem_of
 from steps.evaluation.fitted_scores import calibrate_training
 from steps.evaluation.measuring import Breakdowns
 from steps.results.evaluation_output import evaluate_files
@@ -35,7 +36,8 @@ def main() -> int:
         "Evaluate EXP/scores/SET.txt and EXP/scores/SET_head*.txt, as steps/evaluate.py does for a single score "
         "file, into EXP/results/. SET.txt also gets intervals, plots and figures by speaker, duration and known "
         "and unknown attacks, and by environment if the data dir has utt2env. If dev is among the sets, the "
-        "detector's calibration is learnt on it: EXP/calibration.json, for steps/detect.py.",
+        "calibrations are learnt on it, for steps/detect.py: EXP/calibration.json of the complete network and "
+        "EXP/calibration_headK.json of its exit K.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
@@ -58,7 +60,7 @@ def main() -> int:
         }
         asv = data / "asv_scores" if (data / "asv_scores").is_file() else None
         for head in (None, *range(1, 1 + MOST_HEADS)):
-            stem = name if head is None else f"{name}_head{head}"
+            stem = stem_of(name, head)
             if head is not None and not (scores / f"{stem}.txt").is_file():
                 continue
             evaluate_files(
@@ -75,9 +77,9 @@ def main() -> int:
                 plot=head is None,
                 draws=DRAWS if head is None else 0,
             )
+            if name == DEV:
+                calibrate_training(args.exp_dir, DEV, args.data_dir, head)
             print()
-    if DEV in args.sets:
-        calibrate_training(args.exp_dir, DEV, args.data_dir)
     return 0
 
 

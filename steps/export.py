@@ -18,6 +18,8 @@ import utils.environment
 import torch
 
 from steps.experiment import training_folder
+from steps.experiment.exit_option import ADAPTIVE, add_exit_option
+from steps.experiment.exits import load_trained
 from steps.exporting import card, checking, graph, onnx_file, quantise
 from steps.inference import onnx_model
 from steps.inference.detector import FakeSpeechDetector
@@ -45,11 +47,14 @@ def main() -> int:
     parser.add_argument(
         "--utts", type=whole_number(1), default=64, help="utterances to compare, on which int8 also learns its ranges"
     )
+    add_exit_option(parser)
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="file to write")
     parser.add_argument(
         "--int8", type=Path, metavar="DATA", help=f"write {INT8} too; its EER and time are measured on this data dir"
     )
-    parser.add_argument("--out-dir", type=Path, help="folder to write to; EXP/export if not given")
+    parser.add_argument(
+        "--out-dir", type=Path, help="folder to write to; EXP/export if not given, EXP/export_exitK with --exit"
+    )
     parser.add_argument("--num-threads", type=THREADS, default=1, help="CPU threads of the check; int8 is timed on one")
     parser.add_argument("model", type=Path, metavar="EXP", help="folder of one training, or a final.pt")
     args = parser.parse_args()
@@ -58,9 +63,11 @@ def main() -> int:
         parser.error("--int8 is made of the ONNX file: give --formats onnx too")
     if "onnx" in args.formats:
         onnx_model.require_onnx()
+    if args.exit == ADAPTIVE:
+        parser.error("--exit adaptive: an exported graph stops at one stage; give its number, or auto")
     torch.set_num_threads(args.num_threads)
     training = args.model if args.model.is_dir() else args.model.parent
-    export(args.model, training, args.out_dir or training / "export", args)
+    export(args.model, training, args)
     return 0
 
 
@@ -72,9 +79,11 @@ def confs_of(training: Path, trained: training_folder.TrainedDetector) -> dict[s
     return {"frontend": conf_files.to_dict(trained.frontend_conf), "model": conf_files.to_dict(model_conf)}
 
 
-def export(model: Path, training: Path, out: Path, args: Any) -> None:
-    detector = FakeSpeechDetector.load(model, pool="first")
-    trained = training_folder.load_trained(model if model.is_file() else model / "final.pt", torch.device("cpu"))
+def export(model: Path, training: Path, args: Any) -> None:
+    detector = FakeSpeechDetector.load(model, pool="first", exit=args.exit)
+    trained, made_exit = load_trained(model, args.exit, torch.device("cpu"))
+    stage = made_exit and made_exit.stage
+    out = args.out_dir or training / ("export" if stage is None else f"export_exit{stage}")
     module = graph.WaveformDetector(trained)
     trials = checking.read_trials(args.int8) if args.int8 else None
     waveforms = checking.read_waveforms(args.data_dir, args.utts, trained.frontend_conf)
@@ -118,7 +127,7 @@ def export(model: Path, training: Path, out: Path, args: Any) -> None:
             trained.corpus,
             confs,
             files,
-            card.figures_of(training),
+            card.figures_of(training, stage),
             cost,
             str(args.data_dir),
             str(args.int8),

@@ -7,8 +7,9 @@ EXP/scores/SET.not_judged, because steps/detect.py gives no verdict on them.
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,19 +21,26 @@ import torch
 from torch import Tensor
 
 from steps.data.batches import FeatureSet, reading_errors, scoring_plan
+from steps.evaluation.evaluation import stem_of
 from steps.evaluation.score_parts import parse_part, part_file
 from steps.experiment import training_folder
+from steps.experiment.exit_option import ADAPTIVE, add_exit_option
+from steps.experiment.exits import Exits, same_weights
 from steps.frontend import UTT2BANDS, FrontEndBase, make_frontend, read_levels
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
+from steps.nnet import Detector
 from steps.nnet.base import score_of
+from steps.training.early_exit import AdaptiveExit
 from utils.cli import MOST_THREADS, THREADS, ProgressLog, UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_lines
 from utils.segments import SEGMENTS, SIDES
 from utils.tables import read_big_map, require_same_keys
 
-FINAL = "final"
 _CACHE_MIB = 1024
+
+
+Networks = dict[int | str | None, Detector]  # by stage, shallow to deep, or ADAPTIVE; None is the complete one
 
 
 class Trials:
@@ -87,11 +95,49 @@ class Trials:
         print(f"score.py: {len(scores)} trials in {out}")
 
 
-def compute(
-    trials: Trials, logits_of: Callable[[Tensor], list[Tensor]], heads: int, device: torch.device, num_workers: int
-) -> np.ndarray:
-    """(heads, trials) float64: what each head that `logits_of` yields says of each trial of the plan."""
-    columns = [np.zeros((heads, 0))]
+def passes_of(
+    trained: training_folder.TrainedDetector, training: Path, wanted: Sequence[int | str] | None, device: torch.device
+) -> list[Networks]:
+    """The networks whose scores are wanted. Those of one element share the weights of the stages that they have in
+    common, so that one pass through the deepest serves all."""
+    complete: Networks = {None: trained.detector}
+    if wanted is None:
+        return [complete]
+    exits = Exits(training, trained.frontend_conf)
+    adaptive: Networks = {}
+    if ADAPTIVE in wanted:
+        adaptive = {ADAPTIVE: exits.adaptive(trained.detector, device)[0]}
+    stages = sorted({exits.stage_of(one) for one in wanted if one != ADAPTIVE})
+    early: Networks = {k: exits.detector(k, device) for k in stages if k != exits.stages[-1]}
+    passes = [early]
+    if len(early) < len(stages):
+        # Final weights may be averaged over epochs; the exits have those of one epoch.
+        same = same_weights(trained.detector, exits.method.detector)
+        passes = [early | complete] if same else [early, complete]
+    return [one for one in (*passes, adaptive) if one]
+
+
+def say_cost(network: Detector) -> None:
+    """Print where the trials left since the last call, and their mean cost."""
+    assert isinstance(network, AdaptiveExit)
+    left, count, costs = network.left, network.left.total(), network.costs
+    mean = sum(costs[stage] * number for stage, number in left.items()) / max(count, 1)
+    shares = ", ".join(f"{100 * left[stage] / max(count, 1):.0f} % after stage {stage}" for stage in costs)
+    print(f"score.py: mean multiply-adds {mean:,.0f}, {100 * mean / max(costs.values()):.0f} % of all; left: {shares}")
+    left.clear()
+
+
+def compute(trials: Trials, networks: Sequence[Detector], device: torch.device, num_workers: int) -> np.ndarray:
+    """(networks, trials) float64: the score by each network, as passes_of groups them, of each trial of the plan."""
+    last = [len(network.backbone.stage_channels) - 1 for network in networks]
+
+    def logits_of(x: Tensor) -> list[Tensor]:
+        if len(networks) == 1:
+            return [networks[0](x)]
+        maps = networks[-1].stage_maps(x)
+        return [network.logits_of(maps[i]) for network, i in zip(networks, last)]
+
+    columns = [np.zeros((len(networks), 0))]
     progress = ProgressLog(sum(map(len, trials.plan)), "utt")
     with torch.inference_mode():
         for x, _, indices in trials.features.batches(trials.plan, device, num_workers):
@@ -135,34 +181,21 @@ def is_whole(part: tuple[int, int], outputs: list[Path], inputs: list[Path]) -> 
     return min(path.stat().st_mtime_ns for path in made) >= newest
 
 
-def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """Do two networks of one architecture have the same weights and statistics, bit for bit?"""
-    states = one.state_dict(), other.state_dict()
-    return all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-
-
 @reading_errors()
 def main() -> int:
     parser = make_parser(
         __doc__,
         "steps/score.py --data-dir data --feats-dir feats/f0_subband \\\n "
         " exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval\nsteps/score.py --part 1/4 --feats-dir"
-        " feats/f0_subband exp/NAME/seed1 eval   # one of 4; then merge_scores.py\nsteps/score.py --head 1 --head 2"
+        " feats/f0_subband exp/NAME/seed1 eval   # one of 4; then merge_scores.py\nsteps/score.py --exit 1 --exit 2"
         " --feats-dir feats/f0_subband exp/NAME/seed1 eval   # eval_head1.txt, ...",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
     parser.add_argument("--feats-dir", type=Path, help="folder of the sets' features, feats/<frontend>")
     parser.add_argument("--online", action="store_true", help="compute the features from the audio instead")
     add_allow_pipes(parser)
-    parser.add_argument(
-        "--head",
-        action="append",
-        choices=[FINAL, "1", "2", "3", "4"],
-        help=(
-            "score by the head of this block, from the training checkpoint; may be given several times; "
-            f"{FINAL}, also the default, is the detector itself"
-        ),
-    )
+    add_exit_option(parser, several=True)
+    parser.add_argument("--head", help=argparse.SUPPRESS)
     parser.add_argument("--ngpu", type=whole_number(), default=0, help="0: CPU, 1: one GPU")
     parser.add_argument("--num-threads", type=THREADS, default=None, help="CPU threads; torch's default if not given")
     parser.add_argument("--batch-size", type=whole_number(1), default=128, help="utterances scored together")
@@ -176,33 +209,21 @@ def main() -> int:
     parser.add_argument("sets", nargs="+", metavar="SET", help="sets to score, such as dev eval")
     args = parser.parse_args()
 
+    if args.head is not None:
+        parser.error("--head is now --exit, for which the last stage is the complete network")
     if not args.online and args.feats_dir is None:
         parser.error("--feats-dir is needed, or --online")
     part = parse_part(args.part)
     device = training_folder.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
-    wanted = args.head or [FINAL]
-    blocks = [int(head) for head in wanted if head != FINAL]
-    trained_detector = training_folder.load_trained(args.exp_dir / "final.pt", device)
-    detector, band = trained_detector.detector, trained_detector.band
-    frontend = make_frontend(trained_detector.frontend_conf)
-    if blocks:
-        method = training_folder.load_method(args.exp_dir, device)
-        trained = method.trained_heads
-        for block in blocks:
-            if block not in trained:
-                raise UserError(
-                    f"--head {block}: {args.exp_dir} was trained by {method.conf.method}, which trains only "
-                    f"head {', '.join(map(str, trained))}"
-                )
-    # The deepest head is the detector itself, unless the detector's weights were averaged over epochs.
-    same = bool(blocks) and same_weights(detector, method.detector)
+    trained = training_folder.load_trained(args.exp_dir / "final.pt", device)
+    frontend, band = make_frontend(trained.frontend_conf), trained.band
+    passes = passes_of(trained, args.exp_dir, args.exit, device)
     scores_of = args.exp_dir / "scores"
     for name in args.sets:
         data, feats = args.data_dir / name, (args.feats_dir or Path()) / name
-        heads = {block: scores_of / f"{name}_head{block}.txt" for block in blocks}
-        outputs = [*heads.values(), *([scores_of / f"{name}.txt"] if FINAL in wanted else [])]
+        outputs = [scores_of / f"{stem_of(name, head)}.txt" for networks in passes for head in networks]
         inputs = [
             *(args.exp_dir / path for path in ("final.pt", "checkpoints/best.pt")),
             *(data / path for path in ("utt2label", "utt2attack", "wav.scp", SEGMENTS, SIDES)),
@@ -214,15 +235,12 @@ def main() -> int:
         trials = Trials(data, feats, frontend, args.exp_dir, args.online, args.batch_size, *part, args.allow_pipes)
         if band is not None and part[0] == 1:
             list_not_judged(data, None if args.online else feats, trials, band, scores_of / f"{name}.not_judged")
-        if FINAL in wanted and not same:
-            scores = compute(trials, lambda x: [detector(x)], 1, device, args.num_workers)
-            trials.write(scores_of / f"{name}.txt", scores[0])
-        if blocks:
-            scores = compute(trials, method.head_logits, len(trained), device, args.num_workers)
-            if FINAL in wanted and same:
-                trials.write(scores_of / f"{name}.txt", scores[-1])
-            for block, out in heads.items():
-                trials.write(out, scores[trained.index(block)])
+        for networks in passes:
+            scores = compute(trials, list(networks.values()), device, args.num_workers)
+            for head, row in zip(networks, scores):
+                trials.write(scores_of / f"{stem_of(name, head)}.txt", row)
+            if ADAPTIVE in networks:
+                say_cost(networks[ADAPTIVE])
     return 0
 
 

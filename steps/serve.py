@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from steps.experiment.exit_option import add_exit_option
 from utils.cli import THREADS, UserError, make_parser, real_number, run_program, warn, whole_number, word_or
 
 _NEEDS = ("fastapi", "uvicorn")
@@ -44,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="seconds between windows; half a window if not given"
     )
+    add_exit_option(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on")
     parser.add_argument("--port", type=whole_number(0, 65535), default=8765, help="port to listen on; 0: any free one")
     parser.add_argument(
@@ -104,7 +106,7 @@ def main() -> None:
     from steps.serving.worker import Settings, Worker
 
     limits = Limits(args.max_mib, args.max_seconds, args.timeout, args.max_waiting)
-    detector = {name: getattr(args, name) for name in ("model", "calibration", "prior", "threshold", "hop")}
+    detector = {name: getattr(args, name) for name in ("model", "calibration", "prior", "threshold", "hop", "exit")}
     sock, loopback = listen(args.host, args.port)
     with sock:
         worker = Worker(Settings(detector, limits.max_seconds, limits.timeout, args.num_threads))

@@ -71,10 +71,10 @@ train_all() { # training conf: every network's seeds, several at once
 }
 
 score_all() { # <experiment> <first:last>: scores the test sets by its trainings of those seeds
-  local gpu seed files limit threads job_threads head_options options
+  local gpu seed files limit threads job_threads exit_options options
   gpu=$(least 1 "$ngpu")
-  head_options_of "$1/seed${2%:*}"
-  options=("${head_options[@]}" "${online_option[@]}" --ngpu "$gpu" --data-dir "$data_dir" --feats-dir "$feats")
+  exit_options_of "$1/seed${2%:*}"
+  options=("${exit_options[@]}" "${online_option[@]}" --ngpu "$gpu" --data-dir "$data_dir" --feats-dir "$feats")
   hold_seeds "$1" "$2"
   log "scoring by $1, seeds $2"
   if [ "$score_jobs" -eq 1 ]; then
@@ -135,21 +135,20 @@ results_of() { # <training> <folder> <ending>: the files that a set's detector a
   local name head
   for name in $test_sets; do
     echo "$1/$2/$name$3"
-    for head in $(heads_of "$1"); do echo "$1/$2/${name}_head$head$3"; done
+    for head in $(exits_of "$1"); do echo "$1/$2/${name}_head$head$3"; done
   done
 }
 
-heads_of() { # <training>: the blocks whose heads are scored too: those that it says it trained, if they are several
-  local blocks=()
-  if $heads && [ -f "$1/heads" ]; then read -r -a blocks < "$1/heads"; fi
-  [ ${#blocks[@]} -lt 2 ] || echo "${blocks[@]}"
+exits_of() { # <training>: the stages before the last whose heads are scored too: those that it says it trained
+  local stages=()
+  if $heads && [ -f "$1/heads" ]; then read -r -a stages < "$1/heads"; fi
+  [ ${#stages[@]} -lt 2 ] || echo "${stages[@]::${#stages[@]}-1}"
 }
 
-head_options_of() { # <training>: sets `head_options`, which scores are to be made
-  local head
-  head_options=()
-  for head in $(heads_of "$1"); do head_options+=(--head "$head"); done
-  [ ${#head_options[@]} -eq 0 ] || head_options+=(--head final)
+exit_options_of() { # <training>: sets `exit_options`, which scores are to be made
+  local stage
+  exit_options=()
+  [ -z "$(exits_of "$1")" ] || for stage in $(cat "$1/heads"); do exit_options+=(--exit "$stage"); done
 }
 
 seeds_to_do() { # <experiment> <is it done?>: the ranges of those of its trainings' seeds for which that does not hold
@@ -170,7 +169,7 @@ is_scored() {
 }
 
 is_evaluated() {
-  local inputs outputs name table
+  local inputs outputs name table head
   inputs=$(results_of "$1" scores .txt)
   outputs=$(results_of "$1" results /evaluation.json)
   for name in $test_sets; do
@@ -178,7 +177,10 @@ is_evaluated() {
       if [ -f "$data_dir/$name/$table" ]; then inputs+=" $data_dir/$name/$table"; fi
     done
     if [ -f "$data_dir/$name/utt2env" ]; then outputs+=" $1/results/$name/attack_by_environment.png"; fi
-    if [ "$name" = dev ]; then outputs+=" $1/calibration.json"; fi
+    if [ "$name" = dev ]; then
+      outputs+=" $1/calibration.json"
+      for head in $(exits_of "$1"); do outputs+=" $1/calibration_head$head.json"; done
+    fi
   done
   all_up_to_date "$outputs" $inputs
 }

@@ -117,8 +117,8 @@ def stage_train(work: Path) -> int:
 
 def stage_score(work: Path) -> int:
     places = ["--data-dir", work / "data", "--feats-dir", work / "feats"]
-    heads = ["--head", "1", "--head", "final"]
-    return call(score.main, "score.py", *heads, *places, training(work), "dev", "eval")
+    exits = ["--exit", "1", "--exit", "4"]
+    return call(score.main, "score.py", *exits, *places, training(work), "dev", "eval")
 
 
 def stage_evaluate(work: Path) -> int:

@@ -205,6 +205,12 @@ class Evaluation:
         return corpus_label(self.corpus)
 
 
+def stem_of(name: str, head: int | str | None) -> str:
+    """The stem of a set's file names, or of a calibration's: NAME, NAME_headK where stage K's own head scored, or
+    NAME_adaptive for the head `adaptive`."""
+    return name if head is None else f"{name}_{head}" if isinstance(head, str) else f"{name}_head{head}"
+
+
 def to_json(value: Any) -> Any:
     """Plain values of an Evaluation or a part of it, fit for a JSON file; NaN, a grid's empty cell, is null."""
     if dataclasses.is_dataclass(value):

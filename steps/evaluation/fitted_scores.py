@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steps.evaluation.evaluation import stem_of
 from steps.evaluation.labels import corpus_label, figure_text
 from steps.evaluation.protocols import Protocol
 from steps.evaluation.score_files import CmScores, read_cm_scores_by, same_trials, score_lines
@@ -227,21 +228,28 @@ def train(
         whose = "" if error.trial is None else f"{trials.utterance[error.trial]}: "
         raise UserError(f"{', '.join(map(str, paths))}: {whose}{error}") from None
     ratios, sets = ratios_of(llr, systems), sets_of(trials.utterance, data_dir)
-    bonafide, spoof = ratios[trials.bonafide], ratios[~trials.bonafide]
-    eer, eer_threshold = equal_error_rate(det_curve(bonafide, spoof))
     trained_on = {
         "sets": sets or sorted({path.stem for path in systems.paths}),
         "corpus": _corpora(sets, data_dir) or None,
         "files": [str(path) for path in systems.paths],
         "sha256": [sha256_of(path) for path in systems.paths],
-        "n_bonafide": bonafide.size,
-        "n_spoof": spoof.size,
-        "cllr": cllr(bonafide, spoof),
-        "eer": eer,
-        "eer_threshold": eer_threshold,
-        "llr_range": [float(ratios.min()), float(ratios.max())],
+        **figures_of(ratios, trials.bonafide),
     }
     return FittedModel(llr, method, trained_on, frozenset(trials.utterance), reasons)
+
+
+def figures_of(llr: NDArray[np.float64], bonafide: NDArray[np.bool_]) -> dict[str, Any]:
+    """The part of FittedModel's trained_on that describes the trials' LLRs. llr, bonafide: (N,)."""
+    of_bonafide, of_spoof = llr[bonafide], llr[~bonafide]
+    eer, eer_threshold = equal_error_rate(det_curve(of_bonafide, of_spoof))
+    return {
+        "n_bonafide": of_bonafide.size,
+        "n_spoof": of_spoof.size,
+        "cllr": cllr(of_bonafide, of_spoof),
+        "eer": eer,
+        "eer_threshold": eer_threshold,
+        "llr_range": [float(llr.min()), float(llr.max())],
+    }
 
 
 def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
@@ -258,12 +266,12 @@ def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
     return ratios
 
 
-def calibrate_training(training: Path, dev: str, data_dir: Path) -> None:
-    """Write calibration.json of a training's folder, learnt on its scores of the set `dev`; if that fails, a
-    calibration.json that says why, and a warning."""
-    out = training / "calibration.json"
+def calibrate_training(training: Path, dev: str, data_dir: Path, head: int | None = None) -> None:
+    """Write calibration.json of a training's folder, or calibration_headK.json of stage K's `head`, learnt on its own
+    scores of the set `dev`; if that fails, a file of that name that says why, and a warning."""
+    out = training / f"{stem_of('calibration', head)}.json"
     try:
-        train(read_systems([training / "scores" / f"{dev}.txt"]), data_dir=data_dir).write(out)
+        train(read_systems([training / "scores" / f"{stem_of(dev, head)}.txt"]), data_dir=data_dir).write(out)
         print(f"calibration learnt on {dev}: {out}")
     except UserError as error:
         warn(f"{training}: no calibration, so steps/detect.py gives scores but no verdicts: {error}")

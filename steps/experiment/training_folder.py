@@ -182,15 +182,21 @@ def load_detector(path: Path, device: torch.device) -> tuple[nnet.Detector, fron
     return trained.detector, trained.frontend_conf
 
 
+def confs_of(folder: Path) -> tuple[str, frontends.FrontEndConf, nnet.ModelConf, training.TrainConf]:
+    """Network and front end in words, and the confs of front end, network and method, by a training's conf.yaml."""
+    conf, source = read_conf(folder), folder / "conf.yaml"
+    frontend_conf = frontends.conf_from_dict(_group(conf, "frontend", source), str(source))
+    model_conf = nnet.conf_from_dict(_group(conf, "model", source), str(source))
+    train_conf = training.conf_from_dict(_group(conf, "train", source), str(source))
+    return f"{conf.get('model_name')} on {conf.get('frontend_name')}", frontend_conf, model_conf, train_conf
+
+
 def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     """The detector with all the heads that its training had, at the epoch that was kept, ready to score."""
-    conf = read_conf(folder)
-    source, best = folder / "conf.yaml", folder / "checkpoints" / "best.pt"
-    frontend = frontends.make_frontend(frontends.conf_from_dict(_group(conf, "frontend", source), str(source)))
-    train_conf = training.conf_from_dict(_group(conf, "train", source), str(source))
-    model_conf = nnet.conf_from_dict(_group(conf, "model", source), str(source))
-    method = training.make_method(train_conf, detector_for(model_conf, frontend, train_conf.hard_loss.head))
-    final = folder / "final.pt"
+    _, frontend_conf, model_conf, train_conf = confs_of(folder)
+    detector = detector_for(model_conf, frontends.make_frontend(frontend_conf), train_conf.hard_loss.head)
+    method = training.make_method(train_conf, detector)
+    best, final = folder / "checkpoints" / "best.pt", folder / "final.pt"
     mend = f"remove it and {final}, and run again from --stage 2: they are trained again, with the same result"
     _load_weights(method, _group(checkpoints.load(best, mend), "method", best), best)
     return method.to(device, memory_format=torch.channels_last).eval()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from steps.evaluation.evaluation import AGAIN, Evaluation, read_evaluations
+from steps.evaluation.evaluation import AGAIN, Evaluation, read_evaluations, stem_of
 from steps.evaluation.labels import corpus_label
 from steps.evaluation.score_files import read_cm_scores
 from steps.exporting.checking import TOLERANCE, Int8Cost, Parity
@@ -23,19 +23,20 @@ from utils.cli import UserError
 _DRAWS = 1000  # as in evaluate_experiment.py
 
 
-def figures_of(training: Path) -> list[Evaluation]:
-    """Of each set that the training was evaluated on, with intervals by trial, which are drawn here where they lack.
+def figures_of(training: Path, head: int | None = None) -> list[Evaluation]:
+    """Of each set that the training was evaluated on by its complete network, or by the `head` of this stage, with
+    intervals by trial, which are drawn here where they are missing.
 
     Raises UserError for an evaluation that cannot be read, or whose scores are needed and are not those that it was
     made of.
     """
-    return [_with_intervals(one, training) for one in read_evaluations(training) if one.head is None]
+    return [_with_intervals(one, training) for one in read_evaluations(training) if one.head == head]
 
 
 def _with_intervals(one: Evaluation, training: Path) -> Evaluation:
     if "trial" in one.intervals:
         return one
-    scores = read_cm_scores(training / "scores" / f"{one.set_name}.txt")
+    scores = read_cm_scores(training / "scores" / f"{stem_of(one.set_name, one.head)}.txt")
     rates = None if one.asv is None or one.pooled.min_tdcf_2019 is None else one.asv.rates
     figures = CmFigures(scores.bonafide, scores.score, rates)
     if abs(figures(np.ones(scores.score.size, np.int32))[0] - one.pooled.eer) > 1e-11:
@@ -117,6 +118,7 @@ def model_card(
     """Markdown. about: of FakeSpeechDetector.about(); confs: frontend, model, train (may lack) and what else conf.yaml
     has; checked_on, measured_on: data dirs of parity and of int8's cost; made_by: versions in words."""
     frontend = confs["frontend"]
+    option = f" --exit {about['exit']['stage']}" if about.get("exit") else ""
     lines = [f"# Model card: {about['model']}", ""]
     if about["mini_corpus"]:
         lines += ["> **Trained on the mini corpus: for trying the toolkit only. No verdict of it is evidence.**", ""]
@@ -161,7 +163,7 @@ def model_card(
                     "output",
                     "`score`",
                     "float32 (batch,)",
-                    "higher = bona fide; what `steps/score.py` gives an utterance",
+                    f"higher = bona fide; what `steps/score.py{option}` gives an utterance",
                 ],
             ],
         ),

@@ -12,25 +12,28 @@ import numpy as np
 import torch
 
 from steps.data.batches import network_input
-from steps.experiment import training_folder
+from steps.experiment.exits import Wanted, load_trained
 from steps.frontend import FrontEndBase, FrontEndConf, conf_from_dict
 from steps.frontend.processing.band import BandLimits
 from steps.inference.calibration import Calibration, calibration_of
 from steps.inference.onnx_model import OnnxModel, padded
 from steps.nnet import Detector, grad_cam
 from steps.nnet.base import score_of
+from steps.training.early_exit import AdaptiveExit
 from utils.cli import UserError
 
 
 class BackEnd(ABC):
     """Attributes: model (what it was loaded from, in words), frontend_conf, corpus (that it was trained on, as
     corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none),
-    calibration (None without one), missing (why there is no calibration, with the fix)."""
+    calibration (None without one), missing (why there is no calibration, with the fix), exit (where the network stops
+    early, as Exit.as_json; None: it is complete)."""
 
     def __init__(self, model: str, frontend_conf: FrontEndConf, corpus: dict[str, Any] | None, band: BandLimits | None):
         self.model, self.frontend_conf, self.corpus, self.band = model, frontend_conf, corpus or {}, band
         self.calibration: Calibration | None = None
         self.missing = ""
+        self.exit: dict[str, Any] | None = None
 
     @abstractmethod
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
@@ -45,11 +48,11 @@ class BackEnd(ABC):
 
     @abstractmethod
     def evidence(
-        self, standard: np.ndarray, frontend: FrontEndBase, stage: int, where: str
+        self, standard: np.ndarray, frontend: FrontEndBase, where: str
     ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
         """Of a standardised window: the network's input (channels, frames, bins); what each place of its first channel
-        adds to the score (frames, bins); the size of the stage's map that this is drawn up from; frames of the window
-        itself."""
+        adds to the score (frames, bins); the size of the last stage's map, from which this is drawn up; frames of the
+        window itself."""
 
 
 class TorchBackEnd(BackEnd):
@@ -77,11 +80,15 @@ class TorchBackEnd(BackEnd):
             return score_of(self._network(x)).double().cpu().numpy()
 
     def evidence(
-        self, standard: np.ndarray, frontend: FrontEndBase, stage: int, where: str
+        self, standard: np.ndarray, frontend: FrontEndBase, where: str
     ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
         x, own = _features_and_length(standard, frontend, where)
         x = np.ascontiguousarray(x)
-        _, (places,) = grad_cam.evidence(self._network, torch.from_numpy(x)[None].to(self._device), [stage])
+        one, network = torch.from_numpy(x)[None].to(self._device), self._network
+        if isinstance(network, AdaptiveExit):
+            with torch.inference_mode():
+                network = network.exits[int(network.routes(one)[1][0])]
+        _, (places,) = grad_cam.evidence(network, one, [len(network.backbone.stage_channels)])
         return x, grad_cam.drawn_up(places, *x.shape[1:]), tuple(places.shape), own
 
 
@@ -99,6 +106,7 @@ class OnnxBackEnd(BackEnd):
             self._kept("corpus"),
             band and BandLimits(tuple(band["centres"]), tuple(band["lowest"])),
         )
+        self.exit = about.get("exit")  # missing in files of older versions
         made = about["calibration"]
         if made is None:
             self.missing = f"{path} carries no calibration, as there was none when it was exported"
@@ -123,18 +131,23 @@ class OnnxBackEnd(BackEnd):
         return self._onnx.scores(*padded(inputs)).astype(np.float64)
 
     def evidence(
-        self, standard: np.ndarray, frontend: FrontEndBase, stage: int, where: str
+        self, standard: np.ndarray, frontend: FrontEndBase, where: str
     ) -> tuple[np.ndarray, np.ndarray, tuple[int, int], int]:
         """Raises UserError: it takes gradients."""
         raise UserError(f"{self.model}: an ONNX file cannot show where the network looked; load the training")
 
 
-def load_back_end(path: Path, device: torch.device, num_threads: int) -> BackEnd:
+def load_back_end(path: Path, device: torch.device, num_threads: int, wanted: Wanted = None) -> BackEnd:
     """That of a training's folder, its final.pt, or an ONNX file of steps/export.py.
 
-    num_threads: of ONNX Runtime. Raises UserError for anything else, and for an ONNX file that is to run on a GPU.
+    num_threads: of ONNX Runtime. wanted: the exit. Raises UserError for anything else, as exits.load_trained does, and
+    for an ONNX file that is to run on a GPU or to stop at an exit.
     """
     if path.suffix == ".onnx":
+        if wanted is not None:
+            raise UserError(
+                f"--exit: {path} stops where export.py was asked to; leave --exit out, or export the training again"
+            )
         if device.type != "cpu":
             raise UserError(f"{path}: an ONNX file runs on the CPU only here; leave --ngpu out")
         return OnnxBackEnd(path, num_threads)
@@ -145,9 +158,16 @@ def load_back_end(path: Path, device: torch.device, num_threads: int) -> BackEnd
     if path.is_file() and path.suffix != ".pt":  # a recording, say, which no message may tell to remove
         raise UserError(f"{path}: not a training: give its folder, its final.pt, or an .onnx of export.py")
     final = path / "final.pt" if path.is_dir() else path
-    trained = training_folder.load_trained(final, device)
+    trained, made_exit = load_trained(final, wanted, device)
     made = TorchBackEnd(trained.detector, trained.frontend_conf, trained.corpus, trained.band, device, str(path))
-    made.calibration, made.missing = calibration_of(final.parent)
+    if made_exit is None:
+        made.calibration, made.missing = calibration_of(final.parent)
+        return made
+    made.exit = made_exit.as_json()
+    if isinstance(made_exit.stage, int):
+        made.calibration, made.missing = calibration_of(final.parent, made_exit.stage)
+    elif (rule := made_exit.rule) is not None:  # its scores are LLRs
+        made.calibration = Calibration(final.parent, 1.0, 0.0, rule.trained_on, rule.trained_on_eval)
     return made
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from steps.evaluation.evaluation import stem_of
 from steps.evaluation.fitted_scores import UNUSABLE, read_model
 from utils.cli import UserError
 from utils.files import read_json, sha256_of
@@ -31,7 +33,12 @@ class Calibration:
         return self.weight * score + self.offset
 
 
-def _how_to_make(training: Path) -> str:
+def _how_to_make(training: Path, stage: int | None) -> str:
+    if stage is not None:
+        return (
+            f"make it by steps/score.py --online --exit {stage} {training} dev, then steps/evaluate_experiment.py"
+            f" {training} dev, or by the recipe's stages 4 and 5"
+        )
     return (
         f"make it by steps/calibrate.py --train {training / 'scores' / 'dev.txt'} --out-dir {training}, or by the"
         " recipe's stages 4 and 5"
@@ -49,18 +56,29 @@ def read_calibration(path: Path) -> Calibration:
     return Calibration(path, model.llr.weights[0], model.llr.offset, model.trained_on, bool(model.broken))
 
 
-def calibration_of(training: Path) -> tuple[Calibration | None, str]:
-    """That of a training's folder, its calibration.json; or None and why there is none, with the fix."""
-    path, dev = training / "calibration.json", training / "scores" / "dev.txt"
+def check_exit(calibration: Calibration, stage: int | str | None) -> None:
+    """Raises UserError unless the calibration was learnt on scores of this exit; None: of the complete network."""
+    for file in calibration.trained_on["files"]:
+        found = re.search(r"(_head\d+|_adaptive)?$", Path(file).stem)
+        if (found and found[0]) != stem_of("", stage):
+            wanted = "the complete network" if stage is None else f"exit {stage} (such as {stem_of('dev', stage)}.txt)"
+            raise UserError(f"{calibration.path}: learnt on {file}, not on scores of {wanted}; leave --calibration out")
+
+
+def calibration_of(training: Path, stage: int | None = None) -> tuple[Calibration | None, str]:
+    """That of a training's folder, learnt on its own scores of dev: calibration.json of the complete network,
+    calibration_headK.json of the exit after `stage` K; or None and why there is none, with the fix."""
+    path = training / f"{stem_of('calibration', stage)}.json"
+    dev = training / "scores" / f"{stem_of('dev', stage)}.txt"
     if not path.exists():
-        return None, f"no {path}; {_how_to_make(training)}"
+        return None, f"no {path}; {_how_to_make(training, stage)}"
     try:
         found = read_calibration(path)
     except UserError as error:
         return None, str(error)
     known = found.trained_on.get("sha256")
     if dev.exists() and known and sha256_of(dev) not in known:
-        return None, f"{path} was learnt on other scores than those of {dev} now; {_how_to_make(training)}"
+        return None, f"{path} was learnt on other scores than those of {dev} now; {_how_to_make(training, stage)}"
     return found, ""
 
 

@@ -45,11 +45,12 @@ import numpy as np
 import torch
 
 from steps.evaluation.labels import corpus_label
+from steps.experiment.exits import Wanted
 from steps.frontend import FrontEndBase, make_frontend
 from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.inference import windows
 from steps.inference.back_end import BackEnd, load_back_end
-from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, decision, read_calibration
+from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, check_exit, decision, read_calibration
 from steps.inference.overview import Overview
 from steps.inference.result import Below, Evidence, Heard, Result, Window
 from utils import audio
@@ -117,7 +118,7 @@ class FakeSpeechDetector:
 
     Attributes: sample_rate (Hz, what audio is resampled to), window_seconds, hop_seconds, decision, corpus (what it was
     trained on, as corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know
-    none).
+    none), exit (where the network stops early, as Exit.as_json of steps/experiment/exits.py; None: it is complete).
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class FakeSpeechDetector:
         self._pool, self._channels = pool, _checked(channels)
         self._batch_size, self._num_threads = batch_size, num_threads
         self.decision, self.corpus, self.band, self.model = decision, back_end.corpus, back_end.band, back_end.model
+        self.exit = back_end.exit
         self.sample_rate = frontend_conf.sample_rate
         self._frontends: list[FrontEndBase] = []
         with self._frontend() as frontend:
@@ -164,6 +166,7 @@ class FakeSpeechDetector:
         device: str | torch.device = "cpu",
         batch_size: int = 16,
         num_threads: int = 1,
+        exit: Wanted = None,
     ) -> FakeSpeechDetector:
         """The detector of a training.
 
@@ -173,14 +176,16 @@ class FakeSpeechDetector:
         seconds from one window to the next, half a window if not given. pool: see above. channels: of recordings with
         several: mix, each, or the number of one from 0; mix if not given, unless the front end was trained on a certain
         one. batch_size: windows that go through the network at once. num_threads: that compute features; the network's
-        are torch's (torch.set_num_threads).
+        are torch's (torch.set_num_threads). exit: the number of a stage after which the network stops, `auto` or
+        `adaptive`; see docs/early_exit.md.
 
         Raises UserError for what cannot be read or does not fit.
         """
-        back_end = load_back_end(Path(model), torch.device(device), num_threads)
+        back_end = load_back_end(Path(model), torch.device(device), num_threads, exit)
         found, missing = back_end.calibration, back_end.missing
         if calibration is not None:
             found, missing = read_calibration(Path(calibration)), ""
+            check_exit(found, back_end.exit and back_end.exit["stage"])
         return cls(back_end, decision(found, missing, prior, threshold), hop, pool, channels, batch_size, num_threads)
 
     def on(self, channels: Channels | None) -> FakeSpeechDetector:
@@ -210,6 +215,7 @@ class FakeSpeechDetector:
         made = of.calibration
         return {
             "model": self.model,
+            "exit": self.exit,
             "corpus": corpus_label(self.corpus),
             "mini_corpus": self.of_mini_corpus,
             "frontend": self.frontend_conf.type,
@@ -304,13 +310,13 @@ class FakeSpeechDetector:
             raise _only_silence(recording.where, recording.notes)
 
     def evidence(
-        self, recording: audio.Recording, wanted: Sequence[Window], stage: int = 4, channel: str | None = None
+        self, recording: audio.Recording, wanted: Sequence[Window], channel: str | None = None
     ) -> list[Evidence]:
         """What the network looked at in windows of a recording that was scored (steps/nnet/grad_cam.py), in the order
         of time.
 
-        recording: opened anew; wanted: of its Result's windows; stage: of the backbone's, from 1; channel: its
-        Result's. Raw samples make no picture: nothing is found in them.
+        recording: opened anew; wanted: of its Result's windows; channel: its Result's. Raw samples make no
+        picture: nothing is found in them.
         """
         with self._frontend() as frontend:
             if frontend.n_bins == 1:
@@ -323,7 +329,7 @@ class FakeSpeechDetector:
                 continue
             with self._frontend() as frontend:
                 standard = frontend.standardised(waveform[:, picked.index(channel)])
-                x, places, cells, own = self._back_end.evidence(standard, frontend, stage, recording.where)
+                x, places, cells, own = self._back_end.evidence(standard, frontend, recording.where)
             hz = self.frontend_conf.bin_hz
             if hz is not None and len(hz) != x.shape[2]:
                 hz = None

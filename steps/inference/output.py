@@ -41,6 +41,8 @@ def about_lines(about: dict[str, Any]) -> list[str]:
         lines.append(
             "the mini corpus is small and for trying the toolkit: no verdict here is evidence about a recording"
         )
+    if about.get("exit"):  # missing in ONNX files of older versions
+        lines.append(about["exit"]["in_words"])
     pools = {
         "every": (
             "a recording's score is the mean of its windows'; bonafide only if each of them is above the threshold"

@@ -39,11 +39,19 @@ class BackboneBase(nn.Module, ABC):
 
     `stage_channels`: channels of the four feature maps. `forward` maps (batch, channels, frames, bins) to the list of
     the four maps (batch, stage_channels[i], frames_i, bins_i); each stage reads the one before it, so that a
-    stage's map does not depend on deeper ones. `input_bins`: how many the input must have; None: any number.
+    stage's map does not depend on deeper ones. It runs the modules of the ModuleList `stages` one after another.
+    `input_bins`: how many the input must have; None: any number.
     """
 
     stage_channels: tuple[int, ...]
     input_bins: int | None = None
+
+    def cut(self, stage: int) -> None:
+        """Remove the stages after `stage`, counted from 1: `forward` then yields the maps up to its own."""
+        stages = self.get_submodule("stages")
+        assert isinstance(stages, nn.ModuleList)
+        del stages[stage:]
+        self.stage_channels = self.stage_channels[:stage]
 
     @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -63,6 +71,12 @@ class BranchedBackbone(BackboneBase):
     @abstractmethod
     def branch_maps(self, x: Tensor) -> list[list[Tensor]]:
         """(batch, channels, frames, bins) -> each branch's four maps, shallow to deep."""
+
+    def cut(self, stage: int) -> None:
+        for branch in self.branches:
+            branch.cut(stage)
+        self.stage_channels = self.stage_channels[:stage]
+        self.branch_channels = tuple(branch.stage_channels[-1] for branch in self.branches)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [side_by_side(maps) for maps in zip(*self.branch_maps(x))]
@@ -229,16 +243,24 @@ class Detector(nn.Module):
         return x if self.normalisation is None else self.normalisation(x)
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:
-        """(batch, channels, frames, bins) -> the backbone's four feature maps, shallow to deep."""
+        """(batch, channels, frames, bins) -> the backbone's feature maps, shallow to deep."""
         return self.backbone(self.normalised(x))
+
+    def embedding_of(self, last_map: Tensor) -> Tensor:
+        """The backbone's last map -> (batch, embedding_size)."""
+        return pool(last_map)
 
     def embed(self, x: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> (batch, embedding_size)."""
-        return pool(self.stage_maps(x)[-1])
+        return self.embedding_of(self.stage_maps(x)[-1])
+
+    def logits_of(self, last_map: Tensor) -> Tensor:
+        """The backbone's last map -> (batch, 2): the head's logits of spoof (0) and bona fide (1)."""
+        return self.head(self.embedding_of(last_map))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> (batch, 2): the head's logits of spoof (0) and bona fide (1)."""
-        return self.head(self.embed(x))
+        return self.logits_of(self.stage_maps(x)[-1])
 
 
 def score_of(logits: Tensor) -> Tensor:

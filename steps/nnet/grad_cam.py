@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from steps.nnet.base import Detector, pool, score_of
+from steps.nnet.base import Detector, score_of
 
 FOR_BONAFIDE, FOR_SPOOF = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
 
@@ -29,7 +29,7 @@ def evidence(detector: Detector, x: Tensor, stages: Sequence[int]) -> tuple[floa
     """
     with torch.enable_grad():
         maps = detector.stage_maps(x)
-        score = score_of(detector.head(pool(maps[-1])))[0]
+        score = score_of(detector.logits_of(maps[-1]))[0]
         chosen = [maps[stage - 1] for stage in stages]
         gradients = torch.autograd.grad(score, chosen)
     found = []

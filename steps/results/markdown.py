@@ -206,31 +206,30 @@ def _heads_section(table: SetTable) -> list[str]:
         eers = [EER.stat_of(list(EER.by_seed(blocks.get(k, {})).values()), seeds) for k in numbers]
         rows.append([*names(e), str(seeds), *eers, EER.stat(detectors.get(e.name, {}))])
     return [
-        "#### EER % of each block's own classifier, and of the detector",
+        "#### EER % by exit",
         "",
-        "The deepest block's is the detector's at the epoch that was kept; the detector is what is kept in the end.",
+        "Exit K: the network stops after stage K, and the head trained there gives the score (`--exit K`).",
         "",
-        *markdown_table([*headings, "seeds", *(f"block {k}" for k in numbers), "detector"], rows, len(headings)),
+        *markdown_table([*headings, "seeds", *(f"exit {k}" for k in numbers), "complete network"], rows, len(headings)),
     ]
 
 
 def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetTable]) -> list[str]:
-    """Multiply-adds up to each block's score, for the experiments whose heads were evaluated."""
+    """Multiply-adds of a score by each exit, for the experiments whose heads were evaluated."""
     with_heads = {e.name for table in tables for e, _ in table.heads}
     costs = [(e, cost) for e in experiments if e.name in with_heads and (cost := block_multiply_adds(e))]
     if not costs:
         return []
     headings, names = naming([e for e, _ in costs])
     numbers = range(1, 1 + max(max(cost) for _, cost in costs))
-    rows = [
-        [*names(e), *(f"{giga(cost[k])} ({100 * cost[k] / max(cost.values()):.0f} %)" for k in numbers)]
-        for e, cost in costs
-    ]
+    rows = []
+    for e, cost in costs:
+        shares = {k: f"{giga(count)} ({100 * count / max(cost.values()):.0f} %)" for k, count in cost.items()}
+        rows.append([*names(e), *(shares.get(k, "-") for k in numbers)])
     return [
-        "Multiply-adds up to the score of a block's own classifier, were the network left there, and their share of "
-        "the\ndeepest block's, which is the detector's:",
+        "Multiply-adds of a score by exit, and their share of the complete network's, which is the last:",
         "",
-        *markdown_table([*headings, *(f"block {k}" for k in numbers)], rows, len(headings)),
+        *markdown_table([*headings, *(f"exit {k}" for k in numbers)], rows, len(headings)),
     ]
 
 

@@ -229,7 +229,7 @@ class _Table:
             base, base_results = self.base_of[_place(e)]
             if not any(entry.baseline is None and entry.names[0] == base.model for entry in entries):
                 entries.append(Entry([base.model, base.recipe, "-"], base.multiply_adds, base_results))
-            shallow = [block for block in sorted(blocks) if block < max(costs)]
+            shallow = [block for block in sorted(blocks) if block in costs and block < max(costs)]
             entries += [self.entry(e, blocks[block], costs[block], f"block {block}") for block in shallow]
             entries.append(self.entry(e, complete[e.name], e.multiply_adds, "-"))
         return entries

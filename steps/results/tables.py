@@ -46,9 +46,12 @@ class Measure:
     digits: int
     unit: float = 1
 
+    def of(self, result: Evaluation) -> float | None:
+        return getattr(result.pooled, self.attribute)
+
     def by_seed(self, results: Mapping[int, Evaluation]) -> dict[int, float]:
         """Without the seeds that lack it."""
-        values = {seed: getattr(result.pooled, self.attribute) for seed, result in results.items()}
+        values = {seed: self.of(result) for seed, result in results.items()}
         return {seed: value for seed, value in values.items() if value is not None}
 
     def text(self, value: float, sign: str = "") -> str:

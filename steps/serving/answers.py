@@ -51,6 +51,18 @@ class LookedAt(BaseModel):
     picture: Picture = Field(description="the network's input in grey; blue speaks for bona fide, orange for spoof")
 
 
+class Exit(BaseModel):
+    """Where the network stops, if it does before its last stage."""
+
+    stage: int | Literal["adaptive"] = Field(
+        description="the last stage that is computed, counted from 1, whose own head gives the score; or one by window"
+    )
+    stages: int = Field(description="of the complete network")
+    multiply_adds: int = Field(description="of a window's score; adaptive: their mean on dev")
+    complete: int = Field(description="multiply-adds of the complete network")
+    in_words: str
+
+
 class Verdict(BaseModel):
     """Of a recording, or of one of its channels."""
 
@@ -70,6 +82,9 @@ class Verdict(BaseModel):
     below_threshold: BelowThreshold | None = Field(description="null where there is no verdict")
     headline: str = Field(description="the verdict in words, with the windows below the threshold")
     explanation: str
+    exit: int | Literal["adaptive"] | None = Field(
+        description="the stage after which the network stopped; null for the complete network"
+    )
     caution: str | None = Field(description="said with each verdict of a model that was trained on the mini corpus")
     score: float = Field(description="the mean of the windows' scores; higher = bona fide")
     llr: float | None = Field(description="log-likelihood ratio, natural logarithm; null without a calibration")
@@ -95,6 +110,7 @@ class Limits(BaseModel):
 
 class Model(BaseModel):
     model: str
+    exit: Exit | None = Field(description="where the network stops early; null for the complete network")
     corpus: str = Field(description="what it was trained on")
     caution: str | None = Field(description="as in a verdict")
     frontend: str

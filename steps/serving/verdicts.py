@@ -25,7 +25,6 @@ from utils import audio
 from utils.cli import UserError
 
 LOWEST = 3
-STAGE = 4  # whose map's mean is the score itself
 NAME = "the recording"
 _MOST_COLUMNS = 1200  # of the spectrogram
 _CAUTION = (
@@ -37,7 +36,17 @@ _CAUTION = (
 def model_of(detector: FakeSpeechDetector) -> dict[str, Any]:
     """What answers.Model tells of it."""
     about = detector.about()
-    keys = ("model", "corpus", "frontend", "sample_rate", "window_seconds", "hop_seconds", "channels", "threshold")
+    keys = (
+        "model",
+        "exit",
+        "corpus",
+        "frontend",
+        "sample_rate",
+        "window_seconds",
+        "hop_seconds",
+        "channels",
+        "threshold",
+    )
     told = {key: about[key] for key in keys}
     return told | {"caution": _caution(about), "rests_on": about_lines(about)}
 
@@ -68,7 +77,7 @@ def judge(
             if pictures:
                 worth = _worth_a_look(result)
                 with _opened(path, max_seconds) as recording:
-                    found = detector.evidence(recording, worth, STAGE, result.channel)
+                    found = detector.evidence(recording, worth, result.channel)
                 seen = sorted(found, key=lambda one: worth.index(one.window))
             said.append(_verdict(result, seen, detector.about()))
     return said if channels == EACH else said[0]
@@ -83,6 +92,7 @@ def _verdict(result: Result, seen: list[Evidence], about: dict[str, Any]) -> dic
         "below_threshold": below_threshold(result),
         "headline": headline,
         "explanation": explanation,
+        "exit": about["exit"] and about["exit"]["stage"],
         "caution": _caution(about),
         "score": result.score,
         "llr": result.llr,

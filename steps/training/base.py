@@ -165,6 +165,13 @@ class MethodBase(nn.Module, ABC, Generic[OwnConf]):
         """What training chose beside weights: of each choice the candidates' shares, the largest the chosen one's."""
         return {}
 
+    def exit_at(self, stage: int) -> Detector:
+        """The network up to `stage` of `trained_heads` with the head that was trained there; the last is the detector
+        itself. Raises KeyError for another stage."""
+        if stage != self.trained_heads[-1]:
+            raise KeyError(stage)
+        return self.detector
+
     def head_logits(self, x: Tensor) -> list[Tensor]:
         """(batch, 2) logits of each head that is trained, shallow to deep; the last is the detector's own."""
         return [self.detector(x)]

@@ -20,6 +20,7 @@ from steps.training.aligner_search import SearchConf, SearchedAligner
 from steps.training.aligners import AdaptivePoolConf, AlignerBase, Reduction, aligner_makers
 from steps.training.attention_transfer import AttentionConf, attention_loss
 from steps.training.base import MethodBase, TrainConf
+from steps.training.early_exit import EarlyExit
 from steps.training.losses import MixedLabels, feature_loss, main_labels, soft_loss, total
 from steps.training.students_at_once import Together, logits_at_once
 from steps.training.teaching import ProgressiveConf, Teaching, spans_of, teachers_of
@@ -250,6 +251,11 @@ class Method(MethodBase[OwnConf]):
             f"aligner of block {block}": dict(zip(aligner.search.candidates, aligner.learned_shares().tolist()))
             for block, aligner in self._searched()
         }
+
+    def exit_at(self, stage: int) -> Detector:
+        if stage not in self.trained_heads[:-1]:
+            return super().exit_at(stage)
+        return EarlyExit(self.detector, stage, list(self.aligners)[stage - 1], list(self.student_heads)[stage - 1])
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
         return self.kept.heads(x).logits

@@ -399,7 +399,7 @@ def test_without_environments_nothing_is_told_of_them(exp):
     sections = sections_of(markdown(exp.usual().read(), None))
     assert list(sections) == [
         "self_distill minus baseline, paired by seed (f0_subband, trained on train)",
-        "EER % of each block's own classifier, and of the detector",
+        "EER % by exit",
         "EER % of each attack, against all bona fide trials",
     ]  # without costs by attack, there is no table of them either
     text = markdown(exp.read(), None)

@@ -60,23 +60,23 @@ def is_evaluated(tmp_path: Path, test_sets: str = "eval") -> bool:
     return run(tmp_path, ask, test_sets=test_sets) == "yes"
 
 
-def test_heads_are_scored_where_a_training_has_several(tmp_path):
+def test_exits_are_scored_where_a_training_has_several_heads(tmp_path):
     """The training says it (train.py writes it down), whatever its conf is called."""
     for name, heads in (("several", "1 2 4\n"), ("one", "4\n"), ("unknown", None)):
         (tmp_path / name).mkdir()
         if heads:
             (tmp_path / name / "heads").write_text(heads)
     ask = "; ".join(
-        f'head_options_of {tmp_path}/{name}; echo "${{head_options[*]}}"' for name in ("several", "one", "unknown")
+        f'exit_options_of {tmp_path}/{name}; echo "${{exit_options[*]}}"' for name in ("several", "one", "unknown")
     )
-    assert run(tmp_path, ask, heads="true").split("\n") == ["--head 1 --head 2 --head 4 --head final"]
+    assert run(tmp_path, ask, heads="true").split("\n") == ["--exit 1 --exit 2 --exit 4"]
     assert run(tmp_path, ask, heads="false") == ""
     files = run(
         tmp_path, f"results_of {tmp_path}/several scores .txt; results_of {tmp_path}/one scores .txt", heads="true"
     )
     assert [Path(f).relative_to(tmp_path).as_posix() for f in files.split()] == [
         "several/scores/eval.txt", "several/scores/eval_head1.txt", "several/scores/eval_head2.txt",
-        "several/scores/eval_head4.txt", "one/scores/eval.txt",
+        "one/scores/eval.txt",
     ]  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def save_training(folder: Path, settings=SETTINGS) -> Path:
     return folder
 
 
-def save_dev_scores(training: Path, data_dir: Path, shift: float = 1.0) -> None:
+def save_dev_scores(training: Path, data_dir: Path, shift: float = 1.0, stem: str = "dev") -> None:
     rng = np.random.default_rng(0)
     data, scores = data_dir / "dev", training / "scores"
     for folder in (data, scores):
@@ -41,7 +41,7 @@ def save_dev_scores(training: Path, data_dir: Path, shift: float = 1.0) -> None:
             f"d{i:02d} {'-' if i % 3 == 0 else 'A01'} {key} {rng.standard_normal() + shift * (i % 3 == 0)!r}\n"
         )
         labels.append(f"d{i:02d} {key}\n")
-    (scores / "dev.txt").write_text("".join(lines))
+    (scores / f"{stem}.txt").write_text("".join(lines))
     (data / "utt2label").write_text("".join(labels))
 
 

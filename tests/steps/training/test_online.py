@@ -261,7 +261,7 @@ def test_global_normalisation_is_the_detectors(root, audio_sets, tmp_path):
     assert all(torch.allclose(disk[key], online[key], atol=1e-3) for key in disk)
     scores = []
     for options in (["--feats-dir", audio_sets / "feats/f0_normalised"], ["--online"]):
-        run(score, "--data-dir", audio_sets / "data", *options, "--head=final", "--head=1",
+        run(score, "--data-dir", audio_sets / "data", *options, "--exit=4", "--exit=1",
             tmp_path / "disk", "dev")  # fmt: skip
         scores.append((tmp_path / "disk/scores/dev.txt").read_text())
     assert scores[0] == scores[1]
