@@ -22,8 +22,8 @@ from steps.results.tables import (
     collect,
     p_is,
     p_text,
+    paired_test_unless,
     shown_first,
-    test_unless,
     verdict,
 )
 from utils.cli import UserError
@@ -77,7 +77,9 @@ class Entry:
     def test(self) -> PairedTest | None:
         if self.baseline is None:
             return None
-        return test_unless(self.unequal, paired_differences(EER.by_seed(self.baseline), EER.by_seed(self.results)))
+        return paired_test_unless(
+            self.unequal, paired_differences(EER.by_seed(self.baseline), EER.by_seed(self.results))
+        )
 
 
 @dataclass(frozen=True)

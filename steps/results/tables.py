@@ -212,10 +212,10 @@ class Pair:
         return paired_differences(measure.by_seed(self.base_results), measure.by_seed(self.other_results))
 
     def test(self, measure: Measure) -> PairedTest:
-        return test_unless(self.unequal, self.differences(measure))
+        return paired_test_unless(self.unequal, self.differences(measure))
 
 
-def test_unless(unequal: Sequence[str], differences: Sequence[float]) -> PairedTest:
+def paired_test_unless(unequal: Sequence[str], differences: Sequence[float]) -> PairedTest:
     """The test of the differences; none if the trainings differ in the conditions `unequal`."""
     if unequal:
         return untested(differences, f"trained otherwise: {'; '.join(unequal)}")
