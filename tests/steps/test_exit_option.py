@@ -66,9 +66,9 @@ def folder(distilled, tmp_path):
 
 @pytest.fixture(scope="module")
 def exported(distilled, data):
-    done = call(export, "--data-dir", data, "--exit", "auto", distilled)
+    done = call(export, "--data-dir", data, "--formats", "onnx", "--exit", "auto", distilled)
     assert done.returncode == 0, done.stderr
-    done = call(export, "--data-dir", data, "--formats", "onnx", "--", distilled)
+    done = call(export, "--formats", "onnx", "--data-dir", data, distilled)
     assert done.returncode == 0, done.stderr
     return distilled / "export_exit2"
 
