@@ -114,7 +114,8 @@ class RankedTrials:
         (N,), how often each trial was drawn; each class at least once."""
         run = np.add.reduceat(counts[self._order], self._starts, dtype=np.int64)
         rejected = np.zeros((2, run.size + 1), dtype=np.int64)
-        np.cumsum(np.where([self._positive, ~self._positive], run, 0), axis=1, out=rejected[:, 1:])
+        np.cumsum(np.where(self._positive, run, 0), out=rejected[0, 1:])
+        np.cumsum(np.where(self._positive, 0, run), out=rejected[1, 1:])
         return rejected
 
     def det_curve(self, rejected: NDArray[np.int64]) -> DetCurve:
