@@ -86,13 +86,13 @@ def find_systems(given: Sequence[Path], set_name: str | None) -> list[System]:
 
 def why_unequal(base: System, other: System) -> str | None:
     """Why a test over seeds would say nothing of how two systems were trained; None where it does."""
-    told: dict[str, None] = {}
+    differences: dict[str, None] = {}
     for seed, file in other.files.items():
         confs = [one.parents[1] / "conf.yaml" for one in (base.files[seed], file)]
         for lacking in (path for path in confs if not path.exists()):
             return f"there is no {lacking}, so that it is not known how the seeds were trained"
-        told |= dict.fromkeys(unequal_conditions(*map(read_yaml, confs), same=()))
-    return f"trained otherwise: {'; '.join(told)}" if told else None
+        differences |= dict.fromkeys(unequal_conditions(*map(read_yaml, confs), same=()))
+    return f"trained otherwise: {'; '.join(differences)}" if differences else None
 
 
 def speakers_of(trials: CmScores, path: Path) -> list[str]:
@@ -126,17 +126,17 @@ def measure(
             [np.mean([figures[path](counts) for path in system.files.values()], axis=0) for system in systems]
         )
 
-    whole = means(once)
+    of_all = means(once)
     drawn = {by: bootstrap(means, draw, count, seed) for by, draw in draws.items()}  # (draws, systems, figures)
-    told = {"systems": [], "differences": []}
+    found = {"systems": [], "differences": []}
     for i, system in enumerate(systems):
-        told["systems"].append(
+        found["systems"].append(
             {
                 "system": system.letter,
                 "scores": [str(path) for path in system.files.values()],
                 "figures": {
                     name: {
-                        "value": whole[i, k],
+                        "value": of_all[i, k],
                         **{f"interval_by_{by}": percentile_interval(values[:, i, k]) for by, values in drawn.items()},
                     }
                     for k, name in enumerate(names)
@@ -146,7 +146,7 @@ def measure(
     for i, system in enumerate(systems[1:], 1):
         of_figures = {}
         for k, name in enumerate(names):
-            one = {"value": whole[i, k] - whole[0, k]}
+            one = {"value": of_all[i, k] - of_all[0, k]}
             for by, values in drawn.items():
                 differences = values[:, i, k] - values[:, 0, k]
                 one |= {f"interval_by_{by}": percentile_interval(differences), f"p_by_{by}": bootstrap_p(differences)}
@@ -164,20 +164,20 @@ def measure(
                     "untested": test.untested,
                 }
             of_figures[name] = one
-        told["differences"].append({"system": system.letter, "minus": systems[0].letter, "figures": of_figures})
+        found["differences"].append({"system": system.letter, "minus": systems[0].letter, "figures": of_figures})
     if len(systems) > 2:
         for name in names:
-            ones = [difference["figures"][name] for difference in told["differences"]]
+            ones = [difference["figures"][name] for difference in found["differences"]]
             for by in draws:
                 for one, p in zip(ones, holm([one[f"p_by_{by}"] for one in ones])):
                     one[f"p_by_{by}_corrected"] = p
-    return told
+    return found
 
 
-def table(told: dict, ways: Sequence[str]) -> list[str]:
+def table(found: dict, ways: Sequence[str]) -> list[str]:
     """At most 80 columns wide."""
     lines = []
-    for name in told["systems"][0]["figures"]:
+    for name in found["systems"][0]["figures"]:
         shown = MEASURE[name]
 
         def p_of(one: dict, by: str) -> str:
@@ -185,13 +185,13 @@ def table(told: dict, ways: Sequence[str]) -> list[str]:
             return f"p {one[f'p_by_{by}']:.3f}" + ("" if corrected is None else f" ({corrected:.3f})")
 
         lines += ["", f"{shown.heading:16}{'':9}" + "".join(f"   {'by ' + by:>22}" for by in ways)]
-        for system in told["systems"]:
+        for system in found["systems"]:
             one = system["figures"][name]
             lines.append(
                 f"  {system['system']:14}{shown.text(one['value']):>9}"
                 + "".join(f"   {shown.span(one[f'interval_by_{by}']):>22}" for by in ways)
             )
-        for difference in told["differences"]:
+        for difference in found["differences"]:
             one = difference["figures"][name]
             who = f"{difference['system']} minus {difference['minus']}"
             lines.append(
@@ -204,7 +204,7 @@ def table(told: dict, ways: Sequence[str]) -> list[str]:
                     f"    over {seeds['pairs']} seeds: {shown.span(seeds['interval'], '+')}, p {seeds['p_t']:.3f}"
                     f" (t-test), {seeds['p_sign_flip']:.3f} (signs)"
                 )
-    for difference in told["differences"]:
+    for difference in found["differences"]:
         over_seeds = (one.get("over_seeds") for one in difference["figures"].values())
         for why in dict.fromkeys(seeds["untested"] for seeds in over_seeds if seeds and seeds["untested"]):
             who = f"{difference['system']} minus {difference['minus']}"
@@ -261,7 +261,7 @@ def main() -> int:
     if args.speakers is not None:
         draws["speaker"] = SpeakerDraw(trials.bonafide, speakers_of(trials, args.speakers))
     try:
-        told = measure(systems, scores, None if point is None else point.rates, draws, args.draws, args.seed)
+        found = measure(systems, scores, None if point is None else point.rates, draws, args.draws, args.seed)
     except UndefinedCost as error:
         raise UserError(f"{args.asv_scores}: no t-DCF is defined: {error}; compare without --asv-scores") from None
 
@@ -272,24 +272,24 @@ def main() -> int:
     for system in systems:
         seeds = "" if None in system.files else f", mean of seeds {' '.join(map(str, system.files))}"
         print(f"  {system.letter} = {system.given}{seeds}")
-    print(*table(told, list(draws)), sep="\n")
+    print(*table(found, list(draws)), sep="\n")
     print(
         f"\nIntervals of {100 * CONFIDENCE:.0f} %; p two-sided"
         + "; in brackets corrected (Holm)" * (len(systems) > 2)
         + "."
     )
     if args.json is not None:
-        whole = {
+        everything = {
             "draws": args.draws,
             "seed": args.seed,
             "confidence": CONFIDENCE,
             "n_bonafide": int(trials.bonafide.sum()),
             "n_spoof": int((~trials.bonafide).sum()),
             "n_speakers": getattr(draws.get("speaker"), "n_speakers", None),
-            **told,
+            **found,
             "warnings": warnings,
         }
-        write_json(args.json, whole)
+        write_json(args.json, everything)
     for text in warnings:
         warn(text)
     return 0

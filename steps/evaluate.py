@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""EER, t-DCF and their kin of a score file, pooled and by attack, speaker, duration and environment, with a DET
+"""EER, t-DCF and similar figures of a score file, pooled and by attack, speaker, duration and environment, with a DET
 plot."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import utils.environment
 from steps.evaluation.measuring import Breakdowns
 from steps.evaluation.protocols import PHASES
 from steps.evaluation.score_layouts import add_columns_option
-from steps.results.evaluate_files import evaluate_files
+from steps.results.evaluation_output import evaluate_files
 from utils.cli import make_parser, real_number, run_program, whole_number
 
 

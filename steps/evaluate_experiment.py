@@ -13,7 +13,7 @@ import utils.environment
 from steps.evaluation.evaluation import stem_of
 from steps.evaluation.fitted_scores import calibrate_training
 from steps.evaluation.measuring import Breakdowns
-from steps.results.evaluate_files import evaluate_files
+from steps.results.evaluation_output import evaluate_files
 from utils.cli import UserError, make_parser, run_program
 from utils.conf import read_yaml
 

@@ -18,8 +18,7 @@ import utils.environment
 from steps.experiment.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.results.report import attacks, curves, environments, heads, histograms, provenance, summary
-from steps.results.report.blocks import Section, Text
-from steps.results.report.page import render
+from steps.results.report.page import Section, Text, render
 from steps.results.report.systems import Comparison, compare
 from utils.cli import ProgressLog, UserError, make_parser, run_program, system_error_text, warn, whole_number
 from utils.files import write_aside
@@ -30,14 +29,14 @@ OF_A_SEED = ("conf.yaml", "detector.json", "epochs.tsv", "final.pt", "scores/*.t
 OF_A_DATA_DIR = ("*/wav.scp", "*/segments", "*/reco2file_and_channel", "*/utt2attack", "*/asv_scores")
 
 
-def digest_of(experiments: list[Experiment], data_dir: Path, said: str) -> str:
-    """Of all that a page is made from: `said`, the files read, and the program itself."""
+def digest_of(experiments: list[Experiment], data_dir: Path, given: str) -> str:
+    """Of all that a page is made from: `given`, the files read, and the program itself."""
     files = [Path(__file__), *sorted((ROOT / "steps/results/report").glob("*.[phcj]*"))]
     for e in experiments:
         for seed in e.seeds:
             files += [path for form in OF_A_SEED for path in sorted((e.folder / f"seed{seed.number}").glob(form))]
     files += [path for form in OF_A_DATA_DIR for path in sorted(data_dir.glob(form))]
-    digest = hashlib.sha256(said.encode())
+    digest = hashlib.sha256(given.encode())
     for path in files:
         digest.update(str(path).encode() + b"\0")
         with path.open("rb") as handle:
@@ -117,8 +116,8 @@ def main() -> None:
 
     experiments = (read_with_those_beside if args.beside else read_experiments)(args.experiments)
     own_command = shlex.join(["steps/report.py", *sys.argv[1:]])
-    said = "\n".join(["1", args.command or "", own_command, provenance.commit(), *map(str, provenance.versions())])
-    digest = digest_of(experiments, args.data_dir, said)
+    given = "\n".join(["1", args.command or "", own_command, provenance.commit(), *map(str, provenance.versions())])
+    digest = digest_of(experiments, args.data_dir, given)
     if is_made_of(args.out, digest):
         print(f"{args.out}: made from these very inputs already")
         return

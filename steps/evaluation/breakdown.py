@@ -61,7 +61,7 @@ def figures_against(
     warnings: list[str],
 ) -> Figures:
     """Figures of two non-empty vectors of CM scores. rates: the ASV's, of which `asv_rate` says whose they are; None
-    for no t-DCF. A t-DCF of `whose` that is not defined is told in `warnings`. Raises ValueError as det_curve does."""
+    for no t-DCF. A t-DCF of `whose` that is not defined adds to `warnings`. Raises ValueError as det_curve does."""
     curve = det_curve(bonafide, spoof)
     eer, threshold = equal_error_rate(curve)
     cost_2019 = cost_2021 = tdcf_threshold = None

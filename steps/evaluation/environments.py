@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.evaluation.evaluation import AsvOperatingPoint, EnvironmentFigures, Grid
+from steps.evaluation.evaluation import AsvOperatingPoint, EnvironmentFigures, Grid, GroupFigures
 from steps.evaluation.groups import group_figures, rates_of_attacks
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.metrics.error_rates import det_curve, equal_error_rate
@@ -94,47 +94,26 @@ def replay_attacks(path: str | os.PathLike, cm: CmScores) -> NDArray[np.int64]:
 
 
 def _level(code: NDArray[np.int64], position: int, letters: int) -> NDArray[np.int64]:
-    """Which of its three levels the letter at `position` has in names of so many letters."""
+    """The level that the letter at `position` has in names of that number of letters."""
     return code // 3 ** (letters - 1 - position) % 3
 
 
 def _split(score: NDArray[np.float64], code: NDArray[np.int64], count: int) -> list[NDArray[np.float64]]:
-    """The scores of each code from 0 to count - 1, each in the order given."""
+    """The scores of each code from 0 to count - 1, in the order given."""
     order = np.argsort(code.astype(np.int16), kind="stable")  # 16 bits: a radix sort
     return np.split(score[order], np.searchsorted(code[order], np.arange(1, count)))
 
 
-@dataclass(frozen=True)
-class _Trials:
-    """Trials in ascending order of score, since merging sorted scores is quick. spoof_*: of the spoof trials."""
-
-    bonafide: NDArray[np.float64]
-    room: NDArray[np.int64]
-    spoof: NDArray[np.float64]
-    spoof_room: NDArray[np.int64]
-    spoof_attack: NDArray[np.int64]
-
-
-def _sorted_trials(cm: CmScores, environment: NDArray[np.int64], attack: NDArray[np.int64]) -> _Trials:
-    order = np.argsort(cm.score, kind="stable")
-    bonafide, spoof = order[cm.bonafide[order]], order[~cm.bonafide[order]]
-    return _Trials(cm.score[bonafide], environment[bonafide], cm.score[spoof], environment[spoof], attack[spoof])
-
-
-def _grid(
-    trials: _Trials, room: NDArray[np.int64], spoof_room: NDArray[np.int64], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Grid's three arrays for `count` kinds of room; room, spoof_room: the kind of each trial."""
-    bonafide = _split(trials.bonafide, room, count)
-    spoof = _split(trials.spoof, spoof_room * len(ATTACKS) + trials.spoof_attack, count * len(ATTACKS))
+def _grid(bonafide: list[NDArray[np.float64]], spoof: list[NDArray[np.float64]]) -> Grid:
+    """Scores by kind of room, and by kind of room and attack."""
     eer = np.full(len(spoof), np.nan)
     for i, scores in enumerate(spoof):
         genuine = bonafide[i // len(ATTACKS)]
         if min(genuine.size, scores.size) >= FEWEST_TRIALS:
             eer[i] = equal_error_rate(det_curve(genuine, scores))[0]
-    shape = (count, len(ATTACKS))
-    sizes = [np.array([scores.size for scores in part], dtype=np.int64) for part in (bonafide, spoof)]
-    return sizes[0], sizes[1].reshape(shape), eer.reshape(shape)
+    n_bonafide, n_spoof = (np.array([scores.size for scores in part], dtype=np.int64) for part in (bonafide, spoof))
+    shape = (len(bonafide), len(ATTACKS))
+    return Grid(n_bonafide, n_spoof.reshape(shape), eer.reshape(shape))
 
 
 def evaluate_environments(
@@ -154,32 +133,30 @@ def evaluate_environments(
     one letter stand against all bona fide trials, and the ASV's spoof miss rate is that of these attacks' trials; where
     the ASV scores lack one of them, that of all spoof trials. The t-DCF's formulas: tandem.tdcf_2019, tdcf_2021.
     """
-    trials = _sorted_trials(cm, environment, attack)
+    order = np.argsort(cm.score, kind="stable")  # because merging sorted scores is quick
+    first, second = order[cm.bonafide[order]], order[~cm.bonafide[order]]
+    bonafide, rooms = cm.score[first], environment[first]
+    spoof, spoof_rooms, attacks = cm.score[second], environment[second], attack[second]
+
+    def grid(rooms: NDArray[np.int64], spoof_rooms: NDArray[np.int64], count: int) -> Grid:
+        by_attack = _split(spoof, spoof_rooms * len(ATTACKS) + attacks, count * len(ATTACKS))
+        return _grid(_split(bonafide, rooms, count), by_attack)
 
     asv_rate, rates = (None, None) if point is None else ("pooled", point.rates)
     per_environment, grids = {}, []
     for position, factor in enumerate(ENVIRONMENT_FACTORS):
-        room, spoof_room = (_level(code, position, 3) for code in (trials.room, trials.spoof_room))
-        groups = zip(factor.levels, _split(trials.bonafide, room, 3), _split(trials.spoof, spoof_room, 3))
+        levels, spoof_levels = (_level(code, position, 3) for code in (rooms, spoof_rooms))
+        groups = zip(factor.levels, _split(bonafide, levels, 3), _split(spoof, spoof_levels, 3))
         per_environment[factor.key] = {
-            letter: group_figures(bonafide, spoof, asv_rate, rates) for letter, bonafide, spoof in groups
+            letter: group_figures(genuine, spoofed, asv_rate, rates) for letter, genuine, spoofed in groups
         }
-        grids.append(_grid(trials, room, spoof_room, 3))
-
-    per_attack_factor = {}
+        grids.append(grid(levels, spoof_levels, 3))
+    per_attack_factor: dict[str, dict[str, GroupFigures]] = {}
     for position, factor in enumerate(ATTACK_FACTORS):
-        by_letter = zip(factor.levels, _split(trials.spoof, _level(trials.spoof_attack, position, 2), 3))
-        per_attack_factor[factor.key] = {
-            letter: group_figures(
-                trials.bonafide,
-                spoof,
-                *rates_of_attacks([name for name in cm.attack_names if name[position] == letter], asv, point),
-            )
-            for letter, spoof in by_letter
-        }
-    return EnvironmentFigures(
-        per_environment,
-        per_attack_factor,
-        Grid(*(np.concatenate(parts) for parts in zip(*grids))),
-        Grid(*_grid(trials, trials.room, trials.spoof_room, len(ENVIRONMENTS))),
-    )
+        figures = per_attack_factor[factor.key] = {}
+        for letter, scores in zip(factor.levels, _split(spoof, _level(attacks, position, 2), 3)):
+            names = [name for name in cm.attack_names if name[position] == letter]
+            figures[letter] = group_figures(bonafide, scores, *rates_of_attacks(names, asv, point))
+    by_factor = (np.concatenate(parts) for parts in zip(*((g.n_bonafide, g.n_spoof, g.eer) for g in grids)))
+    by_environment = grid(rooms, spoof_rooms, len(ENVIRONMENTS))
+    return EnvironmentFigures(per_environment, per_attack_factor, Grid(*by_factor), by_environment)

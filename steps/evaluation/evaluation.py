@@ -1,11 +1,12 @@
 """The result of evaluating one score file, and the one file it is kept in.
 
-Rates are fractions from 0 to 1 here and in the file; whoever shows them writes percent. None stands for a figure that
-is not defined or was not asked for.
+Rates are fractions from 0 to 1 here and in the file, and percent when shown. None stands for a figure that is not
+defined or was not asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import types
@@ -261,13 +262,12 @@ _NAMES = {int: "a whole number", float: "a number", str: "text"}
 def _typed(value: Any, kind: Any, key: str) -> Any:
     """A JSON value as the type `kind`. Raises ValueError, which names the key, for another value."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
+    if kind is Any or (value is None and types.NoneType in args):
         return value
     if origin in (typing.Union, types.UnionType):  # of one type and None
-        (other,) = (one for one in args if one is not types.NoneType)
-        return None if value is None else _typed(value, other, key)
-    if dataclasses.is_dataclass(kind):
-        return _typed_fields(value, kind, key)
+        return _typed(value, args[0], key)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _typed_fields(value, kind, f"{key}." if key else "")
     if origin is dict and isinstance(value, dict):
         return {name: _typed(one, args[1], f"{key}.{name}") for name, one in value.items()}
     if origin is list and isinstance(value, list):
@@ -275,30 +275,23 @@ def _typed(value: Any, kind: Any, key: str) -> Any:
     if origin is tuple and isinstance(value, list) and len(value) == len(args):
         return tuple(_typed(one, each, key) for one, each in zip(value, args))
     if origin is np.ndarray and isinstance(value, list):
-        (number,) = typing.get_args(args[1])
         try:
-            return np.array(value, dtype=number)  # null becomes NaN
+            return np.array(value, dtype=typing.get_args(args[1])[0])  # null becomes NaN
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"{key} is no table of numbers") from None
     if kind is float and type(value) in (int, float):
-        try:
+        with contextlib.suppress(OverflowError):  # an integer of hundreds of digits
             return float(value)
-        except OverflowError:  # a whole number of hundreds of digits
-            pass
     if kind in (int, str) and type(value) is kind:
         return value
-    raise ValueError(f"{key} is {str(value)[:60]!r}, not {_NAMES.get(kind, 'a group of values')}")
+    raise ValueError(f"{key or 'the file'} is {str(value)[:60]!r}, not {_NAMES.get(kind, 'a group of values')}")
 
 
-def _typed_fields(value: Any, kind: Any, key: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{key or 'the file'} is {str(value)[:60]!r}, not a group of values")
-    prefix, made = f"{key}." if key else "", {}
+def _typed_fields(value: Mapping[str, Any], kind: Any, prefix: str) -> Any:
+    hints, made = _hints(kind), {}
     for one in dataclasses.fields(kind):
-        if not one.metadata.get("in_file", True):
-            continue
-        if one.name in value:
-            made[one.name] = _typed(value[one.name], _hints(kind)[one.name], prefix + one.name)
+        if one.name in value and one.metadata.get("in_file", True):
+            made[one.name] = _typed(value[one.name], hints[one.name], prefix + one.name)
         elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
             raise ValueError(f"{prefix}{one.name} is missing")
     return kind(**made)

@@ -1,19 +1,15 @@
 """Score files made by a model that was itself trained on scores (calibration, fusion): which trials it may be trained
-on, how the model is kept, and how what it wrote is marked.
+on, how the model is kept, and how its score files are marked.
 
 A model may be trained on a score file if all of this holds; else UserError, unless the user insists:
-  1. By name: the file's name, and the name of each set of the data folder that has one of its trials, has the word
-  train,
-     dev, development, valid, validation or calibration, and none has the word eval, evaluation, test or progress.
-     A word is what stands between other characters than letters: dev_head2 has dev.
+  1. By name: the file's name, and the name of each set of the data folder that has one of its trials, has a word of
+     TO_TRAIN_ON, and none has a word of TO_EVALUATE. A word is a run of letters: dev_head2 has dev.
   2. By utterance: no id is one of ASVspoof's for evaluation (LA_E_1000147, E_0000000001).
-  3. By trial: what it is applied to shares no trial with what it was trained on, unless that too is a set to train on
-  by
-     1 and 2: then the scores are marked as those of its own training trials.
+  3. By trial: the scores that it is applied to share no trial with those that it was trained on, unless these too are
+     a set to train on by 1 and 2. Then the scores are marked as those of its own training trials.
   4. By descent: none of the score files was made by a model that broke these rules.
-So a file of the evaluation set is refused under whatever name, where the ids or the data folder know its trials or
-where it is applied to some of them. Where the user insists, the model and each score file it writes say
-`trained_on_eval`.
+So a file of the evaluation set is refused under any name, if the ids or the data folder know its trials or if it is
+applied to some of them. If the user insists, the model and each score file it writes say `trained_on_eval`.
 
 A score file SET.txt made so has SET.json beside it, which steps/evaluate.py turns into warnings.
 """
@@ -88,15 +84,14 @@ def read_mark(scores: Path) -> dict[str, Any] | None:
         raise UserError(f"{path}: it does not say how {scores} was made; make the scores again, or move the file away")
     if mark.get("scores_sha256") != sha256_of(scores):
         raise UserError(
-            f"{path}: it tells of another {scores.name} than the one beside it; make the scores again, or remove {path}"
-            " if a detector made them"
+            f"{path}: it was written for another {scores.name} than the one beside it; make the scores again, or remove"
+            f" {path} if a detector made them"
         )
     return mark
 
 
 def mark_warnings(scores: Path) -> list[str]:
-    """What is to be said of figures of these scores; nothing of a detector's own. Raises UserError as read_mark
-    does."""
+    """Warnings on figures of these scores; none on a detector's own. Raises UserError as read_mark does."""
     mark = read_mark(scores) or {}
     texts = [MADE_ON_EVAL] if mark.get("trained_on_eval") else []
     return texts + [MADE_ON_ITSELF] * bool(mark.get("trained_on_these_trials"))
@@ -114,8 +109,8 @@ def sets_of(utterances: Iterable[str], data_dir: Path | None) -> list[str]:
 
 
 def set_reasons(names: Mapping[str, str], utterances: Iterable[str]) -> list[str]:
-    """Why sets of such names, told of as their keys, and with such utterances are not to be trained on, by rules 1 and
-    2."""
+    """Why sets with such names and utterances must not be trained on, by rules 1 and 2. names: by how a message names
+    the set."""
     reasons = []
     for what, name in names.items():
         words = set(re.split(r"[^a-z]+", name.lower()))
@@ -130,7 +125,7 @@ def set_reasons(names: Mapping[str, str], utterances: Iterable[str]) -> list[str
 
 
 def evaluation_reasons(systems: SystemScores, data_dir: Path | None) -> list[str]:
-    """Why these trials are not to be trained on, by rules 1, 2 and 4; empty where they are."""
+    """Why these trials must not be trained on, by rules 1, 2 and 4; empty if they may."""
     names = {str(path): path.stem for path in systems.paths}
     names |= {f"data set {name}": name for name in sets_of(systems.trials.utterance, data_dir)}
     return set_reasons(names, systems.trials.utterance) + _broken_before(systems)
@@ -138,11 +133,8 @@ def evaluation_reasons(systems: SystemScores, data_dir: Path | None) -> list[str
 
 def _broken_before(systems: SystemScores) -> list[str]:
     """Rule 4."""
-    return [
-        f"{path} was made by a model trained on evaluation trials"
-        for path in systems.paths
-        if (read_mark(path) or {}).get("trained_on_eval")
-    ]
+    broken = [path for path in systems.paths if (read_mark(path) or {}).get("trained_on_eval")]
+    return [f"{path} was made by a model trained on evaluation trials" for path in broken]
 
 
 @dataclass(frozen=True)
@@ -173,22 +165,21 @@ class FittedModel:
         )
 
 
-def _finite(values: Iterable[Any]) -> list[float]:
-    """Raises ValueError, TypeError or OverflowError for any that is no finite number, and for none."""
-    numbers = list(values)
-    if not numbers or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+def _finite(*values: Any) -> list[float]:
+    """Raises ValueError or OverflowError for any that is no finite number."""
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
         raise ValueError("no finite number")
-    return [float(number) for number in numbers]
+    return list(map(float, values))
 
 
 def _checked_training(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What FittedModel's trained_on has to be. Raises as _finite does, and KeyError."""
+    """FittedModel's trained_on. Raises as _finite does, TypeError and KeyError."""
     if not values["files"] or not all(isinstance(values.get(key, []), list) for key in ("files", "sets", "sha256")):
         raise TypeError("not lists")
-    low, high = _finite(values.get("llr_range") or (0, 0))
+    low, high = _finite(*(values.get("llr_range") or (0, 0)))
     if low > high:
         raise ValueError("lowest above highest")
-    _finite(0 if values.get(key) is None else values[key] for key in ("cllr", "eer", "eer_threshold"))
+    _finite(*(values[key] for key in ("cllr", "eer", "eer_threshold") if values.get(key) is not None))
     if not all(isinstance(values[key], int) for key in ("n_bonafide", "n_spoof")):
         raise TypeError("not counts")
     return dict(values)
@@ -198,8 +189,11 @@ def read_model(path: Path) -> FittedModel:
     """A model as FittedModel.write leaves it. Raises UserError for any other file."""
     values = read_json(path)
     try:
+        weights, offset, prior = values["weights"], values["offset"], values["prior"]
+        if not weights:
+            raise ValueError("no system")
         return FittedModel(
-            LlrModel(tuple(_finite(values["weights"])), *_finite([values["offset"], values["prior"]])),
+            LlrModel(tuple(_finite(*weights)), *_finite(offset, prior)),
             str(values["method"]),
             _checked_training(values["trained_on"]),
             frozenset(values["utterances"].split()),
@@ -222,8 +216,8 @@ def train(
     data_dir: Path | None = None,
     i_know: bool = False,
 ) -> FittedModel:
-    """Train by `method` of FITS. Raises UserError where the trials are not to be trained on, unless `i_know`, and for
-    scores that cannot be calibrated."""
+    """Train by `method` of FITS. Raises UserError if the trials must not be trained on, unless `i_know`, and for scores
+    that cannot be calibrated."""
     reasons = evaluation_reasons(systems, data_dir)
     _refuse(reasons, i_know)
     trials = systems.trials
@@ -245,7 +239,7 @@ def train(
 
 
 def figures_of(llr: NDArray[np.float64], bonafide: NDArray[np.bool_]) -> dict[str, Any]:
-    """What FittedModel's trained_on says of the trials' LLRs. llr, bonafide: (N,)."""
+    """The part of FittedModel's trained_on that describes the trials' LLRs. llr, bonafide: (N,)."""
     of_bonafide, of_spoof = llr[bonafide], llr[~bonafide]
     eer, eer_threshold = equal_error_rate(det_curve(of_bonafide, of_spoof))
     return {
@@ -274,7 +268,7 @@ def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
 
 def calibrate_training(training: Path, dev: str, data_dir: Path, head: int | None = None) -> None:
     """Write calibration.json of a training's folder, or calibration_headK.json of stage K's `head`, learnt on its own
-    scores of the set `dev`; where that cannot be done, a file of that name that says why, and a warning."""
+    scores of the set `dev`; if that fails, a file of that name that says why, and a warning."""
     out = training / f"{stem_of('calibration', head)}.json"
     try:
         train(read_systems([training / "scores" / f"{stem_of(dev, head)}.txt"]), data_dir=data_dir).write(out)
@@ -287,8 +281,8 @@ def calibrate_training(training: Path, dev: str, data_dir: Path, head: int | Non
 def _refuse(reasons: Sequence[str], i_know: bool) -> None:
     if reasons and not i_know:
         raise UserError(
-            f"not trained: {'; '.join(reasons)}. Train on the development set; --i-know does it all the same, and marks"
-            " the model and its scores as trained_on_eval"
+            f"not trained: {'; '.join(reasons)}. Train on the development set; --i-know trains on them anyway, and"
+            " marks the model and its scores as trained_on_eval"
         )
 
 
@@ -319,8 +313,8 @@ def apply_model(
     """Write each output, the model's log-likelihood ratios of the scores there, with its mark beside it, and, to `keep`
     it, the model; (N,) of each, in the order of its trials.
 
-    A rule that one use breaks tells what the model was trained on: all is marked. Raises UserError, before anything is
-    written, as check_use and ratios_of do, and where an output is one of the scores read.
+    A rule that one use breaks reveals what the model was trained on: all outputs are marked. Raises UserError, before
+    anything is written, as check_use and ratios_of do, and if an output is one of the scores read.
     """
     for out, systems in outputs.items():
         if out.resolve() in {path.resolve() for path in systems.paths}:
@@ -353,8 +347,8 @@ def apply_model(
 
 
 def data_dir_given(given: Path | None) -> Path | None:
-    """The folder of the data dirs: the one given, else `data` where there is one. Raises UserError for a folder
-    without."""
+    """The folder of the data dirs: the one given, else `data` if there is one. Raises UserError for a folder without
+    data dirs."""
     if given is not None and not data_sets(given):
         raise UserError(f"{given}: it has no data dirs (<set>/utt2label); give the folder that stage 0 made")
     return given or (Path("data") if Path("data").is_dir() else None)
@@ -363,6 +357,6 @@ def data_dir_given(given: Path | None) -> Path | None:
 def say_cost(
     name: str, before: NDArray[np.float64] | None, llr: NDArray[np.float64], bonafide: NDArray[np.bool_]
 ) -> None:
-    """Print a line of what a set's scores cost as log-likelihood ratios. before: (N,), of one system."""
+    """Print the cost of a set's scores as log-likelihood ratios. before: (N,), of one system."""
     was = "" if before is None else f", {figure_text(cllr(before[bonafide], before[~bonafide]), 3)} before"
     print(f"{name}: {bonafide.size} trials, Cllr {figure_text(cllr(llr[bonafide], llr[~bonafide]), 3)} bits{was}")

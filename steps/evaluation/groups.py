@@ -27,7 +27,7 @@ def group_figures(
     are; None for no t-DCF. A t-DCF that is not defined is None."""
     if not bonafide.size or not spoof.size:
         return GroupFigures(bonafide.size, spoof.size, None, None, None, asv_rate, None)
-    # a t-DCF that is not defined here is not defined of all attacks, or of each of these: evaluate() tells so
+    # a t-DCF that is not defined here is not defined of all attacks, or of each of these: evaluate() warns
     one = figures_against(bonafide, spoof, asv_rate, rates, "", [])
     return GroupFigures(
         bonafide.size, spoof.size, one.eer, one.min_tdcf_2019, one.min_tdcf_2021, asv_rate, one.detection

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from steps.evaluation.breakdown import evaluate
 from steps.evaluation.environments import evaluate_environments, read_environments, replay_attacks
-from steps.evaluation.evaluation import Decisions, EnvironmentFigures, Evaluation
+from steps.evaluation.evaluation import Decisions, Evaluation
 from steps.evaluation.fitted_scores import mark_warnings
 from steps.evaluation.groups import (
     evaluate_durations,
@@ -20,7 +21,7 @@ from steps.evaluation.groups import (
 from steps.evaluation.protocols import read_protocol
 from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.evaluation.speakers import per_speaker
-from steps.metrics.bootstrap import FEWEST_SPEAKERS, CmFigures, Interval, SpeakerDraw, TrialDraw, intervals_of
+from steps.metrics.bootstrap import CmFigures, Interval, draws_of, intervals_of
 from steps.metrics.error_rates import error_rates_at
 from utils.cli import UserError
 from utils.files import read_json
@@ -35,14 +36,6 @@ class Breakdowns:
     environments: Path | None = None
     durations: Path | None = None
     known_attacks: Path | None = None
-
-
-def environment_figures(
-    cm: CmScores, cm_scores: Path, environments: Path, asv: AsvScores | None, result: Evaluation
-) -> EnvironmentFigures:
-    """Figures by environment and attack factor. Raises UserError as read_environments and replay_attacks do."""
-    environment, attack = read_environments(environments, cm), replay_attacks(cm_scores, cm)
-    return evaluate_environments(cm, environment, attack, asv, result.asv)
 
 
 def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: Path, allow_other: bool) -> list[str]:
@@ -62,16 +55,13 @@ def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: 
 def draw_intervals(
     cm: CmScores, result: Evaluation, speaker_of: Sequence[str] | None, draws: int
 ) -> dict[str, dict[str, Interval]]:
-    """Intervals of the pooled figures by drawing trials and, where it is known whose they are, speakers; none for 0
-    draws. By speaker only where there are two."""
+    """Intervals of the pooled figures by drawing trials and, if it is known whose they are, speakers; none for 0
+    draws."""
     if not draws:
         return {}
     rates = None if result.pooled.min_tdcf_2019 is None or result.asv is None else result.asv.rates
     figures = CmFigures(cm.bonafide, cm.score, rates)
-    intervals = {"trial": intervals_of(figures, TrialDraw(cm.bonafide), draws)}
-    if speaker_of is not None and len(set(speaker_of)) >= FEWEST_SPEAKERS:
-        intervals["speaker"] = intervals_of(figures, SpeakerDraw(cm.bonafide, speaker_of), draws)
-    return intervals
+    return {by: intervals_of(figures, draw, draws) for by, draw in draws_of(cm.bonafide, speaker_of).items()}
 
 
 def measure(
@@ -113,7 +103,20 @@ def measure(
     if asv is not None and asv_scores is not None:
         allow_other = allow_other_asv_trials or bool(corpus and corpus.get("subset"))
         result.warnings.extend(check_set_of_asv(cm, asv, cm_scores, asv_scores, allow_other))
-    speaker_of = None if by.speakers is None else values_of_trials(by.speakers, cm)
+    more: dict[str, Any] = {}
+    speaker_of = None
+    if by.speakers is not None:
+        speaker_of = values_of_trials(by.speakers, cm)
+        more["per_speaker"] = per_speaker(cm, speaker_of, result.pooled.threshold)
+    if by.environments is not None:
+        places = read_environments(by.environments, cm), replay_attacks(cm_scores, cm)
+        more["environments"] = evaluate_environments(cm, *places, asv, result.asv)
+    if by.durations is not None:
+        more["per_duration"] = evaluate_durations(cm, read_durations(by.durations, cm), result.asv)
+    if by.known_attacks is not None:
+        more["known_attacks"] = evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv)
+    if threshold is not None:
+        more["decisions"] = Decisions(threshold, *error_rates_at(*cm.classes, threshold))
     return replace(
         result,
         title=" ".join((title or own_name).split()),
@@ -124,17 +127,5 @@ def measure(
         cm_scores=str(cm_scores),
         asv_scores=None if asv_scores is None else str(asv_scores),
         intervals=draw_intervals(cm, result, speaker_of, draws),
-        per_speaker=None if speaker_of is None else per_speaker(cm, speaker_of, result.pooled.threshold),
-        environments=None
-        if by.environments is None
-        else environment_figures(cm, cm_scores, by.environments, asv, result),
-        per_duration=None
-        if by.durations is None
-        else evaluate_durations(cm, read_durations(by.durations, cm), result.asv),
-        known_attacks=None
-        if by.known_attacks is None
-        else evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv),
-        decisions=None
-        if threshold is None
-        else Decisions(threshold, *error_rates_at(cm.score[cm.bonafide], cm.score[~cm.bonafide], threshold)),
+        **more,
     )

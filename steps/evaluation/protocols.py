@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steps.evaluation.text_columns import Columns, form_by_number, read_columns, refuse_duplicates
+from steps.evaluation.text_columns import Columns, form_by_number, read_columns
 from utils.cli import UserError
 from utils.tables import Coded, Table, require_keys, table_of
 
@@ -48,6 +48,7 @@ _EXAMPLE = (
     "SPEAKER UTT ENV ATTACK KEY as ASVspoof 2019 does (ENV - in LA), or give ASVspoof 2021's trial_metadata.txt, an "
     "ASVspoof 5 protocol, Kaldi's utt2label or a Kaldi data dir"
 )
+_ONE_LINE = "each trial has one line: remove the other"
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,12 @@ def read_protocol(path: str | os.PathLike, phase: str | None = None) -> Protocol
     table = read_columns(path, form_by_number(forms, _EXAMPLE))
     layout = LAYOUTS[len(table.columns)]
     utterance, key = table.columns[layout.utterance], table.columns[layout.key]
-    _check_keys(path, table, utterance, key)
-    refuse_duplicates(path, table, utterance, "each trial has one line: remove the other")
-    attack = Table(utterance, Coded(_attacks(path, table, layout, utterance, key)))
+    if not set(key) <= {BONAFIDE, SPOOF}:
+        row = next(i for i, name in enumerate(key) if name not in (BONAFIDE, SPOOF))
+        text = f"{utterance[row]}: the key {key[row]!r} is neither bonafide nor spoof; is this the CM's protocol?"
+        raise table.error(row, f"{text} It should have the columns {layout.columns}")
+    table.refuse_repeated(utterance, _ONE_LINE)
+    attack = Table(utterance, Coded(_attacks(table, layout, utterance, key)))
     if layout.phase is None:
         if phase is not None:
             raise UserError(f"--phase {phase}: {path} has no phases ({layout.columns}); leave --phase out")
@@ -93,56 +97,43 @@ def read_protocol(path: str | os.PathLike, phase: str | None = None) -> Protocol
     if wanted not in phases:
         raise UserError(f"{path}: it has no trials of the phase {wanted}, only of {', '.join(sorted(set(phases)))}")
     others = frozenset(utt for utt, name in zip(utterance, phases) if name != wanted)
-    return Protocol(
-        path, table_of((utt, name) for utt, name in attack.pairs() if utt not in others), bool(layout.attack), others
-    )
+    own = table_of((utt, name) for utt, name in attack.pairs() if utt not in others)
+    return Protocol(path, own, bool(layout.attack), others)
 
 
-def _check_keys(path: Path, table: Columns, utterance: Sequence[str], key: Sequence[str]) -> None:
-    if set(key) <= {BONAFIDE, SPOOF}:
-        return
-    row = next(i for i, name in enumerate(key) if name not in (BONAFIDE, SPOOF))
-    raise UserError(
-        f"{path}: {table.place(row)}: {utterance[row]}: the key {key[row]!r} is neither bonafide nor spoof; "
-        f"is this the CM's protocol? It should have the columns {LAYOUTS[len(table.columns)].columns}"
-    )
-
-
-def _attacks(path: Path, table: Columns, layout: Layout, utterance: Sequence[str], key: Sequence[str]) -> Iterator[str]:
+def _attacks(table: Columns, layout: Layout, utterance: Sequence[str], key: Sequence[str]) -> Iterator[str]:
     if not layout.attack:
         yield from (NO_ATTACK if one == BONAFIDE else UNKNOWN_ATTACK for one in key)
         return
     parts = zip(*(table.columns[column] for column in layout.attack))
-    # ASVspoof 2019 writes `-` as the attack of bona fide trials, ASVspoof 2021 and 5 `bonafide`. Where the attack is
-    # made of several columns, those say of bona fide trials how they were recorded.
+    # ASVspoof 2019 writes `-` as the attack of bona fide trials, ASVspoof 2021 and 5 `bonafide`. If the attack is made
+    # of several columns, they describe how a bona fide trial was recorded.
     without = {NO_ATTACK, BONAFIDE}
     for row, (names, one) in enumerate(zip(parts, key)):
         if one == SPOOF and without.intersection(names):
-            raise UserError(f"{path}: {table.place(row)}: {utterance[row]}: a spoof trial without an attack; name it")
+            raise table.error(row, f"{utterance[row]}: a spoof trial without an attack; name it")
         if one == BONAFIDE and len(names) == 1 and names[0] not in without:
-            raise UserError(
-                f"{path}: {table.place(row)}: {utterance[row]}: a bona fide trial has the attack {names[0]!r}; "
-                "write - as its attack, or fix its key"
-            )
+            text = f"{utterance[row]}: a bona fide trial has the attack {names[0]!r}"
+            raise table.error(row, f"{text}; write - as its attack, or fix its key")
         yield NO_ATTACK if one == BONAFIDE else "-".join(names)
 
 
 def _read_data_dir(path: Path, phase: str | None) -> Protocol:
     labels = read_protocol(path / "utt2label", phase)
-    if not (path / "utt2attack").exists():
+    attacks = path / "utt2attack"
+    if not attacks.exists():
         return Protocol(path, labels.attack, False, frozenset())
-    table = read_columns(path / "utt2attack", form_by_number({2: "UTT ATTACK"}, "UTT ATTACK, ATTACK - for bona fide"))
-    utterance, attack = table.columns
-    refuse_duplicates(path / "utt2attack", table, utterance, "each trial has one line: remove the other")
-    attack_of, of_trials = Table(utterance, attack), Coded()
+    table = read_columns(attacks, form_by_number({2: "UTT ATTACK"}, "UTT ATTACK, ATTACK - for bona fide"))
+    table.refuse_repeated(table["UTT"], _ONE_LINE)
+    attack_of, of_trials = Table(table["UTT"], table["ATTACK"]), Coded()
     for utt, label in labels.attack.items():
         name = attack_of.get(utt)
         if name is None or (name == NO_ATTACK) != (label == NO_ATTACK):
             key = BONAFIDE if label == NO_ATTACK else SPOOF
             says = "it has no line of" if name is None else f"the attack {name!r} does not go with"
-            raise UserError(f"{path / 'utt2attack'}: {says} {utt}, {key} in {path / 'utt2label'}; fix the data dir")
+            raise UserError(f"{attacks}: {says} {utt}, {key} in {path / 'utt2label'}; fix the data dir")
         of_trials.append(name)
-    require_keys(path / "utt2label", labels.attack, path / "utt2attack", attack_of, "fix the data dir")
+    require_keys(path / "utt2label", labels.attack, attacks, attack_of, "fix the data dir")
     return Protocol(path, Table(labels.attack.key_column, of_trials), True, frozenset())
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from steps.evaluation.protocols import BONAFIDE, NO_ATTACK, SPOOF, UNKNOWN_ATTACK, Protocol
 from steps.evaluation.score_layouts import ATTACK, KEY, OTHER, OURS, SCORE, UTT, form_of, is_number, number
-from steps.evaluation.text_columns import Columns, first_names, form_by_number, read_columns, refuse_duplicates
+from steps.evaluation.text_columns import Columns, first_names, form_by_number, read_columns
 from utils.cli import UserError, warn
 from utils.tables import Coded, Strings
 
@@ -34,6 +34,11 @@ class CmScores:
     attack_names: list[str]
     attack: NDArray[np.int64]
 
+    @property
+    def classes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of the bona fide and of the spoof trials."""
+        return self.score[self.bonafide], self.score[~self.bonafide]
+
 
 @dataclass(frozen=True)
 class AsvScores:
@@ -48,62 +53,71 @@ class AsvScores:
     spoof_by_attack: dict[str, NDArray[np.float64]]
 
 
-def _numbers(
-    path: str | os.PathLike, columns: Columns, texts: Sequence[str], names: Sequence[str]
-) -> NDArray[np.float64]:
-    """`texts` as float64; `names` tells for each line whose score it is, for the messages."""
+def _numbers(table: Columns, texts: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
+    """`texts` as float64; `names`: the trial of each line, for the messages."""
     try:
         values = np.fromiter(map(number, texts), np.float64, len(texts))
     except ValueError:
         row = next(i for i, text in enumerate(texts) if not is_number(text))
         hint = ", write decimals with a point" if is_number(texts[row].replace(",", ".", 1)) else ""
-        raise UserError(
-            f"{path}: {columns.place(row)}: {names[row]}: the score {texts[row]!r} is not a number{hint}"
-            f"{_other_columns(columns, row)}"
-        ) from None
+        fault = f"{names[row]}: the score {texts[row]!r} is not a number{hint}"
+        raise table.error(row, fault + _other_columns(table, row)) from None
     bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        row = int(bad[0])
-        raise UserError(
-            f"{path}: {columns.place(row)}: {names[row]}: the score is {texts[row]} ({bad.size} of {values.size} "
-            "scores are not finite); look at the features of that utterance and at the training log, then score again"
-        )
+    for row in bad[:1].tolist():
+        count = f"{bad.size} of {values.size} scores are not finite"
+        fix = "look at the features of that utterance and at the training log, then score again"
+        raise table.error(row, f"{names[row]}: the score is {texts[row]} ({count}); {fix}")
     return values
 
 
-def _other_columns(columns: Columns, row: int) -> str:
-    """Added to what is wrong on the first line, which may be no fault but another layout."""
-    if row or columns.form.heading:
+def _other_columns(table: Columns, row: int) -> str:
+    """Added to a fault of the first line, which may be right and of another layout."""
+    if row or table.form.heading:
         return ""
-    if not columns.form.guessed:
-        return "; if the line is a heading, remove it"
-    return (
-        f"; if the line is a heading, remove it, and if the columns are not {columns.form.words}, say what they are by"
-        " --columns"
-    )
+    heading = "; if the line is a heading, remove it"
+    if not table.form.guessed:
+        return heading
+    return f"{heading}, and if the columns are not {table.form.words}, say what they are by --columns"
 
 
-def _codes(labels: Sequence[str], known: dict[str, int]) -> NDArray[np.int64]:
+def _codes(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
     """Index of each label in `known`; -1 for one that is not there."""
-    return np.fromiter((known.get(label, -1) for label in labels), dtype=np.int64, count=len(labels))
+    index = {label: i for i, label in enumerate(known)}
+    return np.fromiter((index.get(label, -1) for label in labels), dtype=np.int64, count=len(labels))
 
 
 def read_cm_scores(
     path: str | os.PathLike, protocol: Protocol | None = None, columns: Sequence[str] | None = None
 ) -> CmScores:
     """Read a CM score file, plain or gzipped. Its columns are those of its heading or of the one of
-    score_layouts.LAYOUTS that its first line fits, or `columns`, their roles there. A layout other than the toolkit's
-    own that the first line told is named in a warning.
+    score_layouts.LAYOUTS that its first line fits, or `columns`, their roles there. A warning names a layout other than
+    the toolkit's own that is guessed from the first line.
 
-    protocol: takes the place of the keys and attacks that the file lacks; those that it has must be the same. Then
-    each of its trials must have a score, and no other utterance but those of its other phases, which are left out.
+    protocol: has the keys and attacks that the file lacks; those that the file has must be the same. Then each trial of
+    the protocol must have a score, and no other utterance but those of its other phases, which are left out.
 
     Raises UserError, with file, line and utterance, for: a file that read_columns refuses, one without keys and without
     a protocol, an unknown key, an attack on a bona fide trial or none on a spoof one, a score that is no finite number,
     an utterance that stands there twice, trials that are not the protocol's, one class only, fewer than 3 distinct
     scores.
     """
-    return _cm_scores(path, _read_table(path, columns), protocol)
+    return _cm_scores(_read_table(path, columns), protocol)
+
+
+def read_cm_scores_by(
+    path: str | os.PathLike, protocols: Sequence[Protocol], columns: Sequence[str] | None = None
+) -> CmScores:
+    """read_cm_scores by the one of the protocols that has the file's first utterance; without any by the file alone.
+
+    Raises UserError if none of them has it, and as read_cm_scores does.
+    """
+    table = _read_table(path, columns)
+    first = table[UTT][0]
+    fitting = [one for one in protocols if first in one.attack or first in one.other_phases]
+    if protocols and not fitting:
+        names = ", ".join(str(one.path) for one in protocols)
+        raise UserError(f"{path}: its first utterance, {first}, is no trial of {names}; give the protocol of its set")
+    return _cm_scores(table, fitting[0] if fitting else None)
 
 
 def _read_table(path: str | os.PathLike, roles: Sequence[str] | None) -> Columns:
@@ -111,41 +125,36 @@ def _read_table(path: str | os.PathLike, roles: Sequence[str] | None) -> Columns
     form = table.form
     if form.guessed and form.words not in OURS:
         warn(f"{path}: its columns are read as {form.words}, not as {OURS[0]}; --columns can say otherwise")
-    if form.delimited:
-        for column in filter(None, (table.of(UTT), table.of(ATTACK))):
+    if form.split is not str.split:  # fields may have blanks in them
+        for column in filter(None, (table.get(UTT), table.get(ATTACK))):
             for row in (row for row, name in enumerate(column) if len(name.split()) != 1):
-                raise UserError(
-                    f"{path}: {table.place(row)}: {column[row]!r} is empty or has blanks in it; write names without"
-                )
+                raise table.error(row, f"{column[row]!r} is empty or has blanks in it; write names without")
     return table
 
 
-def _cm_scores(path: str | os.PathLike, table: Columns, protocol: Protocol | None) -> CmScores:
-    """What read_cm_scores makes of the file's table."""
-    utterance, text = table.of(UTT), table.of(SCORE)
-    assert utterance is not None and text is not None
-    if table.of(KEY) is not None:
-        _check_keys(path, table)
+def _cm_scores(table: Columns, protocol: Protocol | None) -> CmScores:
+    path, utterance, key, own_attack = table.path, table[UTT], table.get(KEY), table.get(ATTACK)
+    if key is not None:
+        _check_keys(table, key)
     elif protocol is None:
         raise UserError(
             f"{path}: its columns are read as {table.form.words}, which do not tell bona fide from spoof; give"
             " --protocol, the set's protocol or data dir"
         )
-    score = _numbers(path, table, text, utterance)
-    refuse_duplicates(path, table, utterance, "each trial has one score: remove the other")
-    rows = None if protocol is None else _rows_of_trials(path, table, protocol)
+    score = _numbers(table, table[SCORE], utterance)
+    table.refuse_repeated(utterance, "each trial has one score: remove the other")
+    rows = None if protocol is None else _rows_of_trials(table, protocol)
     if rows is not None and rows.size < score.size:
         utterance, score = Strings(utterance[row] for row in rows), score[rows]
-    own_attack, key = table.of(ATTACK), table.of(KEY)
     if own_attack is not None and key is not None:
-        attack = Coded(map(own_attack.__getitem__, range(len(text)) if rows is None else rows))
+        attack = Coded(own_attack if rows is None else map(own_attack.__getitem__, rows))
     elif protocol is not None:
         attack = Coded(map(protocol.attack.__getitem__, utterance))
     else:
         assert key is not None
         attack = Coded(NO_ATTACK if one == BONAFIDE else UNKNOWN_ATTACK for one in key)
     names = sorted(set(attack.names) - {NO_ATTACK})
-    attack_code = _codes(attack, {name: i for i, name in enumerate(names)})
+    attack_code = _codes(attack, names)
     bonafide = attack_code == -1
     if bonafide.all() or not bonafide.any():
         have, lack = ("bona fide", "spoof") if bonafide.any() else ("spoof", "bona fide")
@@ -162,72 +171,41 @@ def _cm_scores(path: str | os.PathLike, table: Columns, protocol: Protocol | Non
     return CmScores(utterance, bonafide, score, names, attack_code)
 
 
-def read_cm_scores_by(
-    path: str | os.PathLike, protocols: Sequence[Protocol], columns: Sequence[str] | None = None
-) -> CmScores:
-    """read_cm_scores by the one of the protocols that has the file's first utterance; without any by the file alone.
-
-    Raises UserError where none of them has it, and as read_cm_scores does.
-    """
-    table = _read_table(path, columns)
-    if not protocols:
-        return _cm_scores(path, table, None)
-    utterance = table.of(UTT)
-    assert utterance is not None
-    first = utterance[0]
-    fitting = [one for one in protocols if first in one.attack or first in one.other_phases]
-    if not fitting:
-        names = ", ".join(str(one.path) for one in protocols)
-        raise UserError(f"{path}: its first utterance, {first}, is no trial of {names}; give the protocol of its set")
-    return _cm_scores(path, table, fitting[0])
-
-
-def _check_keys(path: str | os.PathLike, table: Columns) -> None:
-    utterance, attack, key = table.of(UTT), table.of(ATTACK), table.of(KEY)
-    assert utterance is not None and key is not None
-    key_code = _codes(key, {SPOOF: 0, BONAFIDE: 1})
-    without_key = " ".join(OTHER if role == KEY else role for role in table.form.columns)
+def _check_keys(table: Columns, key: Sequence[str]) -> None:
+    """Raise UserError for an unknown key, and for a key and an attack that do not go together."""
+    utterance, attack = table[UTT], table.get(ATTACK)
     if table.form.guessed and table.form.words in OURS:
-        mend = "take the keys from the protocol (data/<set>/utt2label) and score again"
+        fix = "take the keys from the protocol (data/<set>/utt2label) and score again"
     else:
-        mend = f'leave that column out by --columns "{without_key}", and give --protocol'
-    for row in np.flatnonzero(key_code < 0)[:1]:
-        raise UserError(
-            f"{path}: {table.place(row)}: {utterance[row]}: the key {key[row]!r} is neither bonafide nor spoof; {mend}"
-            f"{_other_columns(table, row)}"
-        )
-    if attack is None:
-        return
-    bonafide = key_code == 1
-    without_attack = _codes(attack, {NO_ATTACK: 1, BONAFIDE: 2})
-    for row in np.flatnonzero(bonafide & (without_attack != 1))[:1]:
-        raise UserError(
-            f"{path}: {table.place(row)}: {utterance[row]}: a bona fide trial has the attack {attack[row]!r}; "
-            "write - as its attack, or fix its key"
-        )
-    for row in np.flatnonzero(~bonafide & (without_attack != -1))[:1]:
-        raise UserError(
-            f"{path}: {table.place(row)}: {utterance[row]}: a spoof trial has the attack {attack[row]!r}; write the "
-            f"attack's name (a name of your own, such as `{UNKNOWN_ATTACK}`, where the corpus has none), or fix its "
-            "key"
-        )
+        without_key = " ".join(OTHER if role == KEY else role for role in table.form.columns)
+        fix = f'leave that column out by --columns "{without_key}", and give --protocol'
+    for row, (one, name) in enumerate(zip(key, key if attack is None else attack)):
+        if one not in (BONAFIDE, SPOOF):
+            fault = f"{utterance[row]}: the key {one!r} is neither bonafide nor spoof; {fix}"
+            raise table.error(row, fault + _other_columns(table, row))
+        if attack is None:
+            continue
+        if one == BONAFIDE and name != NO_ATTACK:
+            fault = f"a bona fide trial has the attack {name!r}; write - as its attack, or fix its key"
+            raise table.error(row, f"{utterance[row]}: {fault}")
+        if one == SPOOF and name in (NO_ATTACK, BONAFIDE):
+            fault = f"a spoof trial has the attack {name!r}; write the attack's name"
+            own = f"a name of your own, such as `{UNKNOWN_ATTACK}`, where the corpus has none"
+            raise table.error(row, f"{utterance[row]}: {fault} ({own}), or fix its key")
 
 
-def _rows_of_trials(path: str | os.PathLike, table: Columns, protocol: Protocol) -> NDArray[np.int64]:
+def _rows_of_trials(table: Columns, protocol: Protocol) -> NDArray[np.int64]:
     """The rows of the protocol's trials, in the file's order; UserError unless they are all there, as the protocol has
     them, with nothing else but its other phases."""
-    utterance = table.of(UTT)
-    assert utterance is not None
+    path, utterance = table.path, table[UTT]
     unknown = [utt for utt in utterance if utt not in protocol.attack and utt not in protocol.other_phases]
     if unknown:
         plain = {Path(utt).stem for utt in unknown}
-        if plain <= protocol.attack.keys() | protocol.other_phases:
-            mend = "write utterances without folder and extension"
-        else:
-            mend = "were they scored on another set?"
+        known = plain <= protocol.attack.keys() | protocol.other_phases
+        fix = "write utterances without folder and extension" if known else "were they scored on another set?"
         raise UserError(
             f"{path}: {len(unknown)} of its {len(utterance)} utterances are no trials of {protocol.path} "
-            f"({first_names(unknown)}); {mend}"
+            f"({first_names(unknown)}); {fix}"
         )
     rows = array("q", (row for row, utt in enumerate(utterance) if utt in protocol.attack))
     if len(rows) < len(protocol.attack):
@@ -236,65 +214,52 @@ def _rows_of_trials(path: str | os.PathLike, table: Columns, protocol: Protocol)
             f"{path}: it lacks {len(missing)} of the {len(protocol.attack)} trials of {protocol.path} "
             f"({first_names(missing)}); score them too"
         )
-    own = [table.of(role) for role in (ATTACK, KEY)]
-    if any(column is not None for column in own):
-        for row in rows:
-            attack, key = (None if column is None else column[row] for column in own)
-            _check_against(f"{path}: {table.place(row)}", utterance[row], attack, key, protocol)
+    attacks, keys = table.get(ATTACK), table.get(KEY)
+    for row in rows if attacks is not None or keys is not None else ():
+        attack = protocol.attack[utterance[row]]
+        key = BONAFIDE if attack == NO_ATTACK else SPOOF
+        if keys is not None and keys[row] != key:
+            differs = f"{keys[row]} there but {key}"
+        elif protocol.names_attacks and attacks is not None and attacks[row] != attack:
+            differs = f"of attack {attacks[row]} there but of {attack}"
+        else:
+            continue
+        raise table.error(row, f"{utterance[row]} is {differs} in {protocol.path}; score again")
     return np.array(rows, dtype=np.int64)
-
-
-def _check_against(place: str, utt: str, attack: str | None, key: str | None, protocol: Protocol) -> None:
-    """Raise UserError unless the attack and the key, where there are such columns, are the protocol's."""
-    protocol_attack = protocol.attack[utt]
-    protocol_key = BONAFIDE if protocol_attack == NO_ATTACK else SPOOF
-    if key not in (None, protocol_key):
-        differs = f"{key} there but {protocol_key}"
-    elif protocol.names_attacks and attack not in (None, protocol_attack):
-        differs = f"of attack {attack} there but of {protocol_attack}"
-    else:
-        return
-    raise UserError(f"{place}: {utt} is {differs} in {protocol.path}; score again")
 
 
 def read_asv_scores(path: str | os.PathLike) -> AsvScores:
     """Read an ASV score file, lines `ATTACK KEY SCORE`, as the challenge publishes them, plain or gzipped.
 
-    Raises UserError for what read_cm_scores names (there is no utterance here), and when targets, nontargets or
-    spoof trials are missing altogether.
+    Raises UserError for the faults that read_cm_scores names (there is no utterance here), and if targets, nontargets
+    or spoof trials are missing altogether.
     """
     table = read_columns(path, form_by_number({3: "ATTACK KEY SCORE"}, ASV_FORM))
     attack, key, text = table.columns
     kinds = ("target", "nontarget", "spoof")
-    code = _codes(key, {kind: i for i, kind in enumerate(kinds)})
-    for row in np.flatnonzero(code < 0)[:1]:
-        raise UserError(
-            f"{path}: {table.place(row)}: the key {key[row]!r} is none of target, nontarget, spoof; write {ASV_FORM}"
-        )
-    score = _numbers(path, table, text, key)
+    code = _codes(key, kinds)
+    for row in np.flatnonzero(code < 0)[:1].tolist():
+        raise table.error(row, f"the key {key[row]!r} is none of target, nontarget, spoof; write {ASV_FORM}")
+    score = _numbers(table, text, key)
     for i, kind in enumerate(kinds):
         if not (code == i).any():
             raise UserError(
                 f"{path}: it has no {kind} trial, and the t-DCF needs target, nontarget and spoof; give the ASV scores "
-                "of the whole set, or evaluate without --asv-scores"
+                "of the complete set, or evaluate without --asv-scores"
             )
     spoof_attacks = sorted({name for name, kind in set(zip(attack, key)) if kind == "spoof"})
-    attack_code = _codes(attack, {name: i for i, name in enumerate(spoof_attacks)})
-    return AsvScores(
-        target=score[code == 0],
-        nontarget=score[code == 1],
-        spoof=score[code == 2],
-        spoof_by_attack={name: score[(code == 2) & (attack_code == i)] for i, name in enumerate(spoof_attacks)},
-    )
+    attack_code = _codes(attack, spoof_attacks)
+    by_attack = {name: score[(code == 2) & (attack_code == i)] for i, name in enumerate(spoof_attacks)}
+    return AsvScores(score[code == 0], score[code == 1], score[code == 2], by_attack)
 
 
 def foreign_asv_scores(cm: CmScores, asv: AsvScores) -> str | None:
     """Why the ASV scores cannot be those of the CM's own set; None where they can.
 
     In ASVspoof 2019 (LA and PA, dev and eval) each spoof trial of the CM is one spoof trial of the ASV, of the same
-    attack; and each target trial is a bona fide trial of the CM, which stands there once. So the numbers of trials tell
-    dev from eval even where the attacks have the same names, as they do in PA. Attacks that only one of the files has
-    are not looked at here.
+    attack; and each target trial is a bona fide trial of the CM, which stands there once. So the numbers of trials
+    distinguish dev from eval even if the attacks have the same names, as they do in PA. Attacks of only one of the
+    files are ignored here.
     """
     n_target, n_bonafide = asv.target.size, int(cm.bonafide.sum())
     n_spoof = cm.score.size - n_bonafide

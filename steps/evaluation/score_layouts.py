@@ -1,7 +1,8 @@
-"""What each column of a CM score file is: by its heading, by its first line, or as `--columns` says.
+"""The role of each column of a CM score file: by its heading, by its first line, or as `--columns` says.
 
-A layout is the roles of the columns in their order: utt, attack, key, score, and `-` for what is not needed. A layout
-that is told by the first line is one of LAYOUTS: the score is a number there and the key bonafide or spoof.
+A layout is the roles of the columns in their order: utt, attack, key, score, and `-` for a column that is not needed.
+A layout that is guessed from the first line is one of LAYOUTS: the score is a number there and the key bonafide or
+spoof.
 """
 
 from __future__ import annotations
@@ -26,28 +27,12 @@ LAYOUTS = (
     "output UTT LABEL SCORE",  # NII's scripts; LABEL is 0, 1, or -1 where it is not known
     "UTT SCORE KEY",
 )
-# What headings call the columns, letters and digits alone
+# Names of the columns in headings, letters and digits alone
 HEADINGS = {
-    UTT: {
-        "utt",
-        "uttid",
-        "utterance",
-        "utteranceid",
-        "uttname",
-        "file",
-        "filename",
-        "fileid",
-        "filepath",
-        "path",
-        "wav",
-        "trial",
-        "trialid",
-        "name",
-        "id",
-    },
-    SCORE: {"score", "scores", "cmscore", "llr"},
-    KEY: {"key", "label", "cmlabel", "class"},
-    ATTACK: {"attack", "attackid", "attacktype"},
+    UTT: "utt uttid utterance utteranceid uttname file filename fileid filepath path wav trial trialid name id",
+    SCORE: "score scores cmscore llr",
+    KEY: "key label cmlabel class",
+    ATTACK: "attack attackid attacktype",
 }
 WANTED = (
     "UTT ATTACK KEY SCORE (KEY bonafide or spoof, ATTACK - for bona fide), UTT SCORE and give --protocol, or say what"
@@ -90,14 +75,10 @@ def add_columns_option(parser: argparse.ArgumentParser) -> None:
         type=columns_option,
         metavar="NAMES",
         help=(
-            "what the columns of the score files are, where it is not told by their heading or first line: utt, attack,"
-            ' key, score, and - for what is not needed, such as "- utt score key"'
+            "the columns of the score files, if neither their heading nor their first line names them. Write utt,"
+            ' attack, key and score, and - for a column that is not needed, such as "- utt score key"'
         ),
     )
-
-
-def in_words(roles: Sequence[str]) -> str:
-    return " ".join(role.upper() for role in roles)
 
 
 def roles_of(layout: str) -> tuple[str, ...]:
@@ -107,38 +88,40 @@ def roles_of(layout: str) -> tuple[str, ...]:
 def form_of(line: str, roles: Sequence[str] | None = None) -> Form:
     """How to read a score file that begins with `line`. roles: of its columns, if they are known.
 
-    Raises ValueError, which says what to do, for a line that does not tell.
+    Raises ValueError, which says how to fix it, if the columns cannot be known from the line.
     """
     heading = _heading_roles(line)
-    if heading is not None:
-        split, found = heading
-        if roles is None:
-            _refuse_repeated(found)
-    else:
-        split = _splitter(line)
-    fields, delimited = split(line), split is not str.split
+    split, found = heading or (_splitter(line), None)
+    if found is not None and roles is None:
+        _refuse_repeated(found)
+    fields = split(line)
     if roles is not None and len(fields) != len(roles):
         raise ValueError(f"{len(fields)} columns where --columns names {len(roles)}: {quoted(line)}")
-    if heading is not None or roles is not None:
-        chosen = found if roles is None else tuple(roles)
-        return Form(chosen, in_words(chosen), split, heading is not None, delimited=delimited)
+    known = found if roles is None else tuple(roles)
+    if known is not None:
+        return Form(known, " ".join(known).upper(), split, heading is not None)
+    layout = _layout_of(line, fields)
+    return Form(roles_of(layout), layout, split, guessed=True)
+
+
+def _layout_of(line: str, fields: Sequence[str]) -> str:
+    """The one of LAYOUTS that the first line fits; one of OURS, whose faults are reported line by line, if it only has
+    its number of columns. Raises ValueError for none or several."""
     fitting = [layout for layout in LAYOUTS if _fits(layout, fields)]
     if len(fitting) > 1:
         choices = " or ".join(f'"{" ".join(roles_of(layout))}"' for layout in fitting)
         raise ValueError(f"its columns could be {' or '.join(fitting)}; say which by --columns {choices}")
-    if not fitting:
-        if suggested := _suggested(fields):
-            raise ValueError(
-                f'its {len(fields)} columns are not {OURS[0]}; say what they are by --columns "{suggested}" if that'
-                " is so" + ("; ATTACK KEY SCORE are ASV scores, for --asv-scores" if len(fields) == 3 else "")
-            )
-        fitting = [layout for layout in OURS if len(layout.split()) == len(fields)]  # its faults are told line by line
-    if not fitting:
-        raise ValueError(
-            f"{len(fields)} column{'s' * (len(fields) > 1)}, which are of no known layout: {quoted(line)}; write"
-            f" {WANTED}"
-        )
-    return Form(roles_of(fitting[0]), fitting[0], split, guessed=True, delimited=delimited)
+    if fitting:
+        return fitting[0]
+    if suggested := _suggested(fields):
+        asv = "; ATTACK KEY SCORE are ASV scores, for --asv-scores" if len(fields) == 3 else ""
+        ours = f"its {len(fields)} columns are not {OURS[0]}"
+        raise ValueError(f'{ours}; say what they are by --columns "{suggested}" if that is so{asv}')
+    for layout in OURS:
+        if len(layout.split()) == len(fields):
+            return layout
+    count = f"{len(fields)} column{'s' * (len(fields) > 1)}"
+    raise ValueError(f"{count}, which are of no known layout: {quoted(line)}; write {WANTED}")
 
 
 def _refuse_repeated(found: Sequence[str]) -> None:
@@ -154,17 +137,16 @@ def _refuse_repeated(found: Sequence[str]) -> None:
 def _csv(delimiter: str) -> Split:
     def split(line: str) -> list[str]:
         try:
-            return [
-                field.strip() for field in next(csv.reader([line.strip()], delimiter=delimiter, skipinitialspace=True))
-            ]
+            (fields,) = csv.reader([line.strip()], delimiter=delimiter, skipinitialspace=True)
         except csv.Error as error:
             raise ValueError(str(error)) from None
+        return [field.strip() for field in fields]
 
     return split
 
 
 def _splitter(line: str) -> Split:
-    """Blanks and tabs, unless the line is in one piece but for a delimiter, or has one after each column."""
+    """Blanks and tabs, unless a delimiter is all that separates the line's fields, or follows each of them."""
     words = line.split()
     for delimiter in ",;":
         if delimiter in line and (len(words) == 1 or all(word.endswith(delimiter) for word in words[:-1])):
@@ -174,9 +156,10 @@ def _splitter(line: str) -> Split:
 
 def _heading_roles(line: str) -> tuple[Split, tuple[str, ...]] | None:
     """Of a line that names the utterance's and the score's column; None for any other."""
+    role_of = {name: role for role, names in HEADINGS.items() for name in names.split()}
     for split in (str.split, _csv(","), _csv(";")):
         names = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in split(line)]
-        roles = tuple(next((role for role, known in HEADINGS.items() if name in known), OTHER) for name in names)
+        roles = tuple(role_of.get(name, OTHER) for name in names)
         if {UTT, SCORE} <= set(roles):
             return split, roles
     return None

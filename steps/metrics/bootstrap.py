@@ -3,22 +3,21 @@ the same trials.
 
 A draw takes as many trials (or speakers) as there are, with replacement. It is held as a vector of counts, how often
 each trial was drawn, so that the trials are sorted once for all draws, and two systems are measured on the same draw.
-The ASV's rates are taken as they are: its trials are not drawn anew. A minimum cost fits its threshold to the draw, so
+The ASV's rates are taken as they are: its trials are not drawn. A minimum cost fits its threshold to the draw, so
 that draws lie a little lower than the sample, and their interval with them; in the difference of two systems most of
 that goes.
 
 Sources:
   [Efron 1993]   B. Efron, R. Tibshirani, "An Introduction to the Bootstrap": percentile intervals, chapter 13.
   [Davison 1997] A. Davison, D. Hinkley, "Bootstrap Methods and their Application": p-values that count the
-                 sample itself, chapter 4; clusters drawn whole, chapter 3.
+                 sample itself, chapter 4; complete clusters, chapter 3.
   [Bisani 2004]  M. Bisani, H. Ney, "Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation":
-                 the difference of two systems on the same draws; speakers drawn whole.
+                 the difference of two systems on the same draws; complete speakers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +33,15 @@ Interval = tuple[float, float]
 FEWEST_SPEAKERS = 2
 
 
+def _both_classes(bonafide: ArrayLike) -> NDArray[np.bool_]:
+    """(2, N): is the trial bona fide, is it spoof. Raises ValueError if a class has none."""
+    bonafide = np.asarray(bonafide, dtype=bool)
+    classes = np.stack([bonafide, ~bonafide])
+    if not classes.any(axis=1).all():
+        raise ValueError("both bona fide and spoof trials are needed")
+    return classes
+
+
 class TrialDraw:
     """Draws trials, as many bona fide and as many spoof ones as there are (stratified by class).
 
@@ -41,14 +49,10 @@ class TrialDraw:
     """
 
     def __init__(self, bonafide: ArrayLike):
-        bonafide = np.asarray(bonafide, dtype=bool)
-        self._size = bonafide.size
-        self._classes = [np.flatnonzero(bonafide), np.flatnonzero(~bonafide)]
-        if any(not members.size for members in self._classes):
-            raise ValueError("both bona fide and spoof trials are needed")
+        self._classes = [np.flatnonzero(members) for members in _both_classes(bonafide)]
 
     def __call__(self, rng: np.random.Generator) -> Counts:
-        counts = np.empty(self._size, dtype=np.int32)
+        counts = np.empty(sum(members.size for members in self._classes), dtype=np.int32)
         for members in self._classes:
             drawn = rng.integers(0, members.size, members.size, dtype=np.int32)
             counts[members] = np.bincount(drawn, minlength=members.size)
@@ -56,29 +60,33 @@ class TrialDraw:
 
 
 class SpeakerDraw:
-    """Draws whole speakers, as many as there are, each with all trials under the name, bona fide and spoof together.
+    """Draws speakers, as many as there are, each with all trials under the name, bona fide and spoof together.
 
-    A draw without trials of one class is drawn anew. bonafide: (N,) booleans; speakers: whose each trial is, N names.
+    A draw without trials of one class is repeated. bonafide: (N,) booleans; speakers: whose each trial is, N names.
     Called with a generator it gives (N,) counts. Raises ValueError for fewer than 2 speakers.
     """
 
     def __init__(self, bonafide: ArrayLike, speakers: Sequence[str]):
-        bonafide = np.asarray(bonafide, dtype=bool)
         names, self._speaker = np.unique(np.asarray(speakers), return_inverse=True)
         self.n_speakers = names.size
         if self.n_speakers < FEWEST_SPEAKERS:
             raise ValueError(f"at least {FEWEST_SPEAKERS} speakers are needed, not {self.n_speakers}")
-        if bonafide.all() or not bonafide.any():
-            raise ValueError("both bona fide and spoof trials are needed")
-        self._has = np.stack(
-            [np.bincount(self._speaker[chosen], minlength=names.size) > 0 for chosen in (bonafide, ~bonafide)]
-        )
+        classes = _both_classes(bonafide)
+        self._has = np.stack([np.bincount(self._speaker[one], minlength=names.size) > 0 for one in classes])
 
     def __call__(self, rng: np.random.Generator) -> Counts:
         while True:
             times = np.bincount(rng.integers(0, self.n_speakers, self.n_speakers), minlength=self.n_speakers)
             if (self._has & (times > 0)).any(axis=1).all():
                 return times[self._speaker]
+
+
+def draws_of(bonafide: ArrayLike, speakers: Sequence[str] | None) -> dict[str, Draw]:
+    """By "trial" and, if the trials are of two speakers or more, by "speaker". speakers: as SpeakerDraw takes them."""
+    draws: dict[str, Draw] = {"trial": TrialDraw(bonafide)}
+    if speakers is not None and len(set(speakers)) >= FEWEST_SPEAKERS:
+        draws["speaker"] = SpeakerDraw(bonafide, speakers)
+    return draws
 
 
 class RankedTrials:
@@ -97,53 +105,39 @@ class RankedTrials:
         order = np.lexsort((~bonafide, score))
         ranked = bonafide[order]
         starts = np.concatenate([[0], 1 + np.flatnonzero(ranked[1:] != ranked[:-1])])
-        self._run_ends = np.concatenate([starts[1:], [ranked.size]]) - 1
+        run_ends = np.concatenate([starts[1:], [ranked.size]]) - 1
         self._order, self._starts, self._positive = order, starts, ranked[starts]
-        self._threshold = np.concatenate([[-np.inf], score[order][self._run_ends]])
+        self._threshold = np.concatenate([[-np.inf], score[order][run_ends]])
 
-    def corners(self, counts: Counts) -> DrawnCurve:
-        """counts: (N,), how often each trial was drawn; each class at least once."""
+    def rejected(self, counts: Counts) -> NDArray[np.int64]:
+        """(2, R + 1): bona fide and spoof trials of a draw rejected at each corner of R runs, copies counted. counts:
+        (N,), how often each trial was drawn; each class at least once."""
         run = np.add.reduceat(counts[self._order], self._starts, dtype=np.int64)
         rejected = np.zeros((2, run.size + 1), dtype=np.int64)
         np.cumsum(np.where(self._positive, run, 0), out=rejected[0, 1:])
         np.cumsum(np.where(self._positive, 0, run), out=rejected[1, 1:])
-        return DrawnCurve(rejected[0], rejected[1], self._positive, self._threshold)
+        return rejected
 
+    def det_curve(self, rejected: NDArray[np.int64]) -> DetCurve:
+        """The stepwise DET curve at the corners alone. A cost that grows with both rates has its minimum at one of
+        them."""
+        positive, negative = rejected
+        return DetCurve(positive / positive[-1], (negative[-1] - negative) / negative[-1], self._threshold)
 
-@dataclass(frozen=True)
-class DrawnCurve:
-    """The stepwise DET curve of a draw, at the R + 1 corners where its R runs begin and end.
-
-    rejected_positive, rejected_negative: trials rejected at each corner, copies counted; positive: (R,), is the run
-    after corner i one of bona fide trials?; threshold: the highest score rejected there, of all trials, drawn or not.
-    """
-
-    rejected_positive: NDArray[np.int64]
-    rejected_negative: NDArray[np.int64]
-    positive: NDArray[np.bool_]
-    threshold: FloatArray
-
-    def det_curve(self) -> DetCurve:
-        """Rates at the corners. A cost that grows with both rates has its minimum at one of them."""
-        positive, negative = self.rejected_positive[-1], self.rejected_negative[-1]
-        return DetCurve(
-            self.rejected_positive / positive, (negative - self.rejected_negative) / negative, self.threshold
-        )
-
-    def equal_error_rate(self) -> float:
+    def equal_error_rate(self, rejected: NDArray[np.int64]) -> float:
         """As metrics.equal_error_rate of all steps, to the bit: fraction from 0 to 1.
 
         The distance of the two rates grows with every step, so that it is least at the last step below 0 or the next.
         """
-        positive, negative = int(self.rejected_positive[-1]), int(self.rejected_negative[-1])
-        distance = self.rejected_positive * negative + self.rejected_negative * positive - positive * negative
+        positive, negative = (int(count) for count in rejected[:, -1])
+        distance = rejected[0] * negative + rejected[1] * positive - positive * negative
         run = int(np.searchsorted(distance, 0)) - 1  # the one in which the distance reaches 0; at corner 0 it is below
-        grows = negative if self.positive[run] else positive
+        grows = negative if self._positive[run] else positive
         last = -(int(distance[run]) // grows)  # steps into the run until the distance is 0 or more: rounded up
         steps = np.array([last - 1, last])
-        missed = self.rejected_positive[run] + steps * self.positive[run]
-        rejected = self.rejected_negative[run] + steps * ~self.positive[run]
-        miss, false_alarm = missed / positive, (negative - rejected) / negative
+        missed = rejected[0, run] + steps * self._positive[run]
+        spoof_rejected = rejected[1, run] + steps * ~self._positive[run]
+        miss, false_alarm = missed / positive, (negative - spoof_rejected) / negative
         nearest = int(np.argmin(np.abs(miss - false_alarm)))
         return float(miss[nearest] + false_alarm[nearest]) / 2
 
@@ -160,10 +154,10 @@ class CmFigures:
         self.names = ("eer",) if asv is None else ("eer", "min_tdcf_2019", "min_tdcf_2021")
 
     def __call__(self, counts: Counts) -> list[float]:
-        drawn = self._trials.corners(counts)
-        figures = [drawn.equal_error_rate()]
+        rejected = self._trials.rejected(counts)
+        figures = [self._trials.equal_error_rate(rejected)]
         if self._asv is not None:
-            curve = drawn.det_curve()
+            curve = self._trials.det_curve(rejected)
             figures += [float(cost(curve, self._asv).min()) for cost in (tdcf_2019, tdcf_2021)]
         return figures
 
@@ -192,7 +186,7 @@ def intervals_of(figures: CmFigures, draw: Draw, draws: int, seed: int = 0) -> d
 def bootstrap_p(differences: ArrayLike) -> float:
     """Two-sided p of a difference of 0: twice the share of draws on the rarer side of 0, those at 0 on both, and the
     sample itself counted as one of them [Davison 1997], so never under 2 / (draws + 1). differences: (draws,), one
-    system's figure less the other's on the same draw.
+    system's figure minus the other's on the same draw.
     """
     differences = np.asarray(differences, dtype=np.float64)
     rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))

@@ -2,8 +2,8 @@
 
     llr = sum over systems of weight * score + offset
 
-trained so that it tells bona fide from spoof at a prior, each class weighing as the prior says whatever its share of
-the trials [Brummer 2006]. The prior is taken out again, so that the result is a log-likelihood ratio, natural
+trained so that it separates bona fide from spoof at a prior: each class weighs as the prior says, whatever its share
+of the trials [Brummer 2006]. The prior is taken out again, so that the result is a log-likelihood ratio, natural
 logarithm, above 0 for bona fide. An EER and a minimum t-DCF do not change by calibration, as it is one rising line for
 all scores.
 
@@ -85,7 +85,7 @@ def fit(scores: ArrayLike, bonafide: ArrayLike, prior: float = 0.5) -> LlrModel:
     shift = sum(weight * (bulk.middle / bulk.spread) for weight, bulk in zip(of_distance, bulks))
     offset = float(regression.intercept_[0] - shift) - math.log(prior / (1 - prior))
     if not np.isfinite([*weights, offset]).all():
-        raise Unusable("the scores differ by less than numbers can tell: write them on a larger scale")
+        raise Unusable("the scores differ by less than float64 resolves: write them on a larger scale")
     return LlrModel(tuple(weights.tolist()), offset, prior)
 
 
@@ -125,7 +125,7 @@ def _falling(score: FloatArray, distance: FloatArray, bonafide: NDArray[np.bool_
 
 def fit_mean(scores: ArrayLike, bonafide: ArrayLike, prior: float = 0.5) -> LlrModel:
     """Each system calibrated by itself, the mean of them calibrated once more: fewer weights than fit() has to learn,
-    for systems that are much alike, such as the seeds of one training. Arguments and errors as fit's."""
+    for similar systems, such as the seeds of one training. Arguments and errors as fit's."""
     scores = np.asarray(scores, dtype=np.float64)
     each = []
     for system, column in enumerate(scores.T, 1):

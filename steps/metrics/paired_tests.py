@@ -7,7 +7,7 @@ Sources:
   [Demsar 2006]  J. Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7: repeated runs are
                  averaged, since they are not independent of one another, and the averages are tested.
   [Winkler 2015] A. M. Winkler et al., "Multi-level block permutation", NeuroImage 123: where observations of a block
-                 depend on one another, the signs of whole blocks are flipped.
+                 depend on one another, the signs of complete blocks are flipped.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def interval_of_mean(values: Sequence[float], largest: float) -> tuple[float, fl
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Differences, another method's figure less the baseline's, tested against 0; below 0 is better for error rates
+    """Differences, another method's figure minus the baseline's, tested against 0; below 0 is better for error rates
     and costs.
 
     count: of the differences; mean: None without any; standard_error: of the mean;
@@ -66,7 +66,7 @@ class PairedTest:
 
 
 def paired_differences(baseline: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
-    """`other` less `baseline` for each seed that both have, by seed."""
+    """`other` minus `baseline` for each seed that both have, by seed."""
     return [other[seed] - baseline[seed] for seed in sorted(set(baseline) & set(other))]
 
 
@@ -81,7 +81,7 @@ def paired_test(differences: Sequence[float], largest: float = math.inf, unit: s
     that a difference can be either way.
 
     The t-test takes the differences as normal; the sign-flip test [Fisher 1935] takes their signs as random if the
-    methods are alike, and cannot give a p under smallest_sign_flip_p(). It is exact up to MOST_FOR_ALL_SIGNS
+    methods are equally good, and cannot give a p under smallest_sign_flip_p(). It is exact up to MOST_FOR_ALL_SIGNS
     differences; of more, signs are drawn. Fewer than 3 differences, or equal ones, are not tested.
     """
     count = len(differences)

@@ -1,9 +1,9 @@
 """What a CM is worth before a speaker verifier (ASV): t-DCF, a-DCF and t-EER. Numbers in, numbers out.
 
-Conventions as in metrics.py. The challenge's ASV scores name no utterances, so that which CM score and which ASV score
-are of one trial is not known, and only each system's rates by class are. The rates of the two in tandem are therefore
-their products, which takes the decisions of CM and ASV as independent within a class, as [Kinnunen 2018, 2020, 2023]
-do; and the CM's miss rate of all bona fide trials stands for that of targets and of nontargets.
+Conventions as in error_rates.py. The challenge's ASV scores name no utterances: it is not known which CM score and
+which ASV score are of one trial, only each system's rates by class. The rates of the two in tandem are therefore their
+products, which takes the decisions of CM and ASV as independent within a class, as [Kinnunen 2018, 2020, 2023] do. The
+CM's miss rate of all bona fide trials stands for that of targets and of nontargets.
 
 Sources:
   [Todisco 2019]   M. Todisco et al., "ASVspoof 2019: Future Horizons in Spoofed and Fake Audio Detection", Interspeech.
@@ -46,145 +46,87 @@ class AsvRates:
     miss_spoof: float
 
 
-@dataclass(frozen=True)
-class CostModel:
-    """Priors and costs of ASVspoof 2019 [Todisco 2019; Wang 2020].
-
-    The revised t-DCF of ASVspoof 2021 takes the same numbers: its C_miss, C_fa and C_fa_spoof are miss_asv,
-    false_alarm_asv and false_alarm_cm here, and so does the a-DCF of ASVspoof 5 [Wang 2024].
-    """
-
-    prior_spoof: float = 0.05
-    prior_target: float = 0.9405
-    prior_nontarget: float = 0.0095
-    miss_asv: float = 1.0
-    false_alarm_asv: float = 10.0
-    miss_cm: float = 1.0
-    false_alarm_cm: float = 10.0
-
-
-ASVSPOOF_COSTS = CostModel()
+# Priors and costs of ASVspoof 2019 [Todisco 2019; Wang 2020], of ASV and CM equally. The revised t-DCF of ASVspoof 2021
+# and the a-DCF of ASVspoof 5 [Wang 2024] take the same numbers.
+P_SPOOF, P_TARGET, P_NONTARGET = 0.05, 0.9405, 0.0095
+C_MISS, C_FALSE_ALARM = 1.0, 10.0
 
 
 def asv_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, threshold: float) -> AsvRates:
     """Error rates of the ASV at `threshold`; a score equal to it is accepted [Kinnunen 2018]."""
+    target, nontarget, spoof = _three_classes(target, nontarget, spoof)
     return AsvRates(
-        miss=float(np.mean(checked_scores(target, "target") < threshold)),
-        false_alarm=float(np.mean(checked_scores(nontarget, "nontarget") >= threshold)),
-        miss_spoof=float(np.mean(checked_scores(spoof, "ASV spoof") < threshold)),
+        miss=float(np.mean(target < threshold)),
+        false_alarm=float(np.mean(nontarget >= threshold)),
+        miss_spoof=float(np.mean(spoof < threshold)),
     )
 
 
-def tdcf_weights_2019(asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> tuple[float, float]:
+def _three_classes(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[FloatArray, ...]:
+    classes = ((target, "target"), (nontarget, "nontarget"), (spoof, "ASV spoof"))
+    return tuple(checked_scores(values, what) for values, what in classes)
+
+
+def tdcf_weights_2019(asv: AsvRates) -> tuple[float, float]:
     """C1 and C2, the weights of the CM's miss and false-alarm rate in the t-DCF of ASVspoof 2019.
 
     C1 = P_tar (C_miss_cm - C_miss_asv P_miss_asv) - P_non C_fa_asv P_fa_asv
     C2 = C_fa_cm P_spoof (1 - P_miss_spoof_asv)        [Kinnunen 2018; Todisco 2019]
+
+    Raises UndefinedCost unless both are above 0: for an ASV whose errors cost more than it is worth, and one that
+    rejects every spoof trial and leaves the CM nothing to do.
     """
-    weight_miss = (
-        costs.prior_target * (costs.miss_cm - costs.miss_asv * asv.miss)
-        - costs.prior_nontarget * costs.false_alarm_asv * asv.false_alarm
-    )
-    weight_false_alarm = costs.false_alarm_cm * costs.prior_spoof * (1 - asv.miss_spoof)
-    return weight_miss, weight_false_alarm
+    weight_miss = P_TARGET * (C_MISS - C_MISS * asv.miss) - P_NONTARGET * C_FALSE_ALARM * asv.false_alarm
+    return _checked(weight_miss, C_FALSE_ALARM * P_SPOOF * (1 - asv.miss_spoof))
 
 
-def tdcf_weights_2021(asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> tuple[float, float, float]:
+def tdcf_weights_2021(asv: AsvRates) -> tuple[float, float, float]:
     """C0, C1 and C2 of the revised t-DCF: the cost of the ASV alone, and the weights of the CM's two rates.
 
     C0 = P_tar C_miss P_miss_asv + P_non C_fa P_fa_asv;  C1 = P_tar C_miss - C0;
     C2 = P_spoof C_fa_spoof P_fa_spoof_asv             [Kinnunen 2020]
+
+    Raises UndefinedCost as tdcf_weights_2019 does, so that both t-DCFs are defined for the same ASVs.
     """
-    asv_alone = (
-        costs.prior_target * costs.miss_asv * asv.miss + costs.prior_nontarget * costs.false_alarm_asv * asv.false_alarm
-    )
-    weight_miss = costs.prior_target * costs.miss_asv - asv_alone
-    weight_false_alarm = costs.prior_spoof * costs.false_alarm_cm * (1 - asv.miss_spoof)
-    return asv_alone, weight_miss, weight_false_alarm
+    asv_alone = P_TARGET * C_MISS * asv.miss + P_NONTARGET * C_FALSE_ALARM * asv.false_alarm
+    return asv_alone, *_checked(P_TARGET * C_MISS - asv_alone, P_SPOOF * C_FALSE_ALARM * (1 - asv.miss_spoof))
 
 
-def tdcf_2019(curve: DetCurve, asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> FloatArray:
-    """Normalised t-DCF of ASVspoof 2019 ("legacy") at every step of the CM's curve; 1 is the better of two CMs that
-    do nothing but accept, or reject, every trial.
-
-    (C1 P_miss_cm + C2 P_fa_cm) / min(C1, C2)          [Kinnunen 2018; Todisco 2019]
-
-    Raises UndefinedCost where C1 or C2 is not above 0: an ASV whose errors cost more than it is worth, or one that
-    rejects every spoof trial and leaves the CM nothing to do.
-    """
-    weight_miss, weight_false_alarm = tdcf_weights_2019(asv, costs)
-    _check_weights(weight_miss, weight_false_alarm)
-    return (weight_miss * curve.miss + weight_false_alarm * curve.false_alarm) / min(weight_miss, weight_false_alarm)
-
-
-def tdcf_2021(curve: DetCurve, asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> FloatArray:
-    """Normalised t-DCF of ASVspoof 2021 ("revised") at every step of the CM's curve; it never falls under the ASV's
-    own floor, C0 / (C0 + min(C1, C2)).
-
-    (C0 + C1 P_miss_cm + C2 P_fa_cm) / (C0 + min(C1, C2))      [Kinnunen 2020]
-
-    Raises UndefinedCost as tdcf_2019 does, so that the two are defined for the same ASVs.
-    """
-    asv_alone, weight_miss, weight_false_alarm = tdcf_weights_2021(asv, costs)
-    _check_weights(weight_miss, weight_false_alarm)
-    cost = asv_alone + weight_miss * curve.miss + weight_false_alarm * curve.false_alarm
-    return cost / (asv_alone + min(weight_miss, weight_false_alarm))
-
-
-def tdcf_floor_2021(asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> float:
-    """The revised t-DCF of a CM without errors: what the ASV alone costs [Kinnunen 2020]."""
-    asv_alone, weight_miss, weight_false_alarm = tdcf_weights_2021(asv, costs)
-    _check_weights(weight_miss, weight_false_alarm)
-    return asv_alone / (asv_alone + min(weight_miss, weight_false_alarm))
-
-
-def _check_weights(weight_miss: float, weight_false_alarm: float) -> None:
+def _checked(weight_miss: float, weight_false_alarm: float) -> tuple[float, float]:
     if weight_miss <= 0:
         raise UndefinedCost(f"the ASV makes too many errors (C1 = {weight_miss:.4f} is not above 0)")
     if weight_false_alarm <= 0:
         raise UndefinedCost("the ASV rejects every one of these spoof trials (C2 = 0)")
+    return weight_miss, weight_false_alarm
 
 
-def _share_below(scores: FloatArray, thresholds: FloatArray) -> FloatArray:
-    return np.searchsorted(np.sort(scores), thresholds) / scores.size
+def tdcf_2019(curve: DetCurve, asv: AsvRates) -> FloatArray:
+    """Normalised t-DCF of ASVspoof 2019 ("legacy") at every step of the CM's curve; 1 is the better of two CMs that
+    do nothing but accept, or reject, every trial. Raises UndefinedCost as tdcf_weights_2019 does.
+
+    (C1 P_miss_cm + C2 P_fa_cm) / min(C1, C2)          [Kinnunen 2018; Todisco 2019]
+    """
+    weight_miss, weight_false_alarm = tdcf_weights_2019(asv)
+    return (weight_miss * curve.miss + weight_false_alarm * curve.false_alarm) / min(weight_miss, weight_false_alarm)
 
 
-def _three_classes(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[FloatArray, ...]:
-    return tuple(
-        checked_scores(values, what)
-        for values, what in ((target, "target"), (nontarget, "nontarget"), (spoof, "spoof"))
-    )
+def tdcf_2021(curve: DetCurve, asv: AsvRates) -> FloatArray:
+    """Normalised t-DCF of ASVspoof 2021 ("revised") at every step of the CM's curve; it never falls under the cost of
+    the ASV alone, C0 / (C0 + min(C1, C2)). Raises UndefinedCost as tdcf_weights_2021 does.
+
+    (C0 + C1 P_miss_cm + C2 P_fa_cm) / (C0 + min(C1, C2))      [Kinnunen 2020]
+    """
+    asv_alone, weight_miss, weight_false_alarm = tdcf_weights_2021(asv)
+    cost = asv_alone + weight_miss * curve.miss + weight_false_alarm * curve.false_alarm
+    return cost / (asv_alone + min(weight_miss, weight_false_alarm))
 
 
-def _adcf(miss: FloatArray, false_alarm: FloatArray, false_alarm_spoof: FloatArray, costs: CostModel) -> FloatArray:
-    weight_miss = costs.prior_target * costs.miss_asv
-    weight_nontarget = costs.prior_nontarget * costs.false_alarm_asv
-    weight_spoof = costs.prior_spoof * costs.false_alarm_cm
-    cost = weight_miss * miss + weight_nontarget * false_alarm + weight_spoof * false_alarm_spoof
-    return cost / min(weight_miss, weight_nontarget + weight_spoof)
-
-
-def min_adcf(
-    target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, costs: CostModel = ASVSPOOF_COSTS
-) -> tuple[float, float]:
-    """Least normalised a-DCF of one system that gives each trial one score, and the threshold of it: the system accepts
-    scores from there on (inf: none). 1 is the better of a system that accepts all trials and one that rejects all.
+def tandem_adcf(curve: DetCurve, asv: AsvRates) -> FloatArray:
+    """Normalised a-DCF of the CM as a gate before the ASV, at every step of the CM's curve; 1 is the better of a system
+    that accepts all trials and one that rejects all.
 
     (P_tar C_miss P_miss + P_non C_fa P_fa_non + P_spoof C_fa_spoof P_fa_spoof)
-        / min(P_tar C_miss, P_non C_fa + P_spoof C_fa_spoof)        [Shim 2024], C_fa_spoof being costs.false_alarm_cm
-
-    The three vectors: the system's scores of target, nontarget and spoof trials. Raises ValueError as det_curve.
-    """
-    classes = _three_classes(target, nontarget, spoof)
-    thresholds = np.append(np.unique(np.concatenate(classes)), np.inf)
-    below = [_share_below(scores, thresholds) for scores in classes]
-    cost = _adcf(below[0], 1 - below[1], 1 - below[2], costs)
-    least = int(np.argmin(cost))
-    return float(cost[least]), float(thresholds[least])
-
-
-def tandem_adcf(curve: DetCurve, asv: AsvRates, costs: CostModel = ASVSPOOF_COSTS) -> FloatArray:
-    """Normalised a-DCF, as min_adcf() has it, of the CM as a gate before the ASV, at every step of the CM's curve.
+        / min(P_tar C_miss, P_non C_fa + P_spoof C_fa_spoof)        [Shim 2024]
 
     The two together miss P_miss_cm + (1 - P_miss_cm) P_miss_asv of the target trials, and accept
     (1 - P_miss_cm) P_fa_asv of the nontarget and P_fa_cm (1 - P_miss_spoof_asv) of the spoof trials, taking their
@@ -192,9 +134,12 @@ def tandem_adcf(curve: DetCurve, asv: AsvRates, costs: CostModel = ASVSPOOF_COST
     t-DCF.
     """
     passed = 1 - curve.miss
-    return _adcf(
-        curve.miss + passed * asv.miss, passed * asv.false_alarm, curve.false_alarm * (1 - asv.miss_spoof), costs
-    )
+    miss, false_alarm = curve.miss + passed * asv.miss, passed * asv.false_alarm
+    false_alarm_spoof = curve.false_alarm * (1 - asv.miss_spoof)
+    weight_miss = P_TARGET * C_MISS
+    weight_nontarget, weight_spoof = P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM
+    cost = weight_miss * miss + weight_nontarget * false_alarm + weight_spoof * false_alarm_spoof
+    return cost / min(weight_miss, weight_nontarget + weight_spoof)
 
 
 def tandem_equal_error_rate(curve: DetCurve, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float | None:
@@ -215,7 +160,8 @@ def tandem_equal_error_rate(curve: DetCurve, target: ArrayLike, nontarget: Array
     """
     classes = _three_classes(target, nontarget, spoof)
     thresholds = np.unique(np.concatenate(classes))
-    miss, below_nontarget, below_spoof = (_share_below(scores, thresholds) for scores in classes)
+    below = [np.searchsorted(np.sort(scores), thresholds) / scores.size for scores in classes]
+    miss, below_nontarget, below_spoof = below
     upward = np.flatnonzero(miss <= 1 - below_nontarget)
     downward = upward[::-1]
     miss, false_alarm, false_alarm_spoof = miss[downward], 1 - below_nontarget[downward], 1 - below_spoof[downward]

@@ -1,4 +1,4 @@
-"""What a score by each exit of a detector costs: the network up to a stage, and that stage's own head."""
+"""The cost of a score by each exit of a detector: the network up to a stage, and that stage's own head."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def block_multiply_adds(e: Experiment) -> dict[int, int] | None:
     """Multiply-adds of one trial's score by each exit, by its stage from 1; the last is the complete network's.
 
     Measured on the network and the method that the experiment's conf describes; where aligners were searched, with all
-    candidates, since each seed may have settled on another. None where that is not known: no
+    candidates, since each seed may have settled on another. None if that is not known: no
     detector.json, or a conf that this version of the toolkit does not take.
     """
     if e.input_shape is None:

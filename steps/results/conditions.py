@@ -1,4 +1,4 @@
-"""What two trainings have to share before a test of their figures says anything of what they do not share."""
+"""The conditions that two trainings must share before a test of their figures says anything about the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INPUT = ("frontend", "model")
 def unequal_conditions(
     base: Mapping[str, Any], other: Mapping[str, Any], same: Sequence[str] = INPUT, may_differ: Collection[str] = ()
 ) -> list[str]:
-    """Each key by which two trainings' conf.yaml differ among what has to be equal, as `key: base's -> other's`: data,
+    """Each key that must be equal and by which two trainings' conf.yaml differ, as `key: base's -> other's`: data,
     BUDGET, and the groups `same`. may_differ: keys of BUDGET that were chosen for each on purpose."""
     found = []
     for group in same:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from scipy.special import ndtri
 from steps.evaluation.evaluation import Evaluation
 from steps.evaluation.labels import shorten
 from steps.metrics.error_rates import DetCurve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe and Ito's palette, distinct in all kinds of colour vision; black is for the pooled curve
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C7A00")
@@ -58,52 +61,49 @@ def drawn_curve(curve: DetCurve, low: float, high: float, cells: int = 2000) -> 
     return points[0][keep], points[1][keep]
 
 
+def frame_axes(axes: Axes, low: float, high: float) -> None:
+    """Limits, ticks and names of both axes."""
+    ticks = ticks_within(low, high)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ndtri(ticks), [f"{100 * rate:g}" for rate in ticks])
+    axes.set(xlim=ndtri([low, high]), ylim=ndtri([low, high]))
+    axes.set_xlabel("false alarms: spoof accepted (%)")
+    axes.set_ylabel("misses: bona fide rejected (%)")
+
+
 def write_det_plot(handle: IO[bytes], evaluation: Evaluation) -> None:
     """Draw the pooled and the per-attack DET curves into `handle`, as PNG.
 
     Axes: false-alarm and miss rate in percent; the legend gives each curve's EER, a dot marks it. Of more than 21
     attacks, those with the highest EER are drawn.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    attacks = evaluation.per_attack
+    attacks, pooled = evaluation.per_attack, evaluation.pooled
     shown = sorted(sorted(attacks, key=lambda name: -attacks[name].eer)[:MOST_ATTACKS])
     if len(attacks) == 1:  # its curve is the pooled one
         shown = []
-    low, high = frame_of(
-        max(evaluation.n_bonafide, evaluation.pooled.n_spoof),
-        [evaluation.pooled.eer, *(attacks[name].eer for name in shown)],
-    )
+    errors = [pooled.eer, *(attacks[name].eer for name in shown)]
+    low, high = frame_of(max(evaluation.n_bonafide, pooled.n_spoof), errors)
 
     figure = Figure(figsize=(8.0, 6.1), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(ndtri([low, high]), ndtri([low, high]), color="0.75", linewidth=0.8, zorder=1)
     lines = []
     for i, name in enumerate(shown):
         style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINE_STYLES[i // len(COLOURS)], "linewidth": 1.4}
-        lines.append((shorten(name, 20), attacks[name], style, 2))
-    whole = "all attacks" if shown else shorten(next(iter(attacks)), 20)
-    lines.append((whole, evaluation.pooled, {"color": "black", "linewidth": 2.4}, 3))
+        lines.append((name, attacks[name], {**style, "zorder": 2}, 4))
+    all_attacks = "all attacks" if shown else next(iter(attacks))
+    lines.append((all_attacks, pooled, {"color": "black", "linewidth": 2.4, "zorder": 3}, 7))
     handles = []
-    for name, figures, style, layer in lines:
+    for name, figures, style, size in lines:
         assert figures.curve is not None
-        x, y = drawn_curve(figures.curve, low, high)
-        handles += axes.plot(x, y, label=f"{name}  {_percent(figures.eer)}", zorder=layer, **style)
+        percent = f"{100 * figures.eer:5.2f}".replace(" ", "\N{FIGURE SPACE}")  # as wide as a digit
+        label = f"{shorten(name, 20)}  {percent} %"
+        handles += axes.plot(*drawn_curve(figures.curve, low, high), label=label, **style)
         if low <= figures.eer <= high:
-            centre = ndtri(figures.eer)
-            size = 7 if figures is evaluation.pooled else 4
-            axes.plot(
-                centre,
-                centre,
-                "o",
-                color=style["color"],
-                markersize=size,
-                markeredgecolor="white",
-                markeredgewidth=0.7,
-                zorder=layer + 2,
-            )
+            dot = {"color": style["color"], "markersize": size, "zorder": style["zorder"] + 2}
+            axes.plot(*[ndtri(figures.eer)] * 2, "o", markeredgecolor="white", markeredgewidth=0.7, **dot)
     hidden = len(attacks) - len(shown) if shown else 0
     axes.legend(
         handles=[handles[-1], *handles[:-1]],
@@ -114,36 +114,14 @@ def write_det_plot(handle: IO[bytes], evaluation: Evaluation) -> None:
         frameon=False,
         fontsize=9,
     )
-
-    ticks = ticks_within(low, high)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(ndtri(ticks), [f"{100 * rate:g}" for rate in ticks])
-    axes.set_xlim(*ndtri([low, high]))
-    axes.set_ylim(*ndtri([low, high]))
+    frame_axes(axes, low, high)
     axes.set_aspect("equal", anchor="W")
     axes.grid(color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_xlabel("false alarms: spoof accepted (%)")
-    axes.set_ylabel("misses: bona fide rejected (%)")
-    if all(figures.eer < low for _, figures, _, _ in lines):
-        axes.text(
-            0.5,
-            0.5,
-            "no errors at the EER threshold:\nthe curves are outside the frame",
-            ha="center",
-            va="center",
-            transform=axes.transAxes,
-            color="0.35",
-        )
-    counts = f"{evaluation.n_bonafide:,} bona fide, {evaluation.pooled.n_spoof:,} spoof trials"
-    axes.set_title(
-        "\n".join([*textwrap.wrap(evaluation.title, 60), f"{evaluation.corpus_name}; {counts}"]),
-        fontsize=10,
-        loc="left",
-    )
+    if max(errors) < low:
+        note = "no errors at the EER threshold:\nthe curves are outside the frame"
+        axes.text(0.5, 0.5, note, ha="center", va="center", transform=axes.transAxes, color="0.35")
+    counts = f"{evaluation.n_bonafide:,} bona fide, {pooled.n_spoof:,} spoof trials"
+    heading = [*textwrap.wrap(evaluation.title, 60), f"{evaluation.corpus_name}; {counts}"]
+    axes.set_title("\n".join(heading), fontsize=10, loc="left")
     figure.savefig(handle, format="png", bbox_inches="tight", metadata={"Software": None})
-
-
-def _percent(rate: float) -> str:
-    number = f"{100 * rate:5.2f}".replace(" ", "\N{FIGURE SPACE}")  # as wide as a digit: the column stays straight
-    return f"{number} %"

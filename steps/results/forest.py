@@ -10,7 +10,7 @@ from typing import IO
 from steps.experiment.experiments import Experiment
 from steps.metrics.paired_tests import CONFIDENCE, PairedTest
 from steps.results.det_plot import COLOURS
-from steps.results.tables import EER, Family, SetTable, collect, families, shown_first, significance
+from steps.results.tables import SetTable, collect, shown_first
 from utils.files import write_aside
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -27,18 +27,14 @@ class Row:
 
 
 def rows_of(table: SetTable) -> list[Row]:
-    return [
-        Row(table.set_name, network, _method(family), test)
-        for family in families(table)
-        for measure in significance(family)
-        if measure.measure is EER
-        for network, test in [*measure.tests.items(), *([("all networks", measure.pooled)] if measure.pooled else [])]
-        if test.mean is not None
-    ]
-
-
-def _method(family: Family) -> str:
-    return f"{family.other} minus {family.base}{family.of_which}"
+    rows = []
+    for family in table.families:
+        method = f"{family.other} minus {family.base}{family.of_which}"
+        eer = family.tests[0]
+        for network, test in [*eer.tests.items(), ("all networks", eer.pooled)]:
+            if test is not None and test.mean is not None:
+                rows.append(Row(table.set_name, network, method, test))
+    return rows
 
 
 def write_forest_beside(text: Path, experiments: Sequence[Experiment]) -> str | None:
@@ -57,40 +53,32 @@ def write_forest_beside(text: Path, experiments: Sequence[Experiment]) -> str | 
 
 def write_forest(handle: IO[bytes], rows: Sequence[Row], corpus: str) -> None:
     """Draw `rows` into `handle`, as PNG: a panel for each set, a line for each network, a colour for each method."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     methods = list(dict.fromkeys(row.method for row in rows))
-    panels = {
-        name: list(dict.fromkeys(row.network for row in rows if row.set_name == name))
-        for name in dict.fromkeys(row.set_name for row in rows)
-    }
+    panels: dict[str, list[str]] = {}
+    for row in rows:
+        networks = panels.setdefault(row.set_name, [])
+        if row.network not in networks:
+            networks.append(row.network)
     step = 0.8 / len(methods)
     heights = [len(networks) * max(0.3, 0.16 * len(methods)) + 0.25 for networks in panels.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.9 + 0.2 * len(methods)), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     marks = {}
     for axes, (name, networks) in zip(grid, panels.items()):
         axes.axvline(0, color="0.6", linewidth=1, zorder=1)
         for row in (row for row in rows if row.set_name == name):
             i = methods.index(row.method)
-            colour = COLOURS[i % len(COLOURS)]
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
             place = networks.index(row.network) + (i - (len(methods) - 1) / 2) * step
+            face = "white"
             if row.test.interval is not None:
-                axes.plot(
-                    [100 * end for end in row.test.interval], [place, place], color=colour, linewidth=1.6, zorder=2
-                )
-            face = colour if row.test.interval is not None else "white"
-            (marks[row.method],) = axes.plot(
-                100 * row.test.mean,
-                place,
-                MARKERS[i % len(MARKERS)],
-                color=colour,
-                markerfacecolor=face,
-                ms=6,
-                zorder=3,
-            )
+                face = colour
+                ends = [100 * end for end in row.test.interval]
+                axes.plot(ends, [place, place], color=colour, linewidth=1.6, zorder=2)
+            style = {"color": colour, "markerfacecolor": face, "ms": 6, "zorder": 3}
+            (marks[row.method],) = axes.plot(100 * row.test.mean, place, marker, **style)
         axes.set_yticks(range(len(networks)), networks)
         axes.set_ylim(len(networks) - 0.5, -0.5)
         axes.set_title(name, loc="left", fontsize=10, fontweight="bold")
@@ -100,13 +88,8 @@ def write_forest(handle: IO[bytes], rows: Sequence[Row], corpus: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     untested = "; open mark: not tested" if any(row.test.interval is None for row in rows) else ""
     grid[-1].set_xlabel(f"difference of the EER, points (left of 0: the method is better){untested}")
-    figure.suptitle(
-        f"{corpus}: mean difference and its {100 * CONFIDENCE:.0f} % interval over seeds",
-        x=0.01,
-        ha="left",
-        fontsize=10,
-    )
-    figure.legend(
-        [marks[method] for method in methods], methods, loc="outside lower left", frameon=False, fontsize=9, ncols=1
-    )
+    title = f"{corpus}: mean difference and its {100 * CONFIDENCE:.0f} % interval over seeds"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    lines = [marks[method] for method in methods]
+    figure.legend(lines, methods, loc="outside lower left", frameon=False, fontsize=9, ncols=1)
     figure.savefig(handle, format="png", metadata={"Software": None})

@@ -1,8 +1,8 @@
 """Fusion among the recipe's experiments: of an experiment's seeds, and of the front ends that one network was trained
 on.
 
-Models are trained on the scores of the development set (TRAIN_SET) and applied to the other sets. Scores are looked for
-where the recipe puts them, beside the results: seed<N>/scores/<set>.txt and seed<N>/results/<set>/evaluation.json.
+Models are trained on the scores of the development set and applied to the other sets. The scores are looked for where
+the recipe puts them, beside the results: seed<N>/scores/<set>.txt and seed<N>/results/<set>/evaluation.json.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from steps.experiment.experiments import Experiment
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.llr_cost import cllr
 from steps.metrics.tandem import AsvRates
-from steps.results.tables import SetTable
+from steps.results.tables import DEV, BySeed, SetTable
 from utils.cli import UserError
 
-TRAIN_SET = "dev"
 SEEDS, FRONT_ENDS, BOTH = "seeds", "front ends", "seeds and front ends"
+Group = list[tuple[Experiment, BySeed]]  # one network, one method; an experiment for each front end
 
 
 @dataclass(frozen=True)
 class FusedFigures:
-    """min_tdcf_2019: None without the ASV's rates or where not defined; cllr: bits."""
+    """min_tdcf_2019: None without the ASV's rates or if not defined; cllr: bits."""
 
     eer: float
     min_tdcf_2019: float | None
@@ -36,8 +36,8 @@ class FusedFigures:
 
 @dataclass(frozen=True)
 class Fusion:
-    """One row: what was fused of which experiments. alone: of each experiment, its trainings that were fused, each by
-    itself; fused: of each fusion, one for each seed where front ends are fused seed by seed; systems: in one fusion."""
+    """One row. alone: of each experiment, its trainings that were fused, each by itself; fused: of each fusion, one for
+    each seed if front ends are fused seed by seed; systems: in one fusion."""
 
     kind: str
     experiments: list[Experiment]
@@ -46,26 +46,15 @@ class Fusion:
     fused: list[FusedFigures]
 
 
-@dataclass(frozen=True)
-class SetFusions:
-    """Of one SetTable. notes: what could not be fused, and why."""
-
-    rows: list[Fusion]
-    notes: list[str]
-
-
-Group = list[tuple[Experiment, dict[int, Evaluation]]]  # one network, one method; an experiment for each front end
-
-
 def _scores_of(result: Evaluation, set_name: str) -> Path:
     assert result.place is not None
     return result.place.parents[2] / "scores" / f"{set_name}.txt"
 
 
 def _fuse(method: str, results: Sequence[Evaluation], set_name: str, rates: AsvRates | None) -> FusedFigures:
-    """Train on dev, apply to the set. Raises UserError where the scores are not those that the results were measured
-    on, and as train and check_use do."""
-    dev, test = (read_systems([_scores_of(result, name) for result in results]) for name in (TRAIN_SET, set_name))
+    """Train on dev, apply to the set. Raises UserError for other scores than those that the results were measured on,
+    and as train and check_use do."""
+    dev, test = (read_systems([_scores_of(result, name) for result in results]) for name in (DEV, set_name))
     bonafide = test.trials.bonafide
     for column, path, result in zip(test.score.T, test.paths, results):
         eer, _ = equal_error_rate(det_curve(column[bonafide], column[~bonafide]))
@@ -78,20 +67,20 @@ def _fuse(method: str, results: Sequence[Evaluation], set_name: str, rates: AsvR
     return FusedFigures(found.eer, found.min_tdcf_2019, cllr(llr[bonafide], llr[~bonafide]))
 
 
-def fusions_of(table: SetTable) -> SetFusions:
-    """The fusions of a table's experiments; none for the set that they would be trained on, nor where an experiment has
-    no scores beside its results. What else stands in the way is told in `notes`."""
+def fusions_of(table: SetTable) -> tuple[list[Fusion], list[str]]:
+    """The fusions of a table's experiments, and notes on what could not be fused, and why. None for dev, on which they
+    are trained, and for an experiment without scores beside its results."""
     rows: list[Fusion] = []
     notes: list[str] = []
-    if table.set_name == TRAIN_SET:
-        return SetFusions(rows, notes)
+    if table.set_name == DEV:
+        return rows, notes
     asv = table.any_result.asv
     groups: dict[tuple[str, str, str], Group] = {}
     for e, results in table.rows:
         scored = {
             seed: result
             for seed, result in results.items()
-            if all(_scores_of(result, name).is_file() for name in (TRAIN_SET, table.set_name))
+            if all(_scores_of(result, name).is_file() for name in (DEV, table.set_name))
         }
         if scored:
             groups.setdefault((e.model, e.recipe, e.train_set), []).append((e, scored))
@@ -100,11 +89,11 @@ def fusions_of(table: SetTable) -> SetFusions:
             rows += _group_fusions(group, table.set_name, None if asv is None else asv.rates)
         except UserError as error:
             notes.append(f"not fused: {', '.join(e.name for e, _ in group)}: {error}")
-    return SetFusions(rows, notes)
+    return rows, notes
 
 
 def _group_fusions(group: Group, set_name: str, rates: AsvRates | None) -> list[Fusion]:
-    """Of each experiment's seeds; of all front ends, seed by seed where all have the seed; and of all trainings."""
+    """Of each experiment's seeds; of all front ends, seed by seed for the seeds that all have; and of all trainings."""
 
     def fusion(kind: str, method: str, of: Group, seed_by_seed: bool = False) -> Fusion:
         results = [[*by_seed.values()] for _, by_seed in of]

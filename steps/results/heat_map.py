@@ -15,9 +15,10 @@ from steps.evaluation.environments import (
     ATTACKS,
     ENVIRONMENT_FACTORS,
     ENVIRONMENTS,
+    FACTOR_LEVELS,
     FEWEST_TRIALS,
 )
-from steps.evaluation.evaluation import EnvironmentFigures, Grid
+from steps.evaluation.evaluation import EnvironmentFigures
 
 # ColorBrewer's YlGnBu: light to dark in print too, and distinct in all kinds of colour vision
 COLOUR_MAP = "YlGnBu"
@@ -33,9 +34,9 @@ BAR = (0.13, 1.9)
 MARGIN = 0.12
 
 
-def shows_all_environments(grid: Grid) -> bool:
+def shows_all_environments(eer: NDArray[np.float64]) -> bool:
     """Whether at least half of the cells of environments by attacks have figures."""
-    return 2 * np.isfinite(grid.eer).sum() >= grid.eer.size
+    return 2 * np.isfinite(eer).sum() >= eer.size
 
 
 def _text(percent: float) -> str:
@@ -51,22 +52,22 @@ def _draw_cells(axes, percent: NDArray[np.float64], highest: float):
     image = axes.imshow(np.ma.masked_invalid(percent), cmap=colours, vmin=0, vmax=highest, aspect="auto")
     for row, column in np.ndindex(rows, columns):
         value = percent[row, column]
-        if math.isnan(value):
-            axes.text(column, row, "\N{EN DASH}", ha="center", va="center", fontsize=7, color="0.55")
-            continue
-        red, green, blue, _ = colours(value / highest)
-        dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.52
-        axes.text(column, row, _text(value), ha="center", va="center", fontsize=7, color="white" if dark else "black")
+        text, ink = "\N{EN DASH}", "0.55"
+        if not math.isnan(value):
+            red, green, blue, _ = colours(value / highest)
+            dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.52
+            text, ink = _text(value), "white" if dark else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     return image
 
 
 def _separate(axes, rows: int, columns: int, groups: Sequence[tuple[int, float]]) -> None:
-    """White lines between cells, and wider ones between groups of rows; groups: how many rows, and the line's width."""
+    """White lines between cells, and wider ones between groups of rows; groups: number of rows, and the line's
+    width."""
     for column in range(1, columns):
         axes.axvline(column - 0.5, color="white", linewidth=2.5 if column % 3 == 0 else 0.6)
     for row in range(1, rows):
@@ -93,16 +94,9 @@ def _height(axes) -> float:
 
 
 def _above(axes, column: float, inches: float, text: str, align: str, fontsize: float = 7) -> None:
-    """A heading at `column` (0 is the first cells' middle), so many inches above the cells."""
-    axes.text(
-        column,
-        1 + inches / _height(axes),
-        text,
-        transform=axes.get_xaxis_transform(),
-        ha=align,
-        va="bottom",
-        fontsize=fontsize,
-    )
+    """A heading at `column` (0 is the first cells' middle), `inches` above the cells."""
+    height, up = 1 + inches / _height(axes), axes.get_xaxis_transform()
+    axes.text(column, height, text, transform=up, ha=align, va="bottom", fontsize=fontsize)
 
 
 def _dashed(text: str) -> str:
@@ -110,28 +104,16 @@ def _dashed(text: str) -> str:
 
 
 def _bracket(axes, first: int, last: int, inches: float, text: str, rotation: int = 0) -> None:
-    """A name for the rows from `first` to `last`, left of the cells by so many inches, with a line along the rows."""
-    left = axes.get_yaxis_transform()
-    at = -inches / (CELL[0] * len(ATTACKS))
+    """A name for the rows from `first` to `last`, `inches` left of the cells, with a line along the rows."""
+    left, width = axes.get_yaxis_transform(), CELL[0] * len(ATTACKS)
+    at = -inches / width
     axes.plot([at, at], [first - 0.38, last + 0.38], transform=left, color=FRAME, lw=0.7, clip_on=False)
-    place = -(inches + 0.06) / (CELL[0] * len(ATTACKS))
-    axes.text(
-        place,
-        (first + last) / 2,
-        text,
-        transform=left,
-        ha="right",
-        va="center",
-        fontsize=7.5,
-        rotation=rotation,
-        linespacing=1.1,
-    )
+    style = {"ha": "right", "va": "center", "fontsize": 7.5, "linespacing": 1.1}
+    axes.text(-(inches + 0.06) / width, (first + last) / 2, text, transform=left, rotation=rotation, **style)
 
 
 def _label_factors(axes) -> None:
-    ticks = [
-        f"{letter}   {_dashed(level)}" for factor in ENVIRONMENT_FACTORS for letter, level in factor.levels.items()
-    ]
+    ticks = [f"{letter}   {_dashed(factor.levels[letter])}" for factor, letter in FACTOR_LEVELS]
     axes.set_yticks(range(len(ticks)), ticks, fontsize=7)
     for i, factor in enumerate(ENVIRONMENT_FACTORS):
         _bracket(axes, 3 * i, 3 * i + 2, 1.0, factor.name.replace(" distance", "\ndistance"))
@@ -142,15 +124,12 @@ def _label_environments(axes) -> None:
     size, t60, distance = ENVIRONMENT_FACTORS
     ticks = [f"{name}   {_dashed(distance.levels[name[2]])}" for name in ENVIRONMENTS]
     axes.set_yticks(range(len(ticks)), ticks, fontsize=7)
-    for i in range(9):
-        level = list(t60.levels.values())[i % 3]
-        number, unit = _dashed(level).rsplit(" ", 1)
-        _bracket(axes, 3 * i, 3 * i + 2, 1.0, f"{number}\n{unit}")
+    for i, level in enumerate([*t60.levels.values()] * 3):
+        _bracket(axes, 3 * i, 3 * i + 2, 1.0, "\n".join(_dashed(level).rsplit(" ", 1)))
     for i, level in enumerate(size.levels.values()):
         _bracket(axes, 9 * i, 9 * i + 8, 1.72, _dashed(level), rotation=90)
     for factor, inches, align in ((size, 1.93, "left"), (t60, 1.06, "right"), (distance, 0.06, "right")):
-        name = factor.name.removesuffix(" distance")
-        _above(axes, -0.5 - inches / CELL[0], 0.05, name, align)
+        _above(axes, -0.5 - inches / CELL[0], 0.05, factor.name.removesuffix(" distance"), align)
 
 
 def write_heat_map(handle: IO[bytes], found: EnvironmentFigures, title: str, corpus: str) -> None:
@@ -159,11 +138,10 @@ def write_heat_map(handle: IO[bytes], found: EnvironmentFigures, title: str, cor
 
     `corpus` stands under the title, with the numbers of trials. The same colour is the same EER in both maps.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     grids = [(found.by_factor, _label_factors, ((3, 2.5),))]
-    if shows_all_environments(found.by_environment):
+    if shows_all_environments(found.by_environment.eer):
         grids.append((found.by_environment, _label_environments, ((3, 1.6), (9, 3.5))))
     known = np.concatenate([grid.eer[np.isfinite(grid.eer)] for grid, _, _ in grids])
     highest = 100 * known.max() if known.size and known.max() > 0 else 1.0
@@ -178,10 +156,8 @@ def write_heat_map(handle: IO[bytes], found: EnvironmentFigures, title: str, cor
     height = top + maps + MARGIN + (0.2 if lacking else 0)
     width = LABELS + CELL[0] * len(ATTACKS) + 0.75
     figure = Figure(figsize=(width, height), dpi=160)
-    FigureCanvasAgg(figure)
-    figure.text(
-        MARGIN / width, 1 - MARGIN / height, "\n".join(heading), ha="left", va="top", fontsize=9, linespacing=1.25
-    )
+    place = (MARGIN / width, 1 - MARGIN / height)
+    figure.text(*place, "\n".join(heading), ha="left", va="top", fontsize=9, linespacing=1.25)
 
     at = top
     for (grid, label, groups), count in zip(grids, rows):

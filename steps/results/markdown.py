@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -11,31 +12,34 @@ import yaml
 from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
 from steps.evaluation.evaluation import Evaluation, GroupFigures
 from steps.experiment.experiments import CONF_SECTIONS, Experiment
-from steps.metrics.paired_tests import LEVEL, MOST_FOR_ALL_SIGNS, PairedTest, mean_and_spread, smallest_sign_flip_p
+from steps.metrics.paired_tests import LEVEL, MOST_FOR_ALL_SIGNS, smallest_sign_flip_p
 from steps.results.block_cost import block_multiply_adds
-from steps.results.fusion import TRAIN_SET, Fusion, fusions_of
+from steps.results.fusion import Fusion, fusions_of
 from steps.results.tables import (
+    DEV,
     EER,
     MEASURES,
+    MINI_CORPUS,
     NO_BASELINE,
     TDCF_2019,
+    BySeed,
     Family,
+    Figure,
     Measure,
-    MeasureTests,
     SetTable,
     attack_text,
     collect,
     compared,
-    differences_of,
-    families,
-    is_tested,
+    is_mini,
+    mean_over_seeds,
+    naming,
     not_evaluated_at_all,
     of_which,
     p_text,
     shown_first,
-    significance,
     significance_sentences,
     speaker_rows,
+    trials_text,
     without_baseline,
 )
 
@@ -71,7 +75,7 @@ schedule and the choice of the epoch that is kept are tested.""".splitlines()
 
 
 FUSION = f"""\
-Scores of several trainings made one log-likelihood ratio by a model trained on {TRAIN_SET}: the mean of their
+Scores of several trainings made one log-likelihood ratio by a model trained on {DEV}: the mean of their
 calibrated scores for seeds, and for all trainings together; weights by logistic regression for front ends. Alone: the
 mean over the trainings fused, of each front end. Cllr: what the ratios cost as they stand, bits;
 1 says nothing.""".splitlines()
@@ -83,39 +87,272 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], left:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
+    marks = "|".join("---" if i < left else "---:" for i in range(len(headings)))
+    return [line(headings), f"|{marks}|", *map(line, rows), ""]
+
+
+def bullets(texts: Iterable[str]) -> list[str]:
+    """A list and the empty line after it; nothing without texts."""
+    lines = [f"- {text}" for text in texts]
+    return [*lines, ""] if lines else []
+
+
+def opening(title: str, corpora: Sequence[str]) -> list[str]:
+    """The first lines of a page of results."""
+    lines = [f"# {title}", "", f"Measured on: {'; '.join(f'**{corpus}**' for corpus in corpora) or 'nothing yet'}.", ""]
+    return lines + [MINI_CORPUS, ""] * any(map(is_mini, corpora))
+
+
+def made_by(command: str | None) -> list[str]:
+    return ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""] if command else []
+
+
+def giga(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e9:.3g} G"
+
+
+# ---------------------------------------------------------------- one set
+
+
+def _set_section(table: SetTable) -> list[str]:
+    headings, names = naming([e for e, _ in table.rows])
+    lines = [f"### {table.set_name}, {table.corpus}: {trials_text(table)}", ""]
+    lines += markdown_table(
+        [*headings, "parameters", "multiply-adds", "seeds", *(measure.heading for measure in MEASURES)],
+        [
+            [*names(e), "-" if e.parameters is None else f"{e.parameters:,}", giga(e.multiply_adds), str(len(results))]
+            + [measure.stat(results) for measure in MEASURES]
+            for e, results in table.rows
+        ],
+        len(headings),
+    )
+    alone = [f"{e.model}, {e.recipe}{of_which(e)}: {NO_BASELINE}." for e in without_baseline(table)]
+    lines += bullets([*alone, *table.notes])
+    for family in table.families:
+        lines += _significance_section(family)
+    parts = (_fusion_section, _heads_section, _attacks_section, _environments_section, _speakers_section)
+    return [*lines, *(line for section in parts for line in section(table))]
+
+
+def _significance_section(family: Family) -> list[str]:
+    """The tests of one family of networks on one set, and their verdict; without any, why not."""
+    rows, counts = [], []
+    for tested in family.tests:
+        shown = tested.measure
+        for network, test, corrected in tested.rows():
+            count = str(test.count)
+            if test is tested.pooled:
+                pairs = sum(len(pair.differences(shown)) for pair in family.pairs if not pair.unequal)
+                count = f"{pairs} in {test.count} networks"
+            else:
+                counts.append(test.count)
+            p_values = ["-" if p is None else p_text(p) for p in (test.p_t, corrected, test.p_sign_flip)]
+            figures = [shown.text(test.mean, "+"), shown.span(test.interval, "+")]
+            rows.append([shown.name, network, count, *figures, *p_values])
+    lines = []
+    if rows:
+        lines += [f"#### {family.other} minus {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
+        headings = ["figure", "network", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected"]
+        lines += markdown_table([*headings, "p, sign flip"], rows, 2)
+    sentences = significance_sentences(family)
+    if counts and (least := smallest_sign_flip_p(min(counts))) >= LEVEL:
+        sentences.append(
+            f"The sign-flip test of {min(counts)} pairs cannot give a p under {least:.3g}; the sentences go by the "
+            "t-test."
+        )
+    return lines + [*(f"- {sentence}" for sentence in sentences), ""]
+
+
+def _fusion_section(table: SetTable) -> list[str]:
+    """Nothing if nothing can be fused."""
+    fusions, notes = fusions_of(table)
+    headings, names = naming([e for e, _ in table.rows])
+
+    def mean(values: Sequence[float | None], measure: Measure) -> str:
+        """With its spread if there are several fusions."""
+        known = [value for value in values if value is not None]
+        return measure.text(known[0]) if len(known) == 1 else measure.stat_of(known, len(known))
+
+    def cells(row: Fusion) -> list[str]:
+        of_all = replace(row.experiments[0], frontend=" + ".join(e.frontend for e in row.experiments))
+        return [
+            *names(of_all),
+            row.kind if len(row.fused) == 1 else f"{row.kind}, seed by seed",
+            str(row.systems),
+            " / ".join(mean([r.pooled.eer for r in results], EER) for results in row.alone),
+            mean([f.eer for f in row.fused], EER),
+            " / ".join(mean([r.pooled.min_tdcf_2019 for r in results], TDCF_2019) for results in row.alone),
+            mean([f.min_tdcf_2019 for f in row.fused], TDCF_2019),
+            mean([f.cllr for f in row.fused], CLLR),
+        ]
+
+    lines = ["#### Fusion", ""] if fusions or notes else []
+    if fusions:
+        figures = ["EER % alone", "EER % fused", "min t-DCF 2019 alone", "min t-DCF 2019 fused", "Cllr fused"]
+        columns = [*headings, "fused", "systems", *figures]
+        lines += [*FUSION, "", *markdown_table(columns, map(cells, fusions), len(headings) + 1)]
+    return lines + bullets(notes)
+
+
+def _heads_section(table: SetTable) -> list[str]:
+    if not table.heads:
+        return []
+    detectors = {e.name: results for e, results in table.rows}
+    headings, names = naming([e for e, _ in table.heads])
+    numbers = range(1, 1 + max(block for _, blocks in table.heads for block in blocks))
+    rows = []
+    for e, blocks in table.heads:
+        seeds = len({seed for results in blocks.values() for seed in results})
+        eers = [EER.stat_of(list(EER.by_seed(blocks.get(k, {})).values()), seeds) for k in numbers]
+        rows.append([*names(e), str(seeds), *eers, EER.stat(detectors.get(e.name, {}))])
     return [
-        line(headings),
-        "|" + "|".join("---" if i < left else "---:" for i in range(len(headings))) + "|",
-        *(line(row) for row in rows),
+        "#### EER % by exit",
+        "",
+        "Exit K: the network stops after stage K, and the head trained there gives the score (`--exit K`).",
+        "",
+        *markdown_table([*headings, "seeds", *(f"exit {k}" for k in numbers), "complete network"], rows, len(headings)),
+    ]
+
+
+def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetTable]) -> list[str]:
+    """Multiply-adds of a score by each exit, for the experiments whose heads were evaluated."""
+    with_heads = {e.name for table in tables for e, _ in table.heads}
+    costs = [(e, cost) for e in experiments if e.name in with_heads and (cost := block_multiply_adds(e))]
+    if not costs:
+        return []
+    headings, names = naming([e for e, _ in costs])
+    numbers = range(1, 1 + max(max(cost) for _, cost in costs))
+    rows = []
+    for e, cost in costs:
+        shares = {k: f"{giga(count)} ({100 * count / max(cost.values()):.0f} %)" for k, count in cost.items()}
+        rows.append([*names(e), *(shares.get(k, "-") for k in numbers)])
+    return [
+        "Multiply-adds of a score by exit, and their share of the complete network's, which is the last:",
+        "",
+        *markdown_table([*headings, *(f"exit {k}" for k in numbers)], rows, len(headings)),
+    ]
+
+
+# ---------------------------------------------------------------- tables of means by attack, environment, speaker
+
+Column = tuple[str, list[BySeed]]  # heading, and the results shown in one cell: one experiment's, or a pair's
+
+
+def _column_groups(table: SetTable) -> list[tuple[str, list[Column]]]:
+    """The content of a cell in words, and the columns: for each family, and for all experiments in no family."""
+    found = table.families
+    groups: list[tuple[str, list[Column]]] = []
+    for family in found:
+        held = f"`{family.base} / {family.other}`{of_which(family.pairs[0].other) if len(found) > 1 else ''}"
+        groups.append((held, [(pair.other.model, [pair.base_results, pair.other_results]) for pair in family.pairs]))
+    paired = {e.name for family in found for pair in family.pairs for e in (pair.base, pair.other)}
+    _, names = naming([e for e, _ in table.rows])
+    rest = [(" ".join(names(e)), [results]) for e, results in table.rows if e.name not in paired]
+    return groups + [("", rest)] * bool(rest)
+
+
+def _compact_tables(
+    table: SetTable,
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[tuple[Sequence[str], Figure]],
+    measure: Measure = EER,
+    note: str = "",
+    left: int = 1,
+) -> list[str]:
+    """A table for each group of columns that has such figures; rows: the first cells, and the figure that the others
+    show, mean over seeds; note: a sentence under the title; left: how many first cells are words."""
+    lines = []
+    for held, columns in _column_groups(table):
+        shown, known = [], False
+        for cells, figure in rows:
+            means = [[mean_over_seeds(results, figure) for results in of_column] for _, of_column in columns]
+            known |= any(mean is not None for cell in means for mean in cell)
+            if len(columns) > 1:
+                means.append([None if None in values else fmean(values) for values in zip(*means)])
+            texts = [" / ".join("-" if mean is None else measure.text(mean) for mean in cell) for cell in means]
+            shown.append([*cells, *texts])
+        if not known:
+            continue
+        columns_of = [*(heading for heading, _ in columns), *["mean over networks"] * (len(columns) > 1)]
+        lines += [f"Mean over seeds{f'; a cell holds {held}' if held else ''}.", ""]
+        lines += markdown_table([*headings, *columns_of], shown, left)
+    return [f"#### {title}", "", *([note, ""] if note else []), *lines] if lines else []
+
+
+def _attacks_section(table: SetTable) -> list[str]:
+    one = table.any_result
+    names = sorted(one.per_attack)
+    cells = [[attack_text(name, one.corpus or {}), f"{one.per_attack[name].n_spoof:,}"] for name in names]
+    headings = ["attack", "spoof trials"]
+    eers = [lambda r, name=name: r.per_attack[name].eer for name in names]
+    costs = [lambda r, name=name: r.per_attack[name].min_tdcf_2019 for name in names]
+    against = "of each attack, against all bona fide trials"
+    note = "With the ASV's spoof miss rate of that attack's trials, where the ASV scores have any."
+    return [
+        *_compact_tables(table, f"EER % {against}", headings, list(zip(cells, eers))),
+        *_compact_tables(table, f"min t-DCF 2019 {against}", headings, list(zip(cells, costs)), TDCF_2019, note),
+    ]
+
+
+def _environments_section(table: SetTable) -> list[str]:
+    """Nothing if no result knows the environments of its trials."""
+    known = [result for _, results in table.rows for result in results.values() if result.environments]
+    if not known:
+        return []
+
+    def level(result: Evaluation, factor: Factor, letter: str) -> GroupFigures | None:
+        found = result.environments
+        parts = {} if found is None else {**found.per_environment, **found.per_attack_factor}
+        return parts.get(factor.key, {}).get(letter)
+
+    def tables(title: str, factors: Sequence[Factor], note: str) -> list[str]:
+        """Of EER and of t-DCF, a row for each level of each factor."""
+        eers, costs = [], []
+        for factor in factors:
+            for letter, text in factor.levels.items():
+                one = level(known[0], factor, letter)
+                counts = ["-", "-"] if one is None else [f"{one.n_bonafide:,}", f"{one.n_spoof:,}"]
+                cells, place = [factor.name, f"{letter}: {text}", *counts], (factor, letter)
+                eers.append((cells, lambda r, place=place: getattr(level(r, *place), "eer", None)))
+                costs.append((cells, lambda r, place=place: getattr(level(r, *place), "min_tdcf_2019", None)))
+        headings = ["factor", "level", "bona fide trials", "spoof trials"]
+        return [
+            *_compact_tables(table, f"EER % {title}", headings, eers, left=2),
+            *_compact_tables(table, f"min t-DCF 2019 {title}", headings, costs, TDCF_2019, note, left=2),
+        ]
+
+    return [
+        *tables(
+            "by environment factor, bona fide against spoof trials of such environments",
+            ENVIRONMENT_FACTORS,
+            "With the ASV's rates of all its trials, as ASV scores name no environments.",
+        ),
+        *tables(
+            "by attack factor, against all bona fide trials",
+            ATTACK_FACTORS,
+            "With the ASV's spoof miss rate of the trials of such attacks, where the ASV scores have them all.",
+        ),
+        "Heat maps of the EER of each attack in each kind of room lie with the trainings: "
+        f"`seed<N>/results/{table.set_name}/attack_by_environment.png`.",
         "",
     ]
 
 
-def _names(experiments: Sequence[Experiment]) -> tuple[list[str], Callable[[Experiment], list[str]]]:
-    """Headings and cells that tell the experiments apart: front end and training set only where they differ."""
-    headings, cells = ["network", "method"], [lambda e: e.model, lambda e: e.recipe]
-    if len({e.frontend for e in experiments}) > 1:
-        headings.append("front end")
-        cells.append(lambda e: e.frontend)
-    if len({e.train_set for e in experiments}) > 1:
-        headings.append("trained on")
-        cells.append(lambda e: e.train_set)
-    return headings, lambda e: [cell(e) for cell in cells]
+def _speakers_section(table: SetTable) -> list[str]:
+    title = "Bona fide trials rejected at the threshold of the set's EER, %, by speaker"
+    rows = [([name, trials], missed) for name, trials, missed in speaker_rows(table)]
+    return _compact_tables(table, title, ["speaker", "bona fide trials"], rows)
 
 
-def _size(e: Experiment) -> list[str]:
-    return [
-        "-" if e.parameters is None else f"{e.parameters:,}",
-        "-" if e.multiply_adds is None else f"{e.multiply_adds / 1e9:.3g} G",
-    ]
+# ---------------------------------------------------------------- trainings
 
 
 def _training_cells(e: Experiment) -> list[str]:
-    """What decides about a figure most often, from the experiment's conf; `-` where a method has no such key."""
-    train = e.conf["train"]
+    """The settings that most often decide a figure, from the experiment's conf; `-` if a method has no such key."""
 
     def get(*keys: str) -> Any:
-        here: Any = train
+        here: Any = e.conf["train"]
         for key in keys:
             here = here.get(key) if isinstance(here, dict) else None
         return "-" if here is None else here
@@ -136,324 +373,36 @@ def _training_cells(e: Experiment) -> list[str]:
         loss = f"{loss}, spoof {spoof:g} : bona fide {bonafide:g}"
     elif weights == "balanced":
         loss = f"{loss}, classes balanced"
-    return [str(get("epochs")), str(get("batch_size")), str(rate), str(loss), str(margin)]
+    return [str(cell) for cell in (get("epochs"), get("batch_size"), rate, loss, margin)]
 
 
-def _set_section(table: SetTable) -> list[str]:
-    one = table.any_result
-    asv = "no ASV scores" if one.asv is None else f"ASV EER {100 * one.asv.eer:.2f} %"
-    headings, cells = _names([e for e, _ in table.rows])
-    trials = f"{one.n_bonafide:,} bona fide, {one.pooled.n_spoof:,} spoof trials"
-    lines = [f"### {table.set_name}, {table.corpus}: {trials}; {asv}", ""]
-    lines += markdown_table(
-        [*headings, "parameters", "multiply-adds", "seeds", *(measure.heading for measure in MEASURES)],
-        [
-            [
-                *cells(e),
-                *_size(e),
-                str(len(results)),
-                *(measure.stat(results) for measure in MEASURES),
-            ]
-            for e, results in table.rows
-        ],
-        len(headings),
-    )
-    bullets = [f"- {e.model}, {e.recipe}{of_which(e)}: {NO_BASELINE}." for e in without_baseline(table)]
-    bullets += [f"- {note}" for note in table.notes]
-    if bullets:
-        lines += [*bullets, ""]
-    for family in families(table):
-        lines += _significance_section(family)
-    by_parts = (_fusion_section, _heads_section, _attacks_section, _environments_section, _speakers_section)
-    return [*lines, *(line for section in by_parts for line in section(table))]
-
-
-def _significance_section(family: Family) -> list[str]:
-    """Tests of one family of networks on one set, and what they come to; without any, why not."""
-
-    def row(measure: MeasureTests, who: str, count: str, test: PairedTest, corrected: float | None) -> list[str]:
-        shown = measure.measure
-        p_values = ["-" if p is None else p_text(p) for p in (test.p_t, corrected, test.p_sign_flip)]
-        return [shown.name, who, count, shown.text(test.mean, "+"), shown.span(test.interval, "+"), *p_values]
-
-    measures = significance(family)
-    rows = []
-    for measure in measures:
-        for model, test in measure.tests.items():
-            if not test.untested:
-                rows.append(row(measure, model, str(test.count), test, measure.corrected.get(model)))
-        if measure.pooled is not None:
-            pairs = sum(len(differences_of(pair, measure.measure)) for pair in family.pairs if not pair.unequal)
-            count = f"{pairs} in {measure.pooled.count} networks"
-            rows.append(row(measure, "all networks", count, measure.pooled, None))
-    lines = []
-    if rows:
-        lines += [f"#### {family.other} minus {family.base}, paired by seed{of_which(family.pairs[0].other)}", ""]
-        lines += markdown_table(
-            ["figure", "network", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected", "p, sign flip"],
-            rows,
-            2,
-        )
-    lines += [f"- {sentence}" for sentence in significance_sentences(family, measures)]
-    counts = [test.count for measure in measures for test in measure.tests.values() if not test.untested]
-    if counts and (least := smallest_sign_flip_p(min(counts))) >= LEVEL:
-        lines.append(
-            f"- The sign-flip test of {min(counts)} pairs cannot give a p under {least:.3g}; the sentences go by the "
-            "t-test."
-        )
-    return [*lines, ""]
-
-
-def _fusion_section(table: SetTable) -> list[str]:
-    """Nothing where nothing can be fused."""
-    found = fusions_of(table)
-    if not found.rows and not found.notes:
-        return []
-    headings, names = _names([e for e, _ in table.rows])
-
-    def mean(values: Sequence[float | None], measure: Measure) -> str:
-        """With its spread where there are several fusions."""
-        known = [value for value in values if value is not None]
-        return measure.text(known[0]) if len(known) == 1 else measure.stat_of(known, len(known))
-
-    def cells(row: Fusion) -> list[str]:
-        of_all = replace(row.experiments[0], frontend=" + ".join(e.frontend for e in row.experiments))
-        return [
-            *names(of_all),
-            row.kind if len(row.fused) == 1 else f"{row.kind}, seed by seed",
-            str(row.systems),
-            " / ".join(mean([r.pooled.eer for r in results], EER) for results in row.alone),
-            mean([f.eer for f in row.fused], EER),
-            " / ".join(mean([r.pooled.min_tdcf_2019 for r in results], TDCF_2019) for results in row.alone),
-            mean([f.min_tdcf_2019 for f in row.fused], TDCF_2019),
-            mean([f.cllr for f in row.fused], CLLR),
-        ]
-
-    figures = ["EER % alone", "EER % fused", "min t-DCF 2019 alone", "min t-DCF 2019 fused", "Cllr fused"]
-    lines = ["#### Fusion", ""]
-    if found.rows:
-        lines += [*FUSION, ""]
-        lines += markdown_table(
-            [*headings, "fused", "systems", *figures], [cells(row) for row in found.rows], len(headings) + 1
-        )
-    bullets = [f"- {note}" for note in found.notes]
-    return [*lines, *bullets, *[""] * bool(bullets)]
-
-
-def _heads_section(table: SetTable) -> list[str]:
-    if not table.heads:
-        return []
-    experiments = [e for e, _ in table.heads]
-    whole = {e.name: results for e, results in table.rows}
-    headings, cells = _names(experiments)
-    count = max(block for _, blocks in table.heads for block in blocks)
-    lines = ["#### EER % by exit", ""]
-    lines += ["Exit K: the network stops after stage K, and the head trained there gives the score (`--exit K`).", ""]
-    return lines + markdown_table(
-        [*headings, "seeds", *(f"exit {k}" for k in range(1, count + 1)), "complete network"],
-        [
-            [*cells(e), str(seeds)]
-            + [EER.stat_of([r.pooled.eer for r in blocks.get(k, {}).values()], seeds) for k in range(1, count + 1)]
-            + [EER.stat(detector)]
-            for e, blocks in table.heads
-            for seeds in [len({seed for results in blocks.values() for seed in results})]
-            for detector in [whole.get(e.name, {})]
-        ],
-        len(headings),
-    )
-
-
-def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetTable]) -> list[str]:
-    """Multiply-adds of a score by each exit, for the experiments whose heads were evaluated."""
-    with_heads = {e.name for table in tables for e, _ in table.heads}
-    costs = {e.name: cost for e in experiments if e.name in with_heads and (cost := block_multiply_adds(e))}
-    if not costs:
-        return []
-    shown = [e for e in experiments if e.name in costs]
-    headings, cells = _names(shown)
-    count = max(max(cost) for cost in costs.values())
-    lines = ["Multiply-adds of a score by exit, and their share of the complete network's, which is the last:", ""]
-    return lines + markdown_table(
-        [*headings, *(f"exit {k}" for k in range(1, count + 1))],
-        [
-            cells(e)
-            + [
-                f"{cost[k] / 1e9:.3g} G ({100 * cost[k] / max(cost.values()):.0f} %)" if k in cost else "-"
-                for k in range(1, count + 1)
-            ]
-            for e in shown
-            for cost in [costs[e.name]]
-        ],
-        len(headings),
-    )
-
-
-Figure = Callable[[Evaluation], float | None]
-
-
-@dataclass(frozen=True)
-class _Column:
-    """Results by seed shown in one cell each: one experiment's, or those of a baseline and another method."""
-
-    heading: str
-    results: list[dict[int, Evaluation]]
-
-
-def _means(results: dict[int, Evaluation], figure: Figure) -> float | None:
-    """Mean over the seeds that have the figure; None without any."""
-    values = [value for result in results.values() if (value := figure(result)) is not None]
-    return mean_and_spread(values)[0] if values else None
-
-
-def _row_of_columns(columns: Sequence[_Column], figure: Figure, measure: Measure) -> list[str]:
-    """One cell for each column, mean over seeds; with several columns one more, the mean over them."""
-    means = [[_means(results, figure) for results in column.results] for column in columns]
-    if len(means) > 1:
-        means.append(
-            [mean_and_spread(values)[0] if None not in values else None for values in map(list, zip(*means))],
-        )
-    return [" / ".join("-" if mean is None else measure.text(mean) for mean in cell) for cell in means]
-
-
-def _column_groups(table: SetTable) -> list[tuple[str, list[_Column]]]:
-    """Columns of compact tables, and what a cell holds: a group for each family, and one of what is in no family."""
-    found = families(table)
-    groups = [
-        (
-            f"`{family.base} / {family.other}`{of_which(family.pairs[0].other) if len(found) > 1 else ''}",
-            [_Column(pair.other.model, [pair.base_results, pair.other_results]) for pair in family.pairs],
-        )
-        for family in found
-    ]
-    compared = {e.name for family in found for pair in family.pairs for e in (pair.base, pair.other)}
-    rest = [(e, results) for e, results in table.rows if e.name not in compared]
-    if rest:
-        _, cells = _names([e for e, _ in table.rows])
-        groups.append(("", [_Column(" ".join(cells(e)), [results]) for e, results in rest]))
-    return groups
-
-
-def _compact_tables(
-    table: SetTable,
-    title: str,
-    headings: Sequence[str],
-    rows: Sequence[tuple[Sequence[str], Figure]],
-    measure: Measure = EER,
-    note: str = "",
-    left: int = 1,
-) -> list[str]:
-    """A table for each group of columns that has such figures, nothing where none has; rows: the first cells, and the
-    figure that the others show; note: a sentence under the title; left: how many first cells are words."""
-    lines = []
-    for held, columns in _column_groups(table):
-        shown = [results for column in columns for results in column.results]
-        if all(_means(results, figure) is None for results in shown for _, figure in rows):
-            continue
-        lines += [f"Mean over seeds{f'; a cell holds {held}' if held else ''}.", ""]
-        means = ["mean over networks"] if len(columns) > 1 else []
-        lines += markdown_table(
-            [*headings, *(column.heading for column in columns), *means],
-            [[*cells, *_row_of_columns(columns, figure, measure)] for cells, figure in rows],
-            left,
-        )
-    return [f"#### {title}", "", *([note, ""] if note else []), *lines] if lines else []
-
-
-def _attacks_section(table: SetTable) -> list[str]:
-    one = table.any_result
-    names = sorted(one.per_attack)
-    cells = [[attack_text(name, one.corpus or {}), f"{one.per_attack[name].n_spoof:,}"] for name in names]
-    headings = ["attack", "spoof trials"]
-    eers = [lambda r, name=name: r.per_attack[name].eer for name in names]
-    costs = [lambda r, name=name: r.per_attack[name].min_tdcf_2019 for name in names]
-    return [
-        *_compact_tables(table, "EER % of each attack, against all bona fide trials", headings, list(zip(cells, eers))),
-        *_compact_tables(
-            table,
-            "min t-DCF 2019 of each attack, against all bona fide trials",
-            headings,
-            list(zip(cells, costs)),
-            measure=TDCF_2019,
-            note="With the ASV's spoof miss rate of that attack's trials, where the ASV scores have any.",
-        ),
-    ]
-
-
-def _environments_section(table: SetTable) -> list[str]:
-    """Nothing where no result knows the environments of its trials."""
-    known = [result for _, results in table.rows for result in results.values() if result.environments]
-    if not known:
-        return []
-
-    def level(result: Evaluation, factor: Factor, letter: str) -> GroupFigures | None:
-        found = result.environments
-        parts = {} if found is None else {**found.per_environment, **found.per_attack_factor}
-        return parts.get(factor.key, {}).get(letter)
-
-    def tables(of: str, against: str, factors: Sequence[Factor], note: str) -> list[str]:
-        """Of EER and of t-DCF, a row for each level of each factor."""
-        keys = [(factor, letter) for factor in factors for letter in factor.levels]
-        cells = []
-        for factor, letter in keys:
-            one = level(known[0], factor, letter)
-            counts = ["-", "-"] if one is None else [f"{one.n_bonafide:,}", f"{one.n_spoof:,}"]
-            cells.append([factor.name, f"{letter}: {factor.levels[letter]}", *counts])
-
-        def rows(figure: str) -> list[tuple[list[str], Figure]]:
-            return [
-                (cell, lambda r, place=(factor, letter): getattr(level(r, *place), figure, None))
-                for cell, (factor, letter) in zip(cells, keys)
-            ]
-
-        headings = ["factor", "level", "bona fide trials", "spoof trials"]
-        titles = [f"{name} by {of} factor, {against}" for name in ("EER %", "min t-DCF 2019")]
-        return [
-            *_compact_tables(table, titles[0], headings, rows("eer"), left=2),
-            *_compact_tables(table, titles[1], headings, rows("min_tdcf_2019"), measure=TDCF_2019, note=note, left=2),
-        ]
-
-    return [
-        *tables(
-            "environment",
-            "bona fide against spoof trials of such environments",
-            ENVIRONMENT_FACTORS,
-            "With the ASV's rates of all its trials, as ASV scores name no environments.",
-        ),
-        *tables(
-            "attack",
-            "against all bona fide trials",
-            ATTACK_FACTORS,
-            "With the ASV's spoof miss rate of the trials of such attacks, where the ASV scores have them all.",
-        ),
-        (
-            "Heat maps of the EER of each attack in each kind of room lie with the trainings: "
-            f"`seed<N>/results/{table.set_name}/attack_by_environment.png`."
-        ),
-        "",
-    ]
-
-
-def _speakers_section(table: SetTable) -> list[str]:
-    title = "Bona fide trials rejected at the threshold of the set's EER, %, by speaker"
-    rows = [([name, trials], missed) for name, trials, missed in speaker_rows(table)]
-    return _compact_tables(table, title, ["speaker", "bona fide trials"], rows) if rows else []
-
-
-def _confs(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
-    """Title and YAML text of each front end's, network's and method's conf, each text once."""
+def _confs(experiments: Sequence[Experiment]) -> list[str]:
+    """Each front end's, network's and method's conf, folded away, each text once."""
     users: dict[tuple[str, str], list[str]] = {}
     for section in CONF_SECTIONS:
         for e in experiments:
-            if not e.conf[section]:  # not augmented
-                continue
-            name = {"frontend": e.frontend, "model": e.model, "train": e.recipe, "augment": e.recipe}[section]
-            text = yaml.safe_dump(e.conf[section], sort_keys=False, default_flow_style=None, width=110).rstrip()
-            users.setdefault((f"{section}: {name}", text), []).append(e.name)
+            if e.conf[section]:  # empty if not augmented
+                name = {"frontend": e.frontend, "model": e.model, "train": e.recipe, "augment": e.recipe}[section]
+                text = yaml.safe_dump(e.conf[section], sort_keys=False, default_flow_style=None, width=110).rstrip()
+                users.setdefault((f"{section}: {name}", text), []).append(e.name)
     titles = [title for title, _ in users]
-    return [
-        (title if titles.count(title) == 1 else f"{title}, in {', '.join(names)}", text)
-        for (title, text), names in users.items()
-    ]
+    lines = []
+    for (title, text), names in users.items():
+        shown = title if titles.count(title) == 1 else f"{title}, in {', '.join(names)}"
+        lines += [f"<details><summary>{shown}</summary>", "", "```yaml", text, "```", "", "</details>", ""]
+    return lines
+
+
+def _trainings_section(experiments: Sequence[Experiment], tables: Sequence[SetTable]) -> list[str]:
+    lines = ["## How they were trained", ""]
+    shapes = {e.input_shape for e in experiments if e.input_shape is not None}
+    if shapes:
+        shown = "; ".join(" x ".join(map(str, shape)) for shape in sorted(shapes))
+        lines += [f"Multiply-adds are of one trial, frames x bins: {shown}.", ""]
+    headings, names = naming(experiments)
+    columns = [*headings, "epochs", "batch", "learning rate", "hard loss", "A-softmax lambda"]
+    lines += markdown_table(columns, [[*names(e), *_training_cells(e)] for e in experiments], len(headings))
+    return lines + _block_cost_section(experiments, tables) + _confs(experiments)
 
 
 def markdown(experiments: Sequence[Experiment], command: str | None, picture: str | None = None) -> str:
@@ -461,12 +410,9 @@ def markdown(experiments: Sequence[Experiment], command: str | None, picture: st
     the same text."""
     tables = sorted(collect(experiments), key=shown_first)
     corpora = sorted({table.corpus for table in tables})
-    lines = ["# Results", ""]
-    lines += [f"Measured on: {'; '.join(f'**{corpus}**' for corpus in corpora) or 'nothing yet'}.", ""]
-    if any("mini" in corpus.lower() for corpus in corpora):
-        lines += ["The mini corpus is a small stand-in: its figures do not stand for the real ASVspoof 2019's.", ""]
-    if sentences := [f"- {one.sentence}" for table in tables for one in compared(table)][:MOST_SENTENCES]:
-        lines += ["## Summary", "", *sentences, ""]
+    lines = opening("Results", corpora)
+    if sentences := [sentence for table in tables for sentence in compared(table)][:MOST_SENTENCES]:
+        lines += ["## Summary", "", *bullets(sentences)]
     if picture:
         lines += [f"![Difference of the EER by set and network]({picture})", ""]
     for corpus in corpora:
@@ -474,41 +420,17 @@ def markdown(experiments: Sequence[Experiment], command: str | None, picture: st
         for table in tables:
             if table.corpus == corpus:
                 lines += _set_section(table)
-    lines += ["## How to read", ""]
     lines += [
+        "## How to read",
+        "",
         "Each figure is the mean ± sample standard deviation over seeds. The t-DCF columns are the minimum normalised",
         "t-DCF as ASVspoof 2019 defined it and as ASVspoof 2021 revised it.",
         "",
     ]
-    if any(is_tested(measure) for table in tables for family in families(table) for measure in significance(family)):
+    if any([*tested.rows()] for table in tables for family in table.families for tested in family.tests):
         lines += [*SIGNIFICANCE, ""]
-    if command:
-        lines += ["Made by:", "", "```sh", *command.strip().splitlines(), "```", ""]
+    lines += made_by(command)
     notes = [f"not evaluated on any set: {name}" for name in not_evaluated_at_all(experiments)]
-    notes += [f"{e.name}: {note}" for e in experiments for note in e.notes]
-    if notes:
-        lines += ["## Notes", "", *(f"- {note}" for note in notes), ""]
-    lines += ["## How they were trained", ""]
-    shapes = {e.input_shape for e in experiments if e.input_shape is not None}
-    if shapes:
-        shown = "; ".join(" x ".join(map(str, shape)) for shape in sorted(shapes))
-        lines += [f"Multiply-adds are of one trial, frames x bins: {shown}.", ""]
-    headings, cells = _names(experiments)
-    lines += markdown_table(
-        [*headings, "epochs", "batch", "learning rate", "hard loss", "A-softmax lambda"],
-        [[*cells(e), *_training_cells(e)] for e in experiments],
-        len(headings),
-    )
-    lines += _block_cost_section(experiments, tables)
-    for title, text in _confs(experiments):
-        lines += [
-            f"<details><summary>{title}</summary>",
-            "",
-            "```yaml",
-            *text.splitlines(),
-            "```",
-            "",
-            "</details>",
-            "",
-        ]
-    return "\n".join(lines) + "\n" + PAPER
+    if notes := bullets([*notes, *(f"{e.name}: {note}" for e in experiments for note in e.notes)]):
+        lines += ["## Notes", "", *notes]
+    return "\n".join(lines + _trainings_section(experiments, tables)) + "\n" + PAPER

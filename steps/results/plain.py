@@ -7,18 +7,17 @@ from collections.abc import Sequence
 
 from steps.evaluation.labels import shorten
 from steps.experiment.experiments import Experiment
+from steps.metrics.paired_tests import PairedTest
 from steps.results.tables import (
     MEASURES,
     NO_BASELINE,
+    Measure,
     SetTable,
     collect,
-    difference_stat,
-    families,
+    is_mini,
     not_evaluated_at_all,
     of_which,
-    significance,
     significance_sentences,
-    test_of,
     without_baseline,
 )
 
@@ -34,12 +33,20 @@ def _plain_row(name: str, seeds: str, figures: Sequence[str]) -> str:
     return f"  {shorten(name, 17):17} {seeds:>5} {eer:>15} {''.join(f'{cost:>18}' for cost in costs)}".rstrip()
 
 
+def _difference(test: PairedTest, measure: Measure) -> str:
+    """`mean ± standard error`."""
+    if test.mean is None:
+        return "-"
+    error = "" if test.standard_error is None else f" ± {measure.text(test.standard_error)}"
+    return measure.text(test.mean, "+") + error
+
+
 def _plain_table(table: SetTable) -> list[str]:
     one = table.any_result
     lines = _wrapped(f"{table.set_name}, {table.corpus}: {one.n_bonafide} bona fide, {one.pooled.n_spoof} spoof trials")
     lines.append(_plain_row("", "seeds", [measure.heading for measure in MEASURES]))
-    compared = [(family, significance(family)) for family in families(table)]
-    pairs = {pair.other.name: (pair, measures) for family, measures in compared for pair in family.pairs}
+    found = table.families
+    pairs = {pair.other.name: pair for family in found for pair in family.pairs}
     alone = {e.name for e in without_baseline(table)}
     partial = False
     group = None
@@ -55,23 +62,17 @@ def _plain_table(table: SetTable) -> list[str]:
         lines.append(_plain_row(e.recipe, str(len(results)), figures))
         if e.name in alone:
             lines += _wrapped(f"({NO_BASELINE})", "  ")
-        if e.name in pairs:
-            pair, measures = pairs[e.name]
-            done = {one.measure: one.tests[e.model] for one in measures}
-            tests = [done.get(measure) or test_of(pair, measure) for measure in MEASURES]
-            figures = [difference_stat(test, measure) for test, measure in zip(tests, MEASURES)]
+        if pair := pairs.get(e.name):
+            tests = [pair.test(measure) for measure in MEASURES]
             if not all(test.untested for test in tests):  # else a sentence has the differences
-                lines.append(_plain_row("difference", str(tests[0].count), figures))
+                differences = [_difference(test, measure) for test, measure in zip(tests, MEASURES)]
+                lines.append(_plain_row("difference", str(tests[0].count), differences))
             if pair.base.variant != e.variant:
                 lines += _wrapped(f"(against {pair.base.recipe}, the only baseline of this network)", "  ")
     if partial:
         lines.append("  * not of all seeds: some have no ASV scores")
-    for family, measures in compared:
-        for sentence in significance_sentences(family, measures):
-            lines += _wrapped(sentence, "  ")
-    for note in table.notes:
-        lines += _wrapped(note, "  ")
-    return lines
+    sentences = [text for family in found for text in significance_sentences(family)]
+    return lines + [line for text in [*sentences, *table.notes] for line in _wrapped(text, "  ")]
 
 
 def plain(experiments: Sequence[Experiment]) -> str:
@@ -80,18 +81,16 @@ def plain(experiments: Sequence[Experiment]) -> str:
     lines = []
     for corpus in sorted({table.corpus for table in tables}):
         lines += [f"Results on {corpus}", "=" * min(len(f"Results on {corpus}"), PLAIN_WIDTH)]
-        if "mini" in corpus.lower():
+        if is_mini(corpus):
             lines += _wrapped("A small stand-in: its figures do not stand for the real ASVspoof 2019's.")
         lines += ["Mean ± standard deviation over seeds; lower is better.", ""]
         here = [table for table in tables if table.corpus == corpus]
         for table in here:
             lines += [*_plain_table(table), ""]
-        if any(families(table) for table in here):
+        if any(table.families for table in here):
             lines += _wrapped("difference: the method minus its baseline, paired by seed, mean ± standard error.")
             lines.append("")
-    for name in not_evaluated_at_all(experiments):
-        lines += _wrapped(f"not evaluated on any set: {name}")
-    for e in experiments:
-        for note in e.notes:
-            lines += _wrapped(f"note: {e.name}: {note}")
+    notes = [f"not evaluated on any set: {name}" for name in not_evaluated_at_all(experiments)]
+    notes += [f"note: {e.name}: {note}" for e in experiments for note in e.notes]
+    lines += [line for note in notes for line in _wrapped(note)]
     return "\n".join(lines).rstrip() + "\n"

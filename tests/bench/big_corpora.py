@@ -199,7 +199,7 @@ def score(folder: Path) -> Callable[[], object]:
 def evaluate(folder: Path) -> Callable[[], object]:
     """All figures against the set's protocol, by attack, speaker and duration, without bootstrap and plots."""
     from steps.evaluation.measuring import Breakdowns
-    from steps.results.evaluate_files import evaluate_files
+    from steps.results.evaluation_output import evaluate_files
 
     by = Breakdowns(folder / "data/utt2spk", None, folder / "data/utt2dur")
     return lambda: evaluate_files(

@@ -369,9 +369,8 @@ def test_pictures_of_recordings_stay_in_their_folder(here, monkeypatch):
 
 
 def test_a_page_shows_names_and_runs_none():
-    from steps.results.report.blocks import Figures, Section, Text
     from steps.results.report.figures import picture
-    from steps.results.report.page import render
+    from steps.results.report.page import Figures, Section, Text, render
 
     evil = "</text></svg><script>alert(1)</script><img src=x onerror=alert(1)>\"' onload='x"
     drawn = picture("p", evil, evil, 1.0, evil, lambda canvas: canvas.text(0.5, 0.5, evil, gid=f"series:{evil}"))

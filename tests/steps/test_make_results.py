@@ -23,10 +23,10 @@ from steps.metrics.calibration import fit_mean
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.llr_cost import cllr
 from steps.results.block_cost import block_multiply_adds
-from steps.results.evaluate_files import evaluate_files
+from steps.results.evaluation_output import evaluate_files
 from steps.results.markdown import markdown
 from steps.results.plain import plain
-from steps.results.report.resampling import over_seeds
+from steps.results.report.summary import over_seeds
 from steps.results.tables import EER, TDCF_2019, collect
 from tests import in_process
 from tests.made_up_experiments import MINI, Exp, row_of

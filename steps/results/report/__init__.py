@@ -1,5 +1,2 @@
-"""The report: one HTML page that compares systems. A module for each section; page.py puts them together.
-
-systems.py: which trainings are compared, and what lies in their folders; figures.py: pictures as SVG; blocks.py: what
-sections consist of.
-"""
+"""The report: one HTML page that compares systems. A module for each section; page.py: the page and the blocks of its
+sections; systems.py: which trainings are compared, and the content of their folders; figures.py: pictures as SVG."""

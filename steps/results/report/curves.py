@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from steps.results.report.blocks import Block, Figures, Section, Text
 from steps.results.report.figures import picture
+from steps.results.report.page import Block, Figures, Section, Text
 from steps.results.report.systems import Comparison, Group, System
 from utils.cli import UserError
 from utils.files import read_lines
 
-Panel = tuple[str, str, str]  # what is drawn, column of epochs.tsv, unit
-PANELS: tuple[Panel, ...] = (
-    ("hard loss on the training set", "train_hard", "loss"),
-    ("hard loss on dev", "dev_loss", "loss"),
-    ("EER on dev", "dev_eer", "EER (%)"),
-)
+# title of each panel and its unit, by column of epochs.tsv
+PANELS = {
+    "train_hard": ("hard loss on the training set", "loss"),
+    "dev_loss": ("hard loss on dev", "loss"),
+    "dev_eer": ("EER on dev", "EER (%)"),
+}
 History = dict[str, np.ndarray]  # column -> (epochs,)
+Histories = dict[str, list[History]]  # by experiment, of its seeds
 
 
 def read_history(path: Path) -> History | None:
-    """A training's epochs.tsv, None where there is none. Raises UserError where it is not the table that a training
-    writes."""
+    """A training's epochs.tsv; None if there is none. Raises UserError for any other table than a training writes."""
     if not path.exists():
         return None
     try:
@@ -41,92 +40,69 @@ def read_history(path: Path) -> History | None:
 
 
 def section(comparison: Comparison) -> Section:
-    histories, missing = {}, []
+    histories: Histories = {}
+    missing = []
     for system in comparison.systems:
-        found = {seed: read_history(system.folder(seed) / "epochs.tsv") for seed in system.results}
-        histories[system.experiment.name] = {seed: one for seed, one in found.items() if one}
-        missing += [str(system.folder(seed)) for seed, one in found.items() if not one]
+        found = {system.folder(seed): read_history(system.folder(seed) / "epochs.tsv") for seed in system.results}
+        histories[system.experiment.name] = [one for one in found.values() if one]
+        missing += [str(folder) for folder, one in found.items() if not one]
     figures = []
     for group in comparison.groups:
-        if any(histories[system.experiment.name] for system in group.systems):
-            figures.append(_plot(comparison, group, histories, "training", PANELS))
-            if extra := _other_terms(group, histories):
-                figures.append(_plot(comparison, group, histories, "other losses", extra))
+        # loss terms that some method has beside the hard loss, in their order
+        columns = [column for system in group.systems for one in histories[system.experiment.name] for column in one]
+        terms = [name for name in dict.fromkeys(columns) if name.startswith("train_")]
+        others = {
+            name: (f"{name.removeprefix('train_')} loss on the training set, unweighted", "loss")
+            for name in terms
+            if name not in ("train_total", "train_hard")
+        }
+        known = {name: panel for name, panel in PANELS.items() if name in columns}
+        if known:
+            figures.append(_plot(comparison, group, histories, "training", known))
+        if others:
+            figures.append(_plot(comparison, group, histories, "other losses", others))
     blocks: list[Block] = []
     if figures:
-        blocks = [
-            Text(
-                "Thin: the seeds, which may leave the frame; thick: their median. The training loss is of the augmented"
-                " set where there was augmentation."
-            ),
-            Figures(figures),
-        ]
+        explained = (
+            "Thin: the seeds, which may leave the frame; thick: their median. The training loss is of the augmented"
+            " set where there was augmentation."
+        )
+        blocks = [Text(explained), Figures(figures)]
     if missing:
         blocks.append(Text(f"Without epochs.tsv there are no curves: {', '.join(missing)}.", "note"))
     return Section("curves", "Training", blocks)
 
 
-def _lines(axes, system: System, of_seeds: dict[int, History], column: str) -> float:
+def _lines(axes, system: System, histories: list[History], column: str) -> float:
     """The highest value of the line drawn over the seeds."""
-    shown = [one for one in of_seeds.values() if column in one]
+    shown = [one for one in histories if column in one]
     if not shown:
         return 0.0
+    look = system.look
     if len(shown) > 1:
         for one in shown:
-            axes.plot(one["epoch"], one[column], color=system.look.colour, lw=0.6, alpha=0.6)
+            axes.plot(one["epoch"], one[column], color=look.colour, lw=0.6, alpha=0.6)
     shortest = min(len(one[column]) for one in shown)
     median = np.median([one[column][:shortest] for one in shown], axis=0)
-    axes.plot(
-        shown[0]["epoch"][:shortest],
-        median,
-        color=system.look.colour,
-        ls=system.look.line,
-        lw=1.8,
-        marker=system.look.marker,
-        ms=4,
-        markevery=max(1, shortest // 8),
-        label=system.recipe,
-    )
+    style = {"color": look.colour, "ls": look.line, "lw": 1.8, "marker": look.marker, "ms": 4}
+    every = max(1, shortest // 8)
+    axes.plot(shown[0]["epoch"][:shortest], median, markevery=every, label=system.recipe, **style)
     return float(median.max())
 
 
-def _other_terms(group: Group, histories: dict[str, dict[int, History]]) -> list[Panel]:
-    """Loss terms that some method has beside the hard loss, in their order."""
-    found: dict[str, None] = {}
-    for system in group.systems:
-        for one in histories[system.experiment.name].values():
-            found.update(dict.fromkeys(name for name in one if name.startswith("train_")))
-    return [
-        (f"{name.removeprefix('train_')} loss on the training set, unweighted", name, "loss")
-        for name in found
-        if name not in ("train_total", "train_hard")
-    ]
-
-
 def _plot(
-    comparison: Comparison,
-    group: Group,
-    histories: dict[str, dict[int, History]],
-    what: str,
-    panels: Sequence[Panel],
+    comparison: Comparison, group: Group, histories: Histories, what: str, panels: dict[str, tuple[str, str]]
 ) -> Markup:
-    drawn = [one for system in group.systems for one in histories[system.experiment.name].values()]
-    panels = [panel for panel in panels if any(panel[1] in one for one in drawn)]
-
     def paint(canvas: Canvas) -> None:
         frames = np.atleast_1d(canvas.subplots(len(panels), 1, sharex=True))
-        legend = {}
-        for axes, (title, column, unit) in zip(frames, panels):
+        for axes, (column, (title, unit)) in zip(frames, panels.items()):
             highest = max(_lines(axes, system, histories[system.experiment.name], column) for system in group.systems)
             axes.set_title(title, loc="left")
             axes.set_ylabel(unit)
             axes.set_ylim(0, 1.15 * highest or 1)
             axes.xaxis.get_major_locator().set_params(integer=True)
-            handles, labels = axes.get_legend_handles_labels()
-            legend |= dict(zip(labels, handles))
         frames[-1].set_xlabel("epoch")
-        canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=1)
 
-    says = f"Curves over epochs: {', '.join(title for title, _, _ in panels)}"
+    says = f"Curves over epochs: {', '.join(title for title, _ in panels.values())}"
     name = f"curves-{group.key}-{what.split()[0]}"
     return picture(name, f"{group.title}: {what}", comparison.table.corpus, 1.1 + 1.5 * len(panels), says, paint)

@@ -15,7 +15,7 @@ from steps.data.sources import ComputedFeatures, DumpedFeatures, FeatureSource
 from steps.experiment import training_folder
 from steps.frontend import FrontEndBase, FrontEndConf, make_frontend
 from steps.nnet import Detector
-from steps.results.report.blocks import Text
+from steps.results.report.page import Text
 from steps.results.report.systems import Comparison, System
 from utils.cli import UserError
 
@@ -52,27 +52,26 @@ class Detectors:
         self.missing: list[str] = []
         for system in comparison.systems:
             path = system.folder() / "final.pt"
-            if path.exists():
-                detector, conf = training_folder.load_detector(path, torch.device("cpu"))
-                self.loaded[system.experiment.name] = Loaded(system, detector, *self._source(conf))
-            else:
+            if not path.exists():
                 self.missing.append(f"{system.name}: no {path}; train it (--stage 2 or 3)")
+                continue
+            detector, conf = training_folder.load_detector(path, torch.device("cpu"))
+            if conf not in self._sources:
+                self._sources[conf] = self._source(conf)
+            self.loaded[system.experiment.name] = Loaded(system, detector, *self._sources[conf])
 
     def _source(self, conf: FrontEndConf) -> tuple[FrontEndBase, FeatureSource]:
-        if conf not in self._sources:
-            comparison = self._comparison
-            if comparison.feats_dir is not None:
-                feats = comparison.feats_dir / comparison.set_name
-                try:
-                    training_folder.check_feats(feats, conf, "the report")
-                    self._sources[conf] = make_frontend(conf), DumpedFeatures(feats)
-                    return self._sources[conf]
-                except UserError:  # of another front end, as one of several compared may be: computed instead
-                    pass
-            # compression is for disk only: computed features have all but the same numbers without
-            frontend = make_frontend(dataclasses.replace(conf, compress="none"))
-            self._sources[conf] = frontend, ComputedFeatures(comparison.data, frontend, comparison.allow_pipes)
-        return self._sources[conf]
+        comparison = self._comparison
+        if comparison.feats_dir is not None:
+            feats = comparison.feats_dir / comparison.set_name
+            try:
+                training_folder.check_feats(feats, conf, "the report")
+                return make_frontend(conf), DumpedFeatures(feats)
+            except UserError:  # features of another front end, as of one of several compared: computed instead
+                pass
+        # compression is for disk only: computed features have all but the same numbers without
+        frontend = make_frontend(dataclasses.replace(conf, compress="none"))
+        return frontend, ComputedFeatures(comparison.data, frontend, comparison.allow_pipes)
 
     def by_front_end(self) -> list[list[Loaded]]:
         """Those that read the same features together."""
@@ -96,7 +95,7 @@ def computed_otherwise(computed: np.ndarray, written: np.ndarray, all_written: n
 
 
 def note_of_others(names: list[str]) -> Text:
-    """What is said of systems of which computed_otherwise holds."""
+    """A note on the systems for which computed_otherwise holds."""
     return Text(
         f"{'; '.join(names)}: scores computed for this page are not those of the score file. Audio, features or"
         " final.pt have changed since; score again.",

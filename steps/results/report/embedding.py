@@ -16,11 +16,11 @@ from torch import Tensor
 from steps.evaluation.score_files import CmScores
 from steps.nnet import Detector
 from steps.nnet.base import score_of
-from steps.results.report.blocks import Block, Figures, Legend, Section, Text
 from steps.results.report.detectors import Detectors, batches, computed_otherwise, note_of_others
 from steps.results.report.figures import BONAFIDE as BONAFIDE_COLOUR
 from steps.results.report.figures import MARKERS, SPOOF_SHADES, mark, picture, point_style
-from steps.results.report.systems import Comparison
+from steps.results.report.page import Block, Figures, Section, Text
+from steps.results.report.systems import Comparison, System
 from steps.results.tables import attack_text
 
 MOST_TRIALS = 600
@@ -32,28 +32,23 @@ BONAFIDE = "bonafide"
 def section(comparison: Comparison, detectors: Detectors) -> Section:
     blocks: list[Block] = [Text(f"{why}.", "note") for why in detectors.missing]
     figures, off = [], []
-    shown: tuple[str, ...] = ()
     for same_input in detectors.by_front_end():
-        scores = {one.system.experiment.name: one.system.scores(comparison.set_name) for one in same_input}
-        scored = [one for one in same_input if scores[one.system.experiment.name] is not None]
+        scored = []
         for one in same_input:
-            if one not in scored:
+            if (cm := one.system.scores(comparison.set_name)) is not None:
+                scored.append((one, cm))
+            else:
                 blocks.append(Text(f"{one.system.name}: no scores/{comparison.set_name}.txt; score it first.", "note"))
         if not scored:
             continue
-        cm = scores[scored[0].system.experiment.name]
-        utts, classes = choose_trials(cm, MOST_TRIALS)
-        embeddings, computed = _run([one.detector for one in scored], batches(scored[0], utts))
-        shown = tuple(dict.fromkeys(classes))
-        for one, embedding, own_scores in zip(scored, embeddings, computed):
-            name = one.system.experiment.name
-            written = dict(zip(scores[name].utterance, scores[name].score))
+        utts, classes = choose_trials(scored[0][1], MOST_TRIALS)
+        runs = _run([one.detector for one, _ in scored], batches(scored[0][0], utts))
+        for (one, cm), (embedding, computed) in zip(scored, runs):
+            written = dict(zip(cm.utterance, cm.score))
             wanted = np.array([written.get(utt, np.nan) for utt in utts])
-            if not np.isfinite(wanted).all() or computed_otherwise(own_scores, wanted, scores[name].score):
+            if not np.isfinite(wanted).all() or computed_otherwise(computed, wanted, cm.score):
                 off.append(one.system.name)
-            place = place_by_tsne(embedding)
-            key = f"map-s{comparison.systems.index(one.system) + 1}"
-            figures.append(_plot(comparison, key, one.system.name, place, classes))
+            figures.append(_plot(comparison, one.system, place_by_tsne(embedding), np.array(classes)))
     if not figures:
         blocks.append(Text("No system has both a final.pt and scores, so that there is nothing to map.", "note"))
         return Section("embedding", "Embeddings", blocks)
@@ -62,27 +57,25 @@ def section(comparison: Comparison, detectors: Detectors) -> Section:
     words = comparison.table.any_result.corpus or {}
     keys = [
         (label, "bona fide" if label == BONAFIDE else attack_text(label, words), mark(*style))
-        for label, style in class_styles(shown).items()
+        for label, style in class_styles(classes).items()
     ]
     intro = Text(
         f"Each detector's embedding (what its last layer sees) of {len(utts):,} trials, all classes evenly, laid out by"
-        " t-SNE: near points are alike, while axes, distances between clusters and their sizes mean nothing. The seed"
+        " t-SNE: near points are similar, while axes, distances between clusters and their sizes mean nothing. The seed"
         " of the median EER. Choose classes in the legend to bring them out."
     )
-    return Section("embedding", "Embeddings", [intro, Figures(figures, Legend(keys)), *blocks])
+    return Section("embedding", "Embeddings", [intro, Figures(figures, keys), *blocks])
 
 
-def _run(detectors: Sequence[Detector], inputs: Iterable[Tensor]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _run(detectors: Sequence[Detector], inputs: Iterable[Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of each detector, the embeddings (trials, size) and the scores (trials,)."""
-    embeddings: list[list[np.ndarray]] = [[] for _ in detectors]
-    scores: list[list[np.ndarray]] = [[] for _ in detectors]
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in detectors]
     with torch.inference_mode():
         for x in inputs:
-            for i, detector in enumerate(detectors):
+            for detector, batches_of in zip(detectors, found):
                 embedding = detector.embed(x)
-                embeddings[i].append(embedding.numpy())
-                scores[i].append(score_of(detector.head(embedding)).numpy())
-    return [np.concatenate(parts) for parts in embeddings], [np.concatenate(parts) for parts in scores]
+                batches_of.append((embedding, score_of(detector.head(embedding))))
+    return [tuple(torch.cat(parts).numpy() for parts in zip(*batches_of)) for batches_of in found]
 
 
 def choose_trials(cm: CmScores, most: int) -> tuple[list[str], list[str]]:
@@ -118,31 +111,25 @@ def place_by_tsne(embeddings: np.ndarray) -> np.ndarray:
     return placed / (np.abs(placed).max() or 1.0)
 
 
-def class_styles(classes: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """Colour and mark of each class; attacks in shades of the spoof class's colour, no two of up to 27 alike."""
-    attacks = sorted(label for label in classes if label != BONAFIDE)
-    styles = {BONAFIDE: (BONAFIDE_COLOUR, "o")} if BONAFIDE in classes else {}
+def class_styles(classes: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and mark of each class; attacks have shades of the spoof class's colour, up to 27 of them distinct."""
+    present = set(classes)
+    styles = {BONAFIDE: (BONAFIDE_COLOUR, "o")} if BONAFIDE in present else {}
     looks = [(colour, marker) for marker in MARKERS[1:] for colour in SPOOF_SHADES]
-    return styles | {name: looks[i % len(looks)] for i, name in enumerate(attacks)}
+    return styles | {name: looks[i % len(looks)] for i, name in enumerate(sorted(present - {BONAFIDE}))}
 
 
-def _plot(comparison: Comparison, key: str, title: str, place: np.ndarray, classes: list[str]) -> Markup:
-    labels = np.array(classes)
+def _plot(comparison: Comparison, system: System, place: np.ndarray, labels: np.ndarray) -> Markup:
     reach = np.maximum(np.abs(place).max(axis=0), [1.0, 0.4]) + 0.05  # a flat map takes less room
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        for label, (colour, marker) in class_styles(tuple(dict.fromkeys(classes))).items():
+        for label, (colour, marker) in class_styles(labels.tolist()).items():
             x, y = place[labels == label].T
             axes.plot(x, y, **point_style(colour, marker), ms=4 if label == BONAFIDE else 5, gid=f"series:{label}")
         axes.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_visible(True)
 
-    return picture(
-        key,
-        title,
-        comparison.corpus,
-        0.6 + 4.1 * reach[1] / reach[0],
-        f"t-SNE map of the embeddings of {len(labels)} trials",
-        paint,
-    )
+    name, height = f"map-{comparison.key_of(system)}", 0.6 + 4.1 * reach[1] / reach[0]
+    says = f"t-SNE map of the embeddings of {len(labels)} trials"
+    return picture(name, system.name, comparison.corpus, height, says, paint)

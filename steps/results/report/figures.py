@@ -12,7 +12,6 @@ from xml.sax.saxutils import escape
 
 from markupsafe import Markup
 from matplotlib import rc_context
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
 WIDTH = 4.4  # inches; on a telephone's 350 pixels the letters have 10 then
@@ -64,7 +63,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a series is told apart: by colour, and by line or mark."""
+    """How a series is distinguished: by colour, and by line or mark."""
 
     colour: str
     line: str
@@ -75,42 +74,33 @@ def look(index: int) -> Look:
     return Look(SERIES[index % len(SERIES)], LINES[index % len(LINES)], MARKERS[index % len(MARKERS)])
 
 
-def picture(
-    name: str, title: str, corpus: str, height: float, says: str, paint: Callable[[Canvas], None], width: float = WIDTH
-) -> Markup:
-    """The SVG of what `paint` draws, under `title` and `corpus`.
+def picture(name: str, title: str, corpus: str, height: float, says: str, paint: Callable[[Canvas], object]) -> Markup:
+    """The SVG of what `paint` draws, under `title` and `corpus`, with a legend of all labels unless `paint` draws one.
 
-    name: of its own within the page; says: what a reader who cannot see it is told; width, height: inches. A gid
-    `series:NAME` of what is drawn becomes the class `series` and data-series="NAME". The same figure gives the same
-    text.
+    name: unique within the page; says: what a reader who cannot see it hears; height: inches. A gid `series:NAME` of
+    an artist becomes the class `series` and data-series="NAME". The same figure gives the same text.
     """
     with rc_context(STYLE):
-        canvas = Canvas(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(canvas)
+        canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
         paint(canvas)
+        found = [axes.get_legend_handles_labels() for axes in canvas.axes]
+        legend = {label: handle for handles, labels in found for handle, label in zip(handles, labels)}
+        if legend and not canvas.legends:
+            canvas.legend(list(legend.values()), list(legend), loc="outside lower left", ncols=1)
         canvas.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         canvas.get_layout_engine().set(h_pad=0.05, w_pad=0.04)
         canvas.supxlabel(corpus, x=0.99, ha="right", fontsize=7.5, color=SOFT)
-        out = io.StringIO()
-        canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return Markup(_inline(out.getvalue(), name, f"{title}. {says} ({corpus})"))
+        return Markup(_inline(canvas, name, f"{title}. {says} ({corpus})"))
 
 
 def mark(colour: str, marker: str) -> Markup:
     """A series' mark for a legend in HTML."""
-
-    def paint(canvas: Canvas) -> None:
+    with rc_context(STYLE):
+        canvas = Canvas(figsize=(0.17, 0.17))
         axes = canvas.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         axes.plot(0, 0, **point_style(colour, marker), ms=7)
-
-    with rc_context(STYLE):
-        canvas = Canvas(figsize=(0.17, 0.17))
-        FigureCanvasSVG(canvas)
-        paint(canvas)
-        out = io.StringIO()
-        canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = _inline(out.getvalue(), f"mark{colour[1:]}{ord(marker)}", "")
+        text = _inline(canvas, f"mark{colour[1:]}{ord(marker)}", "")
     return Markup(text.replace('role="img" aria-label=""', 'aria-hidden="true"'))
 
 
@@ -118,7 +108,10 @@ def point_style(colour: str, marker: str) -> dict:
     return {"ls": "none", "marker": marker, "color": colour, "mec": PAPER, "mew": 0.4}
 
 
-def _inline(svg: str, name: str, says: str) -> str:
+def _inline(canvas: Canvas, name: str, says: str) -> str:
+    out = io.StringIO()
+    canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style type=\"text/css\">.*?</style>|<!--.*?-->", "", svg, flags=re.S)
     view = re.search(r'viewBox="([^"]*)"', svg)[1]

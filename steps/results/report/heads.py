@@ -1,4 +1,4 @@
-"""EER by exit: what the shallow stages' own heads learnt from the deepest."""
+"""EER by exit: the gain of the shallow stages' own heads from the deepest."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure as Canvas
 from steps.evaluation.evaluation import Evaluation
 from steps.metrics.paired_tests import mean_and_spread
 from steps.results.block_cost import block_multiply_adds
-from steps.results.report.blocks import Cell, Figures, Section, Table, Text
 from steps.results.report.figures import INK, picture
+from steps.results.report.page import Cell, Figures, Section, Table, Text, mean_cell
 from steps.results.report.systems import Comparison, Group
 
 TITLE = "Early exits"
@@ -20,7 +20,6 @@ Heads = Mapping[int, Mapping[int, Evaluation]]  # stage -> seed -> result
 
 def section(comparison: Comparison) -> Section:
     heads: dict[str, Heads] = {e.name: stages for e, stages in comparison.table.heads}
-    costs = {e.name: block_multiply_adds(e) or {} for e, _ in comparison.table.heads}
     with_heads = [group for group in comparison.groups if any(s.experiment.name in heads for s in group.systems)]
     if not with_heads:
         note = (
@@ -29,41 +28,34 @@ def section(comparison: Comparison) -> Section:
             " (run.sh --heads true --stage 4)."
         )
         return Section("heads", TITLE, [Text(note, "note")])
-    count = max(stage for stages in heads.values() for stage in stages)
+    count = max(block for blocks in heads.values() for block in blocks)
     rows = []
     for system in comparison.systems:
-        blocks = heads.get(system.experiment.name)
-        if blocks:
-            cost = costs[system.experiment.name]
+        if blocks := heads.get(system.experiment.name):
+            cost = block_multiply_adds(system.experiment) or {}
             row = [Cell(system.network), Cell(system.recipe)]
             row += [_cell(blocks.get(k, {})) for k in range(1, count + 1)]
-            row.append(_cell(system.results))
-            row += [_cost(cost, k) for k in range(1, count + 1)]
-            rows.append(row)
+            rows.append([*row, _cell(system.results), *(_cost(cost, k) for k in range(1, count + 1))])
             if cost:  # the complete network is the last exit; older results have its stage's own head too
                 heads[system.experiment.name] = {max(cost): system.results, **blocks}
     headings = ["network", "method", *(f"exit {k}" for k in range(1, count + 1)), "complete network"]
     headings += [f"cost of exit {k}" for k in range(1, count + 1)]
-    return Section(
-        "heads",
-        TITLE,
-        [
-            Text(
-                "Exit K stops the network after stage K; the head trained there gives the score. EER, mean and standard"
-                " deviation over seeds, and multiply-adds as a share of the complete network's. The line is the"
-                " baseline's."
-            ),
-            Figures([_plot(comparison, group, heads) for group in with_heads]),
-            Table(f"EER % by exit; {comparison.corpus}", headings, rows, 2),
-        ],
+    intro = (
+        "Exit K stops the network after stage K; the head trained there gives the score. EER, mean and standard"
+        " deviation over seeds, and multiply-adds as a share of the complete network's. The line is the"
+        " baseline's."
     )
+    caption = f"EER % by exit; {comparison.corpus}"
+    figures = Figures([_plot(comparison, group, heads) for group in with_heads])
+    return Section("heads", TITLE, [Text(intro), figures, Table(caption, headings, rows, 2)])
+
+
+def _eers(results: Mapping[int, Evaluation]) -> list[float]:
+    return [100 * result.pooled.eer for result in results.values()]
 
 
 def _cell(results: Mapping[int, Evaluation]) -> Cell:
-    if not results:
-        return Cell("-")
-    mean, spread = mean_and_spread([100 * result.pooled.eer for result in results.values()])
-    return Cell(f"{mean:.2f}" + ("" if spread is None else f" ± {spread:.2f}"), mean)
+    return mean_cell(mean_and_spread(_eers(results)) if results else None)
 
 
 def _cost(cost: Mapping[int, int], block: int) -> Cell:
@@ -76,45 +68,35 @@ def _cost(cost: Mapping[int, int], block: int) -> Cell:
 def _plot(comparison: Comparison, group: Group, heads: dict[str, Heads]) -> Markup:
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        eers_shown: list[float] = []
+        shown: list[float] = []
         for system in group.systems:
+            look = system.look
+            line = {"color": look.colour, "ls": look.line}
             blocks = heads.get(system.experiment.name)
-            colour, line = system.look.colour, system.look.line
             if blocks is None:
-                mean, spread = system.mean(lambda result: 100 * result.pooled.eer)
-                axes.axhline(mean, color=colour, ls=line, lw=1.6, label=f"{system.recipe}, complete network")
+                mean, spread = mean_and_spread(_eers(system.results))
+                axes.axhline(mean, lw=1.6, label=f"{system.recipe}, complete network", **line)
                 if spread:
-                    axes.axhspan(max(0.0, mean - spread), mean + spread, color=colour, alpha=0.12, lw=0)
-                eers_shown += [mean - (spread or 0), mean + (spread or 0)]
+                    axes.axhspan(max(0.0, mean - spread), mean + spread, color=look.colour, alpha=0.12, lw=0)
+                shown += [mean - (spread or 0), mean + (spread or 0)]
                 continue
             places = sorted(blocks)
-            stats = [mean_and_spread([100 * result.pooled.eer for result in blocks[k].values()]) for k in places]
             for k in places:
-                eers = [100 * result.pooled.eer for result in blocks[k].values()]
-                axes.plot(
-                    [k] * len(eers), eers, ls="none", marker=system.look.marker, ms=3, color=INK, alpha=0.6, mew=0
-                )
-                eers_shown += eers
-            axes.errorbar(
-                places,
-                [mean for mean, _ in stats],
-                yerr=[spread or 0 for _, spread in stats],
-                color=colour,
-                ls=line,
-                lw=1.8,
-                marker=system.look.marker,
-                ms=6,
-                capsize=3,
-                label=f"{system.recipe}, by exit",
-            )
+                eers = _eers(blocks[k])
+                axes.plot([k] * len(eers), eers, ls="none", marker=look.marker, ms=3, color=INK, alpha=0.6, mew=0)
+                shown += eers
+            stats = [mean_and_spread(_eers(blocks[k])) for k in places]
+            means, spreads = [mean for mean, _ in stats], [spread or 0 for _, spread in stats]
+            line |= {"lw": 1.8, "marker": look.marker, "ms": 6, "capsize": 3}
+            axes.errorbar(places, means, yerr=spreads, label=f"{system.recipe}, by exit", **line)
             axes.set_xticks(places)
         axes.set_xlabel("stage after which the network stops")
         axes.set_ylabel("EER (%)")
-        axes.set_ylim(0.7 * max(0.0, min(eers_shown)), 1.08 * max(eers_shown) or 1)
-        canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)
+        axes.set_ylim(0.7 * max(0.0, min(shown)), 1.08 * max(shown) or 1)
 
-    told = []
-    for system in group.systems:
-        for k, results in sorted(heads.get(system.experiment.name, {}).items()):
-            told.append(f"{system.recipe}, exit {k}: {_cell(results).text} %")
-    return picture(f"heads-{group.key}", f"{group.title}: EER by exit", comparison.corpus, 3.6, "; ".join(told), paint)
+    says = "; ".join(
+        f"{system.recipe}, exit {k}: {_cell(results).text} %"
+        for system in group.systems
+        for k, results in sorted(heads.get(system.experiment.name, {}).items())
+    )
+    return picture(f"heads-{group.key}", f"{group.title}: EER by exit", comparison.corpus, 3.6, says, paint)

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from steps.results.report.blocks import Block, Cell, Code, Heading, Section, Table, Text
+from steps.results.report.page import Block, Cell, Code, Heading, Section, Table, Text
 from steps.results.report.systems import Comparison
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.evaluation.breakdown import Evaluation
+from steps.evaluation.evaluation import Evaluation
 from steps.evaluation.score_files import CmScores, read_cm_scores
 from steps.experiment.experiments import Experiment
 from steps.metrics.paired_tests import mean_and_spread
@@ -47,7 +47,7 @@ class System:
         return self.folder(seed) / "scores" / f"{set_name}.txt"
 
     def scores(self, set_name: str, seed: int | None = None) -> CmScores | None:
-        """None where there is no score file."""
+        """None without a score file."""
         path = self.score_file(set_name, seed)
         return cm_scores_of(path) if path.exists() else None
 
@@ -62,10 +62,12 @@ def cm_scores_of(path: Path) -> CmScores:
     return read_cm_scores(path)
 
 
-def dev_threshold(system: System) -> float | None:
-    """The threshold of the EER on the development set, of the seed shown; None where that was not evaluated."""
+def carried_threshold(comparison: Comparison, system: System) -> float | None:
+    """The threshold of the EER on the development set, of the seed shown; None on that set itself, and if the seed was
+    not evaluated on it."""
     (seed,) = [one for one in system.experiment.seeds if one.number == system.shown]
-    return seed.results[DEV].pooled.threshold if DEV in seed.results else None
+    known = comparison.set_name != DEV and DEV in seed.results
+    return seed.results[DEV].pooled.threshold if known else None
 
 
 def error_rates(cm: CmScores, threshold: float) -> tuple[float, float]:
@@ -111,6 +113,9 @@ class Comparison:
     def data(self) -> Path:
         return self.data_dir / self.set_name
 
+    def key_of(self, system: System) -> str:
+        return f"s{self.systems.index(system) + 1}"
+
 
 def median_seed(results: dict[int, Evaluation]) -> int:
     """The seed of the median EER, of two the lower; of equal ones the lower number."""
@@ -119,11 +124,10 @@ def median_seed(results: dict[int, Evaluation]) -> int:
 
 
 def _looks(experiments: Sequence[Experiment]) -> dict[str, Look]:
-    """By recipe, baselines first: a method has one colour whatever the network."""
+    """By recipe, baselines first: a method has one colour whatever the network. The baseline takes the second colour, a
+    warm one, and the method compared with it the first."""
     recipes = dict.fromkeys(e.recipe for e in sorted(experiments, key=lambda e: e.method != BASELINE))
-    # the baseline takes the second colour, a warm one, and what is compared with it the first
-    order = [1, 0, *range(2, max(2, len(recipes)))]
-    return {recipe: look(order[i]) for i, recipe in enumerate(recipes)}
+    return {recipe: look((1, 0)[i] if i < 2 else i) for i, recipe in enumerate(recipes)}
 
 
 def compare(experiments: list[Experiment], set_name: str | None, data_dir: Path, feats_dir: Path | None) -> Comparison:
@@ -148,7 +152,7 @@ def compare(experiments: list[Experiment], set_name: str | None, data_dir: Path,
     if len(found) > 1:
         raise UserError(
             f"{wanted}: measured on several corpora ({'; '.join(table.corpus for table in found)}); figures of two"
-            " corpora are not to be compared: make a report of each"
+            " corpora cannot be compared: make a report of each"
         )
     (table,) = found
     looks = _looks([e for e, _ in table.rows])

@@ -27,7 +27,7 @@ from steps.evaluation.environments import (
 from steps.evaluation.evaluation import read_evaluation, to_json
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.results import heat_map
-from steps.results.environment_output import environment_lines, environment_table
+from steps.results.evaluation_output import environment_rows, environment_table, tsv_lines
 from tests.conftest import picture_of
 from utils.cli import UserError
 
@@ -229,7 +229,7 @@ def test_a_cost_that_is_not_defined():
 
 
 def test_lines_and_widths(case):
-    lines = [line.split("\t") for line in environment_lines(case[2], "mini corpus 0 (small)")]
+    lines = [line.split("\t") for line in tsv_lines(environment_rows(case[2], "mini corpus 0 (small)"))]
     assert {len(line) for line in lines} == {18}
     assert len(lines) == 1 + 9 + 6
     assert lines[4][:4] == ["environment", "T60", "a", "50-200 ms"]

@@ -58,7 +58,8 @@ def test_copies_are_ties_that_count_one_by_one():
 def test_corners_lie_on_the_whole_curve():
     bonafide, score = simulated(np.random.default_rng(3), 20, 30, 1.0)
     curve = det_curve(score[bonafide], score[~bonafide])
-    corners = RankedTrials(bonafide, score).corners(np.ones(50, dtype=int)).det_curve()
+    trials = RankedTrials(bonafide, score)
+    corners = trials.det_curve(trials.rejected(np.ones(50, dtype=int)))
     whole = set(zip(curve.miss, curve.false_alarm, curve.threshold))
     assert set(zip(corners.miss, corners.false_alarm, corners.threshold)) <= whole
     assert (corners.miss[-1], corners.false_alarm[-1]) == (1, 0)

@@ -313,7 +313,7 @@ def test_evaluate_tells_of_the_mark(place):
     # scores that came later are not those that the mark tells of
     Path("out/eval.txt").write_bytes(test.read_bytes())
     done = place.run("evaluate", "--no-plot", "--out", "results", "out/eval.txt")
-    assert done.returncode == 1 and "out/eval.json: it tells of another eval.txt" in done.stderr
+    assert done.returncode == 1 and "out/eval.json: it was written for another eval.txt" in done.stderr
     Path("out/eval.json").write_text("[]")
     with pytest.raises(UserError, match="does not say how"):
         read_mark(Path("out/eval.txt"))

@@ -14,7 +14,7 @@ from steps.evaluation.environments import ATTACKS, ENVIRONMENTS
 from steps.evaluation.measuring import Breakdowns
 from steps.experiment import training_folder
 from steps.nnet.base import score_of
-from steps.results.evaluate_files import evaluate_files
+from steps.results.evaluation_output import evaluate_files
 from tests.conftest import ROOT, speech_like
 from utils.conf import read_yaml, to_dict
 

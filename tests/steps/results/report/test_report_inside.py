@@ -14,11 +14,11 @@ from steps.frontend import filter_bank
 from steps.metrics.paired_tests import interval_of_mean
 from steps.nnet.base import score_of
 from steps.nnet.grad_cam import blend, evidence
-from steps.results.report.blocks import Folded, Table, Text
 from steps.results.report.det import blocks as det_blocks
 from steps.results.report.embedding import BONAFIDE, choose_trials, class_styles, place_by_tsne
 from steps.results.report.grad_cam import CASES, choose_cases
 from steps.results.report.histograms import section as histograms_section
+from steps.results.report.page import Folded, Table, Text
 from steps.results.report.summary import section as summary_section
 from steps.results.report.systems import cm_scores_of, compare, median_seed
 from tests.conftest import ROOT
