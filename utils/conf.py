@@ -373,11 +373,15 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def to_dict(conf: Any) -> dict[str, Any]:
-    """Plain values (dict, list, str, numbers) of a conf, fit for YAML and for `torch.load(weights_only=True)`."""
+    """Plain values (dict, list, str, numbers) of a conf, fit for YAML and for `torch.load(weights_only=True)`.
+
+    Fields with compare=False, which say where something lies and not what it is, are left out.
+    """
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
-            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            fields = (field for field in dataclasses.fields(value) if field.compare)
+            return {field.name: plain(getattr(value, field.name)) for field in fields}
         if isinstance(value, list | tuple):
             return [plain(v) for v in value]
         return value

@@ -92,14 +92,14 @@ class PythonPackages:
         lacking = [requirement for requirement in requirements if not self._has_file(requirement)]
         for requirement in lacking:  # one at a time: pip moves a file there when it has the whole set
             print(f"fetching {requirement}", flush=True)
-            said = _pip(["download", *options, "--dest", str(self.files), requirement], environment)
+            said = run_pip(["download", *options, "--dest", str(self.files), requirement], environment)
             if said:
                 raise GroupMissing(f"pip could not fetch {requirement}: {said}")
         print(f"installing {', '.join(requirements)} into {self.folder}", flush=True)
         remove_stale(folder)
         with make_dir_aside(folder) as made:
             local = ["--no-index", "--find-links", str(self.files.resolve())]
-            said = _pip(["install", *options, *local, "--target", str(made), *requirements], environment)
+            said = run_pip(["install", *options, *local, "--target", str(made), *requirements], environment)
             if said:
                 raise GroupMissing(f"pip could not install {', '.join(requirements)}: {said}")
 
@@ -112,7 +112,7 @@ class PythonPackages:
         return any(wanted.fullmatch(path.name) for path in self.files.iterdir())
 
 
-def _pip(arguments: list[str], environment: dict[str, str]) -> str:
+def run_pip(arguments: list[str], environment: dict[str, str]) -> str:
     """Run pip, with its own bar on a terminal: what went wrong, or empty."""
     quiet = [] if sys.stderr.isatty() else ["-qq"]
     done = subprocess.run(

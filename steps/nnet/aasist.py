@@ -23,12 +23,10 @@ _POOL = 3  # the encoder begins with a maximum over so many samples and filters,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conf(ModelConf):
-    """`keep_*`: the share of nodes that the pooling of a graph keeps; the joint graphs pool each kind by itself."""
+class GraphsConf:
+    """Keys of the graph part. `keep_*`: the share of nodes that the pooling of a graph keeps; the joint graphs pool each
+    kind by itself."""
 
-    filters: int
-    filter_length: int
-    widths: tuple[int, ...]
     graph_width: int
     joint_width: int
     keep_spectral: float
@@ -38,16 +36,28 @@ class Conf(ModelConf):
     joint_temperature: float
 
     def __post_init__(self) -> None:
-        if len(self.widths) != 3 or min(self.widths) < 1:
-            raise ValueError(f"widths: {list(self.widths)} are not three positive numbers")
-        if self.filters < _POOL:
-            raise ValueError(f"filters: {self.filters} is less than {_POOL}, the least that pooling leaves a band of")
-        for key in ("filter_length", "graph_width", "joint_width", "temperature", "joint_temperature"):
+        for key in ("graph_width", "joint_width", "temperature", "joint_temperature"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key}: {getattr(self, key)} is not positive")
         for key in ("keep_spectral", "keep_temporal", "keep_joint"):
             if not 0 < getattr(self, key) <= 1:
                 raise ValueError(f"{key}: {getattr(self, key)} must be greater than 0 and at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conf(GraphsConf, ModelConf):
+    filters: int
+    filter_length: int
+    widths: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.widths) != 3 or min(self.widths) < 1:
+            raise ValueError(f"widths: {list(self.widths)} are not three positive numbers")
+        if self.filters < _POOL:
+            raise ValueError(f"filters: {self.filters} is less than {_POOL}, the least that pooling leaves a band of")
+        if self.filter_length < 1:
+            raise ValueError(f"filter_length: {self.filter_length} is not positive")
 
 
 class Magnitude(nn.Module):
@@ -169,7 +179,7 @@ class GraphPool(nn.Module):
 class Branch(nn.Module):
     """Two layers of joint attention, the second one residual, with a pooling of both kinds of nodes between them."""
 
-    def __init__(self, conf: Conf):
+    def __init__(self, conf: GraphsConf):
         super().__init__()
         width = conf.joint_width
         self.stack = nn.Parameter(torch.randn(1, 1, conf.graph_width))
@@ -187,13 +197,13 @@ class Branch(nn.Module):
 
 
 class Graphs(nn.Module):
-    """The encoder's map (batch, channels, frames, bands) -> (batch, 5 joint_width, 1, 1): maximum and mean of the
+    """The encoder's map (batch, inputs, frames, bands) -> (batch, 5 joint_width, 1, 1): maximum and mean of the
     temporal nodes, of the spectral ones, and the stack node, each the greater of two branches."""
 
-    def __init__(self, conf: Conf):
+    def __init__(self, conf: GraphsConf, inputs: int, bands: int):
         super().__init__()
-        inputs, width = conf.widths[-1], conf.graph_width
-        self.positions = nn.Parameter(torch.randn(1, conf.filters // _POOL, inputs))
+        width = conf.graph_width
+        self.positions = nn.Parameter(torch.randn(1, bands, inputs))
         self.temporal = nn.Sequential(
             GraphAttention(inputs, width, conf.temperature), GraphPool(width, conf.keep_temporal)
         )
@@ -222,4 +232,5 @@ class Backbone(WaveformBackbone):
         for width in conf.widths:
             stages.append(nn.Sequential(ResidualBlock(inputs, width, not stages), ResidualBlock(width, width, False)))
             inputs = width
-        super().__init__(stem, [*stages, Graphs(conf)], (*conf.widths, 5 * conf.joint_width))
+        graphs = Graphs(conf, inputs, conf.filters // _POOL)
+        super().__init__(stem, [*stages, graphs], (*conf.widths, 5 * conf.joint_width))

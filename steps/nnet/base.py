@@ -57,6 +57,10 @@ class BackboneBase(nn.Module, ABC):
     def forward(self, x: Tensor) -> list[Tensor]:
         """The four feature maps, shallow to deep."""
 
+    def slower_parameters(self) -> tuple[list[nn.Parameter], float]:
+        """Parameters that learn at another rate than all others, and theirs as a share of that rate."""
+        return [], 1.0
+
 
 class BranchedBackbone(BackboneBase):
     """A backbone of several branches side by side, each of which alone yields a map at every stage.

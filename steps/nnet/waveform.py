@@ -19,12 +19,17 @@ class WaveformBackbone(StagedBackbone):
     input_bins = 1
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        if x.shape[1] != 1 or x.shape[3] != 1:
-            raise UserError(
-                f"this network reads raw samples, and the front end makes {x.shape[1]} x {x.shape[3]} columns; take "
-                "--frontend conf/frontend/waveform.yaml"
-            )
+        check_waveform(x)
         return super().forward(x)
+
+
+def check_waveform(x: Tensor) -> None:
+    """Raises UserError unless the input of a network is (batch, 1, samples, 1)."""
+    if x.shape[1] != 1 or x.shape[3] != 1:
+        raise UserError(
+            f"this network reads raw samples, and the front end makes {x.shape[1]} x {x.shape[3]} columns; take "
+            "--frontend conf/frontend/waveform.yaml"
+        )
 
 
 def band_filters(count: int, length: int) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 from torch import Tensor, nn
 
 from steps.data.reading import How, Reading
-from steps.nnet import Detector
+from steps.nnet import BackboneBase, Detector
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
 from steps.training.random_filter import RandomFilterConf
 from steps.training.weighting import LossWeighting
@@ -137,6 +137,11 @@ class MethodBase(nn.Module, ABC, Generic[OwnConf]):
     def without_weight_decay(self) -> list[nn.Parameter]:
         """The parameters that the optimizer's weight decay leaves alone."""
         return [] if self.weighting is None else list(self.weighting.parameters())
+
+    def slower_parameters(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Of each of its networks that has such: BackboneBase.slower_parameters."""
+        found = [m.slower_parameters() for m in self.modules() if isinstance(m, BackboneBase)]
+        return [(parameters, factor) for parameters, factor in found if parameters]
 
     @abstractmethod
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -52,17 +52,23 @@ class Trained:
 
 
 def make_optimizer(
-    conf: OptimizerConf, parameters: Iterable[Tensor], lr: float, without_weight_decay: Iterable[Tensor] = ()
+    conf: OptimizerConf,
+    parameters: Iterable[Tensor],
+    lr: float,
+    without_weight_decay: Iterable[Tensor] = (),
+    slower: Iterable[tuple[Iterable[Tensor], float]] = (),
 ) -> torch.optim.Optimizer:
-    """The conf's optimizer of `parameters`; those of them in `without_weight_decay` make a group of their own."""
-    given, spared = list(parameters), list(without_weight_decay)
-    groups: list[Any] = given
-    if spared:
-        ids = {id(p) for p in spared}
-        groups = [
-            {"params": [p for p in given if id(p) not in ids]},
-            {"params": spared, "weight_decay": 0.0},
-        ]
+    """The conf's optimizer of `parameters`; those of them in `without_weight_decay` make a group of their own, and so do
+    those that are `slower`, each with its share of the learning rate, `lr_factor`. The first group has factor 1."""
+    spared = {id(p) for p in without_weight_decay}
+    factors = {id(p): factor for some, factor in slower for p in some}
+    members: dict[tuple[float, bool], list[Tensor]] = {(1.0, False): []}
+    for p in parameters:
+        members.setdefault((factors.get(id(p), 1.0), id(p) in spared), []).append(p)
+    groups: list[Any] = [
+        {"params": some, "lr": lr * factor, "lr_factor": factor, **({"weight_decay": 0.0} if is_spared else {})}
+        for (factor, is_spared), some in members.items()
+    ]
     if conf.name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=conf.momentum, weight_decay=conf.weight_decay)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[conf.name]
@@ -139,6 +145,7 @@ class Trainer:
             method.parameters(),
             conf.schedule.at(1, self.total_steps),
             method.without_weight_decay(),
+            method.slower_parameters(),
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=conf.amp == "fp16")
         self.checkpoints = CheckpointFolder(folder / "checkpoints", keep=conf.average_last)
@@ -236,7 +243,7 @@ class Trainer:
             count += len(indices)
             x, targets = self._augmented(x, labels)
             for group in self.optimizer.param_groups:
-                group["lr"] = conf.schedule.at(self.step, self.total_steps)
+                group["lr"] = conf.schedule.at(self.step, self.total_steps) * group.get("lr_factor", 1.0)
             self.optimizer.zero_grad(set_to_none=True)
             with autocast(conf.amp, self.device):
                 total, terms = self.method.losses(x, targets, self.step)

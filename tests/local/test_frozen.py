@@ -210,7 +210,7 @@ def pip(tmp_path, monkeypatch):
             (folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").write_text("x")
         return ""
 
-    monkeypatch.setattr(python_packages, "_pip", run)
+    monkeypatch.setattr(python_packages, "run_pip", run)
     return PythonPackages(tmp_path / "downloads", tmp_path / "r.txt"), calls, failing
 
 

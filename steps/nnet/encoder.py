@@ -1,0 +1,143 @@
+"""Pretrained encoders of raw samples: Wav2Vec2 and XLS-R, HuBERT, WavLM, and Whisper's encoder.
+
+The transformer's layers make the four stages, as many in each as in the others, or one more in the shallower ones. The
+maps of stages 1 to 3 are their last layers' states, (batch, width, frames, 1). Stage 4 has a back end, whose map is
+that stage's. encoder_folders.py reads the weights, encoder_parts.py has what comes before the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from steps.nnet.base import BackboneBase, ModelConf, ModulesOf
+from steps.nnet.encoder_back_ends import BackEndConf, make_back_end
+from steps.nnet.encoder_folders import EncoderConf, read_encoder
+from steps.nnet.encoder_parts import parts_of
+from steps.nnet.waveform import check_waveform
+from utils.cli import UserError
+
+_STAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conf(ModelConf):
+    """`encoder`: its folder. `tune`: what is trained of it: nothing, all, or so many of its last layers. `lr_factor`:
+    its learning rate is the schedule's times that. `checkpointing`: compute its layers again for the gradient, which
+    saves memory and costs time."""
+
+    encoder: Annotated[EncoderConf, read_encoder]
+    tune: Literal["frozen", "all"] | int
+    lr_factor: float
+    checkpointing: bool
+    back_end: BackEndConf
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tune, int) and self.tune < 1:
+            raise ValueError(f"tune: {self.tune} is not positive; frozen trains no layer")
+        if not self.lr_factor > 0:
+            raise ValueError(f"lr_factor: {self.lr_factor} is not positive")
+
+
+def shares(layers: int) -> list[int]:
+    """How many of the layers each stage has, shallow to deep."""
+    return [layers // _STAGES + (stage < layers % _STAGES) for stage in range(_STAGES)]
+
+
+class Passing:
+    """What goes from layer to layer: all states so far, and WavLM's bias by relative position."""
+
+    def __init__(self, first: Tensor):
+        self.states = [first]
+        self.bias: Tensor | None = None
+
+
+class Stage(nn.Module):
+    """Some layers of a transformer. bias: whether they pass on WavLM's; again: compute them again for the gradient."""
+
+    def __init__(self, layers: Iterable[nn.Module], bias: bool, again: bool):
+        super().__init__()
+        self.layers: ModulesOf[nn.Module] = ModulesOf(layers)
+        self.bias, self.again = bias, again
+
+    def forward(self, passing: Passing) -> Tensor:
+        """Adds the states of its layers to `passing`. Returns the last one as a map (batch, width, frames, 1)."""
+        for layer in self.layers:
+            passing.states.append(self._through(layer, passing))
+        stage_map = passing.states[-1].transpose(1, 2)[..., None]
+        # What comes next reads this very map, so that Grad-CAM finds its gradient.
+        passing.states[-1] = stage_map[..., 0].transpose(1, 2)
+        return stage_map
+
+    def _through(self, layer: nn.Module, passing: Passing) -> Tensor:
+        def run(state: Tensor, bias: Tensor | None) -> Any:
+            return layer(state, attention_mask=None, **({"position_bias": bias} if self.bias else {}))
+
+        given = passing.states[-1], passing.bias
+        again = self.again and layer.training and torch.is_grad_enabled()
+        made = checkpoint(run, *given, use_reentrant=False) if again else run(*given)
+        if self.bias:
+            made, passing.bias = made
+        return made
+
+
+class LastStage(Stage):
+    """The last layers, their norm, and the back end, which makes the map."""
+
+    def __init__(self, layers: Iterable[nn.Module], bias: bool, again: bool, norm: nn.Module, back_end: nn.Module):
+        super().__init__(layers, bias, again)
+        self.norm, self.back_end = norm, back_end
+
+    def forward(self, passing: Passing) -> Tensor:
+        super().forward(passing)
+        passing.states[-1] = self.norm(passing.states[-1])
+        return self.back_end(passing.states)
+
+
+class Backbone(BackboneBase):
+    """Raises UserError for an encoder of fewer than four layers, and for more layers to tune than it has."""
+
+    input_bins = 1
+
+    def __init__(self, conf: Conf, in_channels: int = 1):
+        super().__init__()
+        parts = parts_of(conf.encoder)
+        layers, count = iter(parts.layers), len(parts.layers)
+        if count < _STAGES:
+            raise UserError(f"model.encoder: it has {count} layers; at least {_STAGES} are needed, one for each stage")
+        if isinstance(conf.tune, int) and conf.tune > count:
+            raise UserError(f"model.tune: {conf.tune} is more than the encoder's {count} layers")
+        back_end = make_back_end(conf.back_end, count + 1, parts.width)
+        of_stages = [([next(layers) for _ in range(share)], parts.bias, conf.checkpointing) for share in shares(count)]
+        self.stem = parts.stem
+        self.stages: ModulesOf[Stage] = ModulesOf(
+            [*(Stage(*of) for of in of_stages[:-1]), LastStage(*of_stages[-1], parts.norm, back_end)]
+        )
+        self.stage_channels = (*[parts.width] * (_STAGES - 1), back_end.outputs)
+        self.lr_factor = conf.lr_factor
+        in_order = [parts.stem, *parts.layers, parts.norm]
+        tuned = conf.tune + 1 if isinstance(conf.tune, int) else {"frozen": 0, "all": len(in_order)}[conf.tune]
+        self._frozen, self._tuned = in_order[: len(in_order) - tuned], in_order[len(in_order) - tuned :]
+        for part in self._frozen:
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """What is not tuned is always as in evaluation: without dropout."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
+
+    def slower_parameters(self) -> tuple[list[nn.Parameter], float]:
+        return [p for part in self._tuned for p in part.parameters() if p.requires_grad], self.lr_factor
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Raises UserError unless the input is a raw waveform."""
+        check_waveform(x)
+        passing = Passing(self.stem(x[:, 0, :, 0]))
+        return [stage(passing) for stage in self.stages]
