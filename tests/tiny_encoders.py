@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from steps import nnet
+from tests.conftest import ROOT
+
 WIDTH, LAYERS = 16, 5
 _SHARED: dict[str, Any] = {
     "hidden_size": WIDTH,
@@ -63,3 +66,9 @@ def save_encoder(folder: Path, family: str, seed: int = 0) -> Path:
     """A folder of config.json and model.safetensors."""
     make_encoder(family, seed).save_pretrained(folder)
     return folder
+
+
+def encoder_conf(folder: Path, conf: str = "ssl_whisper_tiny", *settings: str) -> nnet.ModelConf:
+    """A conf of conf/model with another encoder. settings: as `tune=all`."""
+    given = [f"model.{setting}" for setting in (f"encoder={folder}", *settings)]
+    return nnet.load_conf(ROOT / f"conf/model/{conf}.yaml", given)

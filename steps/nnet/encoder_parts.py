@@ -107,7 +107,7 @@ class WhisperStem(nn.Module):
         super().__init__()
         self.log_mel = LogMel(encoder.config.num_mel_bins)
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
-        self.positions = encoder.embed_positions
+        self.positions = encoder.embed_positions.requires_grad_(False)
         self.dropout = encoder.config.dropout
 
     def forward(self, samples: Tensor) -> Tensor:

@@ -21,13 +21,16 @@ from torch.utils._pytree import tree_leaves, tree_map
 from steps import nnet, training
 from steps.nnet.cost import detector_cost
 from steps.training.loop import make_optimizer
+from tests.tiny_encoders import FAMILIES, encoder_conf, save_encoder
 from utils.cli import UserError
+from utils.conf import read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 BATCH = 4
 SPECTRA = (3, 16, 45)  # channels, frames and bins: as many as any network reads
 SAMPLES = (1, 4800, 1)  # of those that read a waveform
-NETWORKS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
+CONFS = [path for path in (ROOT / "conf/model").glob("*.yaml") if read_yaml(path)["type"] != "encoder"]
+NETWORKS = sorted(path.stem for path in CONFS)  # but for pretrained encoders, which tests below have without weights
 COMMON_KEYS = {field.name for field in dataclasses.fields(training.TrainConf)} - {"method"}
 
 
@@ -120,12 +123,28 @@ def test_trains_by_every_method_and_keeps_the_same_detector(network):
     check_every_method(new_detector(network))
 
 
+@pytest.mark.parametrize(
+    ("family", "conf", "settings"),
+    [*((family, "ssl_whisper_tiny", ["tune=all"]) for family in FAMILIES),
+     ("wavlm", "ssl_whisper_tiny", ["tune=2", "checkpointing=true", "back_end.layers=last"]),
+     ("hubert", "ssl_whisper_tiny", ["tune=frozen"]),
+     ("whisper", "ssl_whisper_tiny_mhfa", ["tune=frozen"]),
+     ("xls_r", "ssl_whisper_tiny_aasist", ["tune=all"])],
+)  # fmt: skip
+def test_a_pretrained_encoder_trains_by_every_method(family, conf, settings, tmp_path):
+    torch.manual_seed(1)
+    model_conf = encoder_conf(save_encoder(tmp_path / "encoder", family), conf, *settings)
+    check_every_method(nnet.make_detector(model_conf))
+
+
 def check_every_method(untrained):
+    """A network whose weights are not all trained keeps those that are not."""
     before, shapes = untrained.state_dict(), shapes_of(untrained)
     graph, _ = graph_and_logits(copy.deepcopy(untrained))
     channels, *size = shape_for(untrained)
     cost = detector_cost(untrained, *size, channels)
-    assert sum("convolution" in line for line in graph) >= len(untrained.backbone.stage_channels)
+    products = sum(re.search(r"convolution|mm\.default", line) is not None for line in graph)
+    assert products >= len(untrained.backbone.stage_channels)
     deployed = copy.deepcopy(untrained)
     for name, conf in METHODS.items():
         try:
@@ -138,8 +157,11 @@ def check_every_method(untrained):
         assert all(map(math.isfinite, losses)), f"{name}: losses {losses}"
         state = kept.state_dict()
         assert all(value.isfinite().all() for value in state.values()), name
-        weights = [key for key, _ in kept.named_parameters()]
-        changed = [key for key in weights if not torch.equal(state[key], before[key])]
+        weights = [key for key, weight in untrained.named_parameters() if weight.requires_grad]
+        changed = [key for key in state if not torch.equal(state[key], before[key])]
+        frozen = [key for key, weight in untrained.named_parameters() if not weight.requires_grad]
+        assert not set(frozen) & set(changed), name
+        changed = [key for key in changed if key in weights]
         assert {weights[0], "head.weight"} <= set(changed), f"{name}: the first layer or the head was not trained"
         assert len(changed) > 0.7 * len(weights), f"{name}: {len(changed)} of {len(weights)} parameters were trained"
         assert shapes_of(kept) == shapes, name
