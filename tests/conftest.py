@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from utils.conf import read_yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -54,6 +56,21 @@ def speech_like(samples: int, seed: int = 0, rate: int = 16000) -> np.ndarray:
 @pytest.fixture(scope="session")
 def waveform_maker():
     return speech_like
+
+
+@pytest.fixture(scope="session")
+def encoder_for_confs(tmp_path_factory):
+    """path -> the settings with which a conf is read: one of a pretrained encoder, whose folder is not there, needs
+    another one. Its weights are empty."""
+    folder = tmp_path_factory.mktemp("encoder")
+    (folder / "config.json").write_text('{"model_type": "whisper", "d_model": 8}')
+    (folder / "model.safetensors").touch()
+
+    def settings(path: Path) -> list[str]:
+        is_one = path.parent.name == "model" and read_yaml(path)["type"] == "encoder"
+        return [f"model.encoder={folder}"] if is_one else []
+
+    return settings
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,8 @@ def name(path):
 
 
 @pytest.mark.parametrize("path", CONFS, ids=name)
-def test_loads(path):
-    LOADERS[path.parent.name](path)
+def test_loads(path, encoder_for_confs):
+    LOADERS[path.parent.name](path, encoder_for_confs(path))
 
 
 @pytest.mark.parametrize("path", PARTS, ids=name)

@@ -12,12 +12,13 @@ import numpy as np
 
 from steps.exporting.onnx_file import save
 from steps.inference.onnx_model import onnx, onnxruntime
+from utils.cli import UserError
 
 
 def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> None:
     """The model at `exact` with its network's convolutions in 8 bits; ranges of what flows between them are learnt on
     the waveforms. Front end, first convolution (which reads the features: -80 for digital silence), attention and head
-    stay as they are."""
+    stay as they are. Raises UserError for a network without such convolutions."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
@@ -35,6 +36,10 @@ def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> 
         for node in model.graph.node
         if node.op_type == "Conv" and "/stem/stem.0/" not in node.name and sizes.get(node.input[1]) == 4
     ]
+    if not chosen:  # ONNX Runtime would take that for all nodes
+        raise UserError(
+            "--int8: it quantises convolutions over time and frequency, and this network has none; leave it out"
+        )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

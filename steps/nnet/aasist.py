@@ -24,8 +24,8 @@ _POOL = 3  # the encoder begins with a maximum over so many samples and filters,
 
 @dataclass(frozen=True, kw_only=True)
 class GraphsConf:
-    """Keys of the graph part. `keep_*`: the share of nodes that the pooling of a graph keeps; the joint graphs pool each
-    kind by itself."""
+    """Keys of the graph part. `keep_*`: the share of nodes that the pooling of a graph keeps; the joint graphs pool
+    each kind by itself."""
 
     graph_width: int
     joint_width: int

@@ -66,17 +66,19 @@ class LayerSum(nn.Module):
     """A weighted sum of `count` normalised states, the weights positive and 1 together (Yang et al., "SUPERB",
     Interspeech 2021), or the last state, normalised: (batch, frames, width)."""
 
-    def __init__(self, conf: BackEndConf, count: int):
+    def __init__(self, conf: BackEndConf, count: int, width: int):
         super().__init__()
+        self.width = width
         self.strengths = nn.Parameter(torch.zeros(count)) if conf.layers == "weighted" else None
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
         if self.strengths is None:
-            return F.layer_norm(states[-1], states[-1].shape[-1:])
-        total = torch.zeros_like(states[0])
-        for state, weight in zip(states, self.strengths.softmax(0)):
-            total = total + weight * F.layer_norm(state, state.shape[-1:])
-        return total
+            return F.layer_norm(states[-1], (self.width,))
+        weights = self.strengths.softmax(0)
+        return sum(
+            (weight * F.layer_norm(state, (self.width,)) for state, weight in zip(states, weights)),
+            start=torch.zeros_like(states[0]),
+        )
 
 
 class Mean(nn.Module):
@@ -84,7 +86,7 @@ class Mean(nn.Module):
 
     def __init__(self, conf: BackEndConf, count: int, width: int):
         super().__init__()
-        self.sum = LayerSum(conf, count)
+        self.sum = LayerSum(conf, count, width)
         self.outputs = width
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
@@ -92,16 +94,15 @@ class Mean(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head factorised attentive pooling, of keys and values with layer weights of their own: (batch, embedding, 1,
-    1).
+    """Multi-head factorised attentive pooling: keys and values are sums of layers, each with weights of their own.
 
     Peng et al., "An attention-based backend allowing efficient fine-tuning of transformer models for speaker
-    verification", SLT 2022.
+    verification", SLT 2022. The map is (batch, embedding, 1, 1).
     """
 
     def __init__(self, conf: AttentionConf, count: int, width: int):
         super().__init__()
-        self.keys, self.values = LayerSum(conf, count), LayerSum(conf, count)
+        self.keys, self.values = LayerSum(conf, count, width), LayerSum(conf, count, width)
         self.to_key, self.to_value = nn.Linear(width, conf.width), nn.Linear(width, conf.width)
         self.score = nn.Linear(conf.width, conf.heads)
         self.project = nn.Linear(conf.heads * conf.width, conf.embedding)
@@ -122,7 +123,7 @@ class GraphBackEnd(nn.Module):
 
     def __init__(self, conf: GraphBackEndConf, count: int, width: int):
         super().__init__()
-        self.sum = LayerSum(conf, count)
+        self.sum = LayerSum(conf, count, width)
         self.project = nn.Linear(width, conf.bands)
         first, last = _GRAPH_WIDTHS
         self.norm = nn.BatchNorm2d(1)

@@ -68,8 +68,8 @@ def read_encoder(value: Any, where: str, source: str) -> EncoderConf:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(
-            f"{where}: {folder}: no .safetensors in it; other weights, such as .bin, are not read, as they can hold code"
-            f" that runs; {_HELP}"
+            f"{where}: {folder}: no .safetensors in it; other weights, such as .bin, are not read, as they can run "
+            f"code; {_HELP}"
         )
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
@@ -90,8 +90,8 @@ def _transformers() -> Any:
         import transformers
     except ImportError:
         raise UserError(
-            "pretrained encoders need transformers and safetensors, which are not installed here; in the toolkit's folder"
-            " give\n  python3 -m pip install -c constraints.txt -r requirements-encoders.txt"
+            "pretrained encoders need transformers and safetensors, which are not installed here; in the toolkit's "
+            "folder give\n  python3 -m pip install -c constraints.txt -r requirements-encoders.txt"
         ) from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

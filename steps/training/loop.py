@@ -58,8 +58,8 @@ def make_optimizer(
     without_weight_decay: Iterable[Tensor] = (),
     slower: Iterable[tuple[Iterable[Tensor], float]] = (),
 ) -> torch.optim.Optimizer:
-    """The conf's optimizer of `parameters`; those of them in `without_weight_decay` make a group of their own, and so do
-    those that are `slower`, each with its share of the learning rate, `lr_factor`. The first group has factor 1."""
+    """The conf's optimizer of `parameters`; those of them in `without_weight_decay` make a group of their own, and so
+    do those that are `slower`, each with its share of the learning rate, `lr_factor`. The first group has factor 1."""
     spared = {id(p) for p in without_weight_decay}
     factors = {id(p): factor for some, factor in slower for p in some}
     members: dict[tuple[float, bool], list[Tensor]] = {(1.0, False): []}

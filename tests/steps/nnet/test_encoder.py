@@ -177,14 +177,14 @@ def test_the_encoder_learns_at_its_own_share_of_the_learning_rate(folders):
 def test_a_sum_of_layers_by_hand():
     conf = BackEndConf(type="mean", layers="weighted")
     states = [torch.randn(2, 3, 4) * 10**i + i for i in range(3)]
-    layer = LayerSum(conf, 3)
+    layer = LayerSum(conf, 3, 4)
     with torch.no_grad():
         layer.strengths.copy_(torch.tensor([0.5, -1.0, 2.0]))
     weights = torch.tensor([0.5, -1.0, 2.0]).exp()
     normal = [(s - s.mean(2, keepdim=True)) / s.var(2, unbiased=False, keepdim=True).add(1e-5).sqrt() for s in states]
     wanted = sum(weight * one for weight, one in zip(weights / weights.sum(), normal))
     torch.testing.assert_close(layer(states), wanted)
-    last = LayerSum(BackEndConf(type="mean", layers="last"), 3)
+    last = LayerSum(BackEndConf(type="mean", layers="last"), 3, 4)
     torch.testing.assert_close(last(states), normal[-1])
     assert not list(last.parameters())
 

@@ -11,7 +11,9 @@ from steps.training.aligners import AdaptivePoolConf, LinearAligner, aligner_mak
 from steps.training.base import MethodBase
 from steps.training.loop import Trainer
 from tests.in_process import call
+from tests.tiny_encoders import encoder_conf, save_encoder
 from utils.cli import UserError
+from utils.conf import read_yaml
 from utils.files import read_json
 
 MAKERS = aligner_makers(AdaptivePoolConf(3, 2))
@@ -62,11 +64,14 @@ def test_an_aligner_of_ones_own_is_asked(root, kind):
     assert not torch.allclose(found, plain, rtol=1e-2)
 
 
-def test_every_aligner_with_every_network(root):
+def test_every_aligner_with_every_network(root, tmp_path):
     """Also where blocks teach one another, and all at once with attention transfer; the gradient is finite."""
     labels = torch.tensor([0, 1])
+    encoder = save_encoder(tmp_path / "encoder", "whisper")
     for path in sorted((root / "conf/model").glob("*.yaml")):
-        detector = nnet.make_detector(nnet.load_conf(path), 3)  # as many channels as any network reads
+        is_encoder = read_yaml(path)["type"] == "encoder"
+        conf = encoder_conf(encoder, path.stem) if is_encoder else nnet.load_conf(path)
+        detector = nnet.make_detector(conf, 3)  # as many channels as any network reads
         bins = detector.backbone.input_bins
         x = torch.randn(2, *((1, 4800) if bins == 1 else (3, 64)), bins or 45)
         channels = detector.backbone.stage_channels
