@@ -6,6 +6,7 @@ normalised over its width first, without parameters, as their magnitudes grow fr
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,7 +30,7 @@ class BackEndConf:
     layers: Literal["weighted", "last"]
 
     @staticmethod
-    def schema_of(values: Mapping[str, Any]) -> type[BackEndConf]:
+    def schema_of(values: Mapping[str, Any]) -> builtins.type[BackEndConf]:  # `type` is a key here
         kind = values.get("type")
         if not isinstance(kind, str) or kind not in _KINDS:
             raise ValueError(f"type: {kind!r} is no back end; {conf_files.hint_of(str(kind), _KINDS)}")

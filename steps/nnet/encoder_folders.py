@@ -6,6 +6,7 @@ and all weights, so that its detector does not need the folder.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from utils import conf as conf_files
 from utils.cli import UserError
 from utils.files import read_json, sha256_of
 
-FAMILIES = ("hubert", "wav2vec2", "wavlm", "whisper")
+FAMILIES = {"hubert": "HubertModel", "wav2vec2": "Wav2Vec2Model", "wavlm": "WavLMModel", "whisper": "WhisperEncoder"}
 _HELP = "docs/encoders.md shows how to get encoders"
 # Of a config.json: where it came from, and what would make transformers fetch code or choose another number format
 _NOT_KEPT = ("architectures", "attn_implementation", "auto_map", "dtype", "quantization_config", "torch_dtype")
@@ -84,10 +85,12 @@ def read_encoder(value: Any, where: str, source: str) -> EncoderConf:
         raise UserError(f"{where}: {folder}: {error}") from None
 
 
-def _transformers() -> Any:
-    """The library. Raises UserError, which says how to get it, where it lacks."""
+def _class_of(family: str) -> Any:
+    """The family's class in transformers. Raises UserError, which says how to get the library, where it lacks."""
     try:
         import transformers
+
+        module = importlib.import_module(f"transformers.models.{family}.modeling_{family}")
     except ImportError:
         raise UserError(
             "pretrained encoders need transformers and safetensors, which are not installed here; in the toolkit's "
@@ -95,7 +98,7 @@ def _transformers() -> Any:
         ) from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    return transformers
+    return getattr(module, FAMILIES[family])
 
 
 def load_encoder(conf: EncoderConf) -> Any:
@@ -103,15 +106,11 @@ def load_encoder(conf: EncoderConf) -> Any:
 
     Raises UserError for a folder whose weights are damaged, or lack some of the encoder's.
     """
-    library = _transformers()
+    kind = _class_of(conf.family)
+    # The file may hold Whisper's decoder too, or a head around any encoder.
+    options = {"key_mapping": {r"^(model\.)?encoder\.": ""}} if conf.family == "whisper" else {}
     try:
-        config = library.AutoConfig.for_model(**conf.config)
-        if conf.family == "whisper":
-            from transformers.models.whisper.modeling_whisper import WhisperEncoder as kind
-        else:
-            kind = {"hubert": library.HubertModel, "wav2vec2": library.Wav2Vec2Model, "wavlm": library.WavLMModel}[
-                conf.family
-            ]
+        config = kind.config_class(**conf.config)
         if conf.folder is None:
             return kind(config)
         module, report = kind.from_pretrained(
@@ -121,11 +120,11 @@ def load_encoder(conf: EncoderConf) -> Any:
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
-            **({"key_mapping": {r"^(model\.)?encoder\.": ""}} if conf.family == "whisper" else {}),
+            **options,
         )
     except Exception as error:  # transformers and safetensors raise many kinds
-        where = conf.folder or "model.encoder.config"
-        raise UserError(f"{where}: not an encoder that can be read: {str(error).strip().splitlines()[0]}") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{conf.folder or 'model.encoder'}: not an encoder that can be read: {reason}") from None
     lacking = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})  # of pretraining alone
     if lacking:
         raise UserError(f"{conf.folder}: its weights lack {len(lacking)} tensors, such as {lacking[0]}; get them again")
