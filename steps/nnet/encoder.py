@@ -27,9 +27,9 @@ _STAGES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Conf(ModelConf):
-    """`encoder`: its folder. `tune`: what is trained of it: nothing, all, or so many of its last layers. `lr_factor`:
-    its learning rate is the schedule's times that. `checkpointing`: compute its layers again for the gradient, which
-    saves memory and costs time."""
+    """`encoder`: its folder. `tune`: what is trained of it, a number being that of its last layers. `lr_factor`: its
+    learning rate is the schedule's times that. `checkpointing`: compute its layers again for the gradient, which saves
+    memory and costs time."""
 
     encoder: Annotated[EncoderConf, read_encoder]
     tune: Literal["frozen", "all"] | int

@@ -28,7 +28,7 @@ def _plain(value: Any, where: str, source: str) -> dict[str, Any]:
     """A group of keys that transformers checks. Raises UserError for anything else."""
     if not isinstance(value, Mapping):
         raise UserError(f"{where}: {value!r} where a group of keys is expected")
-    return dict(value)
+    return {str(key): item for key, item in value.items()}
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class EncoderConf:
     folder: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        kept = {key: value for key, value in self.config.items() if key[0] != "_" and key not in _NOT_KEPT}
+        kept = {key: value for key, value in self.config.items() if key not in _NOT_KEPT and not key.startswith("_")}
         object.__setattr__(self, "config", kept)
-        if kept.get("model_type") not in FAMILIES:
-            raise ValueError(f"config.model_type: {kept.get('model_type')!r} is none of {', '.join(FAMILIES)}")
+        if self.family not in FAMILIES:
+            raise ValueError(f"config.model_type: {self.family!r} is none of {', '.join(FAMILIES)}")
 
     @property
     def family(self) -> str:
-        return self.config["model_type"]
+        return str(self.config.get("model_type"))
 
 
 def read_encoder(value: Any, where: str, source: str) -> EncoderConf:
