@@ -7,12 +7,14 @@ that stage's. encoder_folders.py reads the weights, encoder_parts.py has what co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
 from steps.nnet.base import BackboneBase, ModelConf, ModulesOf
@@ -27,12 +29,13 @@ _STAGES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Conf(ModelConf):
-    """`encoder`: its folder. `tune`: what is trained of it, a number being that of its last layers. `lr_factor`: its
-    learning rate is the schedule's times that. `checkpointing`: compute its layers again for the gradient, which saves
-    memory and costs time."""
+    """`encoder`: its folder. `tune`: what is trained of it, a number being that of its last layers, and lora changes of
+    `lora_rank` to its attention. `lr_factor`: its learning rate is the schedule's times that. `checkpointing`: compute
+    its layers again for the gradient, which saves memory and costs time."""
 
     encoder: Annotated[EncoderConf, read_encoder]
-    tune: Literal["frozen", "all"] | int
+    tune: Literal["frozen", "all", "lora"] | int
+    lora_rank: int
     lr_factor: float
     checkpointing: bool
     back_end: BackEndConf
@@ -40,6 +43,8 @@ class Conf(ModelConf):
     def __post_init__(self) -> None:
         if isinstance(self.tune, int) and self.tune < 1:
             raise ValueError(f"tune: {self.tune} is not positive; frozen trains no layer")
+        if self.lora_rank < 1:
+            raise ValueError(f"lora_rank: {self.lora_rank} is not positive")
         if not self.lr_factor > 0:
             raise ValueError(f"lr_factor: {self.lr_factor} is not positive")
 
@@ -47,6 +52,33 @@ class Conf(ModelConf):
 def shares(layers: int) -> list[int]:
     """How many of the layers each stage has, shallow to deep."""
     return [layers // _STAGES + (stage < layers % _STAGES) for stage in range(_STAGES)]
+
+
+class LowRank(nn.Module):
+    """A weight, which stays, plus a product of two narrow matrices, which begins at 0.
+
+    Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022, without a factor.
+    """
+
+    def __init__(self, weight: Tensor, rank: int):
+        super().__init__()
+        outputs, inputs = weight.shape
+        self.down = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(rank, inputs), a=math.sqrt(5)))
+        self.up = nn.Parameter(torch.zeros(outputs, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.up @ self.down
+
+
+def add_low_rank(layers: Iterable[nn.Module], rank: int) -> list[LowRank]:
+    """What the queries and values of these layers' attention got."""
+    made = []
+    for layer in layers:
+        for name, linear in [*layer.named_modules()]:
+            if name.endswith(("q_proj", "v_proj")):
+                made.append(LowRank(linear.weight, rank))
+                parametrize.register_parametrization(linear, "weight", made[-1])
+    return made
 
 
 class Passing:
@@ -79,7 +111,7 @@ class Stage(nn.Module):
             return layer(state, attention_mask=None, **({"position_bias": bias} if self.bias else {}))
 
         given = passing.states[-1], passing.bias
-        again = self.again and layer.training and torch.is_grad_enabled()
+        again = self.again and self.training and torch.is_grad_enabled()
         made = checkpoint(run, *given, use_reentrant=False) if again else run(*given)
         if self.bias:
             made, passing.bias = made
@@ -121,10 +153,13 @@ class Backbone(BackboneBase):
         self.stage_channels = (*[parts.width] * (_STAGES - 1), back_end.outputs)
         self.lr_factor = conf.lr_factor
         in_order = [parts.stem, *parts.layers, parts.norm]
-        tuned = conf.tune + 1 if isinstance(conf.tune, int) else {"frozen": 0, "all": len(in_order)}[conf.tune]
-        self._frozen, self._tuned = in_order[: len(in_order) - tuned], in_order[len(in_order) - tuned :]
+        kept = {"all": 0, "frozen": len(in_order), "lora": len(in_order)}
+        first = count - conf.tune + 1 if isinstance(conf.tune, int) else kept[conf.tune]
+        self._frozen, self._tuned = in_order[:first], in_order[first:]
         for part in self._frozen:
             part.requires_grad_(False)
+        if conf.tune == "lora":
+            self._tuned = [*add_low_rank(parts.layers, conf.lora_rank)]
 
     def train(self, mode: bool = True) -> Backbone:
         """What is not tuned is always as in evaluation: without dropout."""

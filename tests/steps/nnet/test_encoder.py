@@ -140,6 +140,26 @@ def test_tuning_all_trains_all_but_fixed_positions(folders, family):
     assert still == ({"stem.positions.weight"} if family == "whisper" else set())
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_begins_as_the_encoder_and_trains_queries_and_values_alone(folders, family):
+    x = speech()[:, None, :, None]
+    plain = detector_of(folders[family])
+    detector = detector_of(folders[family], "ssl_whisper_tiny", "tune=lora", "lora_rank=3").train()
+    for one, other in zip(detector.stage_maps(x), plain.stage_maps(x)):
+        torch.testing.assert_close(one, other)
+    trained = {name: weight for name, weight in detector.backbone.named_parameters() if weight.requires_grad}
+    low_rank = {name: weight for name, weight in trained.items() if "parametrizations" in name}
+    assert len(low_rank) == LAYERS * 2 * 2 and len(trained) == len(low_rank) + 1
+    assert {min(weight.shape) for weight in low_rank.values()} == {3}
+    assert {id(p) for p in detector.backbone.slower_parameters()[0]} == {id(p) for p in low_rank.values()}
+    (detector(x)[:, 0] - detector(x)[:, 1]).sum().backward()
+    gradients = {name: weight.grad.abs().max() for name, weight in low_rank.items()}
+    assert all((gradient > 0) == name.endswith("up") for name, gradient in gradients.items())  # down's come with up
+    with torch.no_grad():
+        next(weight for name, weight in low_rank.items() if "v_proj" in name and name.endswith("up")).add_(1.0)
+        assert not torch.allclose(detector(x), plain(x))
+
+
 @pytest.mark.parametrize("family", ["wavlm", "whisper"])
 def test_checkpointing_changes_no_gradient(folders, family):
     gradients = []
@@ -351,9 +371,10 @@ def test_a_folder_that_cannot_serve_is_one_line_that_names_it(folder, damage, sa
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("tune=frozn", "'frozn' is none of frozen, all; did you mean 'frozen'?"),
+        ("tune=frozn", "'frozn' is none of frozen, all, lora; did you mean 'frozen'?"),
         ("tune=0", "tune: 0 is not positive"),
         ("tune=6", "model.tune: 6 is more than the encoder's 5 layers"),
+        ("lora_rank=0", "lora_rank: 0 is not positive"),
         ("lr_factor=0", "lr_factor: 0.0 is not positive"),
         ("encoder=3", "encoder: 3 is not the name of a folder"),
         ("back_end.type=mhfa", "back_end.type: 'mhfa' is no back end"),

@@ -28,7 +28,7 @@ CASES = {  # family, conf, settings, method
     "whisper": ("whisper", "ssl_whisper_tiny_mhfa", ["tune=2"], "self_distill"),
     "wav2vec2": ("wav2vec2", "ssl_whisper_tiny", ["tune=frozen"], "baseline"),
     "hubert": ("hubert", "ssl_whisper_tiny_aasist", ["tune=all", "checkpointing=true"], "ema_teacher"),
-    "wavlm": ("wavlm", "ssl_whisper_tiny", ["tune=all"], "mutual"),
+    "wavlm": ("wavlm", "ssl_whisper_tiny", ["tune=lora"], "mutual"),
 }
 
 

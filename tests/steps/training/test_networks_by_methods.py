@@ -128,6 +128,7 @@ def test_trains_by_every_method_and_keeps_the_same_detector(network):
     [*((family, "ssl_whisper_tiny", ["tune=all"]) for family in FAMILIES),
      ("wavlm", "ssl_whisper_tiny", ["tune=2", "checkpointing=true", "back_end.layers=last"]),
      ("hubert", "ssl_whisper_tiny", ["tune=frozen"]),
+     ("wavlm", "ssl_whisper_tiny", ["tune=lora", "checkpointing=true"]),
      ("whisper", "ssl_whisper_tiny_mhfa", ["tune=frozen"]),
      ("xls_r", "ssl_whisper_tiny_aasist", ["tune=all"])],
 )  # fmt: skip
