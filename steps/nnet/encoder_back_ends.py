@@ -83,22 +83,26 @@ class LayerSum(nn.Module):
 
 
 class Mean(nn.Module):
-    """The weighted sum itself as a map, whose mean over time is the embedding: (batch, width, frames, 1)."""
+    """The mean over time of the weighted sum: (batch, width, 1, 1).
+
+    Batch normalisation takes away what all utterances share, which is most of it: the head has no bias.
+    """
 
     def __init__(self, conf: BackEndConf, count: int, width: int):
         super().__init__()
         self.sum = LayerSum(conf, count, width)
+        self.norm = nn.BatchNorm2d(width)
         self.outputs = width
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
-        return self.sum(states).transpose(1, 2)[..., None]
+        return self.norm(self.sum(states).mean(dim=1)[:, :, None, None])
 
 
 class Attention(nn.Module):
     """Multi-head factorised attentive pooling: keys and values are sums of layers, each with weights of their own.
 
     Peng et al., "An attention-based backend allowing efficient fine-tuning of transformer models for speaker
-    verification", SLT 2022. The map is (batch, embedding, 1, 1).
+    verification", SLT 2022. The map is (batch, embedding, 1, 1), normalised as that of Mean.
     """
 
     def __init__(self, conf: AttentionConf, count: int, width: int):
@@ -107,12 +111,13 @@ class Attention(nn.Module):
         self.to_key, self.to_value = nn.Linear(width, conf.width), nn.Linear(width, conf.width)
         self.score = nn.Linear(conf.width, conf.heads)
         self.project = nn.Linear(conf.heads * conf.width, conf.embedding)
+        self.norm = nn.BatchNorm2d(conf.embedding)
         self.outputs = conf.embedding
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
         weights = self.score(self.to_key(self.keys(states))).softmax(dim=1)  # (batch, frames, heads)
         heard = weights.transpose(1, 2) @ self.to_value(self.values(states))
-        return self.project(heard.flatten(1))[:, :, None, None]
+        return self.norm(self.project(heard.flatten(1))[:, :, None, None])
 
 
 class GraphBackEnd(nn.Module):
