@@ -101,10 +101,7 @@ class Stage(nn.Module):
         """Adds the states of its layers to `passing`. Returns the last one as a map (batch, width, frames, 1)."""
         for layer in self.layers:
             passing.states.append(self._through(layer, passing))
-        stage_map = passing.states[-1].transpose(1, 2)[..., None]
-        # What comes next reads this very map, so that Grad-CAM finds its gradient.
-        passing.states[-1] = stage_map[..., 0].transpose(1, 2)
-        return stage_map
+        return passing.states[-1].transpose(1, 2)[..., None]
 
     def _through(self, layer: nn.Module, passing: Passing) -> Tensor:
         def run(state: Tensor, bias: Tensor | None) -> Any:

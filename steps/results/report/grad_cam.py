@@ -81,6 +81,9 @@ def section(comparison: Comparison, detectors: Detectors, stages: Sequence[int])
         if not deciders:
             blocks.append(Text(f"{group.title}: no system has both a final.pt and scores.", "note"))
             continue
+        if any(one.loaded.frontend.n_bins == 1 for one in deciders):
+            blocks.append(Text(f"{group.title}: it reads raw samples, which make no picture.", "note"))
+            continue
         cases = choose_cases([one.scores for one in deciders], [one.threshold for one in deciders])
         for number, ((title, *_), case) in enumerate(zip(CASES, cases), 1):
             blocks.append(Heading(f"{group.title}. {title}"))

@@ -15,7 +15,6 @@ from steps.nnet import encoder_folders
 from steps.nnet.encoder import Passing, shares
 from steps.nnet.encoder_back_ends import Attention, AttentionConf, BackEndConf, LayerSum
 from steps.nnet.encoder_parts import LogMel
-from steps.nnet.grad_cam import evidence
 from steps.training.loop import make_optimizer
 from tests.conftest import ROOT, speech_like
 from tests.tiny_encoders import FAMILIES, LAYERS, WIDTH, encoder_conf, make_encoder, save_encoder
@@ -234,14 +233,6 @@ def test_each_back_end_makes_the_deepest_map(folders, conf, embedding):
     assert maps[-1].shape[1] == detector.embedding_size == embedding
     assert [m.shape[1] for m in maps] == list(detector.backbone.stage_channels)
     assert maps[-1].shape[2:] == (1, 1)
-
-
-def test_grad_cam_finds_a_gradient_at_every_stage_of_a_frozen_encoder(folders):
-    detector = detector_of(folders["whisper"])
-    x = speech(1)[:, None, :, None]
-    score, maps = evidence(detector, x, [1, 2, 3, 4])
-    assert all(m.abs().max() > 0 for m in maps)
-    assert float(maps[-1].mean()) == pytest.approx(score, abs=1e-5)
 
 
 def test_a_training_keeps_the_encoder_and_does_not_need_its_folder(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from steps.frontend import filter_bank
 from steps.metrics.paired_tests import interval_of_mean
 from steps.nnet.base import score_of
 from steps.nnet.grad_cam import blend, evidence
+from steps.results.report import grad_cam
 from steps.results.report.det import blocks as det_blocks
 from steps.results.report.embedding import BONAFIDE, choose_trials, class_styles, place_by_tsne
 from steps.results.report.grad_cam import CASES, choose_cases
@@ -74,6 +76,21 @@ def test_what_speaks_for_a_class_has_its_colour():
     blue, orange, grey = image[0, 0].astype(int), image[0, 1].astype(int), image[0, 2]
     assert blue[2] > blue[0] and orange[0] > orange[2]
     assert len(set(grey)) == 1
+
+
+def test_raw_samples_have_no_picture_and_the_report_says_so(tmp_path, monkeypatch):
+    (tmp_path / "wav.scp").write_text("u u.wav\n")
+    (tmp_path / "utt2attack").write_text("u -\n")
+    monkeypatch.setattr(grad_cam, "_threshold", lambda *_: 0.0)
+    system = SimpleNamespace(experiment=SimpleNamespace(name="e"), scores=lambda name: scores_of([1.0], ["-"]))
+    made = frontend.make_frontend(frontend.load_conf(ROOT / "conf/frontend/waveform.yaml"))
+    comparison = SimpleNamespace(
+        groups=[SimpleNamespace(title="aasist on waveform", systems=[system])], set_name="eval", data=tmp_path,
+        allow_pipes=False, table=SimpleNamespace(any_result=SimpleNamespace(corpus=None)),
+    )  # fmt: skip
+    loaded = SimpleNamespace(loaded={"e": SimpleNamespace(system=system, frontend=made)})
+    said = grad_cam.section(comparison, loaded, [1, 4]).blocks[-1]
+    assert said.text == "aasist on waveform: it reads raw samples, which make no picture."
 
 
 def test_cases_are_the_median_of_what_all_decide_alike():
