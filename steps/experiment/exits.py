@@ -92,10 +92,11 @@ class Exits:
 
     def adaptive(self, complete: Detector, device: torch.device) -> tuple[AdaptiveExit, AdaptiveRule]:
         """The detector on `device`, ready to score, and its rule. Raises UserError unless all exits and `complete` have
-        the weights of one epoch, and for a network of branches."""
+        the weights of one epoch, and for a network of branches or a pretrained encoder."""
         if not isinstance(complete.backbone, StagedBackbone):
             raise UserError(
-                "--exit adaptive: branches have no common stages to leave at; give auto or a stage's number"
+                "--exit adaptive: branches and pretrained encoders cannot be left input by input; give auto or a"
+                " stage's number"
             )
         if not same_weights(complete, self.method.detector):
             raise UserError(

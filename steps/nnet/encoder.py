@@ -70,15 +70,12 @@ class LowRank(nn.Module):
         return weight + self.up @ self.down
 
 
-def add_low_rank(layers: Iterable[nn.Module], rank: int) -> list[LowRank]:
-    """What the queries and values of these layers' attention got."""
-    made = []
+def add_low_rank(layers: Iterable[nn.Module], rank: int) -> None:
+    """To the weights of the queries and values in these layers' attention."""
     for layer in layers:
         for name, linear in [*layer.named_modules()]:
             if name.endswith(("q_proj", "v_proj")):
-                made.append(LowRank(linear.weight, rank))
-                parametrize.register_parametrization(linear, "weight", made[-1])
-    return made
+                parametrize.register_parametrization(linear, "weight", LowRank(linear.weight, rank))
 
 
 class Passing:
@@ -149,24 +146,28 @@ class Backbone(BackboneBase):
         )
         self.stage_channels = (*[parts.width] * (_STAGES - 1), back_end.outputs)
         self.lr_factor = conf.lr_factor
-        in_order = [parts.stem, *parts.layers, parts.norm]
-        kept = {"all": 0, "frozen": len(in_order), "lora": len(in_order)}
+        kept = {"all": 0, "frozen": count + 2, "lora": count + 2}
         first = count - conf.tune + 1 if isinstance(conf.tune, int) else kept[conf.tune]
-        self._frozen, self._tuned = in_order[:first], in_order[first:]
-        for part in self._frozen:
+        for part in self._parts[:first]:
             part.requires_grad_(False)
         if conf.tune == "lora":
-            self._tuned = [*add_low_rank(parts.layers, conf.lora_rank)]
+            add_low_rank(parts.layers, conf.lora_rank)
+
+    @property
+    def _parts(self) -> list[nn.Module]:
+        """The encoder, without the back end: stem, layers and, where the last stage is there, the last norm."""
+        layers = [layer for stage in self.stages for layer in stage.layers]
+        return [self.stem, *layers, *(stage.norm for stage in self.stages if isinstance(stage, LastStage))]
 
     def train(self, mode: bool = True) -> Backbone:
         """What is not tuned is always as in evaluation: without dropout."""
         super().train(mode)
-        for part in self._frozen:
-            part.eval()
+        for part in self._parts:
+            part.train(mode and any(p.requires_grad for p in part.parameters()))
         return self
 
     def slower_parameters(self) -> tuple[list[nn.Parameter], float]:
-        return [p for part in self._tuned for p in part.parameters() if p.requires_grad], self.lr_factor
+        return [p for part in self._parts for p in part.parameters() if p.requires_grad], self.lr_factor
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Raises UserError unless the input is a raw waveform."""

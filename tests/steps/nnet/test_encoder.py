@@ -235,6 +235,20 @@ def test_each_back_end_makes_the_deepest_map(folders, conf, embedding):
     assert maps[-1].shape[2:] == (1, 1)
 
 
+@pytest.mark.parametrize("family", ["whisper", "wavlm"])
+def test_an_early_exit_is_the_head_of_its_stage_without_the_deeper_layers(folders, family):
+    conf = training.load_conf(ROOT / "conf/train/self_distill.yaml")
+    detector = detector_of(folders[family])
+    method = training.make_method(conf, detector).eval()
+    x = speech()[:, None, :, None]
+    with torch.no_grad():
+        for stage, logits in zip(method.trained_heads, method.head_logits(x), strict=True):
+            early = method.exit_at(stage)
+            assert torch.equal(early(x), logits)
+            assert len(list(early.backbone.stages)) == stage
+            early.train()  # the parts that are left know what is frozen
+
+
 def test_a_training_keeps_the_encoder_and_does_not_need_its_folder(folder, tmp_path):
     conf = encoder_conf(folder, "ssl_whisper_tiny", "tune=2")
     torch.manual_seed(1)
