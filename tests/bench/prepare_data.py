@@ -22,7 +22,14 @@ from utils.cli import make_parser, real_number, run_program, whole_number
 
 def seconds(corpus: Path, recipe: str, data: Path, sets: str, repeats: int) -> float:
     """The least of some runs of the whole program, in seconds."""
-    command = [sys.executable, ROOT / "local/prepare_data.py", "--corpus-dir", corpus, "--recipe", recipe]
+    command = [
+        sys.executable,
+        ROOT / "local/prepare_data.py",
+        "--corpus-dir",
+        corpus,
+        "--corpus",
+        f"asvspoof2019-{recipe}",
+    ]
     command.append("--allow-subset")
     best = float("inf")
     for _ in range(repeats):

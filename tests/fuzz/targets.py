@@ -116,9 +116,9 @@ ASVSPOOF5 = text(*(f"E_{i} {utt} F - - - AC1 {attack.replace('-', 'bonafide')} {
 
 
 def local_protocol(recipe: str) -> None:
-    from local.prepare_data import read_protocol
+    from local.corpora.asvspoof2019 import read_protocol
 
-    for trial in read_protocol(Path(f"{recipe}.txt"), recipe):
+    for trial in read_protocol(Path(f"{recipe}.txt"), recipe).trials:
         assert not {"/", "\n", " "} & set(trial.utt + trial.speaker)  # they become names of files and keys of tables
 
 
@@ -583,8 +583,28 @@ def prepared() -> dict[str, bytes]:
 
 
 def prepare() -> None:
-    program("local.prepare_data", "--corpus-dir", "corpus", "--recipe", "la", "--sets", "dev", "--allow-subset", "data")
-    program("local.prepare_data", "--corpus-dir", "corpus", "--recipe", "la", "--sets", "dev", "--allow-subset", "data")
+    program(
+        "local.prepare_data",
+        "--corpus-dir",
+        "corpus",
+        "--corpus",
+        "asvspoof2019-la",
+        "--sets",
+        "dev",
+        "--allow-subset",
+        "data",
+    )
+    program(
+        "local.prepare_data",
+        "--corpus-dir",
+        "corpus",
+        "--corpus",
+        "asvspoof2019-la",
+        "--sets",
+        "dev",
+        "--allow-subset",
+        "data",
+    )
 
 
 # --- command lines ----------------------------------------------------------------------------------------------------
@@ -598,7 +618,7 @@ PROGRAMS = {
     "steps.make_comparison": ["--out", "--table", "--baseline", "--command"],
     "steps.merge_feats": ["--frontend", "--set", "--nj"],
     "steps.compute_feats": ["--frontend", "--set", "--part"],
-    "local.prepare_data": ["--corpus-dir", "--recipe", "--sets"],
+    "local.prepare_data": ["--corpus-dir", "--corpus", "--sets"],
 }  # fmt: skip
 
 
