@@ -38,8 +38,8 @@ def adopt(training: Path, exp_dir: Path) -> tuple[Path, int]:
         link, target = folder / file, source / file
         if link.is_symlink() and link.resolve() != target:
             raise UserError(
-                f"{folder}: has the training {link.resolve().parent} already, of the same name as {source}; give another"
-                " --exp-dir"
+                f"{folder}: has the training {link.resolve().parent} already, of the same name as {source}; give"
+                " another --exp-dir"
             )
         if target.is_file() and not link.is_symlink():
             link.symlink_to(target)
