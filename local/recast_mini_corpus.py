@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Gives a mini corpus the layout of another corpus, to try that corpus's recipe without its audio.
 
-ASVspoof 2021 LA and DF, and the eval set of ASVspoof 5, get real codec round trips. What the mini corpus does not have
-(phases, sources, languages) is made up. corpus.json names the result "mini corpus as ...": figures measured on it never
+ASVspoof 2021 LA and DF, and the eval set of ASVspoof 5, get real codec round trips. Phases, sources and languages are
+made up, as the mini corpus has none. corpus.json names the result "mini corpus as ...": figures measured on it never
 stand for the real corpus's.
 """
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the recipes of the corpora beside ASVspoof 2019 on the tiny mini corpus, in each corpus's layout, with a detector that
-# tests/recipe.sh has trained; those that train too, with debug confs.
+# Runs the recipes of the other corpora on the tiny mini corpus, in each corpus's layout. Those that only evaluate take detectors
+# that tests/recipe.sh has trained. The others train with debug confs.
 #
 # Usage: tests/other_recipes.sh <work-dir of tests/recipe.sh la> [<recipe> ...]
 #  e.g.: tests/other_recipes.sh /tmp/la asvspoof2021/df mlaad

@@ -184,8 +184,8 @@ def read_rows(path: Path, columns: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_csv(path: Path, required: Iterable[str], delimiter: str | None = None) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, values by the heading's names in lower case) of a CSV file. delimiter: told by the heading where
-    it is None: a tab, `;`, `|` or a comma; at `|` quotes are letters like others.
+    """(line number, values by the heading's names in lower case) of a CSV file. delimiter: None takes that of the
+    heading: a tab, `;`, `|` or a comma; at `|` quotes are letters like others.
 
     Raises UserError, naming file and line, for a heading that lacks one of `required` or has a name twice, a line with
     another number of columns than the heading, and as read_filled_lines does.
@@ -258,7 +258,7 @@ def absent_audio(corpus: Corpus, root: Path, trials: Sequence[Trial]) -> list[bo
 def missing_of(corpus: Corpus, root: Path) -> str:
     """What an unpacked corpus lacks: key files, or audio of trials. There may be more files than trials."""
     lacking = []
-    for subset in corpus.counts:
+    for subset in corpus.counts or ("eval",):
         keys = corpus.keys(root, subset)
         if not keys.is_file():
             lacking.append(str(keys.relative_to(root)))

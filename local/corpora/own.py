@@ -4,7 +4,7 @@ The first line names the columns: path and label (bonafide or spoof), and if kno
 columns become tables utt2<column>, by which figures are broken down: codec, language, source, ... Paths start from the
 list's folder. Ids are made from the paths, and utt2orig maps them back. Without an attack a spoof trial's is `unknown`.
 Without a column split speakers are divided over train, dev and eval, 60, 20 and 20 % of the trials of either class, as
-near as whole speakers allow: no speaker is in two sets, and the same list gives the same sets. Where the list has
+near as complete speakers allow: no speaker is in two sets, and the same list gives the same sets. Where the list has
 splits, a speaker of train or dev who is in another set too is refused.
 """
 
@@ -89,7 +89,7 @@ def _read(path: Path, _changed: int) -> dict[str, TrialList]:
         speaker = word(row.get("speaker", "") or utt)
         if spoken.setdefault(speaker, row.get("speaker", "")) != row.get("speaker", ""):
             raise everything.refuse(
-                line, utt, f"the speakers {spoken[speaker]!r} and {row['speaker']!r} are written alike"
+                line, utt, f"the speakers {spoken[speaker]!r} and {row['speaker']!r} become the same word"
             )
         values = tuple(word(row[name]) for name in conditions)
         everything.add(Trial(utt, speaker, label, attack, text, values, line, "" if utt == text else text))
