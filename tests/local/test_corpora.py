@@ -270,7 +270,11 @@ def test_own_list_with_splits_as_tsv(tmp_path):
         ("path,label,speaker,split", "a.wav,spoof,s,../x", ["line 2", "not the name of a set"]),
         ("path,label,speaker,split", "a.wav,spoof,s,train\nb.wav,bonafide,s,dev", ["line 3", "speaker s", "line 2"]),
         ("path,label,attack,split", "a.wav,bonafide,A01,train", ["line 2", "bona fide, yet with the attack"]),
-        ("path,label,speaker,split", "a.wav,spoof,A B,train\nb.wav,spoof,A_B,train", ["line 3", "become the same word"]),
+        (
+            "path,label,speaker,split",
+            "a.wav,spoof,A B,train\nb.wav,spoof,A_B,train",
+            ["line 3", "become the same word"],
+        ),
         ("path,label,dur,split", "a.wav,spoof,1,train", ["line 1", "gives no table utt2dur"]),
         ("path,label,speaker,split", "a.wav |,spoof,s,train", ["line 2", "no table can hold"]),
         ("path,label,speaker,split", "a.wav,spoof,s,train", ["one class only"]),
