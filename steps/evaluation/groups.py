@@ -159,8 +159,8 @@ def evaluate_conditions(
     spoof trials. A condition of which no value has trials of both classes is one of the spoof trials alone, such as
     the vocoder: each value's spoof trials then stand against all bona fide ones.
 
-    tables: lines `UTT VALUE` by condition. One of a single value is left out; one of more than 40 too, told in
-    `warnings`. Raises UserError as values_of_trials does.
+    tables: lines `UTT VALUE` by condition. A table of a single value is left out, and with a warning one of more than
+    40. Raises UserError as values_of_trials does.
     """
     found: dict[str, dict[str, ConditionGroup]] = {}
     for name, path in tables.items():
@@ -180,4 +180,6 @@ def evaluate_conditions(
                 continue  # what bona fide trials have in the place of a value
             figures, intervals = _of_trials(cm, inside, inside if both else everything, point, draws)
             found[name][value] = ConditionGroup(figures, "own" if both else "all", intervals)
+        if len(found[name]) < 2:
+            del found[name]
     return found
