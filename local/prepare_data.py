@@ -21,6 +21,7 @@ local/corpora/ know the corpora.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -150,6 +151,22 @@ def check_counts(read: TrialList, corpus: Corpus, subset: str, allow_subset: boo
     if not allow_subset:
         raise UserError(f"{text}; unpack the corpus again, or give --allow-subset if you want a part of it")
     warn(f"{text}; continuing with them (--allow-subset)")
+    return False
+
+
+def check_sum(keys: Path, corpus: Corpus, subset: str, allow_subset: bool) -> bool:
+    """True if the key file is the official one by its MD5 sum, where that is known; without `allow_subset` another one
+    is a UserError."""
+    if subset not in corpus.sums:
+        return True
+    with keys.open("rb") as handle:
+        found = hashlib.file_digest(handle, "md5").hexdigest()
+    if found == corpus.sums[subset]:
+        return True
+    text = f"{keys}: MD5 {found}, but the official list has {corpus.sums[subset]}"
+    if not allow_subset:
+        raise UserError(f"{text}; unpack the corpus again, or give --allow-subset to take it as it is")
+    warn(f"{text}; continuing with it (--allow-subset)")
     return False
 
 
@@ -290,7 +307,7 @@ def prepare(
 ) -> None:
     """Make `data`/`subset`, or say that it is there already. table: durations by utterance; None: by the audio."""
     keys = corpus.keys(root, subset)
-    if not keys.is_file() or (subset not in corpus.sets(root) and corpus.is_list):
+    if not keys.is_file() or subset not in corpus.sets(root):
         there = [name for name in corpus.sets(root) if corpus.keys(root, name).is_file()]
         raise UserError(
             f"{keys}: no such {'set' if keys.is_file() else 'protocol'}; the corpus has those of: "
@@ -311,7 +328,9 @@ def prepare(
     if already_made(folder, source, corpus.conditions, allow_subset):
         return
     read = corpus.read(root, subset)
-    complete = not official or check_counts(read, corpus, subset, allow_subset)
+    complete = not official or (
+        check_counts(read, corpus, subset, allow_subset) and check_sum(keys, corpus, subset, allow_subset)
+    )
     kept, seconds = with_durations(corpus, root, subset, read, allow_subset, table)
     is_subset = not complete or len(kept) < len(read.trials)
 

@@ -19,6 +19,11 @@ COLUMNS = "SPEAKER UTT GENDER CODEC CODEC_QUALITY CODEC_SEED ATTACK_TAG ATTACK K
 CONDITIONS = ("gender", "codec", "codec_quality", "attack_tag")  # a seed is the name of one utterance
 COUNTS = {"train": (182_357, 18_797), "dev": (140_950, 31_334), "eval": (680_774, 138_688)}
 LISTS = {"train": "ASVspoof5.train.tsv", "dev": "ASVspoof5.dev.track_1.tsv", "eval": "ASVspoof5.eval.track_1.tsv"}
+SUMS = {
+    "train": "cbfa08e2fab1423e828f102bc97a22f0",
+    "dev": "e949dee1091a49b04943c548b5cf9860",
+    "eval": "50c0591d45a282cb787a5a4614394f67",
+}
 FOLDERS = {"train": "flac_T", "dev": "flac_D", "eval": "flac_E_eval"}
 _ATTACK = Form(re.compile(r"A[0-9]{2}"), "A and two digits, such as A17")
 
@@ -50,6 +55,7 @@ CORPORA = {
         keys=keys,
         read=read,
         counts=COUNTS,
+        sums=SUMS,
         conditions=CONDITIONS,
     )
 }

@@ -111,11 +111,16 @@ class TrialList:
 class Corpus:
     """One part of a corpus.
 
-    name, part: as in corpus.json; part is empty where there is one only. markers: files or folders of which each one
-    unpacked has one. unpacked: which folder is to be given, in words. sets: those that a folder has. keys: the key
-    file of a set. read: its trials. counts: official (trials, bona fide among them) by set; phases: official trials of
-    eval by phase. asv: files of the ASV's scores of a set; asv_lines: their lines `ATTACK KEY SCORE` by the phase that
-    they are of, None where the one file is copied. is_list: a file is given instead of a folder.
+    name, part: as in corpus.json; part is empty where there is one only. markers: files or folders, one of which each
+    unpacked corpus has. unpacked: which folder is to be given, in words. sets: those that a folder has. keys: the key
+    file of a set. read: its trials. conditions: names of tables that every set has. is_list: a file is given instead of
+    a folder.
+
+    Of the official corpus, by set: counts: trials, and bona fide ones among them; sums: MD5 sums of key files. phases:
+    trials of eval by phase.
+
+    asv: files of the ASV's scores of a set. asv_lines: their lines `ATTACK KEY SCORE` by phase; None where the one file
+    is copied.
     """
 
     name: str
@@ -127,6 +132,7 @@ class Corpus:
     read: Callable[[Path, str], TrialList]
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     phases: Mapping[str, int] = field(default_factory=dict)
+    sums: Mapping[str, str] = field(default_factory=dict)
     conditions: tuple[str, ...] = ()
     asv: Callable[[Path, str], tuple[Path, ...]] = lambda root, subset: ()
     asv_lines: Callable[[tuple[Path, ...]], dict[str, list[str]]] | None = None

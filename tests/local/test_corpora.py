@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -178,6 +179,26 @@ def test_official_counts_of_asvspoof5_and_in_the_wild(tmp_path):
     rows = (f"{at}.wav,A B,{'spoof' if at < 11_816 else 'bona-fide'}\n" for at in range(11_816 + 19_963))
     (tmp_path / "meta.csv").write_text("file,speaker,label\n" + "".join(rows))
     assert check_counts(in_the_wild.read(tmp_path, "eval"), in_the_wild.CORPORA["in_the_wild"], "eval", False)
+
+
+def test_a_list_that_is_not_the_official_one_is_refused(tmp_path, monkeypatch):
+    make_5(tmp_path / "c", {"train": (20, 10)})
+    monkeypatch.setitem(asvspoof5.COUNTS, "train", (20, 10))
+    done = prepare("asvspoof5", tmp_path / "c", tmp_path / "data", "--sets", "train")
+    assert (
+        done.returncode == 1
+        and "ASVspoof5.train.tsv: MD5" in done.stderr
+        and "the official list has cbfa" in done.stderr
+    )
+    digest = hashlib.md5((tmp_path / "c/ASVspoof5.train.tsv").read_bytes()).hexdigest()
+    monkeypatch.setitem(asvspoof5.SUMS, "train", digest)
+    prepared("asvspoof5", tmp_path / "c", tmp_path / "data", "--sets", "train")
+
+
+def test_a_set_that_a_corpus_lacks_is_refused(tmp_path):
+    make_2021(tmp_path / "c", "LA", 9, 3)
+    done = prepare("asvspoof2021-la", tmp_path / "c", tmp_path / "data", "--sets", "dev")
+    assert done.returncode == 1 and "the corpus has those of: eval" in done.stderr
 
 
 def test_in_the_wild(tmp_path):
