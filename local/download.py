@@ -115,8 +115,9 @@ def locate(download: Download, mirror: str | None) -> list[Archive]:
         one = replace(one, size=one.size or known.size, md5=one.md5 or known.md5)
         if one.address is None:
             raise UserError(
-                f"{known.name}: its address is not known, and {url or 'a listing'} does not name it; see {download.page},"
-                " give --mirror, or put the archive into the folder by hand and give the same command again"
+                f"{known.name}: its address is not known, and {url or 'a listing'} does not name it; see"
+                f" {download.page}, give --mirror, or put the archive into the folder by hand and give the same command"
+                " again"
             )
         found.append(one)
     return found

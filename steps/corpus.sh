@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # options are set by the recipe
 # Sourced by steps/recipe.sh and steps/eval_recipe.sh: stage 0, from a corpus or the mini corpus to data dirs. The run.sh says
 # CORPUS (a name of local/prepare_data.py) and MINI_WORDS (what its mini corpus is, in words).
 : "${CORPUS:?}" "${MINI_WORDS:?}"

@@ -60,6 +60,7 @@ phase_option=(); [ -z "$phase" ] || phase_option=(--phase "$phase")
 
 if begin_stage 0 "corpus and data list"; then
   hold "$data_dir/.lock" "$data_dir" 60
+  # shellcheck disable=SC2119 # it takes no options of the mini corpus here
   make_data
   end_stage "$data_dir"
 fi

@@ -78,7 +78,7 @@ def main() -> int:
                 continue
             evaluate_files(
                 scores / f"{stem}.txt",
-                args.exp_dir / "results" / f"{stem}{suffix}",
+                args.exp_dir / "results" / stem_of(f"{name}{suffix}", head),
                 asv,
                 data,
                 data / "corpus.json",
