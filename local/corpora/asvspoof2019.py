@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from local.corpora import Archive, Download
-from local.corpora.base import Corpus, Form, Trial, TrialList, missing_of, read_rows
+from local.corpora.base import PLAIN, Corpus, Form, Trial, TrialList, missing_of, read_rows
 from local.layout import Layout
 
 PAGE = "https://datashare.ed.ac.uk/handle/10283/3336"
@@ -48,7 +48,11 @@ def read_protocol(path: Path, recipe: str, audio: str = "flac") -> TrialList:
     Raises UserError, naming file, line and utterance, as read_rows and TrialList do.
     """
     columns = f"SPEAKER UTT {'-' if recipe == 'la' else 'ENVIRONMENT'} ATTACK KEY"
-    found = TrialList(path, ("env",) if recipe == "pa" else (), {"env": ENVIRONMENT[recipe], "attack": ATTACK[recipe]})
+    found = TrialList(
+        path,
+        ("env",) if recipe == "pa" else (),
+        {"speaker": PLAIN, "env": ENVIRONMENT[recipe], "attack": ATTACK[recipe]},
+    )
     for line, (speaker, utt, environment, attack, key) in read_rows(path, columns):
         if recipe == "la" and environment != "-":
             raise found.refuse(line, utt, f"the third column is {environment!r} where LA has '-'")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from local.corpora import Archive, Download
-from local.corpora.base import NO_ATTACK, Corpus, Trial, TrialList, missing_of, read_rows, there
+from local.corpora.base import NO_ATTACK, PLAIN, Corpus, Trial, TrialList, missing_of, read_rows, there
 from utils.cli import UserError
 
 _KEYS = "https://www.asvspoof.org/asvspoof2021"
@@ -51,7 +51,7 @@ def _named(part: str, fields: list[str]) -> dict[str, str]:
 
 def read_keys(path: Path, part: str) -> TrialList:
     """The trials of keys/<part>/CM/trial_metadata.txt."""
-    found = TrialList(path, CONDITIONS[part])
+    found = TrialList(path, CONDITIONS[part], {"speaker": PLAIN, "attack": PLAIN})
     columns = [name.upper() for name in CONDITIONS[part]]
     for line, fields in read_rows(path, COLUMNS[part]):
         values = _named(part, fields)

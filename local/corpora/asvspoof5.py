@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from local.corpora import Archive, Download
-from local.corpora.base import NO_ATTACK, Corpus, Form, Trial, TrialList, missing_of, read_rows, there
+from local.corpora.base import NO_ATTACK, PLAIN, Corpus, Form, Trial, TrialList, missing_of, read_rows, there
 
 COLUMNS = "SPEAKER UTT GENDER CODEC CODEC_QUALITY CODEC_SEED ATTACK_TAG ATTACK KEY TMP"
 CONDITIONS = ("gender", "codec", "codec_quality", "attack_tag")  # a seed is the name of one utterance
@@ -35,7 +35,7 @@ def keys(root: Path, subset: str) -> Path:
 
 def read(root: Path, subset: str) -> TrialList:
     """The trials of a set's list."""
-    found = TrialList(keys(root, subset), CONDITIONS, {"attack": _ATTACK})
+    found = TrialList(keys(root, subset), CONDITIONS, {"speaker": PLAIN, "attack": _ATTACK})
     folder = FOLDERS.get(subset, subset)
     for line, fields in read_rows(found.path, COLUMNS):
         speaker, utt, gender, codec, quality, _, tag, attack, key, _ = fields

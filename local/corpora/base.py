@@ -48,10 +48,13 @@ class Form:
     words: str
 
 
+PLAIN = Form(NAME, "made of letters, digits and _ . - only")
+
+
 class TrialList:
     """Trials of a key file in its own order, checked as they are added.
 
-    conditions: names of the tables utt2<condition> that they have; forms: of conditions, and of `attack`.
+    conditions: names of the tables utt2<condition> that they have; forms: of conditions, `speaker` and `attack`.
     """
 
     def __init__(self, path: Path, conditions: Sequence[str] = (), forms: Mapping[str, Form] | None = None):
@@ -229,8 +232,8 @@ def read_csv(path: Path, required: Iterable[str], delimiter: str | None = None) 
 
 
 def word(text: str) -> str:
-    """A name as a table's column holds it: runs of blanks become one `_`; nothing becomes `-`."""
-    return "_".join(text.split()) or "-"
+    """A name as a table's column holds it: runs of blanks become one `_`, `/` too; nothing becomes `-`."""
+    return "_".join(text.split()).replace("/", "_") or "-"
 
 
 def made_id(text: str) -> str:

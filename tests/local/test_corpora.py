@@ -315,6 +315,7 @@ def test_bad_lists_end_in_one_line(tmp_path, heading, row, texts):
         (" bonafide bonafide ", " - spoof ", ["a spoof without an attack"]),
         (" bonafide notrim", " genuine notrim", ["the key 'genuine'"]),
         ("LA_E_1000000", "../LA_E_1000000", ["ids are letters"]),
+        ("LA_0001", "LA/0001", ["the speaker 'LA/0001' is not made of letters"]),
         ("LA_E_1000000", "LA_E_1000001", ["line 2", "stands there twice, first on line 1"]),
     ],
 )
