@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from local.corpora.base import FIX, NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, read_csv, word
+from local.corpora.base import NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, read_csv, word
 from utils.cli import UserError
 
 SHARES = {"train": 0.6, "dev": 0.2, "eval": 0.2}
@@ -66,7 +66,7 @@ def _check_speakers(path: Path, set_of: dict[str, dict[str, int]]) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: Path, _changed: int) -> dict[str, TrialList]:
+def _read(path: Path, _changed: tuple[int, int]) -> dict[str, TrialList]:
     rows = list(read_csv(path, ("path", "label")))
     names = list(rows[0][1]) if rows else []
     conditions = tuple(name for name in names if name not in FIXED)
@@ -125,9 +125,10 @@ def _read(path: Path, _changed: int) -> dict[str, TrialList]:
 def read_list(path: Path) -> dict[str, TrialList]:
     """The trials of a list by set: train, dev, eval first. Raises UserError, naming file and line."""
     try:
-        return _read(path, path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {FIX}") from None
+        state = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give another list") from None
+    return _read(path, (state.st_mtime_ns, state.st_size))
 
 
 CORPORA = {
