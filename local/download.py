@@ -8,12 +8,14 @@ stopped when the same command is given again. Archives stay in DIR; remove them 
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import http.client
 import json
 import os
 import shutil
 import sys
+import tarfile
 import threading
 import time
 import urllib.error
@@ -30,11 +32,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
-from local.corpora import Archive, Download, asvspoof2019
+from local.corpora import Archive, Download
+from local.corpora.base import known_downloads
 from utils.cli import UserError, make_parser, run_program, system_error_text, time_left, warn, whole_number
 from utils.files import naming, only_here
 
-CORPORA = asvspoof2019.DOWNLOADS
+CORPORA = known_downloads()
 PIECE = 32 * 2**20  # bytes that one request asks for, and the most that an interruption loses per connection
 TRIES = 10  # failures in a row, without a byte between them, after which it gives up
 WAIT = 10.0  # seconds before a failed request is made again
@@ -112,8 +115,9 @@ def locate(download: Download, mirror: str | None) -> list[Archive]:
         one = replace(one, size=one.size or known.size, md5=one.md5 or known.md5)
         if one.address is None:
             raise UserError(
-                f"{known.name}: its address is not known, and {url} does not name it; see {download.page}, give"
-                " --mirror, or put the archive into the folder by hand and give the same command again"
+                f"{known.name}: its address is not known, and {url or 'a listing'} does not name it; see"
+                f" {download.page}, give --mirror, or put the archive into the folder by hand and give the same command"
+                " again"
             )
         found.append(one)
     return found
@@ -326,9 +330,13 @@ def unpack(archives: list[Path], download: Download, target: Path) -> None:
     for archive in archives:
         print(f"unpacking {archive}", flush=True)
         try:
-            with zipfile.ZipFile(archive) as opened:
-                opened.extractall(aside)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            if archive.suffix == ".zip":
+                with zipfile.ZipFile(archive) as opened:
+                    opened.extractall(aside)
+            else:
+                with tarfile.open(archive) as packed:
+                    packed.extractall(aside, filter="data")
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError) as error:
             raise UserError(f"{archive}: damaged ({error}); remove it and give the same command again") from None
     top = aside / download.folder if (aside / download.folder).is_dir() else aside
     if lacking := download.missing(top):

@@ -1,131 +1,78 @@
 #!/usr/bin/env python3
-"""Turns the protocols of ASVspoof 2019 into Kaldi data directories, one per set.
+"""Turns the key files of a corpus into Kaldi data directories, one per set.
 
     DATA/<set>/wav.scp      UTT /path/to/UTT.flac        utt2label   UTT bonafide|spoof
                utt2spk      UTT UTT                      utt2attack  UTT A07, `-` for bona fide
                spk2utt      UTT UTT                      utt2dur     UTT seconds
-               utt2speaker  UTT SPEAKER of the protocol
-               utt2env      UTT abc (PA only: room size, T60, talker-to-ASV distance)
-               asv_scores   ATTACK KEY SCORE of the set's ASV (not for train), for the t-DCF
+               utt2speaker  UTT SPEAKER of the key file
+               utt2<condition>  such as utt2codec, utt2phase, utt2env: the columns that the corpus has beside these
+               utt2orig     what ids were made from, if any had to be made (spaces, wide characters, folders)
+               asv_scores   ATTACK KEY SCORE of the set's ASV, if the corpus has them, for the t-DCF
                corpus.json  which corpus this is; .source.json: what this directory was made from
 
 Kaldi's scripts want utt2spk in the order of utt2spk and spk2utt at once, which takes ids that begin with their speaker;
-ASVspoof's do not. So utt2spk gives each utterance a speaker of its own, as Kaldi advises where speakers play no part,
-and utt2speaker has the real one. With --protocol-speakers utt2spk has the real ones too; Kaldi's own scripts refuse
-that.
+these corpora's do not. So utt2spk gives each utterance a speaker of its own, as Kaldi advises where speakers play no
+part, and utt2speaker has the real one. With --protocol-speakers utt2spk has the real ones too; Kaldi's own scripts
+refuse that.
 
-Trials come from the protocol, never from a listing of the audio folder, which holds the ASV's enrolment files too.
+Trials come from the key file, never from a listing of the audio folder, which may hold other files too. The modules of
+local/corpora/ know the corpora.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
 import shutil
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
-from local.layout import OFFICIAL_SETS, Layout
+from local.corpora.base import NAME, Corpus, Trial, TrialList, absent_audio, known_corpora
 from utils import audio
 from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
-from utils.files import make_dir_aside, read_json, read_table, sha256_of, write_json, write_lines
-
-# (trials, bona fide among them) of the official protocols
-OFFICIAL_COUNTS = {
-    "la": {"train": (25380, 2580), "dev": (24844, 2548), "eval": (71237, 7355)},
-    "pa": {"train": (54000, 5400), "dev": (29700, 5400), "eval": (134730, 18090)},
-}
-
-NAME = re.compile(r"[A-Za-z0-9_.-]+")  # a speaker or an utterance: it becomes a key and a file name
-ATTACK = {"la": re.compile(r"A[0-9]{2}"), "pa": re.compile(r"[A-C]{2}")}
-ATTACK_FORM = {"la": "A and two digits, such as A07", "pa": "two letters A-C, such as AB"}
-ENVIRONMENT = {"la": re.compile(r"-"), "pa": re.compile(r"[a-c]{3}")}
-ENVIRONMENT_FORM = {"la": "'-'", "pa": "three letters a-c, such as abc"}
+from utils.files import make_dir_aside, read_json, sha256_of, write_json, write_lines
+from utils.tables import read_big_map
 
 # Opening a file on a network file system waits for the server: threads overlap those waits.
 READERS = 16
 PER_TASK = 512
 
 
-class Trial(NamedTuple):
-    utt: str
-    speaker: str
-    label: str  # bonafide or spoof
-    attack: str  # "-" for bona fide
-    environment: str  # "-" for LA
-    line: int  # in the protocol, from 1
-
-
-def find_corpus(corpus_dir: str, recipe: str) -> Layout:
-    """The corpus at `corpus_dir`. Raises UserError, with the folder that was probably meant, where it is not one."""
-    layout = Layout(Path(os.path.abspath(corpus_dir)), recipe)  # noqa: PTH100 (a link to the corpus stays in wav.scp)
-    if not str(layout.root).isprintable():
+def find_corpus(corpus_dir: str, name: str, corpora: dict[str, Corpus]) -> Path:
+    """The folder (or list) of the corpus `name`. Raises UserError, with what was probably meant, for another one."""
+    root = Path(os.path.abspath(corpus_dir))  # noqa: PTH100 (a link to the corpus stays in wav.scp)
+    corpus = corpora[name]
+    if not str(root).isprintable():
         raise UserError(
-            f"--corpus-dir {str(layout.root)!r}: Kaldi's tables cannot hold a path with a line break, a tab or bytes"
+            f"--corpus-dir {str(root)!r}: Kaldi's tables cannot hold a path with a line break, a tab or bytes"
             " that are no UTF-8 text; give it a plain name, or a link of one"
         )
-    if not layout.root.is_dir():
-        raise UserError(f"--corpus-dir {corpus_dir}: no such folder")
-    if not layout.protocols.is_dir():
-        inner = Layout(layout.root / recipe.upper(), recipe)
-        other = "pa" if recipe == "la" else "la"
-        if inner.protocols.is_dir():
-            hint = f"did you mean --corpus-dir {inner.root}?"
-        elif Layout(layout.root, other).protocols.is_dir():
-            hint = f"this is the {other.upper()} part: give --recipe {other}, or the folder of {recipe.upper()}"
-        else:
-            part = recipe.upper()
-            hint = f"give the folder {part} that {part}.zip unpacks to (local/download.py fetches it)"
-        raise UserError(f"--corpus-dir {corpus_dir}: there is no {layout.protocols.name} in it; {hint}")
-    return layout
-
-
-def read_protocol(path: Path, recipe: str) -> list[Trial]:
-    """The trials of a protocol in its own order.
-
-    Raises UserError, naming file, line and utterance, for a malformed line or an utterance that stands there twice,
-    and for a protocol without trials.
-    """
-    mend = "correct the line, or unpack the corpus again"
-    trials: list[Trial] = []
-    first_line: dict[str, int] = {}
-    for number, fields in read_table(path, columns=None):
-        if len(fields) != 5:
-            columns = "SPEAKER UTT - ATTACK KEY" if recipe == "la" else "SPEAKER UTT ENVIRONMENT ATTACK KEY"
+    if corpus.is_list:
+        if not root.is_file():
             raise UserError(
-                f"{path}: line {number}: {len(fields)} columns where 5 are expected ({columns}): "
-                f"{' '.join(fields)!r}; {mend}"
+                f"--corpus-dir {corpus_dir}: {'this is a folder' if root.is_dir() else 'no such file'};"
+                f" give {corpus.unpacked}"
             )
-        speaker, utt, environment, attack, label = fields
-
-        def refuse(why: str, number: int = number, utt: str = utt) -> UserError:
-            return UserError(f"{path}: line {number}: utterance {utt}: {why}; {mend}")
-
-        if not NAME.fullmatch(utt) or not NAME.fullmatch(speaker):
-            raise refuse(f"{utt!r} of speaker {speaker!r}: ids are letters, digits and _ . - only")
-        if label not in ("bonafide", "spoof"):
-            raise refuse(f"the key {label!r} is neither bonafide nor spoof")
-        if label == "bonafide" and attack != "-":
-            raise refuse(f"bona fide, yet with the attack {attack!r} where '-' is expected")
-        if label == "spoof" and attack == "-":
-            raise refuse("a spoof without an attack")
-        if label == "spoof" and not ATTACK[recipe].fullmatch(attack):
-            raise refuse(f"the attack {attack!r} is not {ATTACK_FORM[recipe]}")
-        if not ENVIRONMENT[recipe].fullmatch(environment):
-            raise refuse(f"the third column is {environment!r} where {recipe.upper()} has {ENVIRONMENT_FORM[recipe]}")
-        if utt in first_line:
-            raise refuse(f"stands there twice, first on line {first_line[utt]}")
-        first_line[utt] = number
-        trials.append(Trial(utt, speaker, label, attack, environment, number))
-    if not trials:
-        raise UserError(f"{path}: holds no trials; unpack the corpus again")
-    return trials
+        return root
+    if not root.is_dir():
+        raise UserError(f"--corpus-dir {corpus_dir}: no such folder")
+    if not corpus.is_at(root):
+        inner = next((one for one in (*sorted(root.iterdir()), root.parent) if corpus.is_at(one)), None)
+        other = next((one for one in corpora if corpora[one].is_at(root)), None)
+        if inner is not None:
+            hint = f"did you mean --corpus-dir {inner}?"
+        elif other is not None:
+            hint = f"this is {corpora[other].name} {corpora[other].part}".rstrip() + f": give --corpus {other}"
+        else:
+            hint = f"give {corpus.unpacked} (local/download.py {name} fetches it)"
+        raise UserError(f"--corpus-dir {corpus_dir}: there is no {corpus.markers[0]} in it; {hint}")
+    return root
 
 
 def seconds_of(path: str) -> float | str | None:
@@ -139,14 +86,13 @@ def seconds_of(path: str) -> float | str | None:
         return str(error).removeprefix(f"{path}: ")
 
 
-def durations(folder: Path, utts: list[str]) -> list[float | str | None]:
-    """`seconds_of` each utterance's flac in `folder`, in the order given."""
-    prefix = f"{folder}/"
-    tasks = [utts[at : at + PER_TASK] for at in range(0, len(utts), PER_TASK)]
-    progress = ProgressLog(len(utts), "lengths", folder.parent.name) if sys.stderr.isatty() else None
+def durations(files: list[str], of: str) -> list[float | str | None]:
+    """`seconds_of` each file, in the order given. of: the set's name."""
+    tasks = [files[at : at + PER_TASK] for at in range(0, len(files), PER_TASK)]
+    progress = ProgressLog(len(files), "lengths", of) if sys.stderr.isatty() else None
     found: list[float | str | None] = []
     with ThreadPoolExecutor(READERS) as pool:
-        for part in pool.map(lambda task: [seconds_of(f"{prefix}{utt}.flac") for utt in task], tasks):
+        for part in pool.map(lambda task: [seconds_of(path) for path in task], tasks):
             found += part
             if progress:
                 progress.update(len(part))
@@ -155,51 +101,107 @@ def durations(folder: Path, utts: list[str]) -> list[float | str | None]:
     return found
 
 
+def given_durations(path: Path, absent: list[bool], trials: list[Trial]) -> list[float | str | None]:
+    """Seconds of each trial whose audio is there by the table `path`, as durations() gives them. Raises UserError,
+    naming the utterance, for a trial without a line and a value that is no number above 0."""
+    table = read_big_map(path)
+    found: list[float | str | None] = []
+    for gone, trial in zip(absent, trials):
+        text = table.get(trial.utt, "")
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not gone and not 0 < seconds < float("inf"):
+            raise UserError(
+                f"{path}: {trial.utt}: "
+                + (f"{text!r} is not a number of seconds above 0" if text else "it has no line")
+                + "; correct it, or leave --durations out: lengths are then read from the audio"
+            )
+        found.append(None if gone else seconds)
+    return found
+
+
 def _first(items: list[str], n: int = 3) -> str:
     return ", ".join(items[:n]) + (f" and {len(items) - n} more" if len(items) > n else "")
 
 
-def check_counts(protocol: Path, trials: list[Trial], official: tuple[int, int], allow_subset: bool) -> bool:
-    """True if the protocol has the official numbers of trials; without `allow_subset` others are a UserError."""
-    found = (len(trials), sum(trial.label == "bonafide" for trial in trials))
-    if found == official:
+def check_counts(read: TrialList, corpus: Corpus, subset: str, allow_subset: bool) -> bool:
+    """True if the key file has the official numbers of trials; without `allow_subset` others are a UserError."""
+    if subset not in corpus.counts:
         return True
-    text = (
-        f"{protocol}: {found[0]} trials ({found[1]} bona fide) where the official list has {official[0]} "
-        f"({official[1]} bona fide)"
-    )
+    trials, official = read.trials, corpus.counts[subset]
+    found = (len(trials), sum(trial.label == "bonafide" for trial in trials))
+    text = ""
+    if found != official:
+        text = (
+            f"{read.path}: {found[0]} trials ({found[1]} bona fide) where the official list has {official[0]} "
+            f"({official[1]} bona fide)"
+        )
+    elif corpus.phases:
+        column = read.conditions.index("phase")
+        of_phase = Counter(trial.conditions[column] for trial in trials)
+        if of_phase != corpus.phases:
+            said, wanted = (
+                ", ".join(f"{n} {one}" for one, n in sorted(counts.items())) for counts in (of_phase, corpus.phases)
+            )
+            text = f"{read.path}: trials by phase: {said} where the official list has {wanted}"
+    if not text:
+        return True
     if not allow_subset:
         raise UserError(f"{text}; unpack the corpus again, or give --allow-subset if you want a part of it")
     warn(f"{text}; continuing with them (--allow-subset)")
     return False
 
 
+def check_sum(keys: Path, corpus: Corpus, subset: str, allow_subset: bool) -> bool:
+    """True if the key file is the official one by its MD5 sum, where that is known; without `allow_subset` another one
+    is a UserError."""
+    if subset not in corpus.sums:
+        return True
+    with keys.open("rb") as handle:
+        found = hashlib.file_digest(handle, "md5").hexdigest()
+    if found == corpus.sums[subset]:
+        return True
+    text = f"{keys}: MD5 {found}, but the official list has {corpus.sums[subset]}"
+    if not allow_subset:
+        raise UserError(f"{text}; unpack the corpus again, or give --allow-subset to take it as it is")
+    warn(f"{text}; continuing with it (--allow-subset)")
+    return False
+
+
 def with_durations(
-    layout: Layout, subset: str, trials: list[Trial], allow_subset: bool
+    corpus: Corpus, root: Path, subset: str, read: TrialList, allow_subset: bool, table: Path | None
 ) -> tuple[list[Trial], list[float]]:
-    """The trials whose audio is there, with its length in seconds.
+    """The trials whose audio is there, with its length in seconds: by `table`, or by the audio's headers.
 
     Raises UserError for audio that cannot be read and, without `allow_subset`, for audio that is not there.
     """
-    folder, protocol = layout.audio(subset), layout.protocol(subset)
+    trials, base = read.trials, corpus.audio_root(root)
+    files = [os.path.join(base, trial.audio) for trial in trials]  # noqa: PTH118 (quicker, and there are many)
+    folders = {trial.audio.rpartition("/")[0] for trial in trials}
+    folder = base / folders.pop() if len(folders) == 1 else base
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: no such folder, though {protocol} lists {len(trials)} trials in it; unpack the corpus again"
+            f"{folder}: no such folder, though {read.path} lists {len(trials)} trials in it; unpack the corpus again"
         )
-    found = durations(folder, [trial.utt for trial in trials])
-    bad = [(trial, why) for trial, why in zip(trials, found) if isinstance(why, str)]
+    if table is not None:
+        found = given_durations(table, absent_audio(corpus, root, trials), trials)
+    else:
+        found = durations(files, subset)
+    bad = [(trial, path, why) for trial, path, why in zip(trials, files, found) if isinstance(why, str)]
     if bad:
-        trial, why = bad[0]
-        names = [trial.utt for trial, _ in bad]
+        trial, path, why = bad[0]
+        names = [trial.utt for trial, _, _ in bad]
         raise UserError(
-            f"{folder / trial.utt}.flac: {why}; utterance {trial.utt}, line {trial.line} of {protocol}. "
+            f"{path}: {why}; utterance {trial.utt}, line {trial.line} of {read.path}. "
             f"{len(bad)} of {len(trials)} files are so: {_first(names)}; unpack the corpus again"
         )
     missing = [trial for trial, seconds in zip(trials, found) if seconds is None]
     if missing:
         text = (
-            f"{folder}: {len(missing)} of the {len(trials)} trials in {protocol} have no flac file: "
-            f"{_first([f'{trial.utt} (line {trial.line})' for trial in missing])}"
+            f"{folder}: {len(missing)} of the {len(trials)} trials in {read.path} have no audio file: "
+            f"{_first([f'{trial.utt} (line {trial.line}, {Path(trial.audio).name})' for trial in missing])}"
         )
         if not allow_subset:
             raise UserError(f"{text}; unpack the corpus again, or say --allow-subset to leave such trials out")
@@ -215,31 +217,40 @@ def _decimal(seconds: float) -> str:
 
 
 def write_tables(
-    folder: Path, audio: Path, trials: list[Trial], seconds: list[float], recipe: str, protocol_speakers: bool
+    folder: Path,
+    base: Path,
+    trials: list[Trial],
+    seconds: list[float],
+    conditions: tuple[str, ...],
+    protocol_speakers: bool,
 ) -> None:
-    """The data directory's tables, all in the C locale's order of utterances (Python's order of ASCII text)."""
+    """The data directory's tables, all in the C locale's order of utterances (Python's order of ASCII text).
+
+    base: the folder that names of audio files start from."""
     rows = sorted(zip(trials, seconds), key=lambda row: row[0].utt)
-    write_lines(folder / "wav.scp", (f"{trial.utt} {audio}/{trial.utt}.flac" for trial, _ in rows))
+    write_lines(folder / "wav.scp", (f"{trial.utt} {os.path.join(base, trial.audio)}" for trial, _ in rows))  # noqa: PTH118
     speaker_of = (lambda trial: trial.speaker) if protocol_speakers else (lambda trial: trial.utt)
     write_lines(folder / "utt2spk", (f"{trial.utt} {speaker_of(trial)}" for trial, _ in rows))
     write_lines(folder / "utt2speaker", (f"{trial.utt} {trial.speaker}" for trial, _ in rows))
     write_lines(folder / "utt2label", (f"{trial.utt} {trial.label}" for trial, _ in rows))
     write_lines(folder / "utt2attack", (f"{trial.utt} {trial.attack}" for trial, _ in rows))
     write_lines(folder / "utt2dur", (f"{trial.utt} {_decimal(length)}" for trial, length in rows))
-    if recipe == "pa":
-        write_lines(folder / "utt2env", (f"{trial.utt} {trial.environment}" for trial, _ in rows))
+    for i, name in enumerate(conditions):
+        write_lines(folder / f"utt2{name}", (f"{trial.utt} {trial.conditions[i]}" for trial, _ in rows))
+    if any(trial.original for trial in trials):
+        write_lines(folder / "utt2orig", (f"{trial.utt} {trial.original or trial.utt}" for trial, _ in rows))
     spk2utt: dict[str, list[str]] = {}
     for trial, _ in rows:
         spk2utt.setdefault(speaker_of(trial), []).append(trial.utt)
     write_lines(folder / "spk2utt", (f"{speaker} {' '.join(utts)}" for speaker, utts in sorted(spk2utt.items())))
 
 
-def tables_of(recipe: str) -> list[str]:
+def tables_of(conditions: tuple[str, ...]) -> list[str]:
     tables = ["wav.scp", "utt2spk", "spk2utt", "utt2speaker", "utt2label", "utt2attack", "utt2dur", "corpus.json"]
-    return tables + ["utt2env"] if recipe == "pa" else tables
+    return [*tables, *(f"utt2{name}" for name in conditions)]
 
 
-def already_made(folder: Path, source: dict[str, Any], allow_subset: bool) -> bool:
+def already_made(folder: Path, source: dict[str, Any], conditions: tuple[str, ...], allow_subset: bool) -> bool:
     """True if the data directory is there and was made from `source`. Raises UserError if it was made otherwise."""
     if not folder.exists():
         return False
@@ -259,7 +270,7 @@ def already_made(folder: Path, source: dict[str, Any], allow_subset: bool) -> bo
     ):
         if made.get(key) != source[key]:
             raise UserError(f"{folder}: was made from the {name} {made.get(key)}, and now it is {source[key]}; {mend}")
-    lacking = [name for name in tables_of(source["recipe"]) if not (folder / name).is_file()]
+    lacking = [name for name in tables_of(conditions) if not (folder / name).is_file()]
     if lacking:
         raise UserError(f"{folder}: {', '.join(lacking)} is no longer there; {mend}")
     if made.get("subset") and not allow_subset:
@@ -269,52 +280,72 @@ def already_made(folder: Path, source: dict[str, Any], allow_subset: bool) -> bo
     return True
 
 
-def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, protocol_speakers: bool) -> None:
-    """Make `data`/`subset`, or say that it is there already."""
-    protocol = layout.protocol(subset)
-    if not protocol.is_file():
-        there = [name for name in layout.sets() if layout.protocol(name).is_file()]
+def corpus_in(root: Path, corpus: Corpus) -> tuple[dict[str, Any], bool]:
+    """What corpus.json is to say of the corpus in `root`, and whether it is the official one: it has no such file."""
+    own = corpus.audio_root(root) / "corpus.json"
+    if not own.is_file():
+        return ({"name": root.stem} if corpus.is_list else corpus.identity), True
+    said = read_json(own)
+    if not isinstance(said, dict) or "name" not in said:
+        raise UserError(f'{own}: has no "name"; make that corpus again')
+    if str(said.get("recipe", corpus.recipe)).lower() != corpus.recipe:
         raise UserError(
-            f"{protocol}: no such protocol; the corpus has those of: {' '.join(there) or 'no set'}. "
-            "Unpack the corpus again, or name what you want in --sets"
+            f"{own}: this corpus is made for the recipe {said['recipe']}, not {corpus.part}; give another --corpus, or"
+            " another --corpus-dir"
         )
-    own_corpus_json = layout.root / "corpus.json"
-    official = not own_corpus_json.is_file()
-    corpus = {"name": "ASVspoof 2019", "recipe": layout.recipe.upper()} if official else read_json(own_corpus_json)
-    if not isinstance(corpus, dict) or "name" not in corpus:
-        raise UserError(f'{own_corpus_json}: has no "name"; make that corpus again')
-    if str(corpus.get("recipe", layout.recipe)).lower() != layout.recipe:
+    return said, False
+
+
+def prepare(
+    corpus: Corpus,
+    root: Path,
+    subset: str,
+    data: Path,
+    allow_subset: bool = False,
+    protocol_speakers: bool = False,
+    table: Path | None = None,
+) -> None:
+    """Make `data`/`subset`, or say that it is there already. table: durations by utterance; None: by the audio."""
+    keys = corpus.keys(root, subset)
+    if not keys.is_file() or subset not in corpus.sets(root):
+        there = [name for name in corpus.sets(root) if corpus.keys(root, name).is_file()]
         raise UserError(
-            f"{own_corpus_json}: this corpus is made for the recipe {corpus['recipe']}, not {layout.recipe.upper()}; "
-            f"give --recipe {str(corpus['recipe']).lower()}, or another --corpus-dir"
+            f"{keys}: no such {'set' if keys.is_file() else 'protocol'}; the corpus has those of: "
+            f"{' '.join(there) or 'no set'}. Unpack the corpus again, or name what you want in --sets"
         )
-    asv_scores = layout.asv_scores(subset)
+    said, official = corpus_in(root, corpus)
+    asv = tuple(path for path in corpus.asv(root, subset) if path.is_file())
     source = {
-        "recipe": layout.recipe,
-        "corpus_dir": str(layout.root),
-        "corpus": corpus,
+        "recipe": corpus.recipe,
+        "corpus_dir": str(root),
+        "corpus": said,
         "speakers": "as in the protocol (--protocol-speakers)" if protocol_speakers else "one per utterance",
-        "protocol": str(protocol),
-        "protocol_sha256": sha256_of(protocol),
-        "asv_scores_sha256": sha256_of(asv_scores) if asv_scores.is_file() else None,
+        "protocol": str(keys),
+        "protocol_sha256": sha256_of(keys),
+        "asv_scores_sha256": " ".join(map(sha256_of, asv)) or None,
     }
     folder = data / subset
-    if already_made(folder, source, allow_subset):
+    if already_made(folder, source, corpus.conditions, allow_subset):
         return
-    trials = read_protocol(protocol, layout.recipe)
-    whole = True
-    if official and subset in OFFICIAL_SETS:
-        whole = check_counts(protocol, trials, OFFICIAL_COUNTS[layout.recipe][subset], allow_subset)
-    kept, seconds = with_durations(layout, subset, trials, allow_subset)
-    is_subset = not whole or len(kept) < len(trials)
+    read = corpus.read(root, subset)
+    complete = not official or (
+        check_counts(read, corpus, subset, allow_subset) and check_sum(keys, corpus, subset, allow_subset)
+    )
+    kept, seconds = with_durations(corpus, root, subset, read, allow_subset, table)
+    is_subset = not complete or len(kept) < len(read.trials)
 
     with make_dir_aside(folder) as temporary:
-        write_tables(temporary, layout.audio(subset), kept, seconds, layout.recipe, protocol_speakers)
-        if asv_scores.is_file():
-            shutil.copyfile(asv_scores, temporary / "asv_scores")
-        elif subset != "train":
-            warn(f"{asv_scores}: no such file; there will be no t-DCF of {subset}")
-        write_json(temporary / "corpus.json", {**corpus, "subset": True} if is_subset else corpus)
+        write_tables(temporary, corpus.audio_root(root), kept, seconds, read.conditions, protocol_speakers)
+        if asv and len(asv) == len(corpus.asv(root, subset)):
+            if corpus.asv_lines is None:
+                shutil.copyfile(asv[0], temporary / "asv_scores")
+            else:
+                for phase, lines in corpus.asv_lines(asv).items():
+                    write_lines(temporary / ("asv_scores" if phase == "eval" else f"asv_scores_{phase}"), lines)
+        else:
+            for path in corpus.asv(root, subset)[:1]:
+                warn(f"{path}: no such file; there will be no t-DCF of {subset}")
+        write_json(temporary / "corpus.json", {**said, "subset": True} if is_subset else said)
         write_json(temporary / ".source.json", {**source, "subset": is_subset})
     labels = Counter(trial.label for trial in kept)
     attacks = {trial.attack for trial in kept} - {"-"}
@@ -327,32 +358,43 @@ def prepare(layout: Layout, subset: str, data: Path, allow_subset: bool, protoco
 
 def main() -> None:
     parser = make_parser(
-        "Turn the protocols of ASVspoof 2019 into Kaldi data directories DATA/<set>, with durations of the "
-        "decoded audio. An existing data directory made from the same protocol is kept.",
-        "local/prepare_data.py --corpus-dir /corpora/LA --recipe la data\n"
-        'local/prepare_data.py --corpus-dir /corpora/PA --recipe pa --sets "train dev" data',
+        "Turn the key files of a corpus into Kaldi data directories DATA/<set>, with durations of the decoded audio. "
+        "An existing data directory made from the same key file is kept. docs/corpora.md lists the corpora.",
+        "local/prepare_data.py --corpus asvspoof2019-la --corpus-dir /corpora/LA data\n"
+        'local/prepare_data.py --corpus asvspoof2019-pa --corpus-dir /corpora/PA --sets "train dev" data\n'
+        "local/prepare_data.py --corpus own --corpus-dir my/list.csv data",
     )
-    parser.add_argument("--corpus-dir", required=True, metavar="DIR", help="the folder LA or PA of the unpacked corpus")
-    parser.add_argument("--recipe", required=True, choices=sorted(OFFICIAL_COUNTS), help="which part of the corpus")
+    corpora = known_corpora()
     parser.add_argument(
-        "--sets", default="", help='such as "train dev"; empty: train, dev, eval and others in the corpus'
+        "--corpus", required=True, choices=sorted(corpora), metavar="NAME", help=", ".join(sorted(corpora))
     )
+    parser.add_argument(
+        "--corpus-dir", required=True, metavar="DIR", help="the folder of the unpacked corpus; of `own` the list"
+    )
+    parser.add_argument("--sets", default="", help='such as "train dev"; empty: all that the corpus has')
     parser.add_argument(
         "--allow-subset", action="store_true", help="take a corpus with missing parts, and mark it as a subset"
     )
     parser.add_argument(
         "--protocol-speakers",
         action="store_true",
-        help="the protocol's speakers in utt2spk, which Kaldi's own scripts refuse",
+        help="the key file's speakers in utt2spk, which Kaldi's own scripts refuse",
+    )
+    parser.add_argument(
+        "--durations",
+        metavar="UTT2DUR",
+        type=Path,
+        help="take seconds from this table, such as another run's utt2dur, instead of reading each file's header",
     )
     parser.add_argument("data_dir", metavar="DATA", help="where to make the data directories")
     args = parser.parse_args()
-    layout = find_corpus(args.corpus_dir, args.recipe)
-    sets = args.sets.replace(",", " ").split() or layout.sets()
+    root = find_corpus(args.corpus_dir, args.corpus, corpora)
+    corpus = corpora[args.corpus]
+    sets = args.sets.replace(",", " ").split() or corpus.sets(root)
     for subset in sets:
         if not NAME.fullmatch(subset) or not subset.strip("."):  # . and .. are folders
             raise UserError(f"--sets: {subset!r} is not the name of a set")
-        prepare(layout, subset, Path(args.data_dir), args.allow_subset, args.protocol_speakers)
+        prepare(corpus, root, subset, Path(args.data_dir), args.allow_subset, args.protocol_speakers, args.durations)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
+from steps.evaluation.groups import condition_tables
 from steps.evaluation.measuring import Breakdowns
 from steps.evaluation.protocols import PHASES
 from steps.evaluation.score_layouts import add_columns_option
@@ -58,13 +59,17 @@ def main() -> None:
         type=Path,
         help=(
             "the set's trials and their keys: a CM protocol of ASVspoof 2019, 2021 (trial_metadata.txt) or 5, "
-            "Kaldi's utt2label, or a Kaldi data dir. Each trial must have a score; UTT SCORE needs the keys"
+            "Kaldi's utt2label, or a Kaldi data dir, whose further tables, such as utt2codec, give figures by "
+            "condition. Each trial must have a score; UTT SCORE needs the keys"
         ),
     )
     parser.add_argument(
         "--phase",
         choices=PHASES,
-        help="which trials of an ASVspoof 2021 protocol count; eval if not given, as in the official figures",
+        help=(
+            "which trials of an ASVspoof 2021 protocol, or of a data dir with utt2phase, count; eval if not given, as"
+            " in the official figures"
+        ),
     )
     parser.add_argument(
         "--corpus-json",
@@ -125,13 +130,14 @@ def main() -> None:
     parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")
     args = parser.parse_args()
 
+    conditions = condition_tables(args.protocol) if args.protocol is not None and args.protocol.is_dir() else {}
     evaluate_files(
         args.cm_scores,
         args.out,
         args.asv_scores,
         args.protocol,
         args.corpus_json,
-        Breakdowns(args.speakers, args.environments, args.durations, args.known_attacks),
+        Breakdowns(args.speakers, args.environments, args.durations, args.known_attacks, conditions),
         title=args.title,
         plot=not args.no_plot,
         phase=args.phase,

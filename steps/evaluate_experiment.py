@@ -12,7 +12,9 @@ import utils.environment
 
 from steps.evaluation.evaluation import stem_of
 from steps.evaluation.fitted_scores import calibrate_training
+from steps.evaluation.groups import condition_tables
 from steps.evaluation.measuring import Breakdowns
+from steps.evaluation.protocols import PHASES
 from steps.results.evaluation_output import evaluate_files
 from utils.cli import UserError, make_parser, run_program
 from utils.conf import read_yaml
@@ -35,12 +37,18 @@ def main() -> int:
     parser = make_parser(
         "Evaluate EXP/scores/SET.txt and EXP/scores/SET_head*.txt, as steps/evaluate.py does for a single score "
         "file, into EXP/results/. SET.txt also gets intervals, plots and figures by speaker, duration and known "
-        "and unknown attacks, and by environment if the data dir has utt2env. If dev is among the sets, the "
+        "and unknown attacks, by environment if the data dir has utt2env, and by each other table utt2CONDITION in it, "
+        "such as utt2codec. If dev is among the sets, the "
         "calibrations are learnt on it, for steps/detect.py: EXP/calibration.json of the complete network and "
         "EXP/calibration_headK.json of its exit K.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
+    parser.add_argument(
+        "--phase",
+        choices=PHASES,
+        help="which trials count if the data dir has utt2phase; eval if not given. Others get results/SET_PHASE",
+    )
     parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training")
     parser.add_argument("sets", nargs="+", metavar="SET")
     args = parser.parse_args()
@@ -49,6 +57,10 @@ def main() -> int:
         data, scores = args.data_dir / name, args.exp_dir / "scores"
         if not (scores / f"{name}.txt").is_file():
             raise UserError(f"{scores / name}.txt: no such file; run the scoring stage (--stage 4)")
+        suffix = "" if args.phase in (None, PHASES[0]) else f"_{args.phase}"
+        phase = args.phase if (data / "utt2phase").is_file() else None
+        if args.phase and phase is None:
+            raise UserError(f"--phase {args.phase}: {data} has no utt2phase; leave --phase out")
         tables = {
             option: path if path.is_file() else None
             for option, path in (
@@ -58,21 +70,24 @@ def main() -> int:
                 ("known_attacks", args.data_dir / "train" / "utt2attack"),
             )
         }
-        asv = data / "asv_scores" if (data / "asv_scores").is_file() else None
+        asv_scores = data / f"asv_scores{suffix}"
+        asv = asv_scores if asv_scores.is_file() else None
         for head in (None, *range(1, 1 + MOST_HEADS)):
             stem = stem_of(name, head)
             if head is not None and not (scores / f"{stem}.txt").is_file():
                 continue
             evaluate_files(
                 scores / f"{stem}.txt",
-                args.exp_dir / "results" / stem,
+                args.exp_dir / "results" / stem_of(f"{name}{suffix}", head),
                 asv,
                 data,
                 data / "corpus.json",
-                Breakdowns(**tables) if head is None else None,
-                title=f"{system}: {stem}" if system else stem,
+                Breakdowns(**tables, conditions=condition_tables(data)) if head is None else None,
+                title=f"{system}: {stem}{suffix}" if system else f"{stem}{suffix}",
                 system=system,
-                set_name=name,
+                set_name=f"{name}{suffix}",
+                phase=phase,
+                allow_other_asv_trials=(data / "utt2phase").is_file(),
                 head=head,
                 plot=head is None,
                 draws=DRAWS if head is None else 0,

@@ -2,9 +2,9 @@
 # Sourced by the run.sh of each corpus: the options and the stages that all of them have. A stage's commands can be given by hand,
 # in the recipe's folder and after `. ./path.sh`.
 #
-# The run.sh says what is its own: RECIPE (a name of local/layout.py), MINI_WORDS (what its mini corpus is, in words),
-# REAL_FRONTEND and MINI_FRONTEND (the front end where none is given).
-: "${RECIPE:?}" "${MINI_WORDS:?}" "${REAL_FRONTEND:?}" "${MINI_FRONTEND:?}"
+# The run.sh says what is its own: CORPUS and MINI_WORDS (steps/corpus.sh), REAL_FRONTEND and MINI_FRONTEND (the front end
+# where none is given).
+: "${CORPUS:?}" "${REAL_FRONTEND:?}" "${MINI_FRONTEND:?}"
 
 stage=0               # first stage to run
 stop_stage=5          # last stage to run
@@ -51,6 +51,7 @@ command_line="egs/${PWD#*/egs/}/run.sh$GIVEN_OPTIONS"
 set -euo pipefail
 . utils/stages.sh
 [ $# -eq 0 ] || refuse "unexpected argument '$1' (see run.sh --help)"
+. steps/corpus.sh
 . steps/recipe_options.sh # checks them all, and makes nothing yet
 . ./path.sh || exit 1
 . ./cmd.sh
@@ -60,18 +61,9 @@ check_confs
 
 if begin_stage 0 "corpus and data lists"; then
   hold "$data_dir/.lock" "$data_dir" 60
-  corpus=$corpus_dir
-  if [ -z "$corpus" ]; then
-    log "no --corpus-dir: using the mini corpus ($mini_size): $MINI_WORDS, but small; its figures say nothing about ASVspoof 2019"
-    added=()
-    for dir in $bonafide_dir; do added+=(--bonafide-dir "$dir"); done
-    local/make_mini_corpus.py --recipe "$RECIPE" --size "$mini_size" --seed "$mini_seed" --nj "$nj" \
-      --bonafide-split "$bonafide_split" --bonafide-utterances "$bonafide_utterances" "${added[@]}" \
-      --downloads "${FSD_DOWNLOADS:-$FSD_ROOT/downloads}" "$data_dir/mini_corpus_$mini_size"
-    corpus=$data_dir/mini_corpus_$mini_size/${RECIPE^^}
-  fi
-  subset=(); ! $allow_subset || subset=(--allow-subset)
-  local/prepare_data.py --corpus-dir "$corpus" --recipe "$RECIPE" "${subset[@]}" "$data_dir"
+  added=()
+  for dir in $bonafide_dir; do added+=(--bonafide-dir "$dir"); done
+  make_data --bonafide-split "$bonafide_split" --bonafide-utterances "$bonafide_utterances" "${added[@]}"
   end_stage "$data_dir"
 fi
 

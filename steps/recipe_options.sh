@@ -25,8 +25,9 @@ is_mini() { # are the sets, or will they be, of the mini corpus?
   if [ "$stage" -eq 0 ]; then
     [ -n "$corpus_dir" ] || return 0
     corpus=$corpus_dir
+    [ -d "$corpus" ] || corpus=$(dirname "$corpus")
   fi
-  grep -qs '"name": *"mini corpus"' "$corpus/corpus.json"
+  grep -qs '"name": *"mini corpus' "$corpus/corpus.json"
 }
 if is_mini; then default_schedule=conf/schedule/mini.yaml default_frontend=$MINI_FRONTEND; else default_schedule='' default_frontend=$REAL_FRONTEND; fi
 frontend=$(input_path "${frontend:-$default_frontend}")
@@ -48,12 +49,8 @@ feats=$feats_dir/$(name_of "$frontend")
 
 [ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || refuse "--bonafide-dir adds to the mini corpus, not to --corpus-dir"
 if [ "$stage" -eq 0 ]; then
-  if [ -n "$corpus_dir" ]; then
-    [ ! -f "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: this is a file; give the folder that holds the corpus's protocols and audio"
-    [ -d "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: no such folder"
-  else
-    case $RECIPE in la) size=$mini_size ;; *) size=${RECIPE}_$mini_size ;; esac
-    [ -f "conf/mini_corpus/$size.yaml" ] || refuse "--mini-size takes tiny, small or full, not '$mini_size'"
+  check_corpus_dir
+  if [ -z "$corpus_dir" ]; then
     case $bonafide_split in train | dev | eval) ;; *) refuse "--bonafide-split takes train, dev or eval, not '$bonafide_split'" ;; esac
     given=$bonafide_dir bonafide_dir=
     for dir in $given; do

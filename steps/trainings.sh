@@ -173,8 +173,8 @@ is_evaluated() {
   inputs=$(results_of "$1" scores .txt)
   outputs=$(results_of "$1" results /evaluation.json)
   for name in $test_sets; do
-    for table in asv_scores utt2speaker utt2env corpus.json; do
-      if [ -f "$data_dir/$name/$table" ]; then inputs+=" $data_dir/$name/$table"; fi
+    for table in "$data_dir/$name"/{asv_scores,corpus.json,utt2*}; do
+      if [ -f "$table" ]; then inputs+=" $table"; fi
     done
     if [ -f "$data_dir/$name/utt2env" ]; then outputs+=" $1/results/$name/attack_by_environment.png"; fi
     if [ "$name" = dev ]; then

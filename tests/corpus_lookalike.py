@@ -88,3 +88,104 @@ def make_corpus(root: Path, recipe: str, sizes: dict[str, tuple[int, int]]) -> d
         write_protocol(root, recipe, subset, lines)
         lengths[subset] = write_audio(root, recipe, subset, lines)
     return lengths
+
+
+# --- other corpora: their key files' form, as their publishers describe it ---------------------------------------------
+
+LA_CODECS = ("none", "alaw", "pstn", "g722", "ulaw", "gsm", "opus")
+DF_CODECS = ("nocodec", "low_mp3", "high_mp3", "low_m4a", "high_m4a", "low_ogg", "high_ogg", "mp3m4a", "oggm4a")
+VOCODERS = ("traditional_vocoder", "neural_vocoder_autoregressive", "unknown")
+PHASES = ("eval", "progress", "hidden")
+
+
+def lines_2021(part: str, trials: int, bonafide: int, phases: tuple[int, ...] | None = None) -> list[str]:
+    """trial_metadata.txt of `part`. phases: trials of eval, progress, hidden; a third each if None."""
+    phase_of = [p for p, n in zip(PHASES, phases or (trials,) * 3) for _ in range(n)] if phases else None
+    lines = []
+    for at in range(trials):
+        utt, spoof = f"{part}_E_{1000000 + at}", at >= bonafide
+        key, attack = ("spoof", f"A{7 + at % 13:02d}") if spoof else ("bonafide", "bonafide")
+        phase = phase_of[at] if phase_of else PHASES[at % 3]
+        trim = "trim" if phase == "hidden" else "notrim"
+        speaker = f"{part}_{1 + at % 20:04d}"
+        if part == "LA":
+            lines.append(f"{speaker} {utt} {LA_CODECS[at % 7]} loc_tx {attack} {key} {trim} {phase}")
+        elif part == "DF":
+            more = f"{VOCODERS[at % 3] if spoof else 'bonafide'} task1 T{at % 5:02d} F-M E"
+            source = ("asvspoof", "vcc2018", "vcc2020")[at % 3]
+            lines.append(f"{speaker} {utt} {DF_CODECS[at % 9]} {source} {attack} {key} {trim} {phase} {more}")
+        else:
+            trim = ("trim", "notrim")[at // 3 % 2] if phase == "hidden" else "notrim"
+            replay = f"r{1 + at % 9} m{1 + at % 3} s{2 + at % 3} c{2 + at // 3 % 3}" if spoof else "- - - -"
+            lines.append(f"{speaker} {utt} R{1 + at % 9} M{1 + at % 3} d{1 + at % 6} {replay} {key} {trim} {phase}")
+    return lines
+
+
+def lines_5(subset: str, trials: int, bonafide: int) -> Iterable[str]:
+    letter = subset[0].upper()
+    for at in range(trials):
+        utt, spoof = f"{letter}_{at:010d}", at >= bonafide
+        key, tag, attack = ("spoof", "AC1", f"A{17 + at % 16:02d}") if spoof else ("bonafide", "-", "bonafide")
+        codec = f"C{at % 12:02d}" if subset == "eval" and at % 12 else "-"
+        yield f"{letter}_{at % 700:04d} {utt} {'MF'[at % 2]} {codec} {at % 5 if codec != '-' else '-'} - {tag} {attack} {key} -"
+
+
+def write_flacs(folder: Path, names: Iterable[str]) -> None:
+    """Tiny flacs of these names. Links to a few files, so that hundreds of thousands take no room."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = flac_samples(folder / "seed")
+    bases = []
+    for number, (content, _) in enumerate(kinds):
+        path = folder / f"base{number}"
+        path.write_bytes(content)
+        bases.append(path)
+    for at, name in enumerate(names):
+        (folder / name).symlink_to(bases[at % len(bases)].name)
+
+
+def make_2021(root: Path, part: str, trials: int, bonafide: int) -> list[str]:
+    lines = lines_2021(part, trials, bonafide)
+    keys = root / "keys" / part / "CM" / "trial_metadata.txt"
+    keys.parent.mkdir(parents=True)
+    keys.write_text("".join(f"{line}\n" for line in lines))
+    write_flacs(root / f"ASVspoof2021_{part}_eval" / "flac", (f"{line.split()[1]}.flac" for line in lines))
+    return lines
+
+
+def make_5(root: Path, sizes: dict[str, tuple[int, int]]) -> None:
+    folders = {"train": "flac_T", "dev": "flac_D", "eval": "flac_E_eval"}
+    for subset, (trials, bonafide) in sizes.items():
+        lines = list(lines_5(subset, trials, bonafide))
+        name = f"ASVspoof5.{subset}{'' if subset == 'train' else '.track_1'}.tsv"
+        root.mkdir(exist_ok=True)
+        (root / name).write_text("".join(f"{line}\n" for line in lines))
+        write_flacs(root / folders[subset], (f"{line.split()[1]}.flac" for line in lines))
+
+
+def make_in_the_wild(root: Path, trials: int, bonafide: int) -> None:
+    speakers = ("Alec Guinness", "Ruth Bader Ginsburg", "Barack Obama")
+    names = [f"{at}.wav" for at in range(trials)]
+    rows = (f"{name},{speakers[at % 3]},{'bona-fide' if at < bonafide else 'spoof'}" for at, name in enumerate(names))
+    write_flacs(root, names)
+    (root / "meta.csv").write_text("file,speaker,label\n" + "".join(f"{row}\n" for row in rows))
+
+
+def make_mlaad(root: Path, per_model: int, bonafide: int) -> list[tuple[str, str]]:
+    """Models with blanks in their names; the (language, model) pairs."""
+    pairs = [("de", "tts_models_de_css10_vits"), ("en", "Fish Speech v1"), ("zh", "VITS 中文")]
+    heading = (
+        "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
+    )
+    for language, model in pairs:
+        folder = root / "fake" / language / model
+        names = [f"{language} satz {at}.wav" for at in range(per_model)]
+        write_flacs(folder, names)
+        rows = (
+            f'./fake/{language}/{model}/{n}|o.wav|{language}|True|1.0|css10|{model}|VITS|He said: "so' for n in names
+        )
+        (folder / "meta.csv").write_text("\n".join([heading, *rows]) + "\n")
+    names = [f"ö {at}.flac" for at in range(bonafide)]
+    write_flacs(root / "real", names)
+    rows = (f"real/{name},{('de', 'en')[at % 2]},Speaker {at % 4}" for at, name in enumerate(names))
+    (root / "bonafide.csv").write_text("path,language,speaker\n" + "".join(f"{row}\n" for row in rows))
+    return pairs

@@ -77,7 +77,9 @@ def conf(path: str) -> Path:
 
 
 def stage_prepare(work: Path) -> int:
-    return call(prepare_data.main, "prepare_data.py", "--corpus-dir", work / "LA", "--recipe", "la", work / "data")
+    return call(
+        prepare_data.main, "prepare_data.py", "--corpus-dir", work / "LA", "--corpus", "asvspoof2019-la", work / "data"
+    )
 
 
 def stage_features(work: Path) -> int:

@@ -72,8 +72,9 @@ def shared_options() -> dict[str, set[str]]:
 def options_of(path: Path) -> set[str]:
     """What a program takes."""
     text = path.read_text(encoding="utf-8")
-    if path.name == "run.sh" and "steps/recipe.sh" in text:
-        return options_of(ROOT / "steps/recipe.sh")
+    sourced = re.search(r"/(steps/\w*recipe\.sh)\"", text) if path.name == "run.sh" else None
+    if sourced:
+        return options_of(ROOT / sourced[1])
     if path.suffix == ".py":
         tree = tree_of(path)
         called = {getattr(n.func, "id", getattr(n.func, "attr", "")) for n in ast.walk(tree) if isinstance(n, ast.Call)}

@@ -9,11 +9,12 @@ Each part is one archive, which unpacks to a folder LA or PA. Published by Edinb
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from local.corpora import Archive, Download
-from local.layout import OFFICIAL_SETS, Layout
-from utils.files import read_filled_lines
+from local.corpora.base import PLAIN, Corpus, Form, Trial, TrialList, missing_of, read_rows
+from local.layout import Layout
 
 PAGE = "https://datashare.ed.ac.uk/handle/10283/3336"
 _API = "https://datashare.ed.ac.uk/server/api/core"
@@ -27,25 +28,75 @@ _LA = Archive(
 _PA = Archive("PA.zip")  # its address, size and MD5 are in the listing only
 
 
-def missing(root: Path, recipe: str) -> str:
-    """What the unpacked part in `root` lacks: protocols, or audio of trials. There may be more files than trials."""
-    layout, lacking = Layout(root, recipe), []
-    for subset in OFFICIAL_SETS:
-        protocol = layout.protocol(subset)
-        if not protocol.is_file():
-            lacking.append(str(protocol.relative_to(root)))
-            continue
-        trials = sum(1 for _ in read_filled_lines(protocol))
-        files = sum(1 for _ in layout.audio(subset).glob("*.flac"))
-        if files < trials or not trials:
-            lacking.append(f"{trials - files} of {trials} files in {layout.audio(subset).relative_to(root)}")
-    return ", ".join(lacking)
+ATTACK = {
+    "la": Form(re.compile(r"A[0-9]{2}"), "A and two digits, such as A07"),
+    "pa": Form(re.compile(r"[A-C]{2}"), "two letters A-C, such as AB"),
+}
+ENVIRONMENT = {
+    "la": Form(re.compile(r"-"), "'-'"),
+    "pa": Form(re.compile(r"[a-c]{3}"), "three letters a-c, such as abc"),
+}
+COUNTS = {
+    "la": {"train": (25380, 2580), "dev": (24844, 2548), "eval": (71237, 7355)},
+    "pa": {"train": (54000, 5400), "dev": (29700, 5400), "eval": (134730, 18090)},
+}
+
+
+def read_protocol(path: Path, recipe: str, audio: str = "flac") -> TrialList:
+    """The trials of a protocol in its own order. audio: their folder, below the corpus's.
+
+    Raises UserError, naming file, line and utterance, as read_rows and TrialList do.
+    """
+    columns = f"SPEAKER UTT {'-' if recipe == 'la' else 'ENVIRONMENT'} ATTACK KEY"
+    found = TrialList(
+        path,
+        ("env",) if recipe == "pa" else (),
+        {"speaker": PLAIN, "env": ENVIRONMENT[recipe], "attack": ATTACK[recipe]},
+    )
+    for line, (speaker, utt, environment, attack, key) in read_rows(path, columns):
+        if recipe == "la" and environment != "-":
+            raise found.refuse(line, utt, f"the third column is {environment!r} where LA has '-'")
+        conditions = (environment,) if recipe == "pa" else ()
+        found.add(Trial(utt, speaker, key, attack, f"{audio}/{utt}.flac", conditions, line))
+    return found.done()
+
+
+def _corpus(recipe: str) -> Corpus:
+    def read(root: Path, subset: str) -> TrialList:
+        layout = Layout(root, recipe)
+        return read_protocol(layout.protocol(subset), recipe, str(layout.audio(subset).relative_to(root)))
+
+    part = recipe.upper()
+    return Corpus(
+        name="ASVspoof 2019",
+        part=part,
+        markers=(f"ASVspoof2019_{part}_cm_protocols",),
+        unpacked=f"the folder {part} that {part}.zip unpacks to",
+        sets=lambda root: Layout(root, recipe).sets(),
+        keys=lambda root, subset: Layout(root, recipe).protocol(subset),
+        read=read,
+        counts=COUNTS[recipe],
+        conditions=("env",) if recipe == "pa" else (),
+        asv=lambda root, subset: () if subset == "train" else (Layout(root, recipe).asv_scores(subset),),
+    )
+
+
+CORPORA = {"asvspoof2019-la": _corpus("la"), "asvspoof2019-pa": _corpus("pa")}
 
 
 def _part(recipe: str, title: str, archive: Archive, about: int) -> Download:
     licence = "Open Data Commons Attribution License (ODC-By) 1.0"
     folder = recipe.upper()
-    return Download(title, PAGE, licence, _LISTING, (archive,), about, folder, lambda root: missing(root, recipe))
+    return Download(
+        title,
+        PAGE,
+        licence,
+        _LISTING,
+        (archive,),
+        about,
+        folder,
+        lambda root: missing_of(CORPORA[f"asvspoof2019-{recipe}"], root),
+    )
 
 
 DOWNLOADS = {

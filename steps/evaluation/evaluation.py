@@ -125,6 +125,16 @@ class DurationGroup:
 
 
 @dataclass(frozen=True)
+class ConditionGroup:
+    """Trials of one value of a condition, such as one codec. against: "own" bona fide trials, those of the value, or
+    "all" of the set, for a condition that only spoof trials have; intervals: of figures, by drawing trials."""
+
+    figures: GroupFigures
+    against: str
+    intervals: dict[str, Interval]
+
+
+@dataclass(frozen=True)
 class SpeakerFigures:
     """Figures of one speaker.
 
@@ -175,7 +185,8 @@ class Evaluation:
     training in words; corpus: the set's corpus.json;
     min_adcf: of the CM as a gate before the ASV at its EER threshold; tandem_eer: the concurrent t-EER of the two, up
     to 0.5. Both take all attacks together;
-    intervals: by "trial" or "speaker", which is drawn, then by figure; place: the file that this was read from.
+    conditions: by condition, then by its value; intervals: by "trial" or "speaker", which is drawn, then by figure;
+    place: the file that this was read from.
     """
 
     n_bonafide: int
@@ -197,6 +208,7 @@ class Evaluation:
     environments: EnvironmentFigures | None = None
     known_attacks: dict[str, AttackGroup] | None = None
     per_duration: list[DurationGroup] | None = None
+    conditions: dict[str, dict[str, ConditionGroup]] | None = None
     warnings: list[str] = field(default_factory=list)
     place: Path | None = field(default=None, compare=False, metadata={"in_file": False})
 

@@ -1,23 +1,31 @@
-"""Figures of groups of trials: of known and of unknown attacks, and of short and of long utterances."""
+"""Figures of groups of trials: known and unknown attacks, short and long utterances, values of a condition."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steps.evaluation.breakdown import figures_against
-from steps.evaluation.evaluation import AsvOperatingPoint, AttackGroup, DurationGroup, GroupFigures
+from steps.evaluation.evaluation import AsvOperatingPoint, AttackGroup, ConditionGroup, DurationGroup, GroupFigures
 from steps.evaluation.score_files import AsvScores, CmScores
+from steps.metrics.bootstrap import CmFigures, Interval, TrialDraw, intervals_of
 from steps.metrics.tandem import AsvRates, asv_rates
 from utils.cli import UserError
 from utils.tables import read_big_map, table_of
 
 DURATION_GROUPS = 4
+MOST_VALUES = 40  # of a condition: more are names of single things
+FEWEST_TRIALS = 10  # of each class, for an interval of a group
+# Tables of a data dir that are no condition, or have figures of their own
+NO_CONDITIONS = frozenset(
+    f"utt2{name}" for name in ("label", "attack", "spk", "speaker", "dur", "env", "orig", "num_frames", "uniq", "lang")
+)
 
 
 def group_figures(
@@ -106,14 +114,72 @@ def evaluate_durations(
     Utterances of one duration stay together, so that there may be fewer than four groups. ASV scores name no
     utterances: the t-DCF takes the ASV's rates of all its trials.
     """
-    asv_rate, rates = (None, None) if point is None else ("pooled", point.rates)
     inner = np.arange(1, DURATION_GROUPS) / DURATION_GROUPS
     code = np.searchsorted(np.quantile(seconds, inner, method="inverted_cdf"), seconds)
     groups = []
     for index in np.unique(code):
         inside = code == index
-        bonafide, spoof = cm.score[inside & cm.bonafide], cm.score[inside & ~cm.bonafide]
         of_group = seconds[inside]
-        figures = group_figures(bonafide, spoof, asv_rate, rates)
+        figures, _ = _of_trials(cm, inside, inside, point, 0)
         groups.append(DurationGroup(float(of_group.min()), float(of_group.max()), figures))
     return groups
+
+
+def _of_trials(
+    cm: CmScores,
+    inside: NDArray[np.bool_],
+    bonafide_inside: NDArray[np.bool_],
+    point: AsvOperatingPoint | None,
+    draws: int,
+) -> tuple[GroupFigures, dict[str, Interval]]:
+    """Figures of the spoof trials of `inside` and the bona fide ones of `bonafide_inside`, both (N,), and intervals by
+    so many draws, none with fewer than 10 trials of a class. The t-DCF takes the ASV's rates of all its trials."""
+    asv_rate, rates = (None, None) if point is None else ("pooled", point.rates)
+    chosen = np.where(cm.bonafide, bonafide_inside, inside)
+    bonafide, score = cm.bonafide[chosen], cm.score[chosen]
+    figures = group_figures(score[bonafide], score[~bonafide], asv_rate, rates)
+    if not draws or min(figures.n_bonafide, figures.n_spoof) < FEWEST_TRIALS:
+        return figures, {}
+    return figures, intervals_of(
+        CmFigures(bonafide, score, None if figures.min_tdcf_2019 is None else rates), TrialDraw(bonafide), draws
+    )
+
+
+def condition_tables(data: Path) -> dict[str, Path]:
+    """The tables utt2<condition> of a data dir, by condition."""
+    return {
+        path.name.removeprefix("utt2"): path for path in sorted(data.glob("utt2*")) if path.name not in NO_CONDITIONS
+    }
+
+
+def evaluate_conditions(
+    cm: CmScores, tables: Mapping[str, Path], point: AsvOperatingPoint | None, draws: int, warnings: list[str]
+) -> dict[str, dict[str, ConditionGroup]]:
+    """Figures by each value of each condition, as _of_trials has them: the bona fide trials of a value against its
+    spoof trials. A condition of which no value has trials of both classes is one of the spoof trials alone, such as
+    the vocoder: each value's spoof trials then stand against all bona fide ones.
+
+    tables: lines `UTT VALUE` by condition. A table of a single value is left out, and with a warning one of more than
+    40. Raises UserError as values_of_trials does.
+    """
+    found: dict[str, dict[str, ConditionGroup]] = {}
+    for name, path in tables.items():
+        values = np.asarray(values_of_trials(path, cm))
+        names, code = np.unique(values, return_inverse=True)
+        if names.size > MOST_VALUES:
+            warnings.append(f"no figures by {name}: {path} has {names.size} values, more than {MOST_VALUES}")
+        if not 1 < names.size <= MOST_VALUES:
+            continue
+        counts = [np.bincount(code[chosen], minlength=names.size) for chosen in (cm.bonafide, ~cm.bonafide)]
+        both = bool((np.minimum(*counts) > 0).any())
+        everything = np.ones(code.size, dtype=bool)
+        found[name] = {}
+        for index, value in enumerate(names.tolist()):
+            inside = code == index
+            if not both and not counts[1][index]:
+                continue  # what bona fide trials have in the place of a value
+            figures, intervals = _of_trials(cm, inside, inside if both else everything, point, draws)
+            found[name][value] = ConditionGroup(figures, "own" if both else "all", intervals)
+        if len(found[name]) < 2:
+            del found[name]
+    return found

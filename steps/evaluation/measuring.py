@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from steps.evaluation.environments import evaluate_environments, read_environmen
 from steps.evaluation.evaluation import Decisions, Evaluation
 from steps.evaluation.fitted_scores import mark_warnings
 from steps.evaluation.groups import (
+    evaluate_conditions,
     evaluate_durations,
     evaluate_known_attacks,
     read_durations,
@@ -29,13 +30,14 @@ from utils.files import read_json
 
 @dataclass(frozen=True)
 class Breakdowns:
-    """Tables by which figures are broken down, those of a data dir: utt2speaker, utt2env, utt2dur, and the training
-    set's utt2attack. None: not by that."""
+    """Tables by which figures are broken down, those of a data dir: utt2speaker, utt2env, utt2dur, the training set's
+    utt2attack, and by name other conditions, such as utt2codec. None: not by that."""
 
     speakers: Path | None = None
     environments: Path | None = None
     durations: Path | None = None
     known_attacks: Path | None = None
+    conditions: Mapping[str, Path] = field(default_factory=dict)
 
 
 def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: Path, allow_other: bool) -> list[str]:
@@ -115,6 +117,9 @@ def measure(
         more["per_duration"] = evaluate_durations(cm, read_durations(by.durations, cm), result.asv)
     if by.known_attacks is not None:
         more["known_attacks"] = evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv)
+    if by.conditions:
+        found = evaluate_conditions(cm, by.conditions, result.asv, draws, result.warnings)
+        more["conditions"] = found or None
     if threshold is not None:
         more["decisions"] = Decisions(threshold, *error_rates_at(*cm.classes, threshold))
     return replace(

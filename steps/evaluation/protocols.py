@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from steps.evaluation.text_columns import Columns, form_by_number, read_columns
 from utils.cli import UserError
-from utils.tables import Coded, Table, require_keys, table_of
+from utils.tables import Coded, Table, read_big_map, require_keys, table_of
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 NO_ATTACK = "-"
 UNKNOWN_ATTACK = "unknown"
-PHASES = ("eval", "progress", "hidden")
+PHASES = ("eval", "progress", "hidden", "hidden_simulated", "hidden_real", "all")
+_ALL = "all"  # trials of every phase
+_TRIM, _PA = 10, 12  # a column of PA, which has as many: its phase hidden is two sets, simulated and, trimmed, real
 _OLDER_PHASES = {"hidden_track": "hidden"}  # as the keys of the challenge's first stage spell it
 
 
@@ -70,10 +72,12 @@ def read_protocol(path: str | os.PathLike, phase: str | None = None) -> Protocol
     """The protocol at `path`, plain or gzipped: a file in one of LAYOUTS, or a Kaldi data dir with utt2label and, if
     the attacks are known, utt2attack.
 
-    phase: which of PHASES counts where the protocol has phases, eval if it is None; the progress and hidden trials of
-    an ASVspoof 2021 set are no part of its official figures. Raises UserError, with file, line and utterance, for a
-    key that is neither bonafide nor spoof, an attack on a bona fide trial or none on a spoof one, an utterance that
-    stands there twice, a phase without trials, `phase` where there are no phases, and as read_columns does.
+    phase: which of PHASES counts where the protocol, or the data dir's utt2phase, has phases, eval if it is None; the
+    progress and hidden trials of an ASVspoof 2021 set are no part of its official figures.
+
+    Raises UserError, with file, line and utterance, for a key that is neither bonafide nor spoof, an attack on a bona
+    fide trial or none on a spoof one, an utterance that stands there twice, a phase without trials, `phase` where there
+    are no phases, and as read_columns does.
     """
     path = Path(path)
     if path.is_dir():
@@ -93,12 +97,30 @@ def read_protocol(path: str | os.PathLike, phase: str | None = None) -> Protocol
             raise UserError(f"--phase {phase}: {path} has no phases ({layout.columns}); leave --phase out")
         return Protocol(path, attack, bool(layout.attack), frozenset())
     phases = [_OLDER_PHASES.get(name, name) for name in table.columns[layout.phase]]
+    if len(table.columns) == _PA:
+        apart = {"trim": "hidden_real", "notrim": "hidden_simulated"}
+        trims = table.columns[_TRIM]
+        phases = [apart.get(trim, name) if name == "hidden" else name for name, trim in zip(phases, trims)]
+    return _of_phase(Protocol(path, attack, bool(layout.attack), frozenset()), zip(utterance, phases), phase)
+
+
+def _of_phase(protocol: Protocol, phases: Iterable[tuple[str, str]], phase: str | None) -> Protocol:
+    """The protocol's trials of one phase. phases: of each utterance. Raises UserError for a phase without trials."""
     wanted = phase or PHASES[0]
-    if wanted not in phases:
-        raise UserError(f"{path}: it has no trials of the phase {wanted}, only of {', '.join(sorted(set(phases)))}")
-    others = frozenset(utt for utt, name in zip(utterance, phases) if name != wanted)
-    own = table_of((utt, name) for utt, name in attack.pairs() if utt not in others)
-    return Protocol(path, own, bool(layout.attack), others)
+    if wanted == _ALL:
+        return protocol
+    others, there = set(), set()
+    for utt, name in phases:
+        there.add(name)
+        if name != wanted:
+            others.add(utt)
+    if wanted not in there:
+        raise UserError(
+            f"{protocol.path}: it has no trials of the phase {wanted}, only of {', '.join(sorted(there))}; give one of"
+            " them as --phase, or all"
+        )
+    attack = table_of((utt, name) for utt, name in protocol.attack.pairs() if utt not in others)
+    return Protocol(protocol.path, attack, protocol.names_attacks, frozenset(others))
 
 
 def _attacks(table: Columns, layout: Layout, utterance: Sequence[str], key: Sequence[str]) -> Iterator[str]:
@@ -119,7 +141,18 @@ def _attacks(table: Columns, layout: Layout, utterance: Sequence[str], key: Sequ
 
 
 def _read_data_dir(path: Path, phase: str | None) -> Protocol:
-    labels = read_protocol(path / "utt2label", phase)
+    everything = _read_labels_and_attacks(path)
+    if not (path / "utt2phase").exists():
+        if phase is not None:
+            raise UserError(f"--phase {phase}: {path} has no phases (no utt2phase); leave --phase out")
+        return everything
+    phases = read_big_map(path / "utt2phase")
+    require_keys(path / "utt2phase", phases, path / "utt2label", everything.attack, "fix the data dir")
+    return _of_phase(everything, phases.pairs(), phase)
+
+
+def _read_labels_and_attacks(path: Path) -> Protocol:
+    labels = read_protocol(path / "utt2label")
     attacks = path / "utt2attack"
     if not attacks.exists():
         return Protocol(path, labels.attack, False, frozenset())

@@ -6,13 +6,14 @@ import json
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
 from steps.evaluation.evaluation import (
     FILE,
+    ConditionGroup,
     DurationGroup,
     EnvironmentFigures,
     Evaluation,
@@ -34,6 +35,7 @@ FILES = (  # beside evaluation.json
     "per_attack.tsv",
     "per_speaker.tsv",
     "per_duration.tsv",
+    "per_condition.tsv",
     "det.png",
     "per_environment.tsv",
     "attack_by_environment.png",
@@ -94,6 +96,12 @@ def write_results(out: Path, result: Evaluation, plot: bool) -> list[str]:
         files["per_speaker.tsv"] = [_speaker_row(*one) for one in result.per_speaker.items()]
     if result.per_duration is not None:
         files["per_duration.tsv"] = [_duration_row(one, corpus) for one in result.per_duration]
+    if result.conditions is not None:
+        files["per_condition.tsv"] = [
+            _condition_row(name, value, group, corpus)
+            for name, values in result.conditions.items()
+            for value, group in values.items()
+        ]
     if plot:
         files["det.png"] = lambda handle: write_det_plot(handle, result)
     if rooms is not None:
@@ -168,6 +176,23 @@ def _duration_row(group: DurationGroup, corpus: str) -> Row:
     }
 
 
+def _condition_row(name: str, value: str, group: ConditionGroup, corpus: str) -> Row:
+    """against: which bona fide trials, those of the value or all."""
+    eer, cost = (group.intervals.get(key, (None, None)) for key in ("eer", "min_tdcf_2021"))
+    return {
+        "condition": name,
+        "value": value,
+        "against": group.against,
+        **_columns(group.figures, GROUP),
+        "eer_percent_low": _percent(eer[0]),
+        "eer_percent_high": _percent(eer[1]),
+        "min_tdcf_2021_low": cost[0],
+        "min_tdcf_2021_high": cost[1],
+        **_columns(group.figures.detection, DETECTION),
+        "corpus": corpus,
+    }
+
+
 def environment_rows(found: EnvironmentFigures, corpus: str) -> list[Row]:
     """`of`: whether the factor is of the environment or of the attack."""
     parts = (
@@ -199,6 +224,8 @@ def report_lines(result: Evaluation) -> list[str]:
         )
     if result.known_attacks is not None or result.per_duration is not None:
         lines += ["", *_group_table(result)]
+    if result.conditions:
+        lines += ["", *_condition_tables(result.conditions)]
     if result.environments is not None:
         lines += ["", *environment_table(result.environments)]
     return lines
@@ -286,6 +313,24 @@ def _group_table(result: Evaluation) -> list[str]:
             f"{_shown(one.min_tdcf_2019, 4):>10} {_shown(of_scores['min_dcf'], 4):>8} {_shown(of_scores['cllr'], 4):>8}"
         )
     return lines
+
+
+def _condition_tables(conditions: Mapping[str, Mapping[str, ConditionGroup]]) -> list[str]:
+    width = min(28, max(len(value) for values in conditions.values() for value in values) + 2)
+    lines = [f"{'':{width}} bona fide    spoof            95 % by         min t-DCF"]
+    some_of_all = False
+    for name, values in conditions.items():
+        of_all = any(group.against == "all" for group in values.values())
+        some_of_all |= of_all
+        lines.append(f"{name + (' *' if of_all else ''):{width}}    trials   trials   EER %    trial            2021")
+        for value, group in values.items():
+            one, ends = group.figures, group.intervals.get("eer")
+            span = "-" if ends is None else " to ".join(f"{100 * end:.2f}" for end in ends)
+            lines.append(
+                f"{shorten('  ' + value, width):{width}} {one.n_bonafide:9d} {one.n_spoof:8d} "
+                f"{_shown(one.eer, 2, 100):>7} {span:>16} {_shown(one.min_tdcf_2021, 4):>9}"
+            )
+    return [*lines, *["* of spoof trials alone: against all bona fide trials"] * some_of_all]
 
 
 def environment_table(found: EnvironmentFigures) -> list[str]:

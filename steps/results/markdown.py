@@ -22,6 +22,7 @@ from steps.results.tables import (
     MINI_CORPUS,
     NO_BASELINE,
     TDCF_2019,
+    TDCF_2021,
     BySeed,
     Family,
     Figure,
@@ -130,7 +131,14 @@ def _set_section(table: SetTable) -> list[str]:
     lines += bullets([*alone, *table.notes])
     for family in table.families:
         lines += _significance_section(family)
-    parts = (_fusion_section, _heads_section, _attacks_section, _environments_section, _speakers_section)
+    parts = (
+        _fusion_section,
+        _heads_section,
+        _attacks_section,
+        _conditions_section,
+        _environments_section,
+        _speakers_section,
+    )
     return [*lines, *(line for section in parts for line in section(table))]
 
 
@@ -292,6 +300,35 @@ def _attacks_section(table: SetTable) -> list[str]:
     return [
         *_compact_tables(table, f"EER % {against}", headings, list(zip(cells, eers))),
         *_compact_tables(table, f"min t-DCF 2019 {against}", headings, list(zip(cells, costs)), TDCF_2019, note),
+    ]
+
+
+def _conditions_section(table: SetTable) -> list[str]:
+    """Nothing if no result has figures by condition."""
+    known = next((r.conditions for _, results in table.rows for r in results.values() if r.conditions), None)
+    if known is None:
+        return []
+
+    def of(result: Evaluation, name: str, value: str) -> GroupFigures | None:
+        group = (result.conditions or {}).get(name, {}).get(value)
+        return group and group.figures
+
+    eers, costs = [], []
+    for name, values in known.items():
+        for value, group in values.items():
+            one, place = group.figures, (name, value)
+            cells = [name, value, f"{one.n_bonafide:,}", f"{one.n_spoof:,}"]
+            eers.append((cells, lambda r, place=place: getattr(of(r, *place), "eer", None)))
+            costs.append((cells, lambda r, place=place: getattr(of(r, *place), "min_tdcf_2021", None)))
+    headings = ["condition", "value", "bona fide trials", "spoof trials"]
+    against = (
+        "Bona fide against spoof trials of the same value; what only spoof trials have, against all bona fide trials."
+        f" Intervals by trial: `seed<N>/results/{table.set_name}/per_condition.tsv`."
+    )
+    asv = "With the ASV's rates of all its trials, as ASV scores name no conditions."
+    return [
+        *_compact_tables(table, "EER % by condition", headings, eers, note=against, left=2),
+        *_compact_tables(table, "min t-DCF 2021 by condition", headings, costs, TDCF_2021, asv, left=2),
     ]
 
 

@@ -116,10 +116,43 @@ ASVSPOOF5 = text(*(f"E_{i} {utt} F - - - AC1 {attack.replace('-', 'bonafide')} {
 
 
 def local_protocol(recipe: str) -> None:
-    from local.prepare_data import read_protocol
+    from local.corpora.asvspoof2019 import read_protocol
 
-    for trial in read_protocol(Path(f"{recipe}.txt"), recipe):
+    for trial in read_protocol(Path(f"{recipe}.txt"), recipe).trials:
         assert not {"/", "\n", " "} & set(trial.utt + trial.speaker)  # they become names of files and keys of tables
+
+
+OWN = text(
+    "path,label,attack,speaker,split,codec",
+    *(f"d {i}/{utt}.wav,{key},{attack},s {i},{('train', 'dev')[i % 2]},mp3" for i, (utt, attack, key, _) in enumerate(TRIALS)),
+)  # fmt: skip
+KEY_FILES = {
+    "asvspoof2021-la": LA_2021,
+    "asvspoof2021-df": DF_2021,
+    "asvspoof2021-pa": PA_2021,
+    "asvspoof5": ASVSPOOF5,
+    "own": OWN,
+}
+
+
+def keys_of(name: str) -> str:
+    """Where the corpus has its key file."""
+    if name.startswith("asvspoof2021"):
+        return f"keys/{name[-2:].upper()}/CM/trial_metadata.txt"
+    return "list.csv" if name == "own" else "ASVspoof5.eval.track_1.tsv"
+
+
+def corpus_keys(name: str) -> None:
+    """What a corpus's module reads is fit for Kaldi's tables and for names of files."""
+    from local.corpora.base import known_corpora
+
+    corpus = known_corpora()[name]
+    root = Path("list.csv") if corpus.is_list else Path()
+    for subset in corpus.sets(root) if corpus.is_list else ["eval"]:
+        for trial in corpus.read(root, subset).trials:
+            assert not set("/\n\t ") & set(trial.utt) and trial.label in ("bonafide", "spoof")
+            for word in (trial.speaker, trial.attack, *trial.conditions):
+                assert len(word.split()) == 1 and "\n" not in trial.audio + trial.original
 
 
 def scoring_protocol(name: str) -> None:
@@ -583,8 +616,28 @@ def prepared() -> dict[str, bytes]:
 
 
 def prepare() -> None:
-    program("local.prepare_data", "--corpus-dir", "corpus", "--recipe", "la", "--sets", "dev", "--allow-subset", "data")
-    program("local.prepare_data", "--corpus-dir", "corpus", "--recipe", "la", "--sets", "dev", "--allow-subset", "data")
+    program(
+        "local.prepare_data",
+        "--corpus-dir",
+        "corpus",
+        "--corpus",
+        "asvspoof2019-la",
+        "--sets",
+        "dev",
+        "--allow-subset",
+        "data",
+    )
+    program(
+        "local.prepare_data",
+        "--corpus-dir",
+        "corpus",
+        "--corpus",
+        "asvspoof2019-la",
+        "--sets",
+        "dev",
+        "--allow-subset",
+        "data",
+    )
 
 
 # --- command lines ----------------------------------------------------------------------------------------------------
@@ -598,7 +651,7 @@ PROGRAMS = {
     "steps.make_comparison": ["--out", "--table", "--baseline", "--command"],
     "steps.merge_feats": ["--frontend", "--set", "--nj"],
     "steps.compute_feats": ["--frontend", "--set", "--part"],
-    "local.prepare_data": ["--corpus-dir", "--recipe", "--sets"],
+    "local.prepare_data": ["--corpus-dir", "--corpus", "--sets"],
 }  # fmt: skip
 
 
@@ -644,6 +697,8 @@ def targets() -> list[Target]:
     return [
         *(Target(f"local/prepare_data.py:{name}", lambda content=content, name=name: {f"{name}.txt": content}, part(local_protocol, name), 600)
           for name, content in (("la", LA), ("pa", PA))),
+        *(Target(f"corpus:{name}", lambda content=content, name=name: {keys_of(name): content}, part(corpus_keys, name), 300)
+          for name, content in KEY_FILES.items()),
         *(Target(f"protocol:{name}", lambda content=content: {"protocol": content}, part(scoring_protocol, "protocol"), 240)
           for name, content in protocols.items()),
         Target("protocol:data dir", data_dir, part(scoring_protocol, "data/eval"), 300, vary=("data/eval/utt2label", "data/eval/utt2attack")),

@@ -317,7 +317,14 @@ def test_a_corpus_of_any_name(here, name):
     (protocols / "ASVspoof2019.LA.cm.dev.trl.txt").write_text("s1 utt1 - - bonafide\n")
     (Path(name) / "corpus.json").write_text('{"name": "made up"}')
     done = call(
-        prepare_data.main, "prepare_data.py", f"--corpus-dir=./{name}", "--recipe", "la", "--sets", "dev", "data"
+        prepare_data.main,
+        "prepare_data.py",
+        f"--corpus-dir=./{name}",
+        "--corpus",
+        "asvspoof2019-la",
+        "--sets",
+        "dev",
+        "data",
     )
     assert done.returncode == 0, done.stderr
     assert len(read_waveform("utt1", read_wav_scp("data/dev/wav.scp")["utt1"], 16000)) == 1600
@@ -328,7 +335,7 @@ def test_a_corpus_whose_name_no_table_holds(here, name):
     from local import prepare_data
 
     (here / name).mkdir()
-    done = call(prepare_data.main, "prepare_data.py", "--corpus-dir", name, "--recipe", "la", "data")
+    done = call(prepare_data.main, "prepare_data.py", "--corpus-dir", name, "--corpus", "asvspoof2019-la", "data")
     assert done.returncode == 1 and "tables cannot hold" in done.stderr
 
 
@@ -337,7 +344,17 @@ def test_a_set_is_a_name(here, subset):
     from local import prepare_data
 
     Path("LA/ASVspoof2019_LA_cm_protocols").mkdir(parents=True)
-    done = call(prepare_data.main, "prepare_data.py", "--corpus-dir", "LA", "--recipe", "la", "--sets", subset, "data")
+    done = call(
+        prepare_data.main,
+        "prepare_data.py",
+        "--corpus-dir",
+        "LA",
+        "--corpus",
+        "asvspoof2019-la",
+        "--sets",
+        subset,
+        "data",
+    )
     assert done.returncode == 1 and "is not the name of a set" in done.stderr
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import zipfile
@@ -22,8 +23,10 @@ import pytest
 
 from local import download
 from local.corpora import Archive, asvspoof2019
-from tests.corpus_lookalike import make_corpus
+from local.corpora.base import known_downloads
+from tests.corpus_lookalike import make_2021, make_corpus
 from tests.in_process import call
+from utils.cli import UserError
 
 SIZES = {"train": (40, 8), "dev": (30, 6), "eval": (50, 10)}
 UUID = "0f1e"
@@ -305,3 +308,31 @@ def test_what_is_known_of_the_published_files():
     assert (la.size, la.md5) == (7_640_952_520, "30c98f11d8b2bc21f2c257bfd78bb5c5")
     assert la.address.endswith("/bitstreams/a9f87c35-f055-4015-80e2-2fdff0d46269/content")
     assert "d7e9ad8b-23c2-4a84-b9e7-0cd307dfec46/bitstreams" in download.CORPORA["asvspoof2019-pa"].listing
+
+
+def test_parts_and_keys_of_one_corpus_unpack_into_one_folder(tmp_path):
+    """As ASVspoof 2021 DF: several .tar.gz with one folder in common, and the keys beside it."""
+    make_2021(tmp_path / "c", "DF", 12, 4)
+    audio = sorted((tmp_path / "c/ASVspoof2021_DF_eval/flac").iterdir())
+    archives = []
+    for name, paths in (("a", audio[::2]), ("b", audio[1::2]), ("keys", [tmp_path / "c/keys"])):
+        archives.append(tmp_path / f"{name}.tar.gz")
+        with tarfile.open(archives[-1], "w:gz") as packed:
+            for path in paths:
+                packed.add(path, path.relative_to(tmp_path / "c"))
+    wanted = known_downloads()["asvspoof2021-df"]
+    download.unpack(archives, wanted, tmp_path / wanted.folder)
+    assert wanted.missing(tmp_path / wanted.folder) == ""
+    (tmp_path / wanted.folder / "ASVspoof2021_DF_eval/flac/DF_E_1000003.flac").unlink()
+    assert wanted.missing(tmp_path / wanted.folder) == "1 of 12 files in ASVspoof2021_DF_eval/flac"
+    with pytest.raises(UserError, match="it lacks keys/DF/CM"):
+        download.unpack(archives[:2], wanted, tmp_path / "other")
+    archives[0].write_bytes(archives[0].read_bytes()[:300])
+    with pytest.raises(UserError, match="a.tar.gz: damaged"):
+        download.unpack(archives, wanted, tmp_path / "third")
+
+
+def test_an_archive_without_a_known_address_says_what_to_do(tmp_path):
+    done = call(download.main, "download.py", "in_the_wild", tmp_path)
+    assert done.returncode == 1 and "give --mirror, or put the archive into the folder by hand" in done.stderr
+    assert "https://deepfake-total.com/in_the_wild" in done.stderr

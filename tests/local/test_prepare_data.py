@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.prepare_data import OFFICIAL_COUNTS, check_counts, main, read_protocol
+from local.corpora.asvspoof2019 import CORPORA, read_protocol
+from local.prepare_data import check_counts, main
 from tests import in_process
 from tests.corpus_lookalike import (
     COUNTS,
@@ -33,7 +34,9 @@ MINI = {"name": "mini corpus", "version": 1, "size": "tiny", "seed": 1, "recipe"
 
 
 def prepare(corpus: Path, data: Path, *options: str, recipe: str = "la") -> subprocess.CompletedProcess:
-    return in_process.call(main, "prepare_data.py", "--corpus-dir", corpus, "--recipe", recipe, *options, data)
+    return in_process.call(
+        main, "prepare_data.py", "--corpus-dir", corpus, "--corpus", f"asvspoof2019-{recipe}", *options, data
+    )
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def test_la_tables(corpus, tmp_path):
 
 def test_as_a_program(root, corpus, tmp_path):
     folder, _ = corpus
-    command = [root / "local/prepare_data.py", "--corpus-dir", "LA", "--recipe", "la", "my data"]
+    command = [root / "local/prepare_data.py", "--corpus-dir", "LA", "--corpus", "asvspoof2019-la", "my data"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -160,7 +163,7 @@ def test_wrong_environment_in_pa(tmp_path):
     path = protocol_path(folder, "pa", "dev")
     edit(path, 2, "PA_0001 {utt} abd AA spoof")
     done = prepare(folder, tmp_path / "data", "--sets", "dev", recipe="pa")
-    assert done.returncode == 1 and "line 2" in done.stderr and "'abd' where PA has three letters a-c" in done.stderr
+    assert done.returncode == 1 and "line 2" in done.stderr and "the env 'abd' is not three letters a-c" in done.stderr
 
 
 def test_utterance_twice(corpus, tmp_path):
@@ -355,7 +358,7 @@ def test_wrong_folders(corpus, tmp_path):
     data = tmp_path / "data"
     for place, recipe, hint in (
         (tmp_path, "la", f"did you mean --corpus-dir {folder}?"),
-        (folder, "pa", "give --recipe la"),
+        (folder, "pa", "give --corpus asvspoof2019-la"),
         (data, "la", "no such folder"),
     ):
         done = prepare(place, data, recipe=recipe)
@@ -391,13 +394,15 @@ def test_counts_that_are_not_official(tmp_path):
 @pytest.mark.parametrize("recipe", ["la", "pa"])
 def test_official_counts(recipe, tmp_path):
     """Look-alikes of the official protocols, in full size, pass; one trial more or less does not."""
-    assert OFFICIAL_COUNTS == COUNTS
+    corpus = CORPORA[f"asvspoof2019-{recipe}"]
+    assert corpus.counts == COUNTS[recipe]
     for subset, (trials, bonafide) in COUNTS[recipe].items():
         path = write_protocol(tmp_path, recipe, subset, protocol_lines(recipe, subset, trials, bonafide))
         read = read_protocol(path, recipe)
-        assert len(read) == trials and check_counts(path, read, OFFICIAL_COUNTS[recipe][subset], False)
+        assert len(read.trials) == trials and check_counts(read, corpus, subset, False)
+        del read.trials[0]
         with pytest.raises(UserError, match=f"{trials - 1} trials"):
-            check_counts(path, read[1:], OFFICIAL_COUNTS[recipe][subset], False)
+            check_counts(read, corpus, subset, False)
 
 
 @pytest.mark.skipif("FSD_OFFICIAL_LISTS" not in os.environ, reason="FSD_OFFICIAL_LISTS names no real protocols")
@@ -411,7 +416,9 @@ def test_real_protocols(recipe, tmp_path):
         if source.is_file():
             there += 1
             read = read_protocol(source, recipe)
-            assert check_counts(source, read, counts, False)
+            assert len(read.trials) == counts[0] and check_counts(
+                read, CORPORA[f"asvspoof2019-{recipe}"], subset, False
+            )
             if subset == "dev":
                 lines = source.read_text().splitlines()
                 write_protocol(tmp_path / "corpus", recipe, subset, lines)

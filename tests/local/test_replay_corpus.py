@@ -12,6 +12,7 @@ import soundfile
 from scipy import signal
 
 from local import prepare_data
+from local.corpora.asvspoof2019 import CORPORA
 from local.layout import Layout
 from local.mini_corpus import build, planning, sources
 from local.mini_corpus.attack import RATE
@@ -149,7 +150,7 @@ def made(tmp_path, monkeypatch, waveform_maker, crew_of_one, pyroomacoustics):
 def test_a_corpus_in_the_official_layout_that_the_recipe_takes(made, tmp_path, capsys):
     pa = made("one")
     for split in SPLITS:
-        prepare_data.prepare(Layout(pa, "pa"), split, tmp_path / "data", allow_subset=False, protocol_speakers=False)
+        prepare_data.prepare(CORPORA["asvspoof2019-pa"], pa, split, tmp_path / "data")
         data = tmp_path / "data" / split
         labels = [line.split()[1] for line in (data / "utt2label").read_text().splitlines()]
         assert Counter(labels)["spoof"] == 9 * (2 if split == "train" else 1)

@@ -9,6 +9,6 @@
 # evaluate and report. Outputs that are complete and made from the same inputs and confs are skipped. Paths start from
 # the current folder; confs and the defaults from the recipe's own folder.
 
-export RECIPE=la MINI_WORDS="real speech and real synthesizers" \
+export CORPUS=asvspoof2019-la MINI_WORDS="real speech and real synthesizers" \
   REAL_FRONTEND=conf/frontend/f0_subband.yaml MINI_FRONTEND=conf/frontend/f0_subband.yaml
 . "$(dirname "${BASH_SOURCE[0]}")/steps/recipe.sh" # the options and the stages

@@ -9,6 +9,6 @@
 # evaluate and report. Outputs that are complete and made from the same inputs and confs are skipped. Paths start from
 # the current folder; confs and the defaults from the recipe's own folder.
 
-export RECIPE=pa MINI_WORDS="real speech, replayed in simulated rooms" \
+export CORPUS=asvspoof2019-pa MINI_WORDS="real speech, replayed in simulated rooms" \
   REAL_FRONTEND=conf/frontend/lps.yaml MINI_FRONTEND=conf/frontend/lps_257.yaml
 . "$(dirname "${BASH_SOURCE[0]}")/steps/recipe.sh" # the options and the stages
