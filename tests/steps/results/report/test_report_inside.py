@@ -78,18 +78,13 @@ def test_what_speaks_for_a_class_has_its_colour():
     assert len(set(grey)) == 1
 
 
-def test_raw_samples_have_no_picture_and_the_report_says_so(tmp_path, monkeypatch):
-    (tmp_path / "wav.scp").write_text("u u.wav\n")
-    (tmp_path / "utt2attack").write_text("u -\n")
-    monkeypatch.setattr(grad_cam, "_threshold", lambda *_: 0.0)
-    system = SimpleNamespace(experiment=SimpleNamespace(name="e"), scores=lambda name: scores_of([1.0], ["-"]))
+def test_raw_samples_have_no_picture_and_the_report_says_so(monkeypatch):
     made = frontend.make_frontend(frontend.load_conf(ROOT / "conf/frontend/waveform.yaml"))
-    comparison = SimpleNamespace(
-        groups=[SimpleNamespace(title="aasist on waveform", systems=[system])], set_name="eval", data=tmp_path,
-        allow_pipes=False, table=SimpleNamespace(any_result=SimpleNamespace(corpus=None)),
-    )  # fmt: skip
-    loaded = SimpleNamespace(loaded={"e": SimpleNamespace(system=system, frontend=made)})
-    said = grad_cam.section(comparison, loaded, [1, 4]).blocks[-1]
+    decider = grad_cam.Decider(SimpleNamespace(frontend=made), scores_of([1.0], ["-"]), 0.0)
+    monkeypatch.setattr(grad_cam, "Trials", lambda comparison: None)
+    monkeypatch.setattr(grad_cam, "_deciders", lambda *_: [decider])
+    comparison = SimpleNamespace(groups=[SimpleNamespace(title="aasist on waveform")])
+    said = grad_cam.section(comparison, None, [1, 4]).blocks[-1]
     assert said.text == "aasist on waveform: it reads raw samples, which make no picture."
 
 
