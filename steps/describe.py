@@ -18,7 +18,7 @@ from steps import nnet, training
 from steps.evaluation.adaptive_exit import choose_rule
 from steps.experiment import training_folder
 from steps.experiment.exits import dev_evaluations
-from steps.nnet.base import BranchedBackbone
+from steps.nnet.base import BranchedBackbone, check_maps
 from steps.nnet.cost import count_parameters, measure
 from steps.training.early_exit import adaptive_costs, exit_costs
 from utils.cli import UserError, make_parser, run_program
@@ -68,6 +68,7 @@ def main() -> int:
     frames, bins = frontend.conf.network_input.frames, frontend.n_bins
     x = torch.zeros(1, frontend.channels, frames, bins)
 
+    check_maps(detector, x)
     parts = {**parts_of(detector.backbone), "head (AngleLinear)": detector.head}
     measured = measure(detector, lambda: detector(x), {**parts, "detector": detector})
 

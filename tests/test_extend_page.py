@@ -1,13 +1,16 @@
 """docs/extend.md: its network and its method are put beside the toolkit's own and do what the page promises."""
 
 import re
+import sys
 
 import pytest
 import torch
 
 from steps import nnet, training
+from steps.nnet.cost import detector_cost
 from tests.conftest import ROOT
 from tests.steps.training.test_networks_by_methods import SPECTRA, check_every_method, train_two_steps
+from utils.cli import UserError
 
 
 @pytest.fixture
@@ -34,3 +37,26 @@ def test_the_method_trains_a_network(added):
     torch.manual_seed(1)
     detector = nnet.make_detector(nnet.load_conf(ROOT / "conf/model/ecanet9.yaml"), SPECTRA[0])
     assert len(train_two_steps(training.make_method(conf, detector))) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "said"),
+    [
+        ("self.stage_channels = (conf.width, conf.width, 2 * conf.width, 2 * conf.width)", "pass", "stage_channels"),
+        ("2 * conf.width, 2 * conf.width)\n", "2 * conf.width)\n", "four whole numbers"),
+        ("maps.append(x)", "maps.append(x.mean(3))", "promises maps of 16, 16, 32, 32 channels"),
+        ("return maps", "return maps[1:]", "forward yields (1, 16, 150, 12), (1, 32, 75, 6), (1, 32, 38, 3)"),
+    ],
+)
+def test_a_network_that_breaks_the_promise_is_refused_in_one_line(added, line, instead, said):
+    module = added / "steps/nnet/plain.py"
+    text = module.read_text()
+    assert line in text
+    (added / "steps/nnet/broken.py").write_text(
+        text.replace("*self.stage_channels)", "16, 16, 32, 32)").replace(line, instead)
+    )
+    conf = added / "conf/model/broken.yaml"
+    conf.write_text((added / "conf/model/plain.yaml").read_text().replace("type: plain", "type: broken"))
+    sys.modules.pop("steps.nnet.broken", None)
+    with pytest.raises(UserError, match=re.escape(said)):
+        detector_cost(nnet.make_detector(nnet.load_conf(conf)), 600, 45)

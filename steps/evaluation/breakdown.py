@@ -115,9 +115,8 @@ def evaluate(cm: CmScores, asv: AsvScores | None) -> Evaluation:
     if pooled.eer > 0.5:
         warnings.insert(
             0,
-            f"the EER is {100 * pooled.eer:.2f} %, worse than chance: the scores' sign is likely flipped (a "
-            "higher score must mean more bona fide). Nothing was changed: turn the sign where the scores are made, and "
-            "score again",
+            f"the EER is {100 * pooled.eer:.2f} %, worse than chance. Either the detector has learnt too little, or "
+            "the scores' sign is flipped: a higher score must mean more bona fide. Nothing was changed",
         )
     if point is not None and point.eer > 0.5:
         warnings.append(f"the ASV's EER is {100 * point.eer:.2f} %: the sign of its scores is likely flipped")

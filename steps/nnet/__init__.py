@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from steps.nnet.base import INNER_PRODUCT, BackboneBase, Detector, HeadConf, InputNormalisation, ModelConf
+from steps.nnet.base import (
+    INNER_PRODUCT,
+    BackboneBase,
+    Detector,
+    HeadConf,
+    InputNormalisation,
+    ModelConf,
+    check_backbone,
+)
 from steps.sections import SECTIONS
 from utils import conf as conf_files
 from utils.cli import UserError
@@ -82,6 +90,7 @@ def make_detector(
     (Detector.normalisation.set), that changes nothing.
     """
     backbone = _module_of(conf.type, "conf").Backbone(conf, channels)
+    check_backbone(backbone)
     normalisation = None if normalised_bins is None else InputNormalisation(channels, normalised_bins)
     detector = Detector(backbone, normalisation, head)
     detector.made_of = conf, channels, normalised_bins

@@ -220,6 +220,31 @@ class InputNormalisation(nn.Module):
         return (x - self.mean) * self.scale
 
 
+def check_backbone(backbone: nn.Module) -> None:
+    """Raises UserError unless `stage_channels` has four counts, as a contributed network may have it otherwise."""
+    channels = getattr(backbone, "stage_channels", None)
+    if not isinstance(channels, tuple) or len(channels) != 4 or not all(isinstance(count, int) for count in channels):
+        raise UserError(
+            f"{type(backbone).__module__}: its Backbone needs `stage_channels`, the channels of its four maps"
+            f" as a tuple of four whole numbers, not {channels!r}"
+        )
+
+
+def check_maps(detector: Detector, x: Tensor) -> None:
+    """Raises UserError unless the backbone's maps of an input (batch, channels, frames, bins) are the promised ones."""
+    training = detector.training
+    with torch.inference_mode():
+        maps = detector.eval().stage_maps(x)
+    detector.train(training)
+    channels = detector.backbone.stage_channels
+    found = [tuple(one.shape) for one in maps]
+    if [shape[:2] for shape in found if len(shape) == 4] != [(len(x), count) for count in channels]:
+        raise UserError(
+            f"{type(detector.backbone).__module__}: its Backbone promises maps of {', '.join(map(str, channels))}"
+            f" channels, (batch, channels, frames, bins); forward yields {', '.join(map(str, found))}"
+        )
+
+
 class Detector(nn.Module):
     """Backbone and head: what is trained by a method, and alone what is kept, scored and deployed.
 

@@ -53,6 +53,8 @@ def section(comparison: Comparison) -> Section:
         terms = [name for name in dict.fromkeys(columns) if name.startswith("train_")]
         others = {
             name: (f"{name.removeprefix('train_')} loss on the training set, unweighted", "loss")
+            if name != "train_weight_students"
+            else ("how far the students are taught: the share of their losses that counts", "share")
             for name in terms
             if name not in ("train_total", "train_hard")
         }
@@ -100,7 +102,7 @@ def _plot(
             axes.set_title(title, loc="left")
             axes.set_ylabel(unit)
             axes.set_ylim(0, 1.15 * highest or 1)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         frames[-1].set_xlabel("epoch")
 
     says = f"Curves over epochs: {', '.join(title for title, _ in panels.values())}"
