@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -31,9 +32,15 @@ def find_recordings(arguments: Iterable[str], allow_pipes: bool = False) -> Iter
         elif (path / "wav.scp").is_file():
             yield from _entries(path / "wav.scp", allow_pipes)
         elif path.is_dir():
-            found = sorted(_audio_under(path))
+            files = sorted(_files_under(path))
+            found = [one for one in files if looks_like_audio(one)]
             if not found:
                 raise UserError(f"{argument}: no audio in this folder")
+            if others := len(files) - len(found):
+                first = next(one for one in files if not looks_like_audio(one))
+                sys.stderr.write(
+                    f"{argument}: {others} of {len(files)} files are no audio and are skipped, such as {first}\n"
+                )
             yield from ((str(one), str(one)) for one in found)
         else:
             yield argument, argument
@@ -44,10 +51,10 @@ def _entries(wav_scp: Path, allow_pipes: bool) -> Iterator[Found]:
         yield utt, refused(entry) if isinstance(entry, UserError) else entry
 
 
-def _audio_under(folder: Path) -> Iterator[Path]:
+def _files_under(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(place) / name
-            if not name.startswith(".") and path.is_file() and looks_like_audio(path):
+            if not name.startswith(".") and path.is_file():
                 yield path

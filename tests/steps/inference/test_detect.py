@@ -66,6 +66,10 @@ def test_one_bad_file_costs_one_line(training, recordings, tmp_path):
     (tmp_path / "bare").mkdir()
     done = run("--model", training, "--tsv", folder, tmp_path / "missing.wav", tmp_path / "bare")
     assert done.returncode == 1
+    assert (
+        f"{folder}: 1 of {len(good) + len(bad) + 1} files are no audio and are skipped, such as {folder}/notes.txt"
+        in done.stderr
+    )
     lines = [line.split("\t") for line in done.stdout.splitlines() if not line.startswith("# ")]
     assert lines[0] == [
         "file",
