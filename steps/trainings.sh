@@ -148,7 +148,7 @@ exits_of() { # <training>: the stages before the last whose heads are scored too
 exit_options_of() { # <training>: sets `exit_options`, which scores are to be made
   local stage
   exit_options=()
-  [ -z "$(exits_of "$1")" ] || for stage in $(cat "$1/heads"); do exit_options+=(--exit "$stage"); done
+  [ -z "$(exits_of "$1")" ] || for stage in $(< "$1/heads"); do exit_options+=(--exit "$stage"); done
 }
 
 seeds_to_do() { # <experiment> <is it done?>: the ranges of those of its trainings' seeds for which that does not hold

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -12,7 +12,7 @@ import yaml
 from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
 from steps.evaluation.evaluation import Evaluation, GroupFigures
 from steps.experiment.experiments import CONF_SECTIONS, Experiment
-from steps.metrics.paired_tests import LEVEL, MOST_FOR_ALL_SIGNS, smallest_sign_flip_p
+from steps.metrics.paired_tests import LEVEL, MOST_FOR_ALL_SIGNS, holm, smallest_sign_flip_p
 from steps.results.block_cost import block_multiply_adds
 from steps.results.fusion import Fusion, fusions_of
 from steps.results.tables import (
@@ -219,7 +219,33 @@ def _heads_section(table: SetTable) -> list[str]:
         "Exit K: the network stops after stage K, and the head trained there gives the score (`--exit K`).",
         "",
         *markdown_table([*headings, "seeds", *(f"exit {k}" for k in numbers), "complete network"], rows, len(headings)),
+        *(line for family in table.families for line in _exit_tests(family, dict((e.name, b) for e, b in table.heads))),
     ]
+
+
+_STAGES = 4  # of every network; an older training may have a head of the last one too
+
+
+def _exit_tests(family: Family, heads: Mapping[str, Mapping[int, BySeed]]) -> list[str]:
+    """The EER by each shallow exit against the baseline's complete network, p corrected for the number of exits."""
+    tests = {
+        (pair.other.model, stage): test
+        for pair in family.pairs
+        for stage, results in sorted(heads.get(pair.other.name, {}).items())
+        if stage < _STAGES and not (test := replace(pair, other_results=results).test(EER)).untested
+    }
+    if not tests:
+        return []
+    corrected = holm([test.p_t for test in tests.values()])
+    rows = [
+        [network, f"exit {stage}", str(test.count), EER.text(test.mean, "+"), EER.span(test.interval, "+"), *p_values]
+        for ((network, stage), test), p in zip(tests.items(), corrected)
+        for p_values in [[p_text(test.p_t), p_text(p)]]
+    ]
+    of = of_which(family.pairs[0].other)
+    title = f"EER % by exit of {family.other} minus the complete {family.base}, paired by seed{of}"
+    headings = ["network", "exit", "pairs", "difference", "95 % interval", "p, t-test", "p, corrected"]
+    return [f"#### {title}", "", *markdown_table(headings, rows, 2)]
 
 
 def _block_cost_section(experiments: Sequence[Experiment], tables: Sequence[SetTable]) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy import stats
 
 from steps import make_results
 from steps.evaluation.labels import corpus_label, shorten
@@ -400,6 +401,7 @@ def test_without_environments_nothing_is_told_of_them(exp):
     assert list(sections) == [
         "self_distill minus baseline, paired by seed (f0_subband, trained on train)",
         "EER % by exit",
+        "EER % by exit of self_distill minus the complete baseline, paired by seed (f0_subband, trained on train)",
         "EER % of each attack, against all bona fide trials",
     ]  # without costs by attack, there is no table of them either
     text = markdown(exp.read(), None)
@@ -826,3 +828,15 @@ def test_what_is_not_fused(exp):
     assert "scores/eval.txt is not what" in text
     scores.unlink()  # results without scores: nothing to fuse, nothing to say
     assert "#### Fusion" not in markdown(exp.read(), None)
+
+
+def test_each_exit_is_tested_against_the_complete_baseline(exp):
+    """Their p-values are corrected together; the last stage's head is the complete network and no exit."""
+    text = markdown(exp.usual().read(), None)
+    _, after = text.split("#### EER % by exit of self_distill minus the complete baseline, paired by seed")
+    rows = [line for line in after.split("####")[0].splitlines() if line.startswith("| senet34")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[1:4] for row in cells] == [["exit 1", "3", "+2.67"], ["exit 2", "3", "+1.67"], ["exit 3", "3", "+0.67"]]
+    p_values = [stats.ttest_1samp(np.array([2.5, 2.0, 3.5]) - less, 0).pvalue for less in (0, 1, 2)]
+    assert [float(row[5]) for row in cells] == pytest.approx(p_values, abs=6e-4)
+    assert [float(row[6]) for row in cells] == pytest.approx([3 * p_values[0], 2 * p_values[1], p_values[2]], abs=2e-3)
