@@ -21,6 +21,7 @@ local/corpora/ know the corpora.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -365,8 +366,10 @@ def main() -> None:
         "local/prepare_data.py --corpus own --corpus-dir my/list.csv data",
     )
     corpora = known_corpora()
-    parser.add_argument(
-        "--corpus", required=True, choices=sorted(corpora), metavar="NAME", help=", ".join(sorted(corpora))
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--corpus", choices=sorted(corpora), metavar="NAME", help=", ".join(sorted(corpora)))
+    which.add_argument(  # as scripts name the parts of ASVspoof 2019 that are older than the other corpora
+        "--recipe", dest="corpus", type="asvspoof2019-{}".format, choices=sorted(corpora), help=argparse.SUPPRESS
     )
     parser.add_argument(
         "--corpus-dir", required=True, metavar="DIR", help="the folder of the unpacked corpus; of `own` the list"

@@ -430,3 +430,13 @@ def test_real_protocols(recipe, tmp_path):
         "name": "ASVspoof 2019",
         "recipe": recipe.upper(),
     }
+
+
+def test_the_former_option_names_the_parts_of_2019(corpus, tmp_path):
+    for option, value in (("--corpus", "asvspoof2019-la"), ("--recipe", "la")):
+        done = in_process.call(main, "prepare_data.py", "--corpus-dir", corpus[0], option, value, tmp_path / value)
+        assert done.returncode == 0, done.stderr
+    made = sorted((tmp_path / "la").glob("*/utt2*"))
+    assert made
+    for one in made:
+        assert one.read_bytes() == (tmp_path / "asvspoof2019-la" / one.relative_to(tmp_path / "la")).read_bytes()
