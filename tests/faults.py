@@ -448,7 +448,7 @@ def fault_byte_of_best(bench: Bench) -> None:
 def fault_flac_removed(bench: Bench) -> None:
     flacs = sorted((bench.work / "LA/ASVspoof2019_LA_train/flac").iterdir())
     flac, away = flacs[5], bench.folder / flacs[5].name  # moved, so that it keeps its time, which features remember
-    for stage, words in (("prepare", "have no flac file"), ("features", "cannot be used")):
+    for stage, words in (("prepare", "have no audio file"), ("features", "cannot be used")):
         bench.restore(stage)
         flac.rename(away)
         bench.must_say(stage, flac.stem, words)
