@@ -59,7 +59,7 @@ train_all() { # training conf: every network's seeds, several at once
       hold_seeds "$experiment" "$range"
       threads_of "$range" "$nproc"
       logs=(); for seed in $(seq "${range%:*}" "${range#*:}"); do logs+=("$experiment/log/train.$seed.log"); done
-      log "training $experiment, seeds $range (logs: log/train.SEED.log)"
+      log "training $experiment, seeds ${range/:/ to } (logs: log/train.SEED.log)"
       with_progress "${logs[@]}" -- $cuda_cmd --gpu "$ngpu" "${machines[@]}" "${limit[@]}" "${job_threads[@]}" \
         JOB="$range" "$experiment/log/train.JOB.log" \
         "${launcher[@]}" train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${part_options[@]}" "${settings[@]}" "${online_option[@]}" \

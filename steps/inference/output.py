@@ -112,7 +112,7 @@ class Table:
         for one in results:
             name = printable(one.name) + ("" if one.channel in (None, "mixed") else f" [{one.channel}]")
             low = ", ".join(stretch(w, one.seconds) for w in one.lowest(self._lowest)) if len(one.windows) > 1 else ""
-            rest = "; ".join(filter(None, [one.below_in_words, low, *one.notes]))
+            rest = "; ".join(filter(None, [one.below_in_words, low and f"lowest: {low}", *one.notes]))
             length, count = f"{one.seconds:.2f}", str(len(one.windows))
             lines.append(
                 self._row(name, _number(one.score, 3), _number(one.llr, 2), one.verdict or "-", length, count, rest)

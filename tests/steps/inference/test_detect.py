@@ -301,7 +301,11 @@ def test_all_outputs_tell_the_windows_below_the_threshold(training, tmp_path, sp
     monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, label, **_: titles.append(label))
     table = run(*options, "--windows", "--png", tmp_path / "png")
     row, *windows = table.stdout.splitlines()[-1 - len(said["windows"]) :]
-    assert " partial " in row and words in row and sum(line.endswith("below") for line in windows) == len(below)
+    assert (
+        " partial " in row
+        and f"{words}; lowest: " in row
+        and sum(line.endswith("below") for line in windows) == len(below)
+    )
     assert titles == [words]
 
     head, row, *windows = (
