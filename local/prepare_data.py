@@ -369,7 +369,7 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--corpus", choices=sorted(corpora), metavar="NAME", help=", ".join(sorted(corpora)))
     which.add_argument(  # as scripts name the parts of ASVspoof 2019 that are older than the other corpora
-        "--recipe", dest="corpus", type="asvspoof2019-{}".format, choices=sorted(corpora), help=argparse.SUPPRESS
+        "--recipe", choices=("la", "pa"), help=argparse.SUPPRESS
     )
     parser.add_argument(
         "--corpus-dir", required=True, metavar="DIR", help="the folder of the unpacked corpus; of `own` the list"
@@ -391,8 +391,9 @@ def main() -> None:
     )
     parser.add_argument("data_dir", metavar="DATA", help="where to make the data directories")
     args = parser.parse_args()
-    root = find_corpus(args.corpus_dir, args.corpus, corpora)
-    corpus = corpora[args.corpus]
+    name = args.corpus or f"asvspoof2019-{args.recipe}"
+    root = find_corpus(args.corpus_dir, name, corpora)
+    corpus = corpora[name]
     sets = args.sets.replace(",", " ").split() or corpus.sets(root)
     for subset in sets:
         if not NAME.fullmatch(subset) or not subset.strip("."):  # . and .. are folders

@@ -29,6 +29,7 @@ from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
 from steps.frontend.processing.columns import mean_and_scale
 from steps.metrics.error_rates import det_curve, equal_error_rate
+from steps.nnet.base import check_maps
 from steps.nnet.cost import detector_cost
 from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
@@ -248,6 +249,7 @@ def train(args: argparse.Namespace) -> int:
         print(f"train.py: {final} is complete and made from the same inputs and conf; nothing to do")
         return 0
 
+    check_maps(detector, torch.zeros(1, frontend.channels, frontend_conf.network_input.frames, frontend.n_bins))
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
     if first:
         write_json(args.exp_dir / "detector.json", cost)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from steps import nnet, training
-from steps.nnet.cost import detector_cost
+from steps.nnet.base import check_maps
 from tests.conftest import ROOT
 from tests.steps.training.test_networks_by_methods import SPECTRA, check_every_method, train_two_steps
 from utils.cli import UserError
@@ -59,4 +59,4 @@ def test_a_network_that_breaks_the_promise_is_refused_in_one_line(added, line, i
     conf.write_text((added / "conf/model/plain.yaml").read_text().replace("type: plain", "type: broken"))
     sys.modules.pop("steps.nnet.broken", None)
     with pytest.raises(UserError, match=re.escape(said)):
-        detector_cost(nnet.make_detector(nnet.load_conf(conf)), 600, 45)
+        check_maps(nnet.make_detector(nnet.load_conf(conf)), torch.zeros(1, 1, 600, 45))
