@@ -12,7 +12,8 @@ _stage_number='' _stage_began=0
 begin_stage() { # number, what it does; false if the user did not ask for this stage
   if [ "$stage" -gt "$1" ] || [ "$stop_stage" -lt "$1" ]; then return 1; fi
   _stage_number=$1 _stage_began=$SECONDS
-  log "stage $1: $2"
+  local of=; [ "$stage" = "$stop_stage" ] || of=" of $stage-$stop_stage"
+  log "stage $1$of: $2"
 }
 
 end_stage() { # where to look

@@ -62,8 +62,9 @@ def about_lines(about: dict[str, Any]) -> list[str]:
     of = made["trained_on"]
     eer = "" if of["eer"] is None else f", EER {100 * of['eer']:.1f} %"
     cllr = "" if of["cllr"] is None else f", Cllr {of['cllr']:.3f}"
+    sign = "-" if made["offset"] < 0 else "+"
     lines.append(
-        f"LLR = {made['weight']:.4g} * score {made['offset']:+.4g}, learnt on {' '.join(of['sets'] or ['?'])} "
+        f"LLR = {made['weight']:.4g} * score {sign} {abs(made['offset']):.4g}, learnt on {' '.join(of['sets'] or ['?'])} "
         f"({of['n_bonafide']} bona fide, {of['n_spoof']} spoof{eer}{cllr})"
     )
     if made["trained_on_eval"]:
@@ -92,18 +93,18 @@ class Table:
         self._windows, self._lowest = windows, lowest
 
     def _row(self, name: str, score: str, llr: str, verdict: str, seconds: str, count: str, rest: str) -> str:
-        return f"{name:<{self._width}}  {score:>8}  {llr:>7}  {verdict:<8}  {seconds:>8}  {count:>4}  {rest}".rstrip()
+        return f"{name:<{self._width}}  {score:>8}  {llr:>7}  {verdict:<8}  {seconds:>8}  {count:>7}  {rest}".rstrip()
 
     def head(self, about: dict[str, Any]) -> list[str]:
-        says = "llr" if about["calibration"] else "score"
+        says = "LLR" if about["calibration"] else "score"
         titles = self._row(
             "file",
             "score",
             "LLR",
             "verdict",
             "seconds",
-            "win.",
-            f"windows below the threshold; lowest windows ({says}); notes",
+            "windows",
+            f"those below the threshold; lowest ({says}); notes",
         )
         return [*("# " + line for line in about_lines(about)), titles]
 

@@ -27,9 +27,11 @@ class Conf(ModelConf):
     attention: Literal["se", "eca", "none"]
     se_reduction: int
     eca_kernel: int | None
+    strides: tuple[int, ...] = STAGE_STRIDES
 
     def __post_init__(self) -> None:
-        check_four("widths", self.widths)
+        for name in ("widths", "strides"):
+            check_four(name, getattr(self, name))
         if self.se_reduction < 1:
             raise ValueError(f"se_reduction: {self.se_reduction} is not positive")
         if self.eca_kernel is not None and (self.eca_kernel < 1 or self.eca_kernel % 2 == 0):
@@ -76,7 +78,7 @@ class Backbone(StagedBackbone):
         channels = conf.widths[0]
         stem = make_stem(conf.stem, in_channels, channels)
         stages = []
-        for width, blocks, stride in zip(conf.widths, _BLOCKS[conf.depth], STAGE_STRIDES):
+        for width, blocks, stride in zip(conf.widths, _BLOCKS[conf.depth], conf.strides):
             stage = []
             for i in range(blocks):
                 stage.append(ResidualBlock(channels, width, stride if i == 0 else 1, bottleneck, attention))

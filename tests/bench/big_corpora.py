@@ -250,24 +250,6 @@ def slope(sizes: list[int], values: list[float]) -> float:
     return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
 
 
-def plot(found: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    for axis, key, label in zip(axes, ("seconds", "peak"), ("processor time, s", "memory at its peak, MiB")):
-        for number, (name, by_size) in enumerate(found.items()):
-            sizes = sorted(by_size)
-            values = [max(by_size[n][key], 1e-2) for n in sizes]
-            axis.loglog(sizes, values, marker="osv^Dx"[number % 6], markersize=4, linewidth=1, label=name)
-        axis.set(xlabel="utterances", ylabel=label)
-        axis.grid(alpha=0.3)
-    axes[1].legend(fontsize=6, loc="upper left")
-    figure.savefig(path, dpi=80)
-
-
 def table(found: dict[str, dict[int, dict[str, float]]], sizes: list[int]) -> list[str]:
     """A Markdown table: seconds and MiB of each size, bytes and microseconds per utterance of the largest, slopes."""
     heads = [f"{n:,}" for n in sizes]
@@ -291,12 +273,11 @@ def main() -> int:
     if sys.argv[1:2] == ["--measure"]:
         measure(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
         return 0
-    parser = make_parser(__doc__, "tests/bench/big_corpora.py --utterances 10000 100000 1000000 --plot curves.png")
+    parser = make_parser(__doc__, "tests/bench/big_corpora.py --utterances 10000 100000 1000000")
     parser.add_argument(
         "--utterances", type=whole_number(1), nargs="+", default=[10_000, 100_000], metavar="N", help="sizes"
     )
     parser.add_argument("--work", nargs="+", choices=list(WORK), default=list(WORK), help="work to measure")
-    parser.add_argument("--plot", type=Path, help="write the curves to this file")
     parser.add_argument("--json", type=Path, help="keep the figures in this file, and continue from those in it")
     parser.add_argument("--work-dir", type=Path, default=Path(tempfile.gettempdir()), help="where to make the lists")
     parser.add_argument(
@@ -336,8 +317,6 @@ def main() -> int:
                     args.json.write_text(json.dumps(found, indent=1) + "\n")
             shutil.rmtree(folder, ignore_errors=True)
     print(*table(found, sizes), sep="\n")
-    if args.plot:
-        plot(found, args.plot)
     slopes = {name: slope(sizes, [by_size[n]["seconds"] for n in sizes]) for name, by_size in found.items()}
     steep = {name: value for name, value in slopes.items() if value > args.limit}
     for name, value in steep.items():

@@ -73,7 +73,7 @@ def _plot(comparison: Comparison, system: System, title: str, cm: CmScores, thre
             legend[name] = area, axes.stairs(heights, edges, fill=True, fc="none", ec=colour, lw=1.3, hatch=hatch)
         for name, threshold in thresholds.items():
             line = axes.axvline(threshold, color=INK, ls=LINE_OF[name], lw=1.2)
-            legend[f"{name}: {figure_text(threshold, 2)}"] = line
+            legend[f"threshold of {name}: {figure_text(threshold, 2)}"] = line
         axes.set_xlabel("score, higher = bona fide")
         axes.set_ylabel("trials of the class (%)")
         axes.set_ylim(bottom=0)

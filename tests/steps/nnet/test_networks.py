@@ -111,6 +111,18 @@ def test_eca_kernel_switch(root):
     assert kernels == {(3,)}
 
 
+def test_the_half_network_is_the_first_two_stages_of_the_complete_one(root):
+    complete, half = (
+        make_detector(load_conf(root / f"conf/model/{name}.yaml")).eval() for name in ("ecanet18", "ecanet18_half")
+    )
+    blocks = [block for stage in complete.backbone.stages[:2] for block in stage]
+    half.backbone.stem.load_state_dict(complete.backbone.stem.state_dict())
+    for stage, block in zip(half.backbone.stages, blocks, strict=True):
+        stage[0].load_state_dict(block.state_dict())
+    x = torch.randn(2, 1, 120, 45)
+    torch.testing.assert_close(half.backbone(x)[3], complete.backbone(x)[1])
+
+
 def test_attention_by_hand():
     torch.manual_seed(0)
     x = torch.randn(2, 16, 5, 7)
