@@ -210,17 +210,24 @@ def keep_choices(path: Path, choices: dict[str, dict[str, float]]) -> None:
 @reading_errors()
 def main() -> int:
     args = parse_arguments()
+    confs = (  # what is wrong in them is said before anything is made
+        frontends.load_conf(args.frontend, args.set),
+        nnet.load_conf(args.model, args.set),
+        training.load_conf(args.train_conf, args.set, training.parts_of(args)),
+    )
     if os.environ.get("RANK", "0") != "0":  # of a training's processes, under torchrun: the first alone writes
-        return train(args)
+        return train(args, *confs)
     with only_here(args.exp_dir):
         clear_left(args.exp_dir)
-        return train(args)
+        return train(args, *confs)
 
 
-def train(args: argparse.Namespace) -> int:
-    frontend_conf = frontends.load_conf(args.frontend, args.set)
-    model_conf = nnet.load_conf(args.model, args.set)
-    train_conf = training.load_conf(args.train_conf, args.set, training.parts_of(args))
+def train(
+    args: argparse.Namespace,
+    frontend_conf: frontends.FrontEndConf,
+    model_conf: nnet.ModelConf,
+    train_conf: training.TrainConf,
+) -> int:
     device = distributed.join(args.ngpu) if distributed.launched() else training_folder.pick_device(args.ngpu)
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)

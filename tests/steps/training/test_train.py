@@ -257,6 +257,11 @@ def test_fp16_and_gpu_on_a_cpu_are_refused(root, made_up_sets, tmp_path):
         assert done.returncode == 1 and "no CUDA GPU" in done.stderr
 
 
+def test_a_wrong_conf_is_refused_before_anything_is_made(root, made_up_sets, tmp_path):
+    done = run(command(root, made_up_sets, tmp_path / "a", "--set=train.epoch=1"), check=False)
+    assert done.returncode == 1 and "epochs" in done.stderr and not (tmp_path / "a").exists()
+
+
 def score(root, out, sets, *options, check=True):
     data, feats = sets["dev"]
     return run([sys.executable, str(root / "steps/score.py"), "--data-dir", str(data.parent), "--feats-dir",
