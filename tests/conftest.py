@@ -67,8 +67,9 @@ def encoder_for_confs(tmp_path_factory):
     (folder / "model.safetensors").touch()
 
     def settings(path: Path) -> list[str]:
-        is_one = path.parent.name == "model" and read_yaml(path)["type"] == "encoder"
-        return [f"model.encoder={folder}"] if is_one else []
+        room = path.parent.name
+        is_one = room in ("model", "frontend") and read_yaml(path)["type"] == "encoder"
+        return [f"{room}.encoder={folder}"] if is_one else []
 
     return settings
 

@@ -11,7 +11,19 @@ BEGIN, END = "<!-- rooms -->", "<!-- end of rooms -->"
 
 # From the bottom to the top: each may import itself and what stands before it.
 ROOMS = (
-    *("sections", "metrics", "frontend", "nnet", "augment", "data", "training", "evaluation", "experiment", "results"),
+    *(
+        "sections",
+        "metrics",
+        "encoders",
+        "frontend",
+        "nnet",
+        "augment",
+        "data",
+        "training",
+        "evaluation",
+        "experiment",
+        "results",
+    ),
     *("inference", "exporting", "serving", "tuning"),
 )
 

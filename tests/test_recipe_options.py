@@ -64,7 +64,7 @@ def test_a_recipe_that_is_given_nothing_wrong_begins(recipe, tmp_path):
         "--set",
         "train.epochs=3 model.widths=[ 16, 32, 64, 128 ] model.stem=conv3",
     )
-    assert "stage 0: corpus and data lists" in done.stdout and (tmp_path / "data").exists(), done
+    assert "stage 0 of 0-5: corpus and data lists" in done.stdout and (tmp_path / "data").exists(), done
 
 
 @pytest.mark.parametrize("part", ["la", "pa"])

@@ -85,6 +85,11 @@ class FrontEndConf:
         return getattr(self, "log_floor_exponent", None)
 
     @property
+    def fixed_samples(self) -> int | None:
+        """To how many samples each utterance is brought; None: utterances keep their length."""
+        return None
+
+    @property
     def frame_shift(self) -> float | None:
         """Seconds from one frame to the next; None where the conf has no `hop_length`, in samples."""
         hop = getattr(self, "hop_length", None)

@@ -27,6 +27,8 @@ def window_samples(frontend: FrontEndBase) -> int:
     Never more than the conf's max_samples, after which the front end does not look.
     """
     conf, frames = frontend.conf, frontend.conf.network_input.frames
+    if conf.fixed_samples is not None:
+        return conf.fixed_samples
     most = conf.max_samples
     hop = getattr(_parts(conf)[0], "hop_length", conf.sample_rate // 100)
 

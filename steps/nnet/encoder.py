@@ -2,7 +2,8 @@
 
 The transformer's layers make the four stages, as many in each as in the others, or one more in the shallower ones. The
 maps of stages 1 to 3 are their last layers' states, (batch, width, frames, 1). Stage 4 has a back end, whose map is
-that stage's. encoder_folders.py reads the weights, encoder_parts.py has what comes before the layers.
+that stage's. steps/encoders/ reads the weights and has what comes before the layers. A frozen
+encoder's states may also be the input, from conf/frontend/whisper_tiny.yaml and the like.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 import torch
@@ -17,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
+from steps.encoders.folders import EncoderConf, read_encoder
+from steps.encoders.parts import parts_of, size_of
 from steps.nnet.base import BackboneBase, ModelConf, ModulesOf
 from steps.nnet.encoder_back_ends import BackEndConf, make_back_end
-from steps.nnet.encoder_folders import EncoderConf, read_encoder
-from steps.nnet.encoder_parts import parts_of
 from steps.nnet.waveform import check_waveform
 from utils.cli import UserError
 
@@ -81,8 +83,8 @@ def add_low_rank(layers: Iterable[nn.Module], rank: int) -> None:
 class Passing:
     """What goes from layer to layer: all states so far, and WavLM's bias by relative position."""
 
-    def __init__(self, first: Tensor):
-        self.states = [first]
+    def __init__(self, *states: Tensor):
+        self.states = [*states]
         self.bias: Tensor | None = None
 
 
@@ -125,27 +127,61 @@ class LastStage(Stage):
         return self.back_end(passing.states)
 
 
-class Backbone(BackboneBase):
-    """Raises UserError for an encoder of fewer than four layers, and for more layers to tune than it has."""
+class ReadStage(nn.Module):
+    """Of an input that is the states of all layers: the map of layer `layer`, or what the back end makes of all."""
 
-    input_bins = 1
+    def __init__(self, layer: int, back_end: nn.Module | None):
+        super().__init__()
+        self.layer, self.back_end = layer, back_end
+
+    def forward(self, passing: Passing) -> Tensor:
+        if self.back_end is not None:
+            return self.back_end(passing.states)
+        return passing.states[self.layer].transpose(1, 2)[..., None]
+
+
+class Backbone(BackboneBase):
+    """in_channels: 1 for raw samples; otherwise the input is states (batch, layers + 1, frames, width), as
+    steps/frontend/encoder.py computes them, and there is no encoder here.
+
+    Raises UserError for an encoder of fewer than four layers, for more layers to tune than it has, and for states of
+    another encoder or of one that is to be tuned.
+    """
 
     def __init__(self, conf: Conf, in_channels: int = 1):
         super().__init__()
-        parts = parts_of(conf.encoder)
-        layers, count = iter(parts.layers), len(parts.layers)
+        count, width = size_of(conf.encoder)
         if count < _STAGES:
             raise UserError(f"model.encoder: it has {count} layers; at least {_STAGES} are needed, one for each stage")
         if isinstance(conf.tune, int) and conf.tune > count:
             raise UserError(f"model.tune: {conf.tune} is more than the encoder's {count} layers")
-        back_end = make_back_end(conf.back_end, count + 1, parts.width)
+        back_end = make_back_end(conf.back_end, count + 1, width)
+        self.stage_channels = (*[width] * (_STAGES - 1), back_end.outputs)
+        self.lr_factor = conf.lr_factor
+        self.reads_states = in_channels > 1
+        self.input_bins = width if self.reads_states else 1
+        self.stages: ModulesOf[Any]
+        if self.reads_states:
+            if conf.tune != "frozen":
+                raise UserError(
+                    f"model.tune: {conf.tune}: the front end has computed the encoder's states, so it cannot be tuned;"
+                    " set tune: frozen, or take --frontend conf/frontend/waveform.yaml"
+                )
+            if in_channels != count + 1:
+                raise UserError(
+                    f"model.encoder: it has {count + 1} states, and the front end makes {in_channels}; take a front "
+                    "end of the same encoder"
+                )
+            ends = [*accumulate(shares(count))]
+            self.stages = ModulesOf([*(ReadStage(end, None) for end in ends[:-1]), ReadStage(count, back_end)])
+            return
+        parts = parts_of(conf.encoder)
+        layers = iter(parts.layers)
         of_stages = [([next(layers) for _ in range(share)], parts.bias, conf.checkpointing) for share in shares(count)]
         self.stem = parts.stem
-        self.stages: ModulesOf[Stage] = ModulesOf(
+        self.stages = ModulesOf(
             [*(Stage(*of) for of in of_stages[:-1]), LastStage(*of_stages[-1], parts.norm, back_end)]
         )
-        self.stage_channels = (*[parts.width] * (_STAGES - 1), back_end.outputs)
-        self.lr_factor = conf.lr_factor
         kept = {"all": 0, "frozen": count + 2, "lora": count + 2}
         first = count - conf.tune + 1 if isinstance(conf.tune, int) else kept[conf.tune]
         for part in self._parts[:first]:
@@ -156,6 +192,8 @@ class Backbone(BackboneBase):
     @property
     def _parts(self) -> list[nn.Module]:
         """The encoder, without the back end: stem, layers and, where the last stage is there, the last norm."""
+        if self.reads_states:
+            return []
         layers = [layer for stage in self.stages for layer in stage.layers]
         return [self.stem, *layers, *(stage.norm for stage in self.stages if isinstance(stage, LastStage))]
 
@@ -170,7 +208,15 @@ class Backbone(BackboneBase):
         return [p for part in self._parts for p in part.parameters() if p.requires_grad], self.lr_factor
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Raises UserError unless the input is a raw waveform."""
-        check_waveform(x)
-        passing = Passing(self.stem(x[:, 0, :, 0]))
+        """Raises UserError unless the input is a raw waveform or, by its channels, the encoder's states."""
+        if self.reads_states:
+            if x.shape[3] != self.input_bins:
+                raise UserError(
+                    f"model.encoder: its states have {self.input_bins} values, and the front end makes {x.shape[3]}; "
+                    "take a front end of the same encoder"
+                )
+            passing = Passing(*x.unbind(1))
+        else:
+            check_waveform(x)
+            passing = Passing(self.stem(x[:, 0, :, 0]))
         return [stage(passing) for stage in self.stages]

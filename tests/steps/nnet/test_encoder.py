@@ -9,12 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from steps import nnet, training
+from steps.encoders import folders as encoder_folders
+from steps.encoders.parts import LogMel
 from steps.experiment import training_folder
 from steps.frontend import load_conf, make_frontend
-from steps.nnet import encoder_folders
 from steps.nnet.encoder import Passing, shares
 from steps.nnet.encoder_back_ends import Attention, AttentionConf, BackEndConf, LayerSum
-from steps.nnet.encoder_parts import LogMel
 from steps.training.loop import make_optimizer
 from tests.conftest import ROOT, speech_like
 from tests.tiny_encoders import FAMILIES, LAYERS, WIDTH, encoder_conf, make_encoder, save_encoder

@@ -24,7 +24,7 @@ _HELP = "docs/encoders.md shows how to get encoders"
 _NOT_KEPT = ("architectures", "attn_implementation", "auto_map", "dtype", "quantization_config", "torch_dtype")
 
 
-def _plain(value: Any, where: str, source: str) -> dict[str, Any]:
+def plain_group(value: Any, where: str, source: str) -> dict[str, Any]:
     """A group of keys that transformers checks. Raises UserError for anything else."""
     if not isinstance(value, Mapping):
         raise UserError(f"{where}: {value!r} where a group of keys is expected")
@@ -36,9 +36,9 @@ class EncoderConf:
     """config: the folder's config.json. normalise: whether the encoder reads utterances of mean 0 and variance 1.
     weights: SHA-256 of each file of weights. folder: where these lie; None: they come from the training."""
 
-    config: Annotated[dict[str, Any], _plain]
+    config: Annotated[dict[str, Any], plain_group]
     normalise: bool
-    weights: Annotated[dict[str, str], _plain]
+    weights: Annotated[dict[str, str], plain_group]
     folder: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

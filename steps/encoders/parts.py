@@ -13,8 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steps.nnet.encoder_folders import EncoderConf, load_encoder
+from steps.encoders.folders import EncoderConf, load_encoder
 from utils.cli import UserError
+
+
+def size_of(conf: EncoderConf) -> tuple[int, int]:
+    """Layers of the transformer, and width of a state."""
+    layers, width = ("encoder_layers", "d_model") if conf.family == "whisper" else ("num_hidden_layers", "hidden_size")
+    return int(conf.config[layers]), int(conf.config[width])
 
 
 class Parts(NamedTuple):

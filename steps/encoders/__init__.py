@@ -1,0 +1,1 @@
+"""Pretrained speech encoders: their folders, weights, and what comes before their layers."""
