@@ -35,8 +35,8 @@ class KnownFolder:
         found = read_encoder(self.folder, "frontend.encoder", "/")
         if found.weights != self.weights:
             raise UserError(
-                f"frontend.encoder: {self.folder}: its weights are not those that this front end was made with (SHA-256);"
-                " put those back, or compute the features and train again"
+                f"frontend.encoder: {self.folder}: its weights are not those that this front end was made with"
+                " (SHA-256); put those back, or compute the features and train again"
             )
         return found
 

@@ -64,8 +64,8 @@ def about_lines(about: dict[str, Any]) -> list[str]:
     cllr = "" if of["cllr"] is None else f", Cllr {of['cllr']:.3f}"
     sign = "-" if made["offset"] < 0 else "+"
     lines.append(
-        f"LLR = {made['weight']:.4g} * score {sign} {abs(made['offset']):.4g}, learnt on {' '.join(of['sets'] or ['?'])} "
-        f"({of['n_bonafide']} bona fide, {of['n_spoof']} spoof{eer}{cllr})"
+        f"LLR = {made['weight']:.4g} * score {sign} {abs(made['offset']):.4g}, "
+        f"learnt on {' '.join(of['sets'] or ['?'])} ({of['n_bonafide']} bona fide, {of['n_spoof']} spoof{eer}{cllr})"
     )
     if made["trained_on_eval"]:
         lines.append("the calibration was trained on evaluation trials (trained_on_eval)")
