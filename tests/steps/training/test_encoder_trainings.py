@@ -55,11 +55,11 @@ def data(tmp_path_factory):
     return make_set(folder / "train", 8), make_set(folder / "dev", 4)
 
 
-def train_it(case, encoder, data, out, epochs=2):
+def train_it(case, encoder, data, out, epochs=2, frontend="waveform", more=()):
     _, conf, settings, method = CASES[case]
-    options = [f"--set=model.{setting}" for setting in (f"encoder={encoder}", *settings)]
+    options = [*more, *(f"--set=model.{setting}" for setting in (f"encoder={encoder}", *settings))]
     return call(
-        train.main, "train.py", "--online", "--frontend", ROOT / "conf/frontend/waveform.yaml",
+        train.main, "train.py", "--online", "--frontend", ROOT / f"conf/frontend/{frontend}.yaml",
         "--model", ROOT / f"conf/model/{conf}.yaml", "--train-conf", ROOT / f"conf/train/{method}.yaml",
         *SMALL, *options, f"--set=train.epochs={epochs}", data[0], "none", data[1], "none", out,
     )  # fmt: skip
@@ -156,3 +156,23 @@ def test_conf_yaml_has_the_encoders_config(trained):
     kept = read_yaml(trained[2] / "conf.yaml")["model"]["encoder"]
     assert kept["config"]["model_type"] == CASES[trained[0]][0] and "folder" not in kept
     assert json.dumps(kept["weights"]).count("model.safetensors") == 1
+
+
+def test_a_network_on_states_computed_beforehand_goes_through_the_programs(data, tmp_path):
+    """Scoring needs the folder of its encoder; a missing one is named."""
+    encoder, exp = save_encoder(tmp_path / "encoder", "wav2vec2"), tmp_path / "exp/net/seed1"
+    own = [f"encoder={encoder}", f"max_samples={FRAMES}", "average=1", "network_input.frames=5", "compress=none"]
+    more = [f"--set=frontend.{setting}" for setting in own]
+    done = train_it("wav2vec2", encoder, data, exp, 1, "whisper_tiny", more)
+    assert done.returncode == 0, done.stderr
+    done = call(score.main, "score.py", "--online", "--data-dir", data[1].parent, exp, "dev")
+    assert done.returncode == 0, done.stderr
+    *_, last = (exp / "scores/dev.txt").read_text().splitlines()
+    utt, *_, wanted = last.split()
+    (result,) = FakeSpeechDetector.load(exp, pool="first").score_file(data[1] / f"{utt}.wav")
+    assert result.score == pytest.approx(float(wanted), abs=1e-4)
+    done = call(export.main, "export.py", "--data-dir", data[1], "--out-dir", tmp_path / "export", exp)
+    assert done.returncode == 1 and "this front end cannot be exported: type encoder" in done.stderr, done.stderr
+    encoder.rename(tmp_path / "elsewhere")
+    done = call(detect.main, "detect.py", "--model", exp, data[1] / "dev0.wav")
+    assert done.returncode == 1 and f"frontend.encoder: {encoder}: no such folder" in done.stderr, done.stderr
