@@ -10,6 +10,7 @@ units=true     # unit tests
 benches=true   # front ends against the plain way: equal, and not slow (a ratio; the bench itself asks for more)
 faults=true    # programs and recipes killed, files damaged, the disk full: a rerun must end in the same scores
 recipes=true   # recipes end to end, twice: the second time they must find everything complete
+quick=false    # in about two minutes: lint, types, and unit tests of metrics, front ends, networks, evaluation and confs
 keep=          # keep the recipes' data, features and trainings in this folder
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../utils/parse_options.sh"
@@ -17,6 +18,7 @@ root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 set -euo pipefail
 cd "$root"
 . ./path.sh
+if $quick; then benches=false faults=false recipes=false; fi
 log() { echo "$(date '+%H:%M:%S') tests/run.sh: $*"; }
 
 if [ "$FSD_PYTHON" = "$root/.venv/bin/python3" ]; then
@@ -51,8 +53,10 @@ shellcheck_all() { # egs/*/*/{steps,utils,...} are links to what is listed alrea
 
 unit_tests() { # a thread each: they are spread over the cores file by file, as those of a file share what they have made, the
   # longest files first; one worker more than cores, as some tests wait
+  local parts=(tests/local tests/steps/training tests)
+  ! $quick || parts=(tests/steps/{metrics,frontend,nnet,evaluation} tests/test_{confs,architecture,prose}.py tests/utils/test_{conf,ark}.py)
   OMP_NUM_THREADS=1 "$FSD_PYTHON" -m pytest --numprocesses "$(($(nproc) + 1))" --dist loadfile --no-loadscope-reorder \
-    tests/local tests/steps/training tests
+    --durations=20 "${parts[@]}"
 }
 
 both_recipes() { # at once; PA's output when it has ended
