@@ -50,7 +50,7 @@ from steps.frontend import FrontEndBase, make_frontend
 from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.inference import windows
 from steps.inference.back_end import BackEnd, load_back_end
-from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, check_exit, decision, read_calibration
+from steps.inference.calibration import BONAFIDE, PARTIAL, Costs, Decision, check_exit, decision, read_calibration
 from steps.inference.overview import Overview
 from steps.inference.result import Below, Evidence, Heard, Result, Window
 from utils import audio
@@ -167,17 +167,18 @@ class FakeSpeechDetector:
         batch_size: int = 16,
         num_threads: int = 1,
         exit: Wanted = None,
+        costs: Costs | None = None,
     ) -> FakeSpeechDetector:
         """The detector of a training.
 
         model: its folder, exp/NAME/seedN, a final.pt, or an ONNX file of steps/export.py, which runs on the CPU only
         and carries its calibration. calibration: a file of steps/calibrate.py; else the folder's calibration.json,
-        without which there are scores but neither LLRs nor verdicts. prior, threshold: see calibration.decision. hop:
-        seconds from one window to the next, half a window if not given. pool: see above. channels: of recordings with
-        several: mix, each, or the number of one from 0; mix if not given, unless the front end was trained on a certain
-        one. batch_size: windows that go through the network at once. num_threads: that compute features; the network's
-        are torch's (torch.set_num_threads). exit: the number of a stage after which the network stops, `auto` or
-        `adaptive`; see docs/early_exit.md.
+        without which there are scores but neither LLRs nor verdicts. prior, threshold, costs: see calibration.decision.
+        hop: seconds from one window to the next, half a window if not given. pool: see above. channels: of recordings
+        with several: mix, each, or the number of one from 0; mix if not given, unless the front end was trained on a
+        certain one. batch_size: windows that go through the network at once. num_threads: that compute features; the
+        network's are torch's (torch.set_num_threads). exit: the number of a stage after which the network stops, `auto`
+        or `adaptive`; see docs/early_exit.md.
 
         Raises UserError for what cannot be read or does not fit.
         """
@@ -186,7 +187,9 @@ class FakeSpeechDetector:
         if calibration is not None:
             found, missing = read_calibration(Path(calibration)), ""
             check_exit(found, back_end.exit and back_end.exit["stage"])
-        return cls(back_end, decision(found, missing, prior, threshold), hop, pool, channels, batch_size, num_threads)
+        return cls(
+            back_end, decision(found, missing, prior, threshold, costs), hop, pool, channels, batch_size, num_threads
+        )
 
     def on(self, channels: Channels | None) -> FakeSpeechDetector:
         """This detector, of which recordings' channels are taken as given; as they are here for None. Raises
@@ -240,6 +243,7 @@ class FakeSpeechDetector:
             ),
             "no_calibration": of.missing or None,
             "threshold": of.threshold,
+            "bonafide_above": of.bonafide_above,
             "threshold_rule": of.rule or None,
         }
 
