@@ -59,6 +59,7 @@ def load(path: str | Path) -> MiniCorpusConf:
     lines: dict[str, str] = {}
     values = conf.read_yaml(path, lines)
     source = str(path)
+    each = values.pop("utterances_each", None)  # in the place of every speaker's own number
     only(values, ["packages", "utterance", "chain", "verification", "speakers", "prompts", "attacks"], source)
 
     def group(key: str, schema: type, at: dict[str, Any]):
@@ -72,8 +73,12 @@ def load(path: str | Path) -> MiniCorpusConf:
         for name, entry in values["packages"].items()
     }
     only(values["speakers"], SPLITS, f"{source}: speakers")
+    if each is not None:
+        for named in values["speakers"].values():
+            for name in named:
+                named[name]["utterances"] = each
     speakers = {
-        split: {name: group(f"speakers.{split}.{name}", Speaker, named) for name in named}
+        split: {name: group(f"speakers.{split}.{name}", Speaker, named) for name in sorted(named)}
         for split, named in values["speakers"].items()
     }
     names = [name for named in speakers.values() for name in named]
