@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # options are set here and read in what this sources
 # Sourced by the run.sh of each corpus: the options and the stages that all of them have. A stage's commands can be given by hand,
 # in the recipe's folder and after `. ./path.sh`.
 #

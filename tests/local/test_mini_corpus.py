@@ -395,7 +395,7 @@ def offline(tmp_path_factory):
     lines = [f"prompt-{i}: one two three four {i}" for i in range(9)]
     (package / "prompts.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     text = [
-        'packages: {voices: "1"}',
+        'packages: {voices: {version: "1"}}',
         "utterance: {seconds: [0.9, 1.3]}",
         "chain: {}",
         "verification: {enrolment_utterances: 2}",
@@ -531,7 +531,7 @@ def test_a_foreign_folder_is_not_touched(make, tmp_path):
 
 def test_what_cannot_be_had_is_left_out_and_marked(make, offline, tmp_path, monkeypatch, capsys):
     conf, _ = offline
-    lacking = dataclasses.replace(conf.attacks["A05"], method="codec2", draw={})
+    lacking = dataclasses.replace(conf.attacks["A05"], method="codec2", draw={"bits_per_second": 3200})
     conf = dataclasses.replace(conf, attacks={**conf.attacks, "A11": lacking})
 
     def refuse(self, group):

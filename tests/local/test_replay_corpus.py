@@ -117,7 +117,7 @@ def made(tmp_path, monkeypatch, waveform_maker, crew_of_one, pyroomacoustics):
         for j in range(8):
             soundfile.write(package / speaker / f"{j}.flac", waveform_maker(26000, seed=100 * i + j), RATE)
     text = [
-        'packages: {voices: "1"}',
+        'packages: {voices: {version: "1"}}',
         "utterance: {seconds: [0.9, 1.3]}",
         "chain: {}",
         "verification: {}",
