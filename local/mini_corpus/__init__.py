@@ -8,9 +8,6 @@ added_speech.py brings the user's own speech in; losses.py tells what could not 
 is the version's.
 
 replay/ is a room of its own: the acoustics of replayed speech, for a corpus in the layout of ASVspoof 2019 PA.
-
-Programs of their own: leak_test.py measures what gives the classes away without any synthesis, describe.py writes a
-corpus's tables.
 """
 
 VERSION = "2"  # results name it: raise it with every change that changes a built corpus
