@@ -46,7 +46,6 @@ def main() -> None:
     parser.add_argument(
         "--baseline", default=BASELINE, help="recipe of the baselines, as the end of their folders' names"
     )
-    parser.add_argument("--early-exits", metavar="TITLE", default="Early exits", help="title of their table")
     parser.add_argument(
         "--tuning",
         metavar="DIR",
@@ -72,7 +71,7 @@ def main() -> None:
     tuned = {name: one for name, one in found.items() if one is not None}
     if args.tuning is not None and not tuned:
         raise UserError(f"{args.tuning}: no sweep of any of these networks and methods in it (NETWORK/METHOD/{TABLE})")
-    made = comparison(groups, args.baseline, args.early_exits, args.command, tuned, args.note, args.out.stem)
+    made = comparison(groups, args.baseline, args.command, tuned, args.note, args.out.stem)
     for note in budget_notes(everything, args.baseline, tuned_keys(tuned)):
         warn(note)
     try:

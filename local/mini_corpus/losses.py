@@ -39,5 +39,5 @@ def _together(whats: list[str]) -> str:
             others[what] = None
     parts = [f"{', '.join(names)} ({split})" for split, names in speakers.items()]
     count = sum(map(len, speakers.values()))
-    told = [f"speaker{'s' if count > 1 else ''} {', '.join(parts)}"] if parts else []
-    return ", ".join([*told, *others])
+    parts_of_text = [f"speaker{'s' if count > 1 else ''} {', '.join(parts)}"] if parts else []
+    return ", ".join([*parts_of_text, *others])

@@ -164,20 +164,9 @@ class Tsv:
     """For programs: lines of `#`, one of titles, then one of each recording, channel or, if so wished, window."""
 
     TITLES = [
-        "file",
-        "channel",
-        "begin",
-        "end",
-        "score",
-        "llr",
-        "verdict",
-        "windows",
-        "lowest",
-        "notes",
-        "error",
-        "n_below",
+        "file", "channel", "begin", "end", "score", "llr", "verdict", "windows", "lowest", "notes", "error", "n_below",
         "below",
-    ]
+    ]  # fmt: skip
 
     def __init__(self, windows: bool, lowest: int):
         self._windows, self._lowest = windows, lowest
@@ -245,17 +234,9 @@ class Tsv:
         return [self._line(*(said.get(title, "-") for title in self.TITLES))]
 
     STREAM_TITLES = [
-        "channel",
-        "begin",
-        "end",
-        "score",
-        "llr",
-        "verdict",
-        "score_so_far",
-        "llr_so_far",
-        "verdict_so_far",
+        "channel", "begin", "end", "score", "llr", "verdict", "score_so_far", "llr_so_far", "verdict_so_far",
         "below_so_far",
-    ]
+    ]  # fmt: skip
 
     def stream_head(self, about: dict[str, Any]) -> list[str]:
         return [*("# " + line for line in about_lines(about)), "\t".join(self.STREAM_TITLES)]

@@ -48,8 +48,8 @@ def model_of(detector: FakeSpeechDetector) -> dict[str, Any]:
         "threshold",
         "bonafide_above",
     )
-    told = {key: about[key] for key in keys}
-    return told | {"caution": _caution(about), "rests_on": about_lines(about)}
+    said = {key: about[key] for key in keys}
+    return said | {"caution": _caution(about), "rests_on": about_lines(about)}
 
 
 def _caution(about: dict[str, Any]) -> str | None:
@@ -134,8 +134,8 @@ def _opened(path: str, max_seconds: float) -> Iterator[audio.Recording]:
             raise Refused(415, f"This is no sound that can be read here. Readable: {FORMATS}.") from None
         except UserError as error:
             raise Refused(422, _sentence(error)) from None
-        if recording.told_seconds is not None and recording.told_seconds > max_seconds:
-            raise _too_long(f"It is {time_words(recording.told_seconds)} long", max_seconds)
+        if recording.promised_seconds is not None and recording.promised_seconds > max_seconds:
+            raise _too_long(f"It is {time_words(recording.promised_seconds)} long", max_seconds)
 
         def blocks() -> Iterator[np.ndarray]:
             done = 0
