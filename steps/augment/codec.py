@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,7 +10,7 @@ import soundfile
 
 from steps.augment.base import Range, StepConf, WaveformStep, check_range
 from steps.augment.processing.signals import fit, resample
-from utils.audio import g722
+from utils.audio import g722, libsndfile
 
 Codec = Literal["mp3", "vorbis", "opus", "mulaw", "alaw", "gsm", "g721", "g722"]
 
@@ -36,7 +35,6 @@ _CODINGS: dict[str, _Coding] = {
 }  # and g722, which libsndfile lacks
 
 _COMPRESSED = ("mp3", "vorbis", "opus")
-_BLOCK = 4096  # samples written at once: libsndfile's Vorbis encoder overruns its stack by long ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +53,6 @@ class Conf(StepConf):
         check_range("compression", self.compression, 0, 0.99)
         if self.telephone_rate is not None and self.telephone_rate < 1000:
             raise ValueError(f"telephone_rate: {self.telephone_rate} Hz is below 1000")
-
-
-def _by_libsndfile(waveform: np.ndarray, rate: int, coding: _Coding, compression: float | None) -> np.ndarray:
-    """waveform: (samples,), within full scale, at a rate that the coding takes -> about as many samples."""
-    file = io.BytesIO()
-    with soundfile.SoundFile(
-        file, "w", rate, 1, format=coding.format, subtype=coding.subtype, compression_level=compression
-    ) as sound:
-        for begin in range(0, len(waveform), _BLOCK):
-            sound.write(waveform[begin : begin + _BLOCK])
-    file.seek(0)
-    return soundfile.read(file, dtype="float64")[0]
 
 
 def _coding_rate(codec: Codec, sample_rate: int, telephone_rate: int | None) -> int:
@@ -109,5 +95,6 @@ class Step(WaveformStep):
             decoded = g722.round_trip(quantised) / 2**15
         else:
             coding = _CODINGS[codec]
-            decoded = _by_libsndfile(at_rate / peak, rate, coding, compression if codec in _COMPRESSED else None)
+            level = compression if codec in _COMPRESSED else None
+            decoded = libsndfile.round_trip(at_rate / peak, rate, coding.format, coding.subtype, level)
         return resample(fit(decoded, len(at_rate)) * peak, rate, self.sample_rate, len(waveform))
