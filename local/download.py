@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import tarfile
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -23,6 +24,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,10 +34,11 @@ import utils.environment
 
 from local.corpora import Archive, Download
 from local.corpora.base import known_downloads
-from utils.cli import UserError, make_parser, run_program, system_error_text, time_left, warn
+from utils.cli import UserError, make_parser, run_program, system_error_text, time_left, warn, whole_number
 from utils.files import naming, only_here
 
 CORPORA = known_downloads()
+PIECE = 32 * 2**20  # bytes that one request asks for, and the most that an interruption loses per connection
 TRIES = 10  # failures in a row, without a byte between them, after which it gives up
 WAIT = 10.0  # seconds before a failed request is made again
 PATIENCE = 60  # seconds that a server may say nothing
@@ -121,11 +124,11 @@ def locate(download: Download, mirror: str | None) -> list[Archive]:
 
 
 @contextmanager
-def _asked(url: str, start: int = 0) -> Iterator[http.client.HTTPResponse]:
-    """The server's answer to a request of `url`, from the byte `start` on if it gives parts of files."""
+def _asked(url: str, start: int | None = None, end: int | None = None) -> Iterator[http.client.HTTPResponse]:
+    """The server's answer to a request of `url`, or of its bytes from `start` to before `end`."""
     request = urllib.request.Request(url, headers={"User-Agent": "corpus download"})
-    if start:
-        request.add_header("Range", f"bytes={start}-")
+    if start is not None:
+        request.add_header("Range", f"bytes={start}-{'' if end is None else end - 1}")
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         yield answer
 
@@ -133,88 +136,187 @@ def _asked(url: str, start: int = 0) -> Iterator[http.client.HTTPResponse]:
 # -- fetching one file -------------------------------------------------------------------------------------------------
 
 
-def fetch_archive(archive: Archive, path: Path) -> None:
-    """Fetch an archive into PATH.part, from where an earlier call stopped, check its sum and give it its name. Raises
-    UserError."""
-    part, failures = path.with_name(f"{path.name}.part"), 0
-    part.touch()
-    if part.stat().st_size:
-        print(f"{archive.name}: continuing after {_in_gb(part.stat().st_size)}", flush=True)
-    while True:
-        had = part.stat().st_size
-        try:
-            _receive(archive, part, had)
-            break
-        except urllib.error.HTTPError as error:
-            reason: Exception = error
-            if error.code == 416:  # the part is longer than the file: of another one
-                part.write_bytes(b"")
-            elif 400 <= error.code < 500 and error.code not in (408, 429):
-                raise UserError(
-                    f"{archive.address}: the server answers {error.code} ({error.reason}); give --mirror"
-                ) from None
-        except (http.client.HTTPException, OSError) as error:
-            if isinstance(error, OSError) and system_error_text(error):  # a full disk, say
-                raise
-            reason = error
-        failures = 0 if part.stat().st_size > had else failures + 1
-        if failures >= TRIES:
-            raise UserError(
-                f"{archive.address}: {TRIES} attempts in a row failed ({str(reason) or type(reason).__name__}); give"
-                " the same command later to go on, or give --mirror"
-            )
-        time.sleep(WAIT)
-    _check_sum(archive, part)
-    part.replace(path)
+class _Gone(Exception):
+    """The server will not give this file, however often it is asked."""
 
 
-def _receive(archive: Archive, part: Path, had: int) -> None:
-    """Write what is missing of the file, all of it if the server gives no parts.
+class Fetch:
+    """An archive on its way: PATH.part, of which PATH.done names the pieces that are complete.
 
-    Raises UserError for a web page and for another size than is known, and as urllib does for what breaks off.
+    Of a server that gives no parts of a file, all of it is one piece, and an interruption loses it.
     """
-    start = max(0, had - 1)  # one byte again: a request of none would be refused
-    with _asked(str(archive.address), start) as answer, naming(part), part.open("r+b") as handle:
-        if answer.headers.get_content_type() == "text/html":
-            raise UserError(f"{archive.address}: gave a web page, not {archive.name}; give --mirror")
-        start = start if answer.status == 206 else 0
-        try:
-            size = start + int(answer.headers["Content-Length"])
-        except (TypeError, ValueError):
-            raise UserError(f"{archive.address}: does not say how large the file is; give --mirror") from None
-        if archive.size not in (None, size):
+
+    def __init__(self, archive: Archive, path: Path, connections: int):
+        self.archive, self.path, self.connections = archive, path, connections
+        self.part, self.record = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.done")
+        self.size, self.ranges = self._size_and_ranges()
+        step = PIECE if self.ranges else max(1, self.size)
+        self.pieces = [(at, min(self.size, at + step)) for at in range(0, self.size, step)] or [(0, 0)]
+        self.done = self._recorded()
+        self._lock = threading.Lock()
+        self._received = self._kept = sum(end - start for start, end in self.done)
+        self._began = self._said = time.monotonic()
+        self._in_vain = 0
+        self._stop = threading.Event()
+
+    def _size_and_ranges(self) -> tuple[int, bool]:
+        """By the server's answer to a request of the first byte; asked again where the connection fails."""
+        for attempt in range(TRIES):
+            try:
+                with _asked(str(self.archive.address), 0, 1) as answer:
+                    if answer.status == 206:
+                        size = int(answer.headers["Content-Range"].rpartition("/")[2])
+                    else:
+                        size = int(answer.headers["Content-Length"])
+                    kind = answer.headers.get_content_type()
+                    if kind == "text/html":
+                        raise UserError(
+                            f"{self.archive.address}: gave a web page, not {self.archive.name}; give --mirror"
+                        )
+                    if self.archive.size not in (None, size):
+                        raise UserError(
+                            f"{self.archive.address}: {size:,} bytes, but {self.archive.name} has"
+                            f" {self.archive.size:,}; give --mirror"
+                        )
+                    return size, answer.status == 206
+            except urllib.error.HTTPError as error:
+                self._refused(error)
+                reason: Exception = error
+            except (OSError, http.client.HTTPException) as error:
+                reason = error
+            except (TypeError, ValueError):
+                raise UserError(f"{self.archive.address}: does not say how large the file is; give --mirror") from None
+            if attempt < TRIES - 1:
+                time.sleep(WAIT)
+        raise UserError(f"{self.archive.address}: {reason}; give the same command later, or give --mirror")
+
+    def _refused(self, error: urllib.error.HTTPError) -> None:
+        if 400 <= error.code < 500 and error.code not in (408, 429):
+            raise UserError(f"{self.archive.address}: the server answers {error.code} ({error.reason}); give --mirror")
+
+    def _recorded(self) -> set[tuple[int, int]]:
+        """The pieces that an earlier call has completed; none if they are of another file or another division."""
+        if not self.part.exists() or not self.record.exists():
+            return set()
+        first, *rest = self.record.read_text(errors="replace").splitlines() or [""]
+        if first != self._header():
+            return set()
+        known = {f"{start} {end}": (start, end) for start, end in self.pieces}
+        return {known[line] for line in rest if line in known}
+
+    def _header(self) -> str:
+        return f"{self.size} {self.archive.md5 or '-'}"
+
+    def run(self) -> None:
+        """Fetch what is missing, check the sum, give the file its name. Raises UserError."""
+        if not self.done:
+            self.record.unlink(missing_ok=True)
+            with naming(self.part), self.part.open("wb") as handle:
+                handle.truncate(self.size)
+            with naming(self.record):
+                self.record.write_text(self._header() + "\n")
+        elif self._kept:
+            print(f"{self.archive.name}: continuing after {_in_gb(self._kept)}", flush=True)
+        to_do = [piece for piece in self.pieces if piece not in self.done]
+        with ThreadPoolExecutor(self.connections if self.ranges else 1) as pool:
+            jobs = [pool.submit(self._piece, piece) for piece in to_do]
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                self._stop.set()
+                for job in jobs:
+                    job.cancel()
+                raise
+        self._check()
+        self.part.replace(self.path)
+        self.record.unlink()
+
+    def _piece(self, piece: tuple[int, int]) -> None:
+        start, end = piece
+        at = start
+        while at < end and not self._stop.is_set():
+            try:
+                at = self._some(at, end)
+            except urllib.error.HTTPError as error:
+                self._refused(error)
+                self._failed(error)
+            except (http.client.HTTPException, OSError) as error:
+                if isinstance(error, OSError) and system_error_text(error):
+                    raise
+                self._failed(error)
+            if at < end and not self.ranges:
+                self._received, at = self._received - (at - start), start
+        if at < end:
+            return
+        with self._lock:
+            self.done.add(piece)
+            with naming(self.record), self.record.open("a") as handle:
+                handle.write(f"{start} {end}\n")
+
+    def _some(self, at: int, end: int) -> int:
+        """Write what one request gives of the bytes from `at` to `end`; how far it came."""
+        with (
+            _asked(str(self.archive.address), *((at, end) if self.ranges else ())) as answer,
+            naming(self.part),
+            self.part.open("r+b") as handle,
+        ):
+            if self.ranges and answer.status != 206:
+                raise http.client.HTTPException(f"asked for a part, the server answered {answer.status}")
+            handle.seek(at)
+            try:
+                while at < end and not self._stop.is_set():
+                    block = answer.read(min(_BLOCK, end - at))
+                    if not block:
+                        raise http.client.IncompleteRead(b"", end - at)
+                    handle.write(block)
+                    at += len(block)
+                    self._note(len(block))
+            except (http.client.IncompleteRead, ConnectionError, TimeoutError) as error:
+                self._failed(error)
+            handle.flush()
+            os.fsync(handle.fileno())
+        return at
+
+    def _note(self, count: int) -> None:
+        with self._lock:
+            self._in_vain *= not self.ranges  # what came is lost there when it breaks off
+            self._received += count
+            now = time.monotonic()
+            if now - self._said < 10:
+                return
+            self._said = now
+            new, rest = self._received - self._kept, self.size - self._received
+            rate = new / (now - self._began) / 1e6
+            left = time_left(now - self._began, new, rest)
+            share = 100 * self._received // max(1, self.size)
+            print(f"{self.archive.name}: {share} % of {_in_gb(self.size)}, {rate:.1f} MB/s, {left}", flush=True)
+
+    def _failed(self, error: Exception) -> None:
+        """Count a failure; raises UserError after too many in a row."""
+        with self._lock:
+            self._in_vain += 1
+            if self._in_vain >= TRIES:
+                self._stop.set()
+                raise UserError(
+                    f"{self.archive.address}: {TRIES} attempts in a row failed ({str(error) or type(error).__name__});"
+                    " give the same command later to go on, or give --mirror"
+                )
+        self._stop.wait(WAIT)
+
+    def _check(self) -> None:
+        if self.archive.md5 is None:
+            return
+        print(f"{self.archive.name}: checking its MD5 sum", flush=True)
+        with naming(self.part), self.part.open("rb") as handle:
+            found = hashlib.file_digest(handle, "md5").hexdigest()
+        if found != self.archive.md5:
+            self.record.unlink()
+            self.part.unlink()
             raise UserError(
-                f"{archive.address}: {size:,} bytes, but {archive.name} has {archive.size:,}; give --mirror"
+                f"{self.archive.address}: MD5 {found}, but {self.archive.name} has {self.archive.md5}; what came is"
+                " removed: give the same command again, or give --mirror"
             )
-        handle.seek(start)
-        handle.truncate()
-        began = said = time.monotonic()
-        while block := answer.read(_BLOCK):
-            handle.write(block)
-            if (now := time.monotonic()) - said >= 10:
-                said, at = now, handle.tell()
-                rate, left = (at - start) / (now - began) / 1e6, time_left(now - began, at - start, size - at)
-                share = f"{100 * at // size} % of {_in_gb(size)}"
-                print(f"{archive.name}: {share}, {rate:.1f} MB/s, {left}", flush=True)
-        if handle.tell() < size:
-            raise http.client.IncompleteRead(b"", size - handle.tell())
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _check_sum(archive: Archive, part: Path) -> None:
-    """Raises UserError, and removes what came, for another MD5 sum than is known."""
-    if archive.md5 is None:
-        return
-    print(f"{archive.name}: checking its MD5 sum", flush=True)
-    with naming(part), part.open("rb") as handle:
-        found = hashlib.file_digest(handle, "md5").hexdigest()
-    if found != archive.md5:
-        part.unlink()
-        raise UserError(
-            f"{archive.address}: MD5 {found}, but {archive.name} has {archive.md5}; what came is removed: give the same"
-            " command again, or give --mirror"
-        )
 
 
 # -- a corpus ----------------------------------------------------------------------------------------------------------
@@ -243,7 +345,7 @@ def unpack(archives: list[Path], download: Download, target: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def fetch(download: Download, folder: Path, mirror: str | None, check_only: bool) -> bool:
+def fetch(download: Download, folder: Path, mirror: str | None, connections: int, check_only: bool) -> bool:
     """Is the corpus complete in `folder`? Unless check_only, it is made so, or a UserError says why not."""
     target = folder / download.folder
     if target.is_dir():
@@ -277,7 +379,7 @@ def fetch(download: Download, folder: Path, mirror: str | None, check_only: bool
     with only_here(folder):
         for archive in located:
             if archive.name in absent:
-                fetch_archive(archive, folder / archive.name)
+                Fetch(archive, folder / archive.name, connections).run()
         unpack([folder / known.name for known in download.archives], download, target)
     print(f"{target}: complete")
     return True
@@ -296,6 +398,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--mirror", metavar="URL", help="take the archives from there: a Zenodo record's page, or a folder with them"
     )
+    parser.add_argument("--connections", metavar="N", type=whole_number(1, 32), default=4, help="requests at once")
     parser.add_argument(
         "--check-only", action="store_true", help="say what is there and what would be fetched; status 1 if incomplete"
     )
@@ -304,7 +407,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_arguments()
-    complete = [fetch(CORPORA[name], args.dir, args.mirror, args.check_only) for name in args.corpora]
+    complete = [fetch(CORPORA[name], args.dir, args.mirror, args.connections, args.check_only) for name in args.corpora]
     return 0 if all(complete) else 1
 
 
