@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,11 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from steps import check_confs
+from steps import augment, check_confs, nnet, training
+from steps import frontend as frontends
 from tests.in_process import call
+from utils.conf import read_yaml, to_dict
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
+LOADERS = {
+    "frontend": frontends.load_conf,
+    "augment": augment.load_conf,
+    "model": nnet.load_conf,
+    "train": training.load_conf,
+}
 
 
 @pytest.fixture
@@ -169,3 +178,46 @@ def test_what_does_not_go_together_is_refused(options, said, tmp_path, monkeypat
     (tmp_path / "senet9.yaml").write_text((CONF / "model/senet9.yaml").read_text())
     done = call(check_confs.main, "check_confs.py", *options)
     assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
+def test_all_confs_are_read_without_torch_as_with_it(encoder_for_confs):
+    """If this fails for a new module, it does more with torch than name classes where it is loaded; let it do so
+    later."""
+    of_kind = {}
+    for path in sorted(path for room in LOADERS for path in (CONF / room).glob("*.yaml")):
+        values = read_yaml(path)
+        of_kind[path.parent.name, values.get("type", values.get("method"))] = path
+    confs = list(of_kind.values())
+    assert len(confs) >= 20
+    script = (
+        "import json, sys; from steps.check_confs import _NoTorch; sys.meta_path.insert(0, _NoTorch())\n"
+        "from tests.test_recipe_options import LOADERS, to_dict; from pathlib import Path\n"
+        "given = json.loads(sys.argv[1])\n"
+        "print(json.dumps({path: to_dict(LOADERS[Path(path).parent.name](path, given[path])) for path in given}))\n"
+        "import steps.training.loop, steps.data.batches\n"
+        "assert 'torch._C' not in sys.modules and 'torch' in sys.modules\n"
+    )
+    given = {str(path): encoder_for_confs(path) for path in confs}
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(given)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    found = json.loads(done.stdout)
+    for path in confs:
+        loaded = LOADERS[path.parent.name](path, given[str(path)])
+        assert found[str(path)] == json.loads(json.dumps(to_dict(loaded))), path
+
+
+def test_a_module_that_needs_torch_when_it_is_loaded_gets_it(tmp_path, monkeypatch):
+    """The check begins anew, with torch."""
+    started = []
+    monkeypatch.setattr(check_confs, "check", lambda args: 1 / 0)
+    monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
+    with pytest.raises(ZeroDivisionError):
+        call(check_confs.main, "check_confs.py", "--with-torch")
+    call(check_confs.main, "check_confs.py", "--online")
+    assert started == [(sys.executable, [sys.executable, "check_confs.py", "--online", "--with-torch"])]
