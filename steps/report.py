@@ -20,7 +20,7 @@ from steps.frontend.processing.audio import add_allow_pipes
 from steps.results.report import attacks, curves, environments, heads, histograms, provenance, summary
 from steps.results.report.page import Section, Text, render
 from steps.results.report.systems import Comparison, compare
-from utils.cli import ProgressLog, UserError, make_parser, run_program, system_error_text, warn
+from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
 from utils.files import write_aside
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,11 +131,8 @@ def main() -> None:
     recipes = list(dict.fromkeys(system.recipe for system in comparison.systems))
     title = f"{', '.join(recipes)}: results on {comparison.set_name}"
     page = render(title, comparison.corpus, [section for section in sections if section is not None], digest)
-    try:
-        with write_aside(args.out) as handle:
-            handle.write(page)
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
+    with write_aside(args.out) as handle:
+        handle.write(page)
     print(f"written: {args.out} ({len(page.encode()) / 1e6:.1f} MB)")
 
 

@@ -76,8 +76,8 @@ class Trials:
                 f"{source.place}: {len(left_out)} of {len(self.utt2label)} trials have no features, such as "
                 f"{left_out[0]}; fix their audio, or take them out of {data}"
             )
-        mend = "correct the data dir"
-        require_same_keys(data / "utt2attack", self.utt2attack, data / "utt2label", self.utt2label, mend)
+        fix = "correct the data dir"
+        require_same_keys(data / "utt2attack", self.utt2attack, data / "utt2label", self.utt2label, fix)
 
     def write(self, out: Path, scores: np.ndarray) -> None:
         """`scores`: of the plan's trials. Of several parts each is a file of its own."""
