@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, default=Path("data/eval"), help="Kaldi data dir of the set")
     parser.add_argument("--which", choices=("both", "bonafide", "spoof"), default="both", help="trials that are taken")
     parser.add_argument(
-        "--count", type=whole_number(1), help="at most so many trials of each class, evenly spread over the set"
+        "--count", type=whole_number(1), help="most trials of each class, evenly spread over the set; all if not given"
     )
     parser.add_argument("--seed", type=whole_number(), default=1, help="of what manipulations draw")
     parser.add_argument("--nj", type=THREADS, default=1, help="processes, one thread each")

@@ -13,6 +13,11 @@ from utils import conf as conf_files
 CLEAN = "as it is"
 
 
+def stem_of(name: str) -> str:
+    """`name` as a file's name has it."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip("._")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manipulation:
     """`name` and `family` as tables show them; `steps` as in conf/augment/, on waveforms only."""
@@ -36,7 +41,7 @@ class Manipulation:
     @property
     def stem(self) -> str:
         """Of its files' names."""
-        return re.sub(r"[^A-Za-z0-9.+-]+", "_", self.name).strip("._")
+        return stem_of(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from steps.results.tables import listed
 from steps.robustness.figures import MOST_NOT_JUDGED, Cell, Mean, Row, StressTest, mean_of, measured, worst
 
 _LEGEND = """EER: of the scores. Change: the EER minus that of the untouched utterances, in points; with one training,
-in brackets, its 95 % interval from 1,000 draws of trials, both EERs on the same draw. Of several seeds: mean ± standard
+in brackets, its 95 % interval from 1,000 draws of trials, both EERs on the same draw. Several seeds: mean ± standard
 deviation. Rejected and accepted: share of all trials of the class, at the threshold of the EER on dev. Not judged:
 trials without a verdict, as they lack a band that the detector needs, score far beyond all of dev, or are silent.
 They count as neither rejected nor accepted.""".splitlines()
@@ -80,7 +80,7 @@ def markdown(test: StressTest, command: Sequence[str], picture: str) -> str:
     lines += made_by(shlex.join(command))
     headings = ["family", "manipulation", "EER %", "change", "bona fide rejected %", "spoof accepted %", "not judged %"]
     for name, numbers in test.experiments.items():
-        trainings = ", ".join(test.detectors[i].label for i in numbers)
+        trainings = ", ".join(test.detectors[i].label.removeprefix(f"{name}/") for i in numbers)
         lines += [f"## {name}", ""] + ([f"Trainings: {trainings}.", ""] if len(numbers) > 1 else [])
         rows = []
         for before, row in zip((None, *test.rows), test.rows):
@@ -119,7 +119,7 @@ def write_heat_map(handle: IO[bytes], test: StressTest) -> None:
     errors, change = _values(test, lambda cell: cell.error), _values(test, lambda cell: cell.change)
     rows, columns = errors.shape
     letters = [chr(ord("A") + k) if k < 26 else str(k + 1) for k in range(columns)]
-    heading = [f"What survives laundering: {test.corpus}", ""]
+    heading = [f"Stress test: EER by manipulation, {test.corpus}", ""]
     heading += [f"{letter}  {name}" for letter, name in zip(letters, test.experiments)]
     top, bottom = 0.55 + 0.15 * len(heading), 0.3
     width, height = max(_LABELS + 2 * columns * _CELL[0] + _GAP + 0.2, 5.5), top + rows * _CELL[1] + bottom

@@ -8,12 +8,17 @@ OUT/scores/DETECTOR/MANIPULATION.txt         lines `UTT ATTACK KEY SCORE`, as st
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
+import multiprocessing
+import multiprocessing.connection
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +28,9 @@ from steps.augment import Chain, make_chain, utterance_rng
 from steps.augment.processing.signals import rounded_to_bits
 from steps.evaluation.protocols import BONAFIDE, NO_ATTACK, SPOOF, read_protocol
 from steps.frontend import read_utterance
-from steps.frontend.processing.audio import Audio, WavScp, read_wav_scp
+from steps.frontend.processing.audio import Audio, read_wav_scp
 from steps.inference.detector import FakeSpeechDetector
-from steps.robustness.grid import UNTOUCHED, GridConf, Manipulation
+from steps.robustness.grid import UNTOUCHED, GridConf, Manipulation, stem_of
 from utils import audio
 from utils.cli import ProgressLog, UserError
 from utils.conf import to_dict
@@ -40,18 +45,18 @@ Said = tuple[float | None, str | None]  # an utterance's score, and why there is
 
 @dataclass(frozen=True)
 class Trials:
-    """utts, attack, bonafide: of each trial; made_of: what identifies the data; wavs: where their audio is."""
+    """utts, audio, attack, bonafide: of each trial; made_of: what identifies the data."""
 
     utts: list[str]
+    audio: list[Audio]
     attack: list[str]
     bonafide: np.ndarray
     made_of: dict[str, Any]
-    wavs: WavScp
 
 
 @dataclass(frozen=True)
 class Model:
-    """A detector under test. label: NAME/seedN, or an ONNX file's stem; experiment: NAME, the same of several seeds."""
+    """A detector under test. label: NAME/seedN, or an ONNX file's path; experiment: NAME, the same of several seeds."""
 
     label: str
     experiment: str
@@ -82,8 +87,9 @@ def pick_trials(data_dir: Path, which: str, count: int | None, allow_pipes: bool
         "count": count,
     }
     rows.sort()
-    bonafide = np.array([names[row] == NO_ATTACK for row in rows])
-    return Trials([utts[row] for row in rows], [names[row] for row in rows], bonafide, made_of, wavs)
+    taken_utts, taken_names = [utts[row] for row in rows], [names[row] for row in rows]
+    bonafide = np.array([name == NO_ATTACK for name in taken_names])
+    return Trials(taken_utts, [wavs[utt] for utt in taken_utts], taken_names, bonafide, made_of)
 
 
 def load_models(paths: Sequence[Path]) -> list[Model]:
@@ -94,10 +100,10 @@ def load_models(paths: Sequence[Path]) -> list[Model]:
         final = path / "final.pt" if path.is_dir() else path
         training = final.resolve().parent
         onnx = final.suffix == ".onnx"
-        experiment = final.stem if onnx else training.parent.name
+        experiment = str(final) if onnx else training.parent.name
         label = experiment if onnx else f"{experiment}/{training.name}"
         detector = _load(path)
-        if label.replace("/", "_") in {other.label.replace("/", "_") for other in models}:
+        if stem_of(label) in {stem_of(other.label) for other in models}:
             raise UserError(f"{path}: another detector of this run is named {label}, too; give each once")
         if models and detector.sample_rate != models[0].detector.sample_rate:
             raise UserError(
@@ -115,12 +121,22 @@ def _load(path: Path) -> FakeSpeechDetector:
     return FakeSpeechDetector.load(path, threshold="eer", pool="first", batch_size=_BLOCK)
 
 
-class _Scorer:
-    """What a process needs to score: the detectors, and each manipulation's chain once it is asked for."""
+Task = tuple[int, Sequence[int], int]  # numbers of a manipulation, of detectors, and of a block of utterances
 
-    def __init__(self, detectors: Sequence[FakeSpeechDetector], grid: GridConf, seed: int):
-        self._detectors, self._seed = detectors, seed
-        self._manipulations, self._chains = (UNTOUCHED, *grid.manipulations), {}
+
+class _Scorer:
+    """What a process needs to score: the detectors, the utterances, and each manipulation's chain once it is needed."""
+
+    def __init__(
+        self,
+        detectors: Sequence[FakeSpeechDetector],
+        grid: GridConf,
+        utterances: Sequence[tuple[str, Audio]],
+        seed: int,
+    ):
+        self._detectors, self._utterances, self._seed = detectors, utterances, seed
+        self._manipulations: tuple[Manipulation, ...] = (UNTOUCHED, *grid.manipulations)
+        self._chains: dict[int, Chain] = {}
         self._kept: list[dict] = []  # of detectors that share features, those of the utterances of a task
         for i, detector in enumerate(detectors):
             same = next((k for k in range(i) if detector.shares_features_with(detectors[k])), None)
@@ -136,16 +152,14 @@ class _Scorer:
                 raise UserError(f"{manipulation.name}: {error}") from None
         return self._chains[number]
 
-    def __call__(self, task: tuple[int, Sequence[int], Sequence[tuple[str, Audio]]]) -> list[list[Said]]:
-        """task: number of the manipulation, those of the detectors, the utterances -> for each of these detectors what
-        it said of each utterance."""
-        number, wanted, utterances = task
+    def __call__(self, task: Task) -> list[list[Said]]:
+        """For each of the task's detectors what it said of each utterance."""
+        number, wanted, block = task
         conf, rate = self._detectors[0].frontend_conf, self._detectors[0].sample_rate
         heard = []
-        for utt, path in utterances:
-            waveform = self.chain(number).waveform(
-                read_utterance(utt, path, conf), utterance_rng(self._seed, 0, utt, "stress")
-            )
+        for utt, path in self._utterances[block * _BLOCK : (block + 1) * _BLOCK]:
+            rng = utterance_rng(self._seed, 0, utt, "stress")
+            waveform = self.chain(number).waveform(read_utterance(utt, path, conf), rng)
             heard.append((utt, rounded_to_bits(waveform, _STORED_BITS)))
         found = []
         for detector in (self._detectors[i] for i in wanted):
@@ -165,32 +179,44 @@ def _said(utt: str, outcome: Any) -> Said:
 _scorer: _Scorer | None = None  # of a worker process
 
 
-def _start(paths: Sequence[Path], grid: GridConf, seed: int) -> None:
+def _start(paths: Sequence[Path], grid: GridConf, utterances: Sequence[tuple[str, Audio]], seed: int) -> None:
     global _scorer
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _scorer = _Scorer([_load(path) for path in paths], grid, seed)
+    _scorer = _Scorer([_load(path) for path in paths], grid, utterances, seed)
 
 
-def _work(task: Any) -> list[list[Said]]:
+def _end_with_parent() -> None:
+    """A parent that is killed leaves no workers behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _work(task: Task) -> list[list[Said]]:
     assert _scorer is not None
     return _scorer(task)
 
 
-def _results(paths: Sequence[Path], scorer: _Scorer, grid: GridConf, seed: int, tasks: Sequence, jobs: int) -> Iterator:
-    """What the tasks give, in their order."""
-    if jobs == 1 or len(tasks) == 1:
-        yield from map(scorer, tasks)
+@contextlib.contextmanager
+def _crew(scorer: _Scorer, setup: tuple, jobs: int) -> Iterator[Callable[[Sequence[Task]], Iterator[list[list[Said]]]]]:
+    """A function that gives what tasks give, in their order; with several jobs by processes that `setup` starts."""
+    if jobs == 1:
+        yield functools.partial(map, scorer)
         return
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (paths, grid, seed))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start, setup)
     try:
-        yield from pool.map(_work, tasks)
+        yield functools.partial(pool.map, _work)
     except BrokenProcessPool:
         raise UserError(
-            "a process that scored ended before its time; was it short of memory? Start again to go on, with fewer --nj"
+            "a process that scored ended before its time; was it short of memory? Start again to continue, with fewer"
+            " --nj"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -198,7 +224,7 @@ def _results(paths: Sequence[Path], scorer: _Scorer, grid: GridConf, seed: int, 
 
 def _files(out: Path, model: Model, manipulation: Manipulation) -> tuple[Path, Path, Path]:
     """Scores, utterances without a verdict, what both were made of."""
-    folder = out / "scores" / model.label.replace("/", "_")
+    folder = out / "scores" / stem_of(model.label)
     return tuple(folder / f"{manipulation.stem}.{ending}" for ending in ("txt", "not_judged", "json"))  # type: ignore[return-value]
 
 
@@ -208,34 +234,33 @@ def score_all(models: Sequence[Model], grid: GridConf, trials: Trials, out: Path
     Each utterance is read and manipulated once for all models. Raises UserError for an utterance that cannot be read
     and for a manipulation that cannot be done.
     """
-    scorer = _Scorer([model.detector for model in models], grid, seed)
-    blocks = [trials.utts[i : i + _BLOCK] for i in range(0, len(trials.utts), _BLOCK)]
+    utterances = list(zip(trials.utts, trials.audio))
+    scorer = _Scorer([model.detector for model in models], grid, utterances, seed)
+    rows = (UNTOUCHED, *grid.manipulations)
     with only_here(out):
-        to_do: list[tuple[Manipulation, dict[int, dict]]] = []
-        tasks = []
-        for number, manipulation in enumerate((UNTOUCHED, *grid.manipulations)):
+        missing: list[dict[int, dict]] = []  # of each row, the detectors without scores, and what those are made of
+        for number, manipulation in enumerate(rows):
             about = _made_of(manipulation, scorer.chain(number), trials, seed)
             wanted = {i: {**about, "detector": model.made_of} for i, model in enumerate(models)}
-            missing = {
-                i: made for i, made in wanted.items() if not _is_made(_files(out, models[i], manipulation), made)
-            }
-            if missing:
-                to_do.append((manipulation, missing))
-                tasks += [(number, list(missing), [(utt, trials.wavs[utt]) for utt in block]) for block in blocks]
-        if kept := len(grid.manipulations) + 1 - len(to_do):
-            print(f"stress.py: {kept} of {len(grid.manipulations) + 1} rows are scored already")
-        progress = ProgressLog(sum(len(task[2]) for task in tasks), "utt")
-        results = _results([model.path for model in models], scorer, grid, seed, tasks, jobs)
-        for manipulation, missing in to_do:
-            said: list[list[Said]] = [[] for _ in missing]
-            for block in blocks:
-                for so_far, more in zip(said, next(results)):
-                    so_far += more
-                progress.update(len(block), manipulation.name)
-            for (i, made), of_model in zip(missing.items(), said):
-                _write(_files(out, models[i], manipulation), trials, of_model, made)
+            missing.append({i: m for i, m in wanted.items() if not _is_made(_files(out, models[i], manipulation), m)})
+        to_do = [number for number in range(len(rows)) if missing[number]]
+        if len(to_do) < len(rows):
+            print(f"stress.py: {len(rows) - len(to_do)} of {len(rows)} rows are scored already")
+        if not to_do:
+            return
+        progress = ProgressLog(len(to_do) * len(utterances), "utt")
+        setup = ([model.path for model in models], grid, utterances, seed)
+        with _crew(scorer, setup, jobs) as results_of:
+            for number in to_do:
+                said: list[list[Said]] = [[] for _ in missing[number]]
+                blocks = range(math.ceil(len(utterances) / _BLOCK))
+                for found in results_of([(number, list(missing[number]), block) for block in blocks]):
+                    for so_far, more in zip(said, found):
+                        so_far += more
+                    progress.update(len(found[0]), rows[number].name)
+                for (i, made), of_model in zip(missing[number].items(), said):
+                    _write(_files(out, models[i], rows[number]), trials, of_model, made)
         progress.close()
-        results.close()
 
 
 def _made_of(manipulation: Manipulation, chain: Chain, trials: Trials, seed: int) -> dict[str, Any]:

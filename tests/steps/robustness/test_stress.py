@@ -164,7 +164,7 @@ def test_processes_and_detectors_beside_do_not_change_scores(made, done, tmp_pat
     assert result.returncode == 0, result.stderr
     for name in ("as_it_is", "noise"):
         assert scores_of(tmp_path / "out", name) == scores_of(done, name)
-    assert "Trainings: net/seed1, net/seed2." in (tmp_path / "out/STRESS.md").read_text()
+    assert "Trainings: seed1, seed2." in (tmp_path / "out/STRESS.md").read_text()
 
 
 def test_trials_of_one_class_evenly_spread(made, tmp_path):
