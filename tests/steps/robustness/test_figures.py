@@ -29,7 +29,7 @@ JUDGED = np.ones(8, bool)
 
 
 def decision(weight: float = 1.0, threshold: float = 0.0) -> Decision:
-    return Decision(Calibration("c", weight, 0.0, {}, False), "", threshold, "")
+    return Decision(Calibration("c", weight, 0.0, {}, False), "", threshold, threshold, "")
 
 
 def test_rates_at_the_threshold():
