@@ -151,17 +151,18 @@ def with_changes(
         made.append(cell if cell.error is None else replace(cell, change=cell.error - clean.error))
     if clean.eer is None:
         return made
-    ranked: list[tuple[RankedTrials, NDArray[np.bool_]] | None] = []
-    for cell, one in zip(cells, scores):
-        scored = np.isfinite(one)
-        ranked.append((RankedTrials(bonafide[scored], one[scored]), scored) if cell.eer is not None else None)
+    scored = [np.isfinite(one) for one in scores]
+    ranked = [
+        RankedTrials(bonafide[s], one[s]) if cell.eer is not None else None
+        for cell, one, s in zip(cells, scores, scored)
+    ]
 
     def eers(counts: NDArray[np.integer]) -> list[float]:
+        """Of a draw; NaN where it has no scored trial of a class."""
         found = []
-        for pair in ranked:
-            drawn = None if pair is None else counts[pair[1]]
-            usable = pair is not None and all(drawn[kind[pair[1]]].any() for kind in (bonafide, ~bonafide))
-            found.append(pair[0].equal_error_rate(pair[0].rejected(drawn)) if usable else np.nan)
+        for trials, s in zip(ranked, scored):
+            usable = trials is not None and counts[s & bonafide].any() and counts[s & ~bonafide].any()
+            found.append(trials.equal_error_rate(trials.rejected(counts[s])) if trials and usable else np.nan)
         return found
 
     drawn = bootstrap(eers, TrialDraw(bonafide), draws)

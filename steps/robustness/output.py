@@ -50,7 +50,7 @@ def headline(test: StressTest, numbers: Sequence[int]) -> str:
     clean, row = test.rows[0], worst(test, numbers)
     text = "no manipulation raises the errors"
     if row is not None:
-        found = []
+        found: list[str] = []
         for what, figure in _HEADLINE:
             after, before = (_text(one, numbers, figure) for one in (row, clean))
             if after != "-":

@@ -167,6 +167,24 @@ def test_processes_and_detectors_beside_do_not_change_scores(made, done, tmp_pat
     assert "Trainings: seed1, seed2." in (tmp_path / "out/STRESS.md").read_text()
 
 
+def test_an_exported_file_scores_as_its_training(made, done, tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (requirements-export.txt)")
+    from steps import export
+
+    exported = in_process.call(
+        export.main, "export.py", "--formats", "onnx", "--utts", 2, "--data-dir", made / "data/eval", "--out-dir",
+        tmp_path / "export", made / "exp/net/seed1",
+    )  # fmt: skip
+    assert exported.returncode == 0, exported.stderr
+    result = run(made, tmp_path / "out", models=(tmp_path / "export/detector.onnx",))
+    assert result.returncode == 0, result.stderr
+    (folder,) = (tmp_path / "out/scores").iterdir()
+    for name in ("as_it_is", "noise"):
+        of_training = scores_of(done, name)
+        found = scores_of(tmp_path / "out", name, folder.name)
+        assert found == pytest.approx(of_training, abs=1e-4) and len(found) == 9
+
+
 def test_trials_of_one_class_evenly_spread(made, tmp_path):
     result = run(made, tmp_path / "out", "--which", "spoof", "--count", 2)
     assert result.returncode == 0, result.stderr
