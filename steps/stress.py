@@ -61,13 +61,14 @@ def main() -> int:
     models = load_models(args.models)
     score_all(models, grid, trials, args.out, args.seed, args.nj)
     test = measure(models, grid, trials, args.data_dir, args.out, args.seed)
-    write_json(args.out / "stress.json", to_json(test))
+    sentences = headlines(test)
+    write_json(args.out / "stress.json", {**to_json(test), "headlines": sentences})
     with write_aside(args.out / "STRESS.png", "wb") as handle:
         write_heat_map(handle, test)
     page = markdown(test, ["steps/stress.py", *sys.argv[1:]], "STRESS.png")
     write_lines(args.out / "STRESS.md", page.splitlines())
-    for line in headlines(test):
-        print(line)
+    for name, sentence in sentences.items():
+        print(f"{name}: {sentence}")
     print(f"stress.py: {args.out / 'STRESS.md'}")
     return 0
 

@@ -58,11 +58,13 @@ class Row:
 
 @dataclass(frozen=True)
 class DetectorUnderTest:
-    """label: of one training; experiment: the same of its seeds; threshold: LLR of the EER on dev."""
+    """label: of one training; experiment: the same of its seeds; sha256: of the weights; threshold: LLR of the EER on
+    dev."""
 
     label: str
     experiment: str
     model: str
+    sha256: str
     threshold: float
 
 
@@ -191,7 +193,13 @@ def measure(
         n_spoof=int((~trials.bonafide).sum()),
         seed=seed,
         detectors=[
-            DetectorUnderTest(one.label, one.experiment, str(one.path), float(one.detector.decision.threshold or 0.0))
+            DetectorUnderTest(
+                one.label,
+                one.experiment,
+                str(one.path),
+                one.made_of["sha256"],
+                float(one.detector.decision.threshold or 0.0),
+            )
             for one in models
         ],
         rows=[Row(one.name, one.family, [column[i] for column in columns]) for i, one in enumerate(manipulations)],

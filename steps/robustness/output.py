@@ -67,14 +67,14 @@ _HEADLINE: tuple[tuple[str, Figure], ...] = (
 )
 
 
-def headlines(test: StressTest) -> list[str]:
-    """One sentence for each experiment, for the terminal and the page."""
-    return [f"{name}: {headline(test, numbers)}" for name, numbers in test.experiments.items()]
+def headlines(test: StressTest) -> dict[str, str]:
+    """One sentence for each experiment."""
+    return {name: headline(test, numbers) for name, numbers in test.experiments.items()}
 
 
 def markdown(test: StressTest, command: Sequence[str], picture: str) -> str:
     lines = opening("Stress test: what survives laundering", [test.corpus])
-    lines += bullets(f"**{name}**: {headline(test, numbers)}" for name, numbers in test.experiments.items())
+    lines += bullets(f"**{name}**: {sentence}" for name, sentence in headlines(test).items())
     lines += [f"![EER of each manipulation and its change]({picture})", ""]
     lines += [f"{test.n_bonafide:,} bona fide and {test.n_spoof:,} spoof trials of {test.data_dir}.", *_LEGEND, ""]
     lines += made_by(shlex.join(command))
