@@ -22,6 +22,7 @@ import torch
 from steps import augment, nnet, training
 from steps import frontend as frontends
 from steps.data.batches import FeatureSet, reading_errors
+from steps.data.frame_labels import FrameLabels
 from steps.data.reading import Reading
 from steps.evaluation.labels import corpus_label
 from steps.experiment import training_folder
@@ -233,12 +234,15 @@ def train(
         torch.set_num_threads(args.num_threads)
     frontend = frontends.make_frontend(frontend_conf)
     chain = chain_of(args, frontend_conf.sample_rate)
+    if train_conf.frames is not None and (args.online or (chain is not None and chain.mixup is not None)):
+        raise UserError("train.frames: needs features on disk and no mixup; leave --online out, and mixup of --augment")
     train_source, dev_source = (
         training_folder.source_of(data, feats, frontend, args.online, args.frontend, args.allow_pipes)
         for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
     )
     torch.manual_seed(args.seed)
-    detector = training_folder.detector_for(model_conf, frontend, train_conf.hard_loss.head)
+    frames = train_conf.frames is not None
+    detector = training_folder.detector_for(model_conf, frontend, train_conf.hard_loss.head, frames)
     method = training.make_method(train_conf, detector)
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)
     final = args.exp_dir / "final.pt"
@@ -271,10 +275,11 @@ def train(
             own_chain,
             args.online * train_conf.num_workers,
             how,
+            FrameLabels(data, feats, frontend_conf) if frames else None,
         )
-        for data, source, own_chain, how in (
-            (args.train_data, train_source, chain, train_conf.how_to_read()),
-            (args.dev_data, dev_source, None, Reading()),
+        for data, feats, source, own_chain, how in (
+            (args.train_data, args.train_feats, train_source, chain, train_conf.how_to_read()),
+            (args.dev_data, args.dev_feats, dev_source, None, Reading()),
         )
     )
     for name, chosen in ((args.train_data, train_set), (args.dev_data, dev_set)):

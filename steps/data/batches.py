@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from steps.augment import Chain, utterance_rng
+from steps.data.frame_labels import FrameLabels
 from steps.data.reading import How, Reading, ShardPlan, Shards, SharedPlan, make_shards
 from steps.data.sources import FeatureSource
 from steps.frontend import FrontEndBase
@@ -43,6 +44,14 @@ def fix_length(features: np.ndarray, frames: int, pad: str, begin: int = 0) -> n
     return np.resize(period, (frames, features.shape[1]))
 
 
+def crop_begin(frontend: FrontEndBase, frames: int, utt: str, seed: int, epoch: int) -> int:
+    """The first frame that the network sees of an utterance of so many."""
+    conf = frontend.conf.network_input
+    if conf.crop == "random" and epoch > 0 and frames > conf.frames:
+        return int(utterance_rng(seed, epoch, utt, "crop").integers(frames - conf.frames + 1))
+    return 0
+
+
 def network_input(
     features: np.ndarray, frontend: FrontEndBase, utt: str, seed: int = 0, epoch: int = 0, chain: Chain | None = None
 ) -> np.ndarray:
@@ -51,10 +60,8 @@ def network_input(
     In an epoch from 1 on, `crop: random` draws the stretch of a longer utterance, and the feature steps of `chain`
     change the result, both by (seed, epoch, utt); in epoch 0 it is the first frames, as they are.
     """
-    conf, begin = frontend.conf.network_input, 0
-    if conf.crop == "random" and epoch > 0 and len(features) > conf.frames:
-        begin = int(utterance_rng(seed, epoch, utt, "crop").integers(len(features) - conf.frames + 1))
-    fixed = fix_length(features, conf.frames, conf.pad, begin)
+    conf = frontend.conf.network_input
+    fixed = fix_length(features, conf.frames, conf.pad, crop_begin(frontend, len(features), utt, seed, epoch))
     if chain is not None and epoch > 0:
         fixed = chain.features(fixed, frontend.channels, utterance_rng(seed, epoch, utt, "features"))
     return fixed
@@ -90,7 +97,8 @@ class FeatureSet(Dataset):
     """Utterances of a data dir with their features: item i is ((channels, frames, bins) float32, label, i).
 
     Everything is kept in memory if it fits into cache_mib and is the same each time; else it is read when asked for,
-    and for training by shards if it does not fit. `reading` may say otherwise. `crop: random` and `chain` draw by
+    and for training by shards if it does not fit. With frame_labels an utterance's label is that of what the network sees
+    of it: spoof if any frame is. `reading` may say otherwise. `crop: random` and `chain` draw by
     (seed, epoch, utterance); set_epoch() turns both on, otherwise the first frames are taken, and as they are.
 
     Raises UserError naming the utterance for a trial without features, features without a label, and features of other
@@ -107,6 +115,7 @@ class FeatureSet(Dataset):
         chain: Chain | None = None,
         num_workers: int = 0,
         reading: Reading | None = None,
+        frame_labels: FrameLabels | None = None,
     ):
         data_dir = Path(data_dir)
         utt2label = read_big_map(data_dir / "utt2label")
@@ -130,6 +139,9 @@ class FeatureSet(Dataset):
         if not labels:
             raise UserError(f"{data_dir / 'utt2label'}: no utterances")
         self.labels = np.frombuffer(labels, np.uint8)
+        self.frame_labels = frame_labels
+        if frame_labels is not None:
+            self.labels = self._labels_by_frames(np.arange(len(self.labels)))
         conf = frontend.conf.network_input
         self.reading = reading or Reading()
         self.how = way_of_reading(self.reading, cache_mib, len(self.utts), frontend, chain, source.storage is not None)
@@ -169,6 +181,24 @@ class FeatureSet(Dataset):
         conf = self.frontend.conf.network_input
         buffer = self.reading.buffer_mib * 2**20 // (conf.frames * self.frontend.n_columns * 4)
         return self._shards.plan(batch_size, buffer, (seed, epoch))
+
+    def frame_targets(self, indices: np.ndarray) -> Tensor | None:
+        """float32 (n, frames): 1 where a frame of the network's input is bona fide, 0 where it is spoofed; None of a set
+        without frame labels."""
+        if self.frame_labels is None:
+            return None
+        conf, found = self.frontend.conf.network_input, []
+        for utt in (self.utts[i] for i in indices):
+            own = self.frame_labels.of(utt)
+            begin = crop_begin(self.frontend, len(own), utt, self.seed, self.epoch)
+            found.append(fix_length(own[:, None], conf.frames, conf.pad, begin)[:, 0])
+        return torch.from_numpy(np.array(found, np.float32).reshape(-1, conf.frames))
+
+    def _labels_by_frames(self, indices: np.ndarray) -> np.ndarray:
+        """(n,): bona fide where all frames of the network's input are."""
+        targets = self.frame_targets(indices)
+        assert targets is not None
+        return targets.bool().all(1).numpy().astype(np.uint8)
 
     def _read(self, index: int) -> Tensor:
         """(channels, frames, bins) of utterance `index`."""
@@ -224,7 +254,9 @@ class FeatureSet(Dataset):
         else:
             inputs = _read_by(self, num_workers, prefetch=4, batch_sampler=_Lists(plan, own), pin_memory=pin)
         for x, indices in zip(inputs, plan):
-            labels = torch.from_numpy(self.labels[own(indices)].astype(np.int64))
+            mine = own(indices)
+            of_mine = self.labels[mine] if self.frame_labels is None else self._labels_by_frames(mine)
+            labels = torch.from_numpy(of_mine.astype(np.int64))
             # A network of convolutions is fastest with channels innermost, on CPU and GPU alike.
             yield move(x[: len(labels)]).contiguous(memory_format=torch.channels_last), move(labels), indices
 

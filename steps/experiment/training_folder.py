@@ -19,6 +19,7 @@ from steps.training import checkpoints
 from utils import conf as conf_files
 from utils.cli import UserError
 from utils.files import read_json
+from utils.rttm import RTTM
 from utils.segments import SEGMENTS, beside
 
 FINAL_MEND = "remove it and run again from --stage 2: it is trained again, with the same result"
@@ -80,7 +81,7 @@ def source_of(
 def set_identity(data_dir: Path, feats_dir: Path | None) -> str:
     """A digest of a set's utterances, labels, segments and frames (durations without a feats_dir), the same wherever
     the files lie."""
-    more = beside(data_dir / "wav.scp")
+    more = [*beside(data_dir / "wav.scp"), *([data_dir / RTTM] if (data_dir / RTTM).exists() else [])]
     needed = [data_dir / "utt2label"]
     if feats_dir is not None:
         needed.append(feats_dir / "utt2num_frames")
@@ -96,11 +97,12 @@ def set_identity(data_dir: Path, feats_dir: Path | None) -> str:
 
 
 def detector_for(
-    model_conf: nnet.ModelConf, frontend: frontends.FrontEndBase, head: HeadConf = INNER_PRODUCT
+    model_conf: nnet.ModelConf, frontend: frontends.FrontEndBase, head: HeadConf = INNER_PRODUCT, frames: bool = False
 ) -> nnet.Detector:
-    """A new network of `model_conf`, with a head of `head`, for the features that `frontend` makes."""
+    """A new network of `model_conf`, with a head of `head`, and with `frames` one of frames, for the features that
+    `frontend` makes."""
     normalised_bins = frontend.n_bins if frontend.normalised_globally else None
-    return nnet.make_detector(model_conf, frontend.channels, normalised_bins, head)
+    return nnet.make_detector(model_conf, frontend.channels, normalised_bins, head, frames)
 
 
 def corpus_of(data_dir: Path) -> dict[str, Any]:
@@ -169,8 +171,10 @@ def load_trained(path: Path, device: torch.device) -> TrainedDetector:
     frontend_conf = frontends.conf_from_dict(_group(kept, "frontend", path), str(path))
     frontend = frontends.make_frontend(frontend_conf)
     head = conf_files.build(HeadConf, _group(kept, "head", path) if "head" in kept else {}, {}, str(path))
-    detector = detector_for(nnet.conf_from_dict(_group(kept, "model", path), str(path)), frontend, head)
-    _load_weights(detector, _group(kept, "state", path), path)
+    state = _group(kept, "state", path)
+    frames = any(name.startswith("frame_head.") for name in state)
+    detector = detector_for(nnet.conf_from_dict(_group(kept, "model", path), str(path)), frontend, head, frames)
+    _load_weights(detector, state, path)
     detector = detector.to(device, memory_format=torch.channels_last).eval()
     band = conf_files.build(BandLimits, _group(kept, "band", path), {}, str(path)) if kept.get("band") else None
     return TrainedDetector(detector, frontend_conf, _group(kept, "corpus", path), band)
@@ -194,7 +198,8 @@ def confs_of(folder: Path) -> tuple[str, frontends.FrontEndConf, nnet.ModelConf,
 def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     """The detector with all the heads that its training had, at the epoch that was kept, ready to score."""
     _, frontend_conf, model_conf, train_conf = confs_of(folder)
-    detector = detector_for(model_conf, frontends.make_frontend(frontend_conf), train_conf.hard_loss.head)
+    frontend, head = frontends.make_frontend(frontend_conf), train_conf.hard_loss.head
+    detector = detector_for(model_conf, frontend, head, train_conf.frames is not None)
     method = training.make_method(train_conf, detector)
     best, final = folder / "checkpoints" / "best.pt", folder / "final.pt"
     fix = f"remove it and {final}, and run again from --stage 2: they are trained again, with the same result"

@@ -156,7 +156,11 @@ class FrontEnd(nn.Module):
             raise _refuse(f"type {conf.type}")
         self.extract = kinds[type(frontend)](frontend, frames)
         self.frames = frames
-        self.standardise = Standardise(conf.sample_rate, self.extract.samples) if conf.standardise else None
+        self.standardise = (
+            Standardise(conf.sample_rate, self.extract.samples, conf.standardise == "in_place")
+            if conf.standardise
+            else None
+        )
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         # Filled and cut to one length, which leaves no shape that depends on the data.

@@ -21,9 +21,9 @@ class Standardise(nn.Module):
     """waveform (batch, samples) float64, lengths (batch,) int64 -> the first `size` standardised samples (batch, size),
     zeros after the last, and how many there are of each (batch,), at most `size`."""
 
-    def __init__(self, sample_rate: int, size: int):
+    def __init__(self, sample_rate: int, size: int, in_place: bool = False):
         super().__init__()
-        self.size = size
+        self.size, self.in_place = size, in_place
         self.shortest, self.frame = standardise.run_samples(sample_rate), standardise.frame_samples(sample_rate)
 
     def _in_a_run(self, x: Tensor, valid: Tensor) -> Tensor:
@@ -42,6 +42,7 @@ class Standardise(nn.Module):
         keep = valid & ~self._in_a_run(x, valid)
         count = keep.long().sum(1, keepdim=True)
         x = (x - (x * keep).sum(1, keepdim=True) / count.clamp(min=1)) * keep
+        where_it_was = x
         loudest = waveform.masked_fill(~valid, 0.0).abs().amax(1, keepdim=True)
         x = _compacted(x, keep, places[:, -1:] + 1, F.pad(torch.zeros_like(x), (0, 1)))
 
@@ -55,7 +56,11 @@ class Standardise(nn.Module):
         heard = power > level * 10 ** (-standardise.SILENCE_DB / 10)
         keep = (places < count) & heard.gather(1, places // self.frame)
         x = x * keep * (standardise.LEVEL / torch.where(nothing, 1.0, level).sqrt())
-        x = torch.where((x * x * x).sum(1, keepdim=True) < 0, -x, x)
+        turned = (x * x * x).sum(1, keepdim=True) < 0
+        if self.in_place:
+            x = where_it_was * (standardise.LEVEL / torch.where(nothing, 1.0, level).sqrt())
+            keep = valid
+        x = torch.where(turned, -x, x)
         keep = (keep & ~nothing) | (valid & nothing)  # of nothing, zeros of its own length
         x = torch.where(nothing, 0.0, x)
         found = _compacted(x, keep, self.size, F.pad(x[:, :0], (0, self.size + 1)))

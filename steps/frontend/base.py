@@ -34,7 +34,7 @@ class FrontEndConf:
     """Keys of every front end's conf; those with a default may be left out.
 
     What is done to the audio, in this order: `channel` of several, `resample` to sample_rate, `standardise` (gain,
-    offset, polarity and digital silence; processing/standardise.py), `trim` of silence, the first `max_samples`,
+    offset, polarity and digital silence; processing/standardise.py; in_place: silence is not cut out), `trim` of silence, the first `max_samples`,
     `pre_emphasis` over the rest. What is done to the matrix: `deltas`, then `cmvn`; its scope `global` is the
     detector's matter, not the matrix's.
     """
@@ -43,7 +43,7 @@ class FrontEndConf:
     sample_rate: int
     resample: bool = False
     channel: int | None = None
-    standardise: bool = True
+    standardise: bool | Literal["in_place"] = True
     trim: TrimConf | None = None
     max_samples: int | None = None
     pre_emphasis: float = 0.0
@@ -88,6 +88,11 @@ class FrontEndConf:
     def fixed_samples(self) -> int | None:
         """To how many samples each utterance is brought; None: utterances keep their length."""
         return None
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether the frames are spread evenly over the utterance, from its begin to its end."""
+        return self.standardise != True and self.trim is None and self.max_samples is None  # noqa: E712 (or in_place)
 
     @property
     def frame_shift(self) -> float | None:
@@ -166,7 +171,9 @@ class FrontEndBase(ABC):
     def standardised(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: (samples,), full scale 1, at conf.sample_rate -> float64, standardised if the conf asks for it."""
         waveform = np.asarray(waveform, np.float64)
-        return standardise(waveform, self.conf.sample_rate) if self.conf.standardise else waveform
+        if not self.conf.standardise:
+            return waveform
+        return standardise(waveform, self.conf.sample_rate, self.conf.standardise == "in_place")
 
     def prepare(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: as `standardised` returns it -> float64, as `extract` takes it."""

@@ -82,9 +82,14 @@ def named_conf(value: Any, where: str, source: str) -> ModelConf:
 
 
 def make_detector(
-    conf: ModelConf, channels: int = 1, normalised_bins: int | None = None, head: HeadConf = INNER_PRODUCT
+    conf: ModelConf,
+    channels: int = 1,
+    normalised_bins: int | None = None,
+    head: HeadConf = INNER_PRODUCT,
+    frames: bool = False,
 ) -> Detector:
-    """The network of `conf` with an AngleLinear head of `head`; weights are drawn from torch's generator.
+    """The network of `conf` with an AngleLinear head of `head`, and with `frames` a frame head; weights are drawn from
+    torch's generator.
 
     `normalised_bins`: bins of each channel, if the input is to be normalised first; until it is told by what
     (Detector.normalisation.set), that changes nothing.
@@ -92,7 +97,7 @@ def make_detector(
     backbone = _module_of(conf.type, "conf").Backbone(conf, channels)
     check_backbone(backbone)
     normalisation = None if normalised_bins is None else InputNormalisation(channels, normalised_bins)
-    detector = Detector(backbone, normalisation, head)
+    detector = Detector(backbone, normalisation, head, frames)
     detector.made_of = conf, channels, normalised_bins
     return detector
 

@@ -198,6 +198,19 @@ class LinearHead(nn.Linear):
         super().__init__(in_features, 2)
 
 
+class FrameHead(nn.Module):
+    """A score for each frame of a map, from its mean over the bins: (batch, channels, frames, bins) -> (batch, frames),
+    float32, the log odds of bona fide."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.linear = nn.Linear(channels, 1)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        with torch.autocast(feature_map.device.type, enabled=False):
+            return self.linear(feature_map.float().mean(3).transpose(1, 2)).squeeze(2)
+
+
 def make_head(conf: HeadConf, in_features: int) -> AngleLinear | LinearHead:
     return LinearHead(in_features) if conf.logits == "linear" else AngleLinear(in_features, conf=conf)
 
@@ -254,19 +267,24 @@ class Detector(nn.Module):
     """Backbone and head: what is trained by a method, and alone what is kept, scored and deployed.
 
     `normalisation` comes before the backbone where the front end's conf asks for global normalisation. `made_of`: what
-    nnet.make_detector was given.
+    nnet.make_detector was given. `frame_head`: of a detector that also scores the frames of its last map.
     """
 
     made_of: tuple[ModelConf, int, int | None]
     head: AngleLinear | LinearHead
 
     def __init__(
-        self, backbone: BackboneBase, normalisation: InputNormalisation | None = None, head: HeadConf = INNER_PRODUCT
+        self,
+        backbone: BackboneBase,
+        normalisation: InputNormalisation | None = None,
+        head: HeadConf = INNER_PRODUCT,
+        frames: bool = False,
     ):
         super().__init__()
         self.normalisation = normalisation
         self.backbone = backbone
         self.head = make_head(head, backbone.stage_channels[-1])
+        self.frame_head = FrameHead(backbone.stage_channels[-1]) if frames else None
 
     @property
     def embedding_size(self) -> int:
@@ -287,6 +305,12 @@ class Detector(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> (batch, embedding_size)."""
         return self.embedding_of(self.stage_maps(x)[-1])
+
+    def frame_scores(self, x: Tensor) -> Tensor:
+        """(batch, channels, frames, bins) -> (batch, frames of the last map), higher = bona fide. For detectors with a
+        frame head."""
+        assert self.frame_head is not None
+        return self.frame_head(self.stage_maps(x)[-1])
 
     def logits_of(self, last_map: Tensor) -> Tensor:
         """The backbone's last map -> (batch, 2): the head's logits of spoof (0) and bona fide (1)."""

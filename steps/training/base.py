@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from steps.data.reading import How, Reading
 from steps.nnet import BackboneBase, Detector
+from steps.training.frames import FrameLoss, FramesConf
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
 from steps.training.random_filter import RandomFilterConf
 from steps.training.weighting import LossWeighting
+from utils.cli import UserError
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class TrainConf:
     reading: How = "auto"
     shard_mib: int = 16
     buffer_mib: int = 1024
+    frames: FramesConf | None = None
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size"):
@@ -133,6 +136,29 @@ class MethodBase(nn.Module, ABC, Generic[OwnConf]):
         self.detector = detector
         self.hard_loss = HardLoss(conf.hard_loss)
         self.weighting = None
+        self.frame_loss: FrameLoss | None = None
+        if conf.frames is not None and detector.frame_head is not None:
+            self.frame_loss = FrameLoss(conf.frames, detector.frame_head, self.frame_students())
+
+    def frame_students(self) -> tuple[int, ...]:
+        """Channels of the stages that learn the deepest one's frames. Raises UserError for a method that has no frame
+        loss."""
+        raise UserError(f"train.frames: the method {self.conf.method} has no frame loss; take baseline or self_distill")
+
+    def losses_with_frames(
+        self, x: Tensor, labels: Tensor | MixedLabels, bonafide: Tensor | None, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`losses`, and where frames are learnt their loss too. bonafide: (batch, frames) of 1 bona fide, 0 spoof."""
+        if self.frame_loss is None or bonafide is None:
+            return self.losses(x, labels, step)
+        seen: list[list[Tensor]] = []
+        hook = self.detector.backbone.register_forward_hook(lambda module, inputs, maps: seen.append(maps))
+        try:
+            loss, terms = self.losses(x, labels, step)
+        finally:
+            hook.remove()
+        of_frames, more = self.frame_loss(seen[0], bonafide)
+        return loss + of_frames, terms | more
 
     def without_weight_decay(self) -> list[nn.Parameter]:
         """The parameters that the optimizer's weight decay leaves alone."""

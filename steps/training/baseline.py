@@ -16,6 +16,9 @@ class Conf(TrainConf):
 
 
 class Method(MethodBase[Conf]):
+    def frame_students(self) -> tuple[int, ...]:
+        return ()
+
     def losses(self, x: Tensor, labels: Tensor | MixedLabels, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         embedding = self.detector.embed(x)
         hard = self.hard_loss(self.detector.head(embedding), embedding, labels, step)

@@ -233,6 +233,13 @@ class Trainer:
         mixed = torch.lerp(distributed.whole_batch(x)[order], x, weight).contiguous(memory_format=torch.channels_last)
         return mixed, MixedLabels(labels, distributed.whole_batch(labels)[order], weight)
 
+    def _bonafide_frames(self, features: FeatureSet, indices: np.ndarray) -> Tensor | None:
+        """(batch, frames) of this process's share of a batch; None where frames are not learnt."""
+        if self.method.frame_loss is None:
+            return None
+        found = features.frame_targets(indices[distributed.share(len(indices))])
+        return None if found is None else found.to(self.device)
+
     def _batches(
         self, features: FeatureSet, plan: Sequence[np.ndarray] | ShardPlan
     ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
@@ -254,11 +261,12 @@ class Trainer:
             self.step += 1
             count += len(indices)
             x, targets = self._augmented(x, labels)
+            bonafide = self._bonafide_frames(self.train_set, indices)
             for group in self.optimizer.param_groups:
                 group["lr"] = conf.schedule.at(self.step, self.total_steps) * group.get("lr_factor", 1.0)
             self.optimizer.zero_grad(set_to_none=True)
             with autocast(conf.amp, self.device):
-                total, terms = self.method.losses(x, targets, self.step)
+                total, terms = self.method.losses_with_frames(x, targets, bonafide, self.step)
             pending.append((self.step, indices, total.detach()))
             if len(pending) >= _LOSS_CHECK_EVERY[self.device.type]:
                 self._check(pending)
@@ -300,7 +308,8 @@ class Trainer:
 
     @torch.inference_mode()
     def _evaluate(self) -> tuple[float, float]:
-        """Hard loss of the detector's own head on the dev set (comparable between methods), and dev EER in percent."""
+        """Hard loss of the detector's own head on the dev set (comparable between methods), and dev EER in percent. Where
+        frames are learnt, their loss is added."""
         self.method.eval()
         detector = self.method.detector
         loss_sum, weight_sum = 0.0, 0.0
@@ -308,11 +317,16 @@ class Trainer:
         plan = scoring_plan(len(self.dev_set), scoring_batch(detector.backbone) * distributed.world())
         for x, labels, indices in self._batches(self.dev_set, plan):
             with autocast(self.conf.amp, self.device):
-                embedding = detector.embed(x)
+                maps = detector.stage_maps(x)
+                embedding = detector.embedding_of(maps[-1])
                 logits = detector.head(embedding)
             weight = self.method.hard_loss.total_weight(labels)
             weight = float(distributed.add_up(torch.tensor(weight, dtype=torch.float64)))
-            loss_sum += float(self.method.hard_loss(logits, embedding, labels, self.step)) * weight
+            loss = self.method.hard_loss(logits, embedding, labels, self.step)
+            bonafide = self._bonafide_frames(self.dev_set, indices)
+            if bonafide is not None and self.method.frame_loss is not None:
+                loss = loss + self.method.frame_loss.own(maps[-1], bonafide)
+            loss_sum += float(loss) * weight
             weight_sum += weight
             scores[indices[distributed.share(len(indices))]] = score_of(logits).cpu()
         all_scores = distributed.add_up(scores).numpy()

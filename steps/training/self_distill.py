@@ -152,6 +152,10 @@ class Method(MethodBase[OwnConf]):
         self.weighting = make_weighting(d.weighting, weights)
         self.begin_epoch(1, conf.epochs)
 
+    def frame_students(self) -> tuple[int, ...]:
+        own = self.conf.method == "self_distill"  # the methods that derive from this one look at several views
+        return self.detector.backbone.stage_channels[:-1] if own else super().frame_students()
+
     @property
     def kept(self) -> Network:
         return Network(self.detector, self.aligners, self.student_heads)

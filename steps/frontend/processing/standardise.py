@@ -24,20 +24,27 @@ def frame_samples(sample_rate: int) -> int:
     return max(1, round(FRAME_SECONDS * sample_rate))
 
 
-def without_runs(waveform: np.ndarray, shortest: int) -> np.ndarray:
-    """(samples,) -> (as many or fewer,): without the runs of at least `shortest` equal samples.
-
-    Of a waveform that is one such run, nothing is left.
-    """
+def _outside_runs(waveform: np.ndarray, shortest: int) -> np.ndarray | None:
+    """(samples,) -> (samples,) booleans: False in runs of at least `shortest` equal samples; None where there are
+    none."""
     same = np.flatnonzero(waveform[1:] == waveform[:-1])  # few, where there is sound
     if len(same) < shortest - 1:
-        return waveform
+        return None
     edges = np.concatenate([[0], np.flatnonzero(np.diff(same) != 1) + 1, [len(same)]])
     lengths = np.diff(edges)
     keep = np.ones(len(waveform), bool)
     for begin, length in zip(same[edges[:-1]][lengths >= shortest - 1], lengths[lengths >= shortest - 1]):
         keep[begin : begin + length + 1] = False
-    return waveform if keep.all() else waveform[keep]
+    return None if keep.all() else keep
+
+
+def without_runs(waveform: np.ndarray, shortest: int) -> np.ndarray:
+    """(samples,) -> (as many or fewer,): without the runs of at least `shortest` equal samples.
+
+    Of a waveform that is one such run, nothing is left.
+    """
+    keep = _outside_runs(waveform, shortest)
+    return waveform if keep is None else waveform[keep]
 
 
 def _frame_powers(waveform: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +70,7 @@ def active_level(waveform: np.ndarray, sample_rate: int) -> float:
     return 10 * np.log10(power) if power > 0 else -np.inf
 
 
-def standardise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+def standardise(waveform: np.ndarray, sample_rate: int, in_place: bool = False) -> np.ndarray:
     """float64 (samples,) of any scale, sample_rate in Hz -> (as many or fewer,), active level LEVEL, mean about 0.
 
     1. Digital silence (runs of equal samples) is cut out.
@@ -72,14 +79,19 @@ def standardise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
        energy-weighted mean of the frames' powers, sum p^2 / sum p, to which silence adds nothing.
     4. The rest is brought to LEVEL, with the sign that makes the sum of its cubes positive.
 
+    in_place: nothing is cut out, so that a sample's number tells its time; digital silence is zeros then. Mean, level and
+    sign are the same.
+
     A waveform of digital silence alone comes back as zeros, of its own length: there is nothing to standardise. One
     whose power is beyond all numbers comes back as it is; its features are not finite then, which is said where they
     are made.
     """
-    kept = without_runs(waveform, run_samples(sample_rate))
+    outside = _outside_runs(waveform, run_samples(sample_rate))
+    kept = waveform if outside is None else waveform[outside]
     if len(kept) == 0:
         return np.zeros(len(waveform))
-    kept = kept - kept.mean()  # a copy, which may be changed
+    mean = kept.mean()
+    kept = kept - mean  # a copy, which may be changed
     power, lengths = _frame_powers(kept, frame_samples(sample_rate))
     level = _energy_weighted(power)
     if level <= (NOTHING * np.abs(waveform).max()) ** 2:
@@ -90,4 +102,9 @@ def standardise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     if not heard.all():
         kept = kept[np.repeat(heard, lengths)]
     kept *= LEVEL / np.sqrt(level)
-    return -kept if np.dot(np.square(kept), kept) < 0 else kept
+    turned = np.dot(np.square(kept), kept) < 0
+    if in_place:
+        kept = (waveform - mean) * (LEVEL / np.sqrt(level))
+        if outside is not None:
+            kept[~outside] = 0
+    return -kept if turned else kept

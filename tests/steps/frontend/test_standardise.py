@@ -224,3 +224,19 @@ def test_polarity_follows_the_skew(skew):
     made = standardise(pulses, RATE)
     assert made[np.abs(made).argmax()] > 0
     np.testing.assert_allclose(standardise(-pulses, RATE), made, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_place_a_sample_stays_where_it_is_and_gets_the_same_value(seed):
+    rng = np.random.default_rng(seed)
+    sound = speech_like(8000, seed=seed) - 0.1
+    silence = np.zeros(4000)
+    waveform = np.concatenate([silence, sound, silence + 0.2, sound[:3000]])
+    cut, kept = standardise(waveform, 16000), standardise(waveform, 16000, in_place=True)
+    assert len(kept) == len(waveform) and len(cut) < len(waveform)
+    assert not kept[:4000].any() and not kept[12000:16000].any()
+    heard = np.concatenate([kept[4000:12000], kept[16000:]])
+    if len(cut) == len(heard):  # nothing is 60 dB below the level
+        np.testing.assert_allclose(heard, cut, atol=1e-12)
+    gain = float(rng.uniform(0.01, 3))
+    np.testing.assert_allclose(standardise(-gain * waveform, 16000, in_place=True), kept, atol=1e-9)
