@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # options are set by the recipe
 # Sourced by steps/recipe.sh and steps/eval_recipe.sh: stage 0, from a corpus or the mini corpus to data dirs. The run.sh says
-# CORPUS (a name of local/prepare_data.py) and MINI_WORDS (what its mini corpus is, in words).
+# CORPUS (a name of local/prepare_data.py), MINI_WORDS (what its mini corpus is, in words), and where that has another layout
+# MINI_LAYOUT (a name of local/recast_mini_corpus.py).
 : "${CORPUS:?}" "${MINI_WORDS:?}"
 
 case $CORPUS in *-pa) RECIPE=pa ;; *) RECIPE=la ;; esac # the mini corpus that stands in
@@ -31,8 +32,9 @@ make_data() { # [options of make_mini_corpus.py]
     case $CORPUS in
       asvspoof2019-*) ;;
       *)
-        local/recast_mini_corpus.py --corpus "$CORPUS" "$corpus" "$data_dir/mini_corpus_${mini_size}_$CORPUS"
-        corpus=$data_dir/mini_corpus_${mini_size}_$CORPUS
+        local layout=${MINI_LAYOUT:-$CORPUS}
+        local/recast_mini_corpus.py --corpus "$layout" "$corpus" "$data_dir/mini_corpus_${mini_size}_$layout"
+        corpus=$data_dir/mini_corpus_${mini_size}_$layout
         [ "$CORPUS" != own ] || corpus+=/list.csv
         ;;
     esac

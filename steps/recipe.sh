@@ -4,7 +4,7 @@
 # in the recipe's folder and after `. ./path.sh`.
 #
 # The run.sh says what is its own: CORPUS and MINI_WORDS (steps/corpus.sh), REAL_FRONTEND and MINI_FRONTEND (the front end
-# where none is given).
+# where none is given), and if they are others than for whole utterances BASELINE_CONF and DISTILL_CONF.
 : "${CORPUS:?}" "${REAL_FRONTEND:?}" "${MINI_FRONTEND:?}"
 
 stage=0               # first stage to run
@@ -21,8 +21,8 @@ feats_dir=feats       # features
 exp_dir=exp           # trainings, scores and results
 frontend=             # front end; empty: the recipe's own
 model=conf/model/ecanet18.yaml  # network, or several: "a.yaml b.yaml"
-baseline_conf=conf/train/baseline.yaml     # training method of stage 2
-distill_conf=conf/train/self_distill.yaml  # training method of stage 3
+baseline_conf=        # training method of stage 2; empty: the recipe's own, as a rule conf/train/baseline.yaml
+distill_conf=         # training method of stage 3; empty: the recipe's own, as a rule conf/train/self_distill.yaml
 schedule=             # epochs, batches and learning rate of both, conf/schedule/*.yaml; empty: mini.yaml on the mini corpus, else as the methods say
 loss=                 # hard loss of both, conf/loss/*.yaml; empty: as the methods say
 online=false          # compute features in training and scoring instead of reading them from disk: no stage 1
@@ -101,6 +101,13 @@ if begin_stage 5 "evaluate"; then
       hold_seeds "$experiment" "$range"
       $train_cmd --max-jobs-run "$nj" JOB="$range" "$experiment/log/evaluate.JOB.log" \
         evaluate_experiment.py --data-dir "$data_dir" "$experiment/seedJOB" $test_sets
+    done
+    [ -f "$data_dir/eval/rttm" ] || continue
+    for range in $(seeds_to_do "$experiment" is_located); do
+      hold_seeds "$experiment" "$range"
+      log "locating spoofed stretches by $experiment, seeds ${range/:/ to } (tables: log/locate.SEED.log)"
+      $train_cmd --max-jobs-run "$nj" JOB="$range" "$experiment/log/locate.JOB.log" \
+        locate.py --data-dir "$data_dir" "${pipes_option[@]}" "$experiment/seedJOB" dev eval
     done
   done
   beside=(); ! $report_all || beside=(--beside)

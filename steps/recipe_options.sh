@@ -27,7 +27,8 @@ is_mini() { # are the sets, or will they be, of the mini corpus?
 }
 if is_mini; then default_schedule=conf/schedule/mini.yaml default_frontend=$MINI_FRONTEND; else default_schedule='' default_frontend=$REAL_FRONTEND; fi
 frontend=$(input_path "${frontend:-$default_frontend}")
-baseline_conf=$(input_path "$baseline_conf") distill_conf=$(input_path "$distill_conf")
+baseline_conf=$(input_path "${baseline_conf:-${BASELINE_CONF:-conf/train/baseline.yaml}}")
+distill_conf=$(input_path "${distill_conf:-${DISTILL_CONF:-conf/train/self_distill.yaml}}")
 schedule=$(input_path "${schedule:-$default_schedule}") loss=$(input_path "$loss")
 model=$(input_paths "$model")
 [ -z "$augment" ] || augment=$(input_path "$augment")

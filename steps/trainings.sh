@@ -168,6 +168,8 @@ is_scored() {
   all_up_to_date "$(results_of "$1" scores .txt)" "$1/final.pt" "${features[@]}"
 }
 
+is_located() { all_up_to_date "$1/results/eval/located.json" "$1/final.pt" "$data_dir"/{dev,eval}/{rttm,wav.scp}; }
+
 is_evaluated() {
   local inputs outputs name table head
   inputs=$(results_of "$1" scores .txt)

@@ -122,6 +122,9 @@ class Corpus:
     Of the official corpus, by set: counts: trials, and bona fide ones among them; sums: MD5 sums of key files. phases:
     trials of eval by phase.
 
+    rttm: where the spoofed stretches of its recordings are listed, if such a file is there (utils/rttm.py); names are those
+    of the key file's audio.
+
     asv: files of the ASV's scores of a set. asv_lines: their lines `ATTACK KEY SCORE` by phase; None where the one file
     is copied.
     """
@@ -140,6 +143,7 @@ class Corpus:
     asv: Callable[[Path, str], tuple[Path, ...]] = lambda root, subset: ()
     asv_lines: Callable[[tuple[Path, ...]], dict[str, list[str]]] | None = None
     is_list: bool = False
+    rttm: Callable[[Path], Path] | None = None
 
     @property
     def recipe(self) -> str:

@@ -6,6 +6,8 @@ list's folder. Ids are made from the paths, and utt2orig maps them back. Without
 Without a column split speakers are divided over train, dev and eval, 60, 20 and 20 % of the trials of either class, as
 near as complete speakers allow: no speaker is in two sets, and the same list gives the same sets. Where the list has
 splits, a speaker of train or dev who is in another set too is refused.
+
+Beside list.csv may stand list.rttm, with the spoofed stretches of recordings that are spoofed in part, by their paths.
 """
 
 from __future__ import annotations
@@ -139,5 +141,6 @@ CORPORA = {
         keys=lambda path, subset: path,
         read=lambda path, subset: read_list(path)[subset],
         is_list=True,
+        rttm=lambda path: path.with_suffix(".rttm"),
     )
 }

@@ -19,8 +19,10 @@ from local.corpora.asvspoof2019 import read_protocol
 from local.corpora.base import Trial, known_corpora
 from local.layout import Layout
 from local.mini_corpus.coding import DF_2021, LA_2021, OF_5, RATE, RoundTrip
+from local.mini_corpus.partial import Maker
 from utils.cli import ProgressLog
 from utils.files import read_json, read_table, write_json, write_lines
+from utils.rttm import lines_of
 
 PHASES = (*["eval"] * 6, "progress", "progress", "hidden", "hidden")  # by turns, within a class
 QUIET = 0.02  # of the peak: below it are the silences that trimming cuts
@@ -176,6 +178,26 @@ def own(recast: Recast) -> None:
     write_lines(recast.out / "list.csv", ["path,label,attack,speaker,split", *rows])
 
 
+def partial(recast: Recast) -> None:
+    """A sixth as many recordings as there are utterances, in a list of one's own with an RTTM beside it."""
+    rows, stretches = [], {}
+    for subset in FOLDERS:
+        trials = recast.trials(subset)
+        maker, count = Maker(recast.layout, subset, trials), -(-len(trials) // 6)
+        progress = ProgressLog(count, "recordings", subset)
+        for number in range(count):
+            made = maker.make(number)
+            name = f"{subset}_{number:05d}.flac"
+            (recast.out / "flac").mkdir(parents=True, exist_ok=True)
+            soundfile.write(recast.out / "flac" / name, made.samples, RATE, subtype="PCM_16")
+            rows.append(f"flac/{name},{made.label},{made.attack},{made.speaker},{subset}")
+            stretches[f"flac/{name}"] = made.spoofed
+            progress.update()
+        progress.close()
+    write_lines(recast.out / "list.csv", ["path,label,attack,speaker,split", *rows])
+    write_lines(recast.out / "list.rttm", lines_of(stretches))
+
+
 LAYOUTS: dict[str, Callable[[Recast], None]] = {
     "asvspoof2021-la": la_2021,
     "asvspoof2021-df": df_2021,
@@ -184,6 +206,7 @@ LAYOUTS: dict[str, Callable[[Recast], None]] = {
     "in_the_wild": in_the_wild,
     "mlaad": mlaad,
     "own": own,
+    "partial": partial,
 }
 
 
@@ -196,7 +219,9 @@ def recast(source: Path, corpus: str, out: Path) -> None:
     """Write the mini corpus in `source` to the folder `out`, which is not there, in the layout of `corpus`."""
     said = read_json(source / "corpus.json")
     LAYOUTS[corpus](Recast(source, part_of(corpus), out))
-    wanted = known_corpora()[corpus]
+    wanted = known_corpora()["own" if corpus == "partial" else corpus]
     said.pop("recipe", None)
-    name = f"mini corpus as {wanted.name} {wanted.part}".rstrip()
+    name = "mini corpus, spoofed in part"
+    if corpus != "partial":
+        name = f"mini corpus as {wanted.name} {wanted.part}".rstrip()
     write_json(out / "corpus.json", {**said, "name": name, **({"recipe": wanted.part} if wanted.part else {})})

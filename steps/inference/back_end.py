@@ -16,6 +16,7 @@ from steps.experiment.exits import Wanted, load_trained
 from steps.frontend import FrontEndBase, FrontEndConf, conf_from_dict
 from steps.frontend.processing.band import BandLimits
 from steps.inference.calibration import Calibration, calibration_of
+from steps.inference.frame_track import read_frame_threshold
 from steps.inference.onnx_model import OnnxModel, padded
 from steps.nnet import Detector, grad_cam
 from steps.nnet.base import score_of
@@ -27,12 +28,14 @@ class BackEnd(ABC):
     """Attributes: model (what it was loaded from, in words), frontend_conf, corpus (that it was trained on, as
     corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none),
     calibration (None without one), missing (why there is no calibration, with the fix), exit (where the network stops
-    early, as Exit.as_json; None: it is complete)."""
+    early, as Exit.as_json; None: it is complete), frame_threshold (at or below it a frame is spoofed; None: frames are
+    not scored, or steps/locate.py was not run on dev)."""
 
     def __init__(self, model: str, frontend_conf: FrontEndConf, corpus: dict[str, Any] | None, band: BandLimits | None):
         self.model, self.frontend_conf, self.corpus, self.band = model, frontend_conf, corpus or {}, band
         self.calibration: Calibration | None = None
         self.missing = ""
+        self.frame_threshold: float | None = None
         self.exit: dict[str, Any] | None = None
 
     @abstractmethod
@@ -45,6 +48,10 @@ class BackEnd(ABC):
     @abstractmethod
     def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """float64 (batch,), higher = bona fide."""
+
+    def scores_and_frames(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        """`scores`, and (batch, frames) of the detectors that score frames, which divide the input's time evenly."""
+        return self.scores(inputs), None
 
     @abstractmethod
     def evidence(
@@ -73,6 +80,16 @@ class TorchBackEnd(BackEnd):
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
         """float32 (channels, frames, bins)."""
         return _features_and_length(standard, frontend, where)[0]
+
+    def scores_and_frames(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        head = self._network.frame_head
+        if head is None:
+            return self.scores(inputs), None
+        x = torch.from_numpy(np.stack(inputs)).to(self._device).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            last = self._network.stage_maps(x)[-1]
+            scores, frames = score_of(self._network.logits_of(last)), head(last)
+        return scores.double().cpu().numpy(), frames.double().cpu().numpy()
 
     def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         x = torch.from_numpy(np.stack(inputs)).to(self._device).contiguous(memory_format=torch.channels_last)
@@ -162,6 +179,8 @@ def load_back_end(path: Path, device: torch.device, num_threads: int, wanted: Wa
     made = TorchBackEnd(trained.detector, trained.frontend_conf, trained.corpus, trained.band, device, str(path))
     if made_exit is None:
         made.calibration, made.missing = calibration_of(final.parent)
+        if trained.detector.frame_head is not None:
+            made.frame_threshold = read_frame_threshold(final.parent)
         return made
     made.exit = made_exit.as_json()
     if isinstance(made_exit.stage, int):

@@ -51,8 +51,9 @@ from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.inference import windows
 from steps.inference.back_end import BackEnd, TorchBackEnd, load_back_end
 from steps.inference.calibration import BONAFIDE, PARTIAL, Costs, Decision, check_exit, decision, read_calibration
+from steps.inference.frame_track import track_of
 from steps.inference.overview import Overview
-from steps.inference.result import Below, Evidence, Heard, Result, Window
+from steps.inference.result import Below, Evidence, Heard, Result, Window, scored_stretches
 from utils import audio
 from utils.audio import Command
 from utils.cli import UserError
@@ -87,7 +88,8 @@ class _Looked(NamedTuple):
 class _Take:
     """A recording while it is scored. spans: first and last sample + 1 of its windows; scores: of each channel's
     windows, in their order, None for silence; heard: of each channel's windows that are not silent, by their number;
-    error: why it cannot be scored."""
+    frames: of each channel's windows, the scores of their frames, of
+    detectors that have them; error: why it cannot be scored."""
 
     name: str
     recording: audio.Recording | None = None
@@ -95,6 +97,7 @@ class _Take:
     spans: list[tuple[int, int]] = field(default_factory=list)
     scores: list[list[float | None]] = field(default_factory=list)
     heard: list[dict[int, _Heard]] = field(default_factory=list)
+    frames: list[dict[int, np.ndarray]] = field(default_factory=list)
     samples: int = 0
     overviews: list[Overview] = field(default_factory=list)
     error: UserError | None = None
@@ -444,7 +447,7 @@ class FakeSpeechDetector:
         return Window(span[0] / self.sample_rate, span[1] / self.sample_rate, score, llr, counts, below)
 
     def _verdict(self, llr: float | None, below: int) -> str | None:
-        """Of a recording. below: how many of its windows are below the threshold."""
+        """Of a recording. below: how many of its windows, or of its frames' stretches, are below the threshold."""
         verdict = self.decision.verdict(llr)
         return PARTIAL if verdict == BONAFIDE and below and self._pool != "mean" else verdict
 
@@ -487,6 +490,7 @@ class FakeSpeechDetector:
                     take.picked, blocks = self._prepared(recording)
                     take.scores = [[] for _ in take.picked]
                     take.heard = [{} for _ in take.picked]
+                    take.frames = [{} for _ in take.picked]
                     if overview:
                         take.overviews = [Overview(self.sample_rate) for _ in take.picked]
                     for begin, window in self._spans(take, blocks):
@@ -541,9 +545,22 @@ class FakeSpeechDetector:
             except UserError as error:
                 item.take.error = item.take.error or error
         if batch:
-            for (piece, _), score in zip(batch, self._back_end.scores([features for _, features in batch]).tolist()):
-                piece.take.scores[piece.channel][piece.index] = score
+            scores, frames = self._back_end.scores_and_frames([features for _, features in batch])
+            for number, (piece, _) in enumerate(batch):
+                piece.take.scores[piece.channel][piece.index] = float(scores[number])
+                if frames is not None:
+                    piece.take.frames[piece.channel][piece.index] = frames[number]
         return taken, ready
+
+    def _track(self, take: _Take, number: int, heard: Sequence[Window]) -> np.ndarray:
+        """Of channel `number`: by its frames' scores, or where there are none by its windows'."""
+        of_frames = take.frames[number]
+        scores = [
+            None if window.score is None else of_frames.get(i, np.array([window.score]))
+            for i, window in enumerate(heard)
+        ]
+        spans = [(window.begin, window.end) for window in heard]
+        return track_of(spans, scores, self.window_seconds, take.samples / self.sample_rate)
 
     def _alone(self, name: str, opening: Opening, overview: bool = False) -> list[Result]:
         (take,) = self._flow([(name, opening)], overview)
@@ -580,7 +597,12 @@ class FakeSpeechDetector:
             if reason:
                 heard = tuple(dataclasses.replace(window, below=None) for window in heard)
             below = None if reason or llr is None else Below.among(heard)
-            verdict = None if below is None else self._verdict(llr, below.windows)
+            track = self._track(take, number, heard)
+            limit = self._back_end.frame_threshold
+            stretches = (
+                None if limit is None or reason else scored_stretches(track, limit, take.samples / self.sample_rate)
+            )
+            verdict = None if below is None else self._verdict(llr, below.windows or len(stretches or ()))
             results.append(
                 Result(
                     take.name,
@@ -594,6 +616,8 @@ class FakeSpeechDetector:
                     reason,
                     below,
                     take.overviews[number] if take.overviews else None,
+                    stretches,
+                    track,
                 )
             )
         if not results:

@@ -116,7 +116,9 @@ class Table:
         for one in results:
             name = printable(one.name) + ("" if one.channel in (None, "mixed") else f" [{one.channel}]")
             low = ", ".join(stretch(w, one.seconds) for w in one.lowest(self._lowest)) if len(one.windows) > 1 else ""
-            rest = "; ".join(filter(None, [one.below_in_words, low and f"lowest: {low}", *one.notes]))
+            rest = "; ".join(
+                filter(None, [one.spoofed_in_words, one.below_in_words, low and f"lowest: {low}", *one.notes])
+            )
             length, count = f"{one.seconds:.2f}", str(len(one.windows))
             lines.append(
                 self._row(name, _number(one.score, 3), _number(one.llr, 2), one.verdict or "-", length, count, rest)
@@ -276,6 +278,7 @@ class JsonLines:
                     "verdict": one.verdict,
                     "not_judged": one.not_judged,
                     "below_threshold": below_threshold(one),
+                    "spoofed_stretches": spoofed_stretches(one),
                     "notes": one.notes,
                     "lowest": [_window(w) for w in one.lowest(self._lowest)],
                     "windows": [_window(w) for w in one.windows],
@@ -299,6 +302,11 @@ def _heard_values(heard: Heard) -> list[Any]:
     window = heard.window
     own = [round(window.begin, 3), round(window.end, 3), window.score, window.llr, heard.verdict]
     return [heard.channel, *own, heard.score, heard.llr, heard.verdict_so_far, heard.below_so_far]
+
+
+def spoofed_stretches(result: Result) -> list[dict[str, float]] | None:
+    """As JSON and the API tell them; None of detectors that do not score frames, and where there is no verdict."""
+    return None if result.stretches is None else [stretch._asdict() for stretch in result.stretches]
 
 
 def below_threshold(result: Result) -> dict[str, Any] | None:

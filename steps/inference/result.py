@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from steps.inference.clock import stretch_clock
 from steps.inference.overview import Overview
+from steps.metrics.segments import STEP, found_stretches
 
 _NAMED = 5  # stretches in a sentence; `stretches` has all
 
@@ -25,6 +28,13 @@ class Window:
     llr: float | None
     counts: bool
     below: bool | None
+
+
+def _places(stretches: Sequence[tuple[float, float]], seconds: float) -> str:
+    """Where the first stretches of a recording of so many seconds are, and how many more there are."""
+    places = [stretch_clock(*stretch, seconds) for stretch in stretches[:_NAMED]]
+    more = len(stretches) - len(places)
+    return ", ".join(places) + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,22 @@ class Below:
         window, whose verdict is the recording's."""
         if self.of < 2:
             return ""
-        places = [stretch_clock(*stretch, seconds) for stretch in self.stretches[:_NAMED]]
-        more = len(self.stretches) - len(places)
-        where = ", ".join(places) + (f" and {more} more" if more else "")
+        where = _places(self.stretches, seconds)
         return f"{self.windows} of {self.of} windows below the threshold" + (f": {where}" if where else "")
+
+
+class Stretch(NamedTuple):
+    """A spoofed stretch of a recording: begin and end in seconds, and the lowest score in it."""
+
+    begin: float
+    end: float
+    score: float
+
+
+def scored_stretches(track: np.ndarray, threshold: float, seconds: float) -> tuple[Stretch, ...]:
+    """The stretches of a track at or below the threshold, in the order of time."""
+    found = found_stretches(track, threshold, seconds)
+    return tuple(Stretch(b, e, float(track[round(b / STEP) : math.ceil(e / STEP - 1e-6)].min())) for b, e in found)
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,8 @@ class Result:
     length; windows: in the order of time; score, llr, verdict (bonafide, partial, spoof): llr and verdict None without
     a calibration; notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the
     reason; below: which windows are below the threshold, None where there is no verdict; overview: for a picture, if it
-    was asked for.
+    was asked for; stretches: the spoofed ones, of detectors that score frames; track: (steps,), a score for each 20 ms
+    (inference/frame_track.py).
     """
 
     name: str
@@ -81,6 +104,8 @@ class Result:
     not_judged: str | None = None
     below: Below | None = None
     overview: Overview | None = field(default=None, compare=False, repr=False)
+    stretches: tuple[Stretch, ...] | None = None
+    track: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def lowest(self, count: int = 3) -> list[Window]:
         """The lowest-scoring stretches, lowest first: each is a window that overlaps none of those before it."""
@@ -97,6 +122,14 @@ class Result:
         """`3 of 65 windows below the threshold: 1:18-1:26, 2:30-2:35`; empty for one window, and where there is no
         verdict."""
         return "" if self.below is None else self.below.words(self.seconds)
+
+    @property
+    def spoofed_in_words(self) -> str:
+        """`2 spoofed stretches: 0:12-0:15, 1:02-1:04`; empty where frames are not scored, and where there is no verdict."""
+        if self.stretches is None:
+            return ""
+        count, where = len(self.stretches), _places([one[:2] for one in self.stretches], self.seconds)
+        return f"{count or 'no'} spoofed stretch{'' if count == 1 else 'es'}" + (f": {where}" if where else "")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ FloatArray = NDArray[np.float64]
 Stretches = Sequence[tuple[float, float]]
 STEP = 0.02  # seconds
 RESOLUTIONS = (1, 2, 4, 8, 16, 32)  # steps of a segment: 20 to 640 ms
+LEAST_SECONDS = 0.2  # of a stretch that is found, and of a gap in one
 LEAST_OVERLAP = 0.5  # of two stretches over their union, to count as the same
 
 
@@ -80,9 +81,16 @@ def parts(track: FloatArray, stretches: Stretches, seconds: float) -> tuple[Floa
 
 
 def found_stretches(track: FloatArray, threshold: float, seconds: float) -> list[tuple[float, float]]:
-    """The stretches of a recording whose scores are at or below the threshold."""
+    """The stretches of a recording whose scores are at or below the threshold. Gaps of less than LEAST_SECONDS are closed,
+    then shorter stretches are left out."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], track <= threshold, [False]]).astype(np.int8)))
-    return [(begin * STEP, min(end * STEP, seconds)) for begin, end in edges.reshape(-1, 2).tolist()]
+    found: list[tuple[float, float]] = []
+    for begin, end in (STEP * edges.reshape(-1, 2)).tolist():
+        if found and begin - found[-1][1] < LEAST_SECONDS - 1e-6:
+            found[-1] = (found[-1][0], min(end, seconds))
+        else:
+            found.append((begin, min(end, seconds)))
+    return [(begin, end) for begin, end in found if end - begin > LEAST_SECONDS - 1e-6]
 
 
 class Found(NamedTuple):

@@ -63,6 +63,14 @@ class Exit(BaseModel):
     in_words: str
 
 
+class SpoofedStretch(BaseModel):
+    """begin, end: seconds; score: the lowest in it."""
+
+    begin: float
+    end: float
+    score: float
+
+
 class Verdict(BaseModel):
     """Of a recording, or of one of its channels."""
 
@@ -80,6 +88,9 @@ class Verdict(BaseModel):
         )
     )
     below_threshold: BelowThreshold | None = Field(description="null where there is no verdict")
+    spoofed_stretches: list[SpoofedStretch] | None = Field(
+        description="by the scores of 20 ms each; null of detectors that do not score frames, and where there is no verdict"
+    )
     headline: str = Field(description="the verdict in words, with the windows below the threshold")
     explanation: str
     exit: int | Literal["adaptive"] | None = Field(

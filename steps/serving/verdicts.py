@@ -17,7 +17,7 @@ from PIL import Image
 from steps.inference.calibration import BONAFIDE, PARTIAL, SPOOF, UNDECIDED
 from steps.inference.clock import clock
 from steps.inference.detector import EACH, Channels, FakeSpeechDetector
-from steps.inference.output import about_lines, below_threshold, message_without
+from steps.inference.output import about_lines, below_threshold, message_without, spoofed_stretches
 from steps.inference.result import Evidence, Result, Window
 from steps.nnet.grad_cam import blend
 from steps.serving.refused import FORMATS, Refused, time_words
@@ -91,6 +91,7 @@ def _verdict(result: Result, seen: list[Evidence], about: dict[str, Any]) -> dic
         "verdict": result.verdict,
         "not_judged": result.not_judged,
         "below_threshold": below_threshold(result),
+        "spoofed_stretches": spoofed_stretches(result),
         "headline": headline,
         "explanation": explanation,
         "exit": about["exit"] and about["exit"]["stage"],
@@ -187,7 +188,7 @@ def in_words(result: Result, about: dict[str, Any]) -> tuple[str, str]:
         SPOOF: ("Spoof", f"The detector takes this for synthetic, converted or replayed speech. {_odds(result.llr)}"),
     }
     headline, explanation = said[result.verdict]
-    return ", ".join(filter(None, [headline, result.below_in_words])), explanation
+    return ", ".join(filter(None, [headline, result.spoofed_in_words, result.below_in_words])), explanation
 
 
 def _odds(llr: float) -> str:

@@ -54,10 +54,15 @@ def test_parts_are_cut_at_steps_and_at_the_ends_of_stretches():
     assert score.tolist() == [1, 1, 2, 2, 3] and bonafide.tolist() == [True, False, False, True, True]
 
 
-def test_stretches_at_or_below_the_threshold():
-    track = np.array([1.0, -1, 0, 2, -3])
-    assert found_stretches(track, 0.0, 0.09) == [(0.02, 0.06), (0.08, 0.09)]
-    assert found_stretches(track, -5.0, 0.1) == []
+def test_stretches_at_or_below_the_threshold_with_short_gaps_closed_and_short_ones_left_out():
+    track = np.full(100, 1.0)
+    track[10:20] = track[29:40] = 0.0  # the gap of 9 steps is closed
+    track[60:69] = -1.0  # 9 steps are too short
+    track[80:90] = -1.0
+    assert found_stretches(track, 0.0, 2.0) == [pytest.approx((0.2, 0.8)), pytest.approx((1.6, 1.8))]
+    assert found_stretches(track, -5.0, 2.0) == []
+    track[90:] = -1.0
+    assert found_stretches(track, 0.0, 1.99)[-1] == pytest.approx((1.6, 1.99))
 
 
 def test_a_stretch_is_right_by_half_of_the_union():

@@ -1,0 +1,1 @@
+../asvspoof2019/la/cmd.sh
