@@ -30,7 +30,7 @@ from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
 from steps.frontend.processing.columns import mean_and_scale
 from steps.metrics.error_rates import det_curve, equal_error_rate
-from steps.nnet.base import check_maps
+from steps.nnet.base import check_keeps_time, check_maps
 from steps.nnet.cost import detector_cost
 from steps.training import checkpoints, distributed
 from steps.training.checkpoints import CheckpointFolder
@@ -260,7 +260,10 @@ def train(
         print(f"train.py: {final} is complete and made from the same inputs and conf; nothing to do")
         return 0
 
-    check_maps(detector, torch.zeros(1, frontend.channels, frontend_conf.network_input.frames, frontend.n_bins))
+    one = torch.zeros(1, frontend.channels, frontend_conf.network_input.frames, frontend.n_bins)
+    check_maps(detector, one)
+    if frames:
+        check_keeps_time(detector, one)
     cost = detector_cost(detector, frontend_conf.network_input.frames, frontend.n_bins, frontend.channels)
     if first:
         write_json(args.exp_dir / "detector.json", cost)
