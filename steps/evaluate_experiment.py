@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps.evaluation.evaluation import stem_of
-from steps.evaluation.fitted_scores import calibrate_training
+from steps.evaluation.fitted_scores import calibrate_training, dev_threshold
 from steps.evaluation.groups import condition_tables
 from steps.evaluation.measuring import Breakdowns
 from steps.evaluation.protocols import PHASES
@@ -39,8 +39,9 @@ def main() -> int:
         "file, into EXP/results/. SET.txt also gets intervals, plots and figures by speaker, duration and known "
         "and unknown attacks, by environment if the data dir has utt2env, and by each other table utt2CONDITION in it, "
         "such as utt2codec. If dev is among the sets, the "
-        "calibrations are learnt on it, for steps/detect.py: EXP/calibration.json of the complete network and "
-        "EXP/calibration_headK.json of its exit K.",
+        "calibrations are learnt on it: EXP/calibration.json of the complete network and "
+        "EXP/calibration_headK.json of its exit K. Decisions on the other sets are counted at the EER threshold of "
+        "the calibration's set, dev.",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
@@ -53,7 +54,7 @@ def main() -> int:
     parser.add_argument("sets", nargs="+", metavar="SET")
     args = parser.parse_args()
     system = system_of(args.exp_dir / "conf.yaml")
-    for name in args.sets:
+    for name in sorted(args.sets, key=lambda name: name != DEV):  # the others take its threshold
         data, scores = args.data_dir / name, args.exp_dir / "scores"
         if not (scores / f"{name}.txt").is_file():
             raise UserError(f"{scores / name}.txt: no such file; run the scoring stage (--stage 4)")
@@ -91,6 +92,7 @@ def main() -> int:
                 head=head,
                 plot=head is None,
                 draws=DRAWS if head is None else 0,
+                threshold=None if name == DEV else dev_threshold(args.exp_dir, head),
             )
             if name == DEV:
                 calibrate_training(args.exp_dir, DEV, args.data_dir, head)

@@ -80,11 +80,14 @@ class AsvOperatingPoint:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Error rates of accepting scores of `threshold` and more."""
+    """Error rates of accepting scores of `threshold` and more. accuracy, f1 (of the bona fide class): as
+    steps.metrics.error_rates computes them; None in files of older versions."""
 
     threshold: float
     miss: float
     false_alarm: float
+    accuracy: float | None = None
+    f1: float | None = None
 
     @property
     def balanced_accuracy(self) -> float:
@@ -186,7 +189,8 @@ class Evaluation:
     min_adcf: of the CM as a gate before the ASV at its EER threshold; tandem_eer: the concurrent t-EER of the two, up
     to 0.5. Both take all attacks together;
     conditions: by condition, then by its value; intervals: by "trial" or "speaker", which is drawn, then by figure;
-    place: the file that this was read from.
+    protocol, phase: where cm_scores has trials of other phases too, by which file trials were left out; decisions: at
+    the threshold that was given, in a recipe that of the EER on dev; place: the file that this was read from.
     """
 
     n_bonafide: int
@@ -202,6 +206,8 @@ class Evaluation:
     corpus: dict[str, Any] | None = None
     cm_scores: str = ""
     asv_scores: str | None = None
+    protocol: str | None = None
+    phase: str | None = None
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     decisions: Decisions | None = None
     per_speaker: dict[str, SpeakerFigures] | None = None

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from steps.evaluation.breakdown import evaluate
 from steps.evaluation.environments import evaluate_environments, read_environments, replay_attacks
 from steps.evaluation.evaluation import Decisions, Evaluation
@@ -19,11 +22,11 @@ from steps.evaluation.groups import (
     read_known_attacks,
     values_of_trials,
 )
-from steps.evaluation.protocols import read_protocol
+from steps.evaluation.protocols import PHASES, read_protocol
 from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.evaluation.speakers import per_speaker
 from steps.metrics.bootstrap import CmFigures, Interval, draws_of, intervals_of
-from steps.metrics.error_rates import error_rates_at
+from steps.metrics.error_rates import accuracy, error_rates_at, f1_score
 from utils.cli import UserError
 from utils.files import read_json
 
@@ -52,6 +55,13 @@ def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: 
             "trials are a part of the ASV's on purpose, --allow-other-asv-trials"
         )
     return [f"{foreign}; each t-DCF takes the ASV's rates of its own trials"]
+
+
+def decisions_at(threshold: float, bonafide: NDArray[np.float64], spoof: NDArray[np.float64]) -> Decisions:
+    """Error rates, accuracy and F1 of accepting scores of `threshold` and more. Raises ValueError as det_curve does."""
+    rates = error_rates_at(bonafide, spoof, threshold)
+    counts = bonafide.size, spoof.size
+    return Decisions(threshold, *rates, accuracy(*rates, *counts), f1_score(*rates, *counts))
 
 
 def draw_intervals(
@@ -98,7 +108,8 @@ def measure(
     if phase is not None and protocol is None:
         raise UserError(f"--phase {phase}: a protocol has the phases; give --protocol too")
 
-    cm = read_cm_scores(cm_scores, None if protocol is None else read_protocol(protocol, phase), columns)
+    key = None if protocol is None else read_protocol(protocol, phase)
+    cm = read_cm_scores(cm_scores, key, columns)
     asv = None if asv_scores is None else read_asv_scores(asv_scores)
     result = evaluate(cm, asv)
     result.warnings.extend(mark_warnings(cm_scores))
@@ -106,6 +117,8 @@ def measure(
         allow_other = allow_other_asv_trials or bool(corpus and corpus.get("subset"))
         result.warnings.extend(check_set_of_asv(cm, asv, cm_scores, asv_scores, allow_other))
     more: dict[str, Any] = {}
+    if key is not None and key.other_phases:
+        more |= {"protocol": str(key.path.resolve()), "phase": phase or PHASES[0]}
     speaker_of = None
     if by.speakers is not None:
         speaker_of = values_of_trials(by.speakers, cm)
@@ -121,7 +134,7 @@ def measure(
         found = evaluate_conditions(cm, by.conditions, result.asv, draws, result.warnings)
         more["conditions"] = found or None
     if threshold is not None:
-        more["decisions"] = Decisions(threshold, *error_rates_at(*cm.classes, threshold))
+        more["decisions"] = decisions_at(threshold, *cm.classes)
     return replace(
         result,
         title=" ".join((title or own_name).split()),
