@@ -86,6 +86,20 @@ def equal_error_rate(curve: DetCurve) -> tuple[float, float]:
     return float(curve.miss[step] + curve.false_alarm[step]) / 2, float(curve.threshold[step])
 
 
+def interpolated_equal_error_rate(curve: DetCurve) -> float:
+    """EER as a fraction from 0 to 1 where miss and false-alarm rate cross, between neighbouring points of the ROC by
+    linear interpolation. Speech Anti-Spoofing Arena reports it.
+
+    Trials of one score make one step, so that their order does not count: constant scores get 0.5.
+    """
+    ends = np.append(curve.threshold[1:] != curve.threshold[:-1], True)
+    miss, false_alarm = curve.miss[ends], curve.false_alarm[ends]
+    after = int(np.argmax(miss >= false_alarm))  # not 0: the first step has misses 0 and false alarms 1
+    gap = miss[after - 1 : after + 1] - false_alarm[after - 1 : after + 1]
+    part = -gap[0] / (gap[1] - gap[0])
+    return float(miss[after - 1] + part * (miss[after] - miss[after - 1]))
+
+
 def equal_error_rate_of_few(positive: FloatArray, negative: FloatArray) -> float:
     """equal_error_rate(det_curve(positive, negative))[0], bit for bit, in time proportional to the positive trials.
 
