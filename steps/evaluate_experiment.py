@@ -14,6 +14,7 @@ from steps.evaluation.evaluation import stem_of
 from steps.evaluation.fitted_scores import calibrate_training, dev_threshold
 from steps.evaluation.groups import condition_tables
 from steps.evaluation.measuring import Breakdowns
+from steps.evaluation.overlap import check_overlap
 from steps.evaluation.protocols import PHASES
 from steps.results.evaluation_output import evaluate_files
 from utils.cli import UserError, make_parser, run_program
@@ -41,7 +42,7 @@ def main() -> int:
         "such as utt2codec. If dev is among the sets, the "
         "calibrations are learnt on it: EXP/calibration.json of the complete network and "
         "EXP/calibration_headK.json of its exit K. Decisions on the other sets are counted at the EER threshold of "
-        "the calibration's set, dev.",
+        "the calibration's set, dev, and what of them was in the training set is reported (docs/cross_corpus.md).",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
@@ -71,6 +72,8 @@ def main() -> int:
                 ("known_attacks", args.data_dir / "train" / "utt2attack"),
             )
         }
+        # dev chooses the epoch anyway, and shares its attacks with train on purpose
+        overlap = None if name == DEV else check_overlap(args.exp_dir, data)
         asv_scores = data / f"asv_scores{suffix}"
         asv = asv_scores if asv_scores.is_file() else None
         for head in (None, *range(1, 1 + MOST_HEADS)):
@@ -92,6 +95,7 @@ def main() -> int:
                 head=head,
                 plot=head is None,
                 draws=DRAWS if head is None else 0,
+                overlap=overlap,
                 threshold=None if name == DEV else dev_threshold(args.exp_dir, head),
             )
             if name == DEV:

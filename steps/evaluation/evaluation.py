@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.evaluation.labels import corpus_label
+from steps.evaluation.overlap import Overlap
 from steps.metrics.bootstrap import Interval
 from steps.metrics.error_rates import DetCurve
 from steps.metrics.tandem import AsvRates
@@ -190,7 +191,8 @@ class Evaluation:
     to 0.5. Both take all attacks together;
     conditions: by condition, then by its value; intervals: by "trial" or "speaker", which is drawn, then by figure;
     protocol, phase: where cm_scores has trials of other phases too, by which file trials were left out; decisions: at
-    the threshold that was given, in a recipe that of the EER on dev; place: the file that this was read from.
+    the threshold that was given, in a recipe that of the EER on dev; overlap: with the detector's training set, None if
+    it was not asked for; place: the file that this was read from.
     """
 
     n_bonafide: int
@@ -215,6 +217,7 @@ class Evaluation:
     known_attacks: dict[str, AttackGroup] | None = None
     per_duration: list[DurationGroup] | None = None
     conditions: dict[str, dict[str, ConditionGroup]] | None = None
+    overlap: Overlap | None = None
     warnings: list[str] = field(default_factory=list)
     place: Path | None = field(default=None, compare=False, metadata={"in_file": False})
 

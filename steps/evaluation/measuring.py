@@ -22,6 +22,7 @@ from steps.evaluation.groups import (
     read_known_attacks,
     values_of_trials,
 )
+from steps.evaluation.overlap import Overlap
 from steps.evaluation.protocols import PHASES, read_protocol
 from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.evaluation.speakers import per_speaker
@@ -92,13 +93,14 @@ def measure(
     threshold: float | None = None,
     allow_other_asv_trials: bool = False,
     columns: Sequence[str] | None = None,
+    overlap: Overlap | None = None,
 ) -> Evaluation:
     """The evaluation of one score file.
 
     title, set_name: the score file's name if None; head, system: as Evaluation has them; protocol, phase: as
     read_protocol takes them; columns: as read_cm_scores does; draws: of the bootstrap; threshold: at which decisions
     are counted; allow_other_asv_trials: warn of ASV scores of other trials, as for a corpus that is marked as a subset,
-    where else they are refused. Raises UserError for any of the files that cannot be used.
+    where else they are refused; overlap: as Evaluation has it. Raises UserError for files that cannot be used.
     """
     by = breakdowns or Breakdowns()
     own_name = Path(cm_scores.name.removesuffix(".gz")).stem
@@ -142,6 +144,7 @@ def measure(
         head=head,
         system=system,
         corpus=corpus,
+        overlap=overlap,
         cm_scores=str(cm_scores),
         asv_scores=None if asv_scores is None else str(asv_scores),
         intervals=draw_intervals(cm, result, speaker_of, draws),

@@ -23,7 +23,7 @@ from steps.evaluation.score_files import read_cm_scores
 from steps.experiment.experiments import Experiment, Seed, check_same_trials
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.results.markdown import bullets, made_by, markdown_table, opening
-from steps.results.tables import EER, BySeed, Measure, naming
+from steps.results.tables import EER, BySeed, Measure, marked, naming
 from steps.sections import WITHOUT_EFFECT
 from utils.cli import UserError
 
@@ -204,16 +204,19 @@ def corpus_page(table: CorpusTable, command: str | None, picture: str | None) ->
 
 
 def _eer_table(table: CorpusTable) -> list[str]:
-    several = len(table.columns) > 1
+    several, width = len(table.columns) > 1, len(table.columns)
+    cells_of = [row.results.get(column, {}) for row in table.rows for column in table.columns]
+    marks, footnotes = marked(cells_of)
     rows = []
-    for names, row in zip(table.names, table.rows):
-        cells = [EER.stat(row.results.get(column, {})) for column in table.columns]
+    for i, (names, row) in enumerate(zip(table.names, table.rows)):
+        here = slice(width * i, width * (i + 1))
+        cells = [EER.stat(results) + mark for results, mark in zip(cells_of[here], marks[here])]
         if several:
             means, pooled = row.means(table.columns), list(row.pooled.values())
             cells += [EER.stat_of(means, len(means)), EER.stat_of(pooled, len(means))]
         rows.append([*names, *cells])
     titles = [*map(table.title_of, table.columns), *["mean", "pooled"] * several]
-    return markdown_table([*table.headings, *titles], rows, len(table.headings))
+    return [*markdown_table([*table.headings, *titles], rows, len(table.headings)), *bullets(footnotes)]
 
 
 def _table(table: CorpusTable, measure: Measure, figure: Callable[[Evaluation], float | None]) -> list[str]:

@@ -223,6 +223,8 @@ def report_lines(result: Evaluation) -> list[str]:
             f"F1 {_shown(made.f1, 4)}",
             WIDTH,
         )
+    if result.overlap is not None and (text := result.overlap.sentence):
+        lines += textwrap.wrap(text, WIDTH)
     if result.known_attacks is not None or result.per_duration is not None:
         lines += ["", *_group_table(result)]
     if result.conditions:

@@ -193,6 +193,21 @@ def attack_text(name: str, corpus: Mapping[str, Any]) -> str:
     return f"{name} {description}" if isinstance(description, str) else name
 
 
+def marked(rows: Sequence[BySeed]) -> tuple[list[str], list[str]]:
+    """A mark for each row and the footnotes, each sentence once. A mark is empty unless the row's evaluation set overlaps
+    its training set or was not checked for that."""
+    marks, notes = [], {}
+    for results in rows:
+        found = {one.overlap.sentence for one in results.values() if one.overlap is not None} - {""}
+        if found:
+            text = " ".join(sorted(found))
+            number = notes.setdefault(text, len(notes) + 1)
+            marks.append(f" †{number}")
+        else:
+            marks.append("")
+    return marks, [f"†{number} {text}" for text, number in notes.items()]
+
+
 # ---------------------------------------------------------------- methods against baselines
 
 

@@ -10,11 +10,10 @@ import pytest
 from steps import adopt_training, evaluate_experiment, make_corpus_table
 from steps.evaluation.evaluation import Decisions, read_evaluation
 from steps.evaluation.fitted_scores import dev_threshold
+from steps.evaluation.overlap import Overlap
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from tests.in_process import call
-from tests.made_up_experiments import Exp, row_of
-
-WILD = {"name": "In-the-Wild"}
+from tests.made_up_experiments import WILD, Exp, row_of
 
 
 def make_table(out, *folders, sets="eval"):
@@ -66,6 +65,15 @@ def test_decisions_at_the_threshold_of_dev_are_shown_for_each_class(two_corpora)
         "Bona fide trials rejected, %": "10.00 ± 0.00",
         "Spoof trials accepted, %": "20.00 ± 0.00",
     }
+
+
+def test_cells_whose_corpus_overlaps_the_training_set_are_marked(two_corpora):
+    folder = two_corpora / "wild/exp/train_f0_subband_senet34_baseline/seed1"
+    Exp(two_corpora / "wild/exp").evaluate(folder, 30.0, corpus=WILD, overlap=Overlap(7, None, None))
+    assert make_table(two_corpora / "C.md", two_corpora / "la/exp", two_corpora / "wild/exp").returncode == 0
+    text = (two_corpora / "C.md").read_text()
+    assert row_of(text.partition("## Decisions")[0], "senet34")[3] == "32.00 ± 2.83 †1"
+    assert "- †1 In the detector's training set too: 7 audio files." in text
 
 
 def test_two_different_evaluations_of_one_detector_on_one_corpus_are_refused(two_corpora):
