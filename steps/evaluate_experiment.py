@@ -39,10 +39,9 @@ def main() -> int:
         "Evaluate EXP/scores/SET.txt and EXP/scores/SET_head*.txt, as steps/evaluate.py does for a single score "
         "file, into EXP/results/. SET.txt also gets intervals, plots and figures by speaker, duration and known "
         "and unknown attacks, by environment if the data dir has utt2env, and by each other table utt2CONDITION in it, "
-        "such as utt2codec. If dev is among the sets, the "
-        "calibrations are learnt on it: EXP/calibration.json of the complete network and "
-        "EXP/calibration_headK.json of its exit K. Decisions on the other sets are counted at the EER threshold of "
-        "the calibration's set, dev, and what of them was in the training set is reported (docs/cross_corpus.md).",
+        "such as utt2codec. If dev is among the sets, the calibrations are learnt on it, for steps/detect.py. They are "
+        "written to EXP/calibration.json and, for exit K, to EXP/calibration_headK.json. The other sets also get "
+        "decisions at the EER threshold of dev, and what of them was in the training set (docs/cross_corpus.md).",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")

@@ -194,8 +194,8 @@ def attack_text(name: str, corpus: Mapping[str, Any]) -> str:
 
 
 def marked(rows: Sequence[BySeed]) -> tuple[list[str], list[str]]:
-    """A mark for each row and the footnotes, each sentence once. A mark is empty unless the row's evaluation set overlaps
-    its training set or was not checked for that."""
+    """A mark for each row, and the footnotes, each sentence once. A mark is empty unless the row's set overlaps its
+    training set, or was not checked for that."""
     marks, notes = [], {}
     for results in rows:
         found = {one.overlap.sentence for one in results.values() if one.overlap is not None} - {""}
