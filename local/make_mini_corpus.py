@@ -20,7 +20,6 @@ additions. Its own utterances stay the same, bit for bit.
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from pathlib import Path
@@ -39,7 +38,7 @@ from local.mini_corpus.build import build
 from local.mini_corpus.conf import load
 from local.mini_corpus.replay.conf import load as load_replay
 from local.mini_corpus.settings import SPLITS
-from utils.cli import THREADS, UserError, make_parser, run_program, whole_number
+from utils.cli import THREADS, make_parser, run_program, whole_number
 
 
 def main() -> None:
@@ -81,14 +80,7 @@ def main() -> None:
     conf = load(confs / f"{args.size}.yaml") if args.recipe == "la" else load_replay(confs / f"pa_{args.size}.yaml")
     folders = parse_folders(getattr(args, "bonafide_dir", []), args.bonafide_split)
     added = list_added(folders, args.bonafide_utterances)
-    try:
-        build(conf, args.seed, args.downloads, args.out, ROOT / "requirements-mini.txt", args.nj, added)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        raise UserError(
-            f"{error.filename or args.out}: {error.strerror}; start again to go on when it is fixed"
-        ) from None
+    build(conf, args.seed, args.downloads, args.out, ROOT / "requirements-mini.txt", args.nj, added)
 
 
 if __name__ == "__main__":

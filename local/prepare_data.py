@@ -255,12 +255,12 @@ def already_made(folder: Path, source: dict[str, Any], conditions: tuple[str, ..
     """True if the data directory is there and was made from `source`. Raises UserError if it was made otherwise."""
     if not folder.exists():
         return False
-    mend = f"remove {folder}, or give another data folder"
+    fix = f"remove {folder}, or give another data folder"
     if not (folder / ".source.json").is_file():
-        raise UserError(f"{folder}: exists and was not made by this program (it has no .source.json); {mend}")
+        raise UserError(f"{folder}: exists and was not made by this program (it has no .source.json); {fix}")
     made = read_json(folder / ".source.json")
     if not isinstance(made, dict):
-        raise UserError(f"{folder / '.source.json'}: it does not say what {folder} was made from; {mend}")
+        raise UserError(f"{folder / '.source.json'}: it does not say what {folder} was made from; {fix}")
     for key, name in (
         ("recipe", "recipe"),
         ("speakers", "speakers"),
@@ -270,12 +270,12 @@ def already_made(folder: Path, source: dict[str, Any], conditions: tuple[str, ..
         ("asv_scores_sha256", "ASV scores (sha256)"),
     ):
         if made.get(key) != source[key]:
-            raise UserError(f"{folder}: was made from the {name} {made.get(key)}, and now it is {source[key]}; {mend}")
+            raise UserError(f"{folder}: was made from the {name} {made.get(key)}, and now it is {source[key]}; {fix}")
     lacking = [name for name in tables_of(conditions) if not (folder / name).is_file()]
     if lacking:
-        raise UserError(f"{folder}: {', '.join(lacking)} is no longer there; {mend}")
+        raise UserError(f"{folder}: {', '.join(lacking)} is no longer there; {fix}")
     if made.get("subset") and not allow_subset:
-        raise UserError(f"{folder}: was made as a subset (--allow-subset); to make the complete set now, {mend}")
+        raise UserError(f"{folder}: was made as a subset (--allow-subset); to make the complete set now, {fix}")
     text = f" as a subset (to add what the corpus has got since then, remove {folder})" if made.get("subset") else ""
     print(f"{folder}: already made from {source['protocol']}{text}; going on")
     return True

@@ -91,18 +91,18 @@ class Preview:
 
     def rows(self, original: np.ndarray) -> list[Row]:
         """original: (samples,). The waveforms, then the network's inputs, then mixup."""
-        whole = augment.make_chain(self.conf, self.rate)
+        chain_of_all = augment.make_chain(self.conf, self.rate)
         rows = [Row("original", compare(original, original, self.rate), original, "original")]
         made = original
-        if whole.has_waveform_steps:
+        if chain_of_all.has_waveform_steps:
             rows += [self._waveform_row(place, original) for place in self._places(WaveformStep)]
-            made = whole.waveform(original, self._rng("waveform"))
-            done = [step.conf.type for step, _ in whole.drawn_waveform_steps(self._rng("waveform"))]
+            made = chain_of_all.waveform(original, self._rng("waveform"))
+            done = [step.conf.type for step, _ in chain_of_all.drawn_waveform_steps(self._rng("waveform"))]
             title = f"entire chain: {', '.join(done) or 'nothing'}"
             rows.append(Row(title, compare(made, original, self.rate), made, "whole_chain"))
-        if whole.has_waveform_steps or whole.has_feature_steps:
-            rows += self._input_rows(original, made, whole)
-        if whole.mixup:
+        if chain_of_all.has_waveform_steps or chain_of_all.has_feature_steps:
+            rows += self._input_rows(original, made, chain_of_all)
+        if chain_of_all.mixup:
             chain, rng = self._only(len(self.conf.steps) - 1), np.random.default_rng(self._seed)
             weights = np.array([chain.mixup_draw(rng, 2)[1] for _ in range(10000)])
             rows.append(Row(describe(self.conf.steps[-1]), "10000 draws for batches that are mixed", weights=weights))
@@ -117,7 +117,7 @@ class Preview:
         title = describe(self.conf.steps[place]) + (f"\nhere: {step.drawn}" if step.drawn else "")
         return Row(title, compare(made, original, self.rate), made, step.conf.type)
 
-    def _input_rows(self, original: np.ndarray, made: np.ndarray, whole: augment.Chain) -> list[Row]:
+    def _input_rows(self, original: np.ndarray, made: np.ndarray, chain_of_all: augment.Chain) -> list[Row]:
         features, frames = self.frontend.compute(original), self.frontend.conf.network_input.frames
         plain = self._input(features, None)
         shape = (
@@ -130,9 +130,11 @@ class Preview:
             share = f"{100 * np.mean(masked != plain):.0f} % of the values changed"
             rows.append(Row(describe(self.conf.steps[place]), share, features=masked, natural_frames=len(features)))
         features = self.frontend.compute(made)
-        steps = whole.drawn_waveform_steps(self._rng("waveform")) + whole.drawn_feature_steps(self._rng("features"))
+        steps = chain_of_all.drawn_waveform_steps(self._rng("waveform")) + chain_of_all.drawn_feature_steps(
+            self._rng("features")
+        )
         done = ", ".join(step.conf.type for step, _ in steps) or "nothing"
-        last = self._input(features, whole)
+        last = self._input(features, chain_of_all)
         return [*rows, Row(f"network's input, entire chain: {done}", features=last, natural_frames=len(features))]
 
 

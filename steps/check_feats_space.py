@@ -97,10 +97,10 @@ def main() -> int:
     frees = {folder: (needed, shutil.disk_usage(folder).free) for folder, needed in by_disk.values()}
     text += "; " + ", ".join(f"{in_words(free)} are free in {folder}" for folder, (_, free) in frees.items())
     if any(needed > free for needed, free in frees.values()):
-        mends = ["give a folder on a larger disk (--feats-dir)", "take a front end of fewer bins (--frontend)"]
+        fixes = ["give a folder on a larger disk (--feats-dir)", "take a front end of fewer bins (--frontend)"]
         if frontend.conf.compress == "none":
-            mends.insert(0, "halve or quarter them (--set frontend.compress=16bit or 8bit)")
-        raise UserError(f"{text}: they do not fit; {', '.join(mends)}, or free some space")
+            fixes.insert(0, "halve or quarter them (--set frontend.compress=16bit or 8bit)")
+        raise UserError(f"{text}: they do not fit; {', '.join(fixes)}, or free some space")
     print(f"check_feats_space.py: {text}")
     return 0
 

@@ -95,8 +95,8 @@ def main() -> int:
         print("  nothing")
     pieces = {}
     for name, module in auxiliary.items():
-        whole = not isinstance(module, torch.nn.ModuleList)
-        pieces |= {name: module} if whole else {f"{name} {i}": piece for i, piece in enumerate(module, 1)}
+        single = not isinstance(module, torch.nn.ModuleList)
+        pieces |= {name: module} if single else {f"{name} {i}": piece for i, piece in enumerate(module, 1)}
     networks = [piece for piece in pieces.values() if isinstance(piece, nnet.Detector)]
     costs = measure(method, lambda: (method.head_logits(x), [network(x) for network in networks]), pieces)
     for name, piece in pieces.items():

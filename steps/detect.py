@@ -20,7 +20,7 @@ from steps.experiment import training_folder
 from steps.experiment.exit_option import add_exit_option
 from steps.frontend.processing.audio import Audio, add_allow_pipes
 from steps.inference import picture
-from steps.inference.calibration import EER
+from steps.inference.calibration import add_decision_options, costs_of
 from steps.inference.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening
 from steps.inference.inputs import find_recordings
 from steps.inference.output import JsonLines, Output, Table, Tsv, printable, summary
@@ -56,18 +56,7 @@ def main() -> int:
         metavar="EXP",
         help="folder of one training, a final.pt, or an .onnx of export.py",
     )
-    parser.add_argument(
-        "--calibration", type=Path, help="calibration by calibrate.py; EXP/calibration.json if not given"
-    )
-    parser.add_argument(
-        "--prior", type=real_number(0, 1), default=0.5, help="prior of bona fide, for the Bayes threshold of the LLR"
-    )
-    parser.add_argument(
-        "--threshold",
-        type=word_or(real_number(), EER),
-        metavar="LLR",
-        help="threshold of the LLR instead of --prior's; eer: that of the EER on dev",
-    )
+    add_decision_options(parser)
     parser.add_argument(
         "--pool",
         choices=POOLS,
@@ -130,6 +119,7 @@ def main() -> int:
         args.batch_size,
         args.num_threads,
         args.exit,
+        costs_of(args),
     )
     if args.stream:
         return stream(detector, args.rate, _output(args, [STDIN]))

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # options are set here and read in what this sources
 # Sourced by the run.sh of each corpus that only evaluates: the options and the stages that all of them have. The run.sh says
 # CORPUS and MINI_WORDS (steps/corpus.sh).
 : "${CORPUS:?}"
@@ -20,26 +21,10 @@ ngpu=0                # 1: score on a GPU
 skip_bad=false        # leave out utterances that cannot be read instead of stopping
 cmd=                  # job runner instead of those in cmd.sh
 
-RECIPE_DIR=$(dirname "${BASH_SOURCE[-1]}") OPTIONS_IN=${BASH_SOURCE[0]}
-. "$RECIPE_DIR/utils/parse_options.sh"
-caller_dir=$PWD
-cd "$RECIPE_DIR" || exit 1
-command_line="egs/${PWD#*/egs/}/run.sh$GIVEN_OPTIONS"
-set -euo pipefail
-. utils/stages.sh
-[ $# -eq 0 ] || refuse "unexpected argument '$1' (see run.sh --help)"
-. steps/corpus.sh
+. "$(dirname "${BASH_SOURCE[0]}")/recipe_begin.sh" # calls utils/parse_options.sh
 
-require_numbers 0-3 stage stop_stage
-[ "$stage" -le "$stop_stage" ] || refuse "--stage $stage --stop-stage $stop_stage: no stage is left to run"
-require_numbers 0- mini_seed
 require_numbers 0-1 ngpu
-require_numbers 1-1024 nj
 require_name --phase "$phase"
-for name in data_dir feats_dir exp_dir; do [ -n "${!name// /}" ] || refuse "--${name//_/-} is empty"; done
-data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
-require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; require_plain --exp-dir "$exp_dir"
-[ -z "$corpus_dir" ] || corpus_dir=$(input_path "$corpus_dir")
 [ "$stage" -gt 0 ] || check_corpus_dir
 [ "$stage" -eq 0 ] || [ -f "$data_dir/eval/utt2label" ] || refuse "no data dir $data_dir/eval yet; start with --stage 0"
 trainings=() experiments=()
@@ -52,10 +37,7 @@ else
 fi
 [ "$stop_stage" -eq 0 ] || [ ${#trainings[@]} -gt 0 ] ||
   refuse "no trained detector; give --exp, or train one: egs/asvspoof2019/$RECIPE/run.sh"
-. ./path.sh || exit 1
-. ./cmd.sh
-. utils/with_progress.sh
-train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
+enter_environment
 phase_option=(); [ -z "$phase" ] || phase_option=(--phase "$phase")
 
 if begin_stage 0 "corpus and data list"; then

@@ -132,6 +132,7 @@ def export(model: Path, training: Path, args: Any) -> None:
             str(args.data_dir),
             str(args.int8),
             f"{commit()} Exported by torch {torch.__version__} on {platform.machine()}.",
+            card.stress_of(training) if stage is None else None,
         )
         for name in (ONNX, INT8, PROGRAM, CARD, FIGURES):
             (out / name).unlink(missing_ok=True)  # an older one would stand beside a card that does not tell of it

@@ -15,7 +15,7 @@ from steps.results.forest import write_forest
 from steps.results.method_comparison import budget_notes, comparison, tuned_keys
 from steps.results.tables import BASELINE
 from steps.tuning.report import TABLE, read_tuned
-from utils.cli import UserError, make_parser, run_program, system_error_text, warn
+from utils.cli import UserError, make_parser, run_program, warn
 from utils.files import write_aside, write_lines
 
 
@@ -46,7 +46,6 @@ def main() -> None:
     parser.add_argument(
         "--baseline", default=BASELINE, help="recipe of the baselines, as the end of their folders' names"
     )
-    parser.add_argument("--early-exits", metavar="TITLE", default="Early exits", help="title of their table")
     parser.add_argument(
         "--tuning",
         metavar="DIR",
@@ -72,19 +71,16 @@ def main() -> None:
     tuned = {name: one for name, one in found.items() if one is not None}
     if args.tuning is not None and not tuned:
         raise UserError(f"{args.tuning}: no sweep of any of these networks and methods in it (NETWORK/METHOD/{TABLE})")
-    made = comparison(groups, args.baseline, args.early_exits, args.command, tuned, args.note, args.out.stem)
+    made = comparison(groups, args.baseline, args.command, tuned, args.note, args.out.stem)
     for note in budget_notes(everything, args.baseline, tuned_keys(tuned)):
         warn(note)
-    try:
-        for name, lines in made.tables.items():
-            write_lines(args.out.with_name(name), lines)
-        if made.rows:
-            with write_aside(args.out.with_name(made.picture), "wb") as handle:
-                write_forest(handle, made.rows, made.corpus)
-        with write_aside(args.out) as handle:
-            handle.write(made.text)
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
+    for name, lines in made.tables.items():
+        write_lines(args.out.with_name(name), lines)
+    if made.rows:
+        with write_aside(args.out.with_name(made.picture), "wb") as handle:
+            write_forest(handle, made.rows, made.corpus)
+    with write_aside(args.out) as handle:
+        handle.write(made.text)
     print(f"written: {args.out}")
 
 

@@ -15,7 +15,7 @@ from steps.results.forest import write_forest_beside
 from steps.results.markdown import markdown
 from steps.results.plain import plain
 from steps.results.tables import collect
-from utils.cli import UserError, make_parser, run_program, system_error_text
+from utils.cli import UserError, make_parser, run_program
 from utils.files import write_aside
 
 
@@ -41,12 +41,9 @@ def main() -> None:
             f"{args.out}: nothing to write, as no seed of {', '.join(e.name for e in experiments)} has "
             "results/<set>/evaluation.json; run the recipe's scoring and evaluation stages"
         )
-    try:
-        picture = write_forest_beside(args.out, experiments)
-        with write_aside(args.out) as handle:
-            handle.write(markdown(experiments, args.command, picture))
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
+    picture = write_forest_beside(args.out, experiments)
+    with write_aside(args.out) as handle:
+        handle.write(markdown(experiments, args.command, picture))
     print(plain(experiments))
     print(f"written: {args.out}")
 

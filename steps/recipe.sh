@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # options are set here and read in what this sources
 # Sourced by the run.sh of each corpus: the options and the stages that all of them have. A stage's commands can be given by hand,
 # in the recipe's folder and after `. ./path.sh`.
 #
@@ -43,20 +44,9 @@ report=true           # stage 5 also makes report.html, a page that compares the
 report_all=true       # RESULTS.md and report.html take all finished trainings of this data and front end in --exp-dir; false: this command's
 cmd=                  # job runner instead of those in cmd.sh
 
-RECIPE_DIR=$(dirname "${BASH_SOURCE[-1]}") OPTIONS_IN=${BASH_SOURCE[0]}
-. "$RECIPE_DIR/utils/parse_options.sh"
-caller_dir=$PWD
-cd "$RECIPE_DIR" || exit 1
-command_line="egs/${PWD#*/egs/}/run.sh$GIVEN_OPTIONS"
-set -euo pipefail
-. utils/stages.sh
-[ $# -eq 0 ] || refuse "unexpected argument '$1' (see run.sh --help)"
-. steps/corpus.sh
+. "$(dirname "${BASH_SOURCE[0]}")/recipe_begin.sh" # calls utils/parse_options.sh
 . steps/recipe_options.sh # checks them all, and makes nothing yet
-. ./path.sh || exit 1
-. ./cmd.sh
-. utils/with_progress.sh
-train_cmd=${cmd:-$train_cmd} cuda_cmd=${cmd:-$cuda_cmd}
+enter_environment
 check_confs
 
 if begin_stage 0 "corpus and data lists"; then

@@ -6,19 +6,15 @@
 # shellcheck disable=SC2034,SC2154 # options are set by the recipe, which reads what is set here
 : "${caller_dir:?}"
 
-require_numbers 0-5 stage stop_stage
-[ "$stage" -le "$stop_stage" ] || refuse "--stage $stage --stop-stage $stop_stage: no stage is left to run"
-require_numbers 0- mini_seed elastic
+require_numbers 0- elastic
 require_numbers 0-1024 ngpu
-require_numbers 1-1024 nj nproc nnodes
+require_numbers 1-1024 nproc nnodes
 require_numbers 1- bonafide_utterances
 [ -z "$score_jobs" ] || require_numbers 1-1024 score_jobs
 [ -z "$train_jobs" ] || require_numbers 1-1024 train_jobs
 require_whole 1- --seeds $seeds
 
-for name in data_dir feats_dir exp_dir model; do [ -n "${!name// /}" ] || refuse "--${name//_/-} is empty"; done
-data_dir=$(output_path "$data_dir" data) feats_dir=$(output_path "$feats_dir" feats) exp_dir=$(output_path "$exp_dir" exp)
-[ -z "$corpus_dir" ] || corpus_dir=$(input_path "$corpus_dir")
+[ -n "${model// /}" ] || refuse "--model is empty"
 
 is_mini() { # are the sets, or will they be, of the mini corpus?
   local corpus=$data_dir/train
@@ -37,7 +33,6 @@ model=$(input_paths "$model")
 [ -z "$augment" ] || augment=$(input_path "$augment")
 
 require_plain "the folder" "$PWD"
-require_plain --data-dir "$data_dir"; require_plain --feats-dir "$feats_dir"; require_plain --exp-dir "$exp_dir"
 require_plain --frontend "$frontend"; require_plain --augment "$augment"; require_plain --model ${model//[[:space:]]/ }
 require_plain --baseline-conf "$baseline_conf"; require_plain --distill-conf "$distill_conf"
 require_plain --schedule "$schedule"; require_plain --loss "$loss"

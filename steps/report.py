@@ -20,11 +20,12 @@ from steps.frontend.processing.audio import add_allow_pipes
 from steps.results.report import attacks, curves, environments, heads, histograms, provenance, summary
 from steps.results.report.page import Section, Text, render
 from steps.results.report.systems import Comparison, compare
-from utils.cli import ProgressLog, UserError, make_parser, run_program, system_error_text, warn, whole_number
+from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
 from utils.files import write_aside
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOKS_INSIDE = {"embedding": "Embeddings", "grad_cam": "Grad-CAM"}  # sections that run the detectors
+CAM_STAGES = (2, 4)  # of the backbone, that Grad-CAM looks at
 OF_A_SEED = ("conf.yaml", "detector.json", "epochs.tsv", "final.pt", "scores/*.txt", "results/*/evaluation.json")
 OF_A_DATA_DIR = ("*/wav.scp", "*/segments", "*/reco2file_and_channel", "*/utt2attack", "*/asv_scores")
 
@@ -53,7 +54,7 @@ def is_made_of(path: Path, digest: str) -> bool:
         return False
 
 
-def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> Iterator[Section]:
+def inside(comparison: Comparison, wanted: list[str]) -> Iterator[Section]:
     """The sections that look into the detectors; one whose inputs lack says why and how to get them."""
     detectors = None
     for key in wanted:
@@ -68,7 +69,7 @@ def inside(comparison: Comparison, wanted: list[str], stages: list[int]) -> Iter
             if key == "embedding":
                 made = embedding.section(comparison, detectors)
             else:
-                made = grad_cam.section(comparison, detectors, stages)
+                made = grad_cam.section(comparison, detectors, CAM_STAGES)
         except UserError as error:
             warn(f"left out of the report: {LOOKS_INSIDE[key]}: {error}")
             made = Section(key, LOOKS_INSIDE[key], [Text(f"Left out: {error}.", "note")])
@@ -95,14 +96,7 @@ def main() -> None:
         type=Path,
         help="folder of the sets' features, feats/<frontend>; features that are not there are computed from the audio",
     )
-    parser.add_argument("--title", help="the page's title; without it the page names the methods")
     parser.add_argument("--command", metavar="TEXT", help="the command that made the trainings, shown in the page")
-    parser.add_argument(
-        "--cam-stage",
-        type=whole_number(1, 4),
-        action="append",
-        help="stage of the backbone that Grad-CAM looks at; may be given several times; 2 and 4 if not given",
-    )
     parser.add_argument(
         "--skip",
         choices=list(LOOKS_INSIDE),
@@ -122,7 +116,6 @@ def main() -> None:
         print(f"{args.out}: made from these very inputs already")
         return
     comparison = replace(compare(experiments, args.set, args.data_dir, args.feats_dir), allow_pipes=args.allow_pipes)
-    stages = sorted(set(args.cam_stage or (2, 4)))
     plain = [module.section for module in (summary, attacks, environments, histograms, curves, heads)]
     looks = [key for key in LOOKS_INSIDE if key not in args.skip]
     progress = ProgressLog(len(plain) + len(looks), "section", "report")
@@ -131,18 +124,15 @@ def main() -> None:
         for section in plain:
             sections.append(section(comparison))
             progress.update()
-        for section in inside(comparison, looks, stages):
+        for section in inside(comparison, looks):
             sections.append(section)
             progress.update()
     sections.append(provenance.section(comparison, args.command, own_command))
     recipes = list(dict.fromkeys(system.recipe for system in comparison.systems))
-    title = args.title or f"{', '.join(recipes)}: results on {comparison.set_name}"
+    title = f"{', '.join(recipes)}: results on {comparison.set_name}"
     page = render(title, comparison.corpus, [section for section in sections if section is not None], digest)
-    try:
-        with write_aside(args.out) as handle:
-            handle.write(page)
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be written: {system_error_text(error) or error}") from None
+    with write_aside(args.out) as handle:
+        handle.write(page)
     print(f"written: {args.out} ({len(page.encode()) / 1e6:.1f} MB)")
 
 

@@ -30,7 +30,7 @@ from steps.frontend import UTT2BANDS, FrontEndBase, make_frontend, read_levels
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
 from steps.nnet import Detector
-from steps.nnet.base import score_of
+from steps.nnet.base import score_of, scoring_batch
 from steps.training.early_exit import AdaptiveExit
 from utils.cli import MOST_THREADS, THREADS, ProgressLog, UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_lines
@@ -76,8 +76,8 @@ class Trials:
                 f"{source.place}: {len(left_out)} of {len(self.utt2label)} trials have no features, such as "
                 f"{left_out[0]}; fix their audio, or take them out of {data}"
             )
-        mend = "correct the data dir"
-        require_same_keys(data / "utt2attack", self.utt2attack, data / "utt2label", self.utt2label, mend)
+        fix = "correct the data dir"
+        require_same_keys(data / "utt2attack", self.utt2attack, data / "utt2label", self.utt2label, fix)
 
     def write(self, out: Path, scores: np.ndarray) -> None:
         """`scores`: of the plan's trials. Of several parts each is a file of its own."""
@@ -198,7 +198,12 @@ def main() -> int:
     parser.add_argument("--head", help=argparse.SUPPRESS)
     parser.add_argument("--ngpu", type=whole_number(), default=0, help="0: CPU, 1: one GPU")
     parser.add_argument("--num-threads", type=THREADS, default=None, help="CPU threads; torch's default if not given")
-    parser.add_argument("--batch-size", type=whole_number(1), default=128, help="utterances scored together")
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1),
+        default=None,
+        help="utterances scored together; if not given, 128, and 8 of a network that reads raw samples",
+    )
     parser.add_argument(
         "--num-workers", type=whole_number(0, MOST_THREADS), default=2, help="processes that read features; 0: none"
     )
@@ -221,6 +226,7 @@ def main() -> int:
     frontend, band = make_frontend(trained.frontend_conf), trained.band
     passes = passes_of(trained, args.exp_dir, args.exit, device)
     scores_of = args.exp_dir / "scores"
+    batch_size = args.batch_size or scoring_batch(trained.detector.backbone)
     for name in args.sets:
         data, feats = args.data_dir / name, (args.feats_dir or Path()) / name
         outputs = [scores_of / f"{stem_of(name, head)}.txt" for networks in passes for head in networks]
@@ -232,7 +238,7 @@ def main() -> int:
         if is_whole(part, outputs, inputs):
             print(f"score.py: part {args.part} of {name} is scored already")
             continue
-        trials = Trials(data, feats, frontend, args.exp_dir, args.online, args.batch_size, *part, args.allow_pipes)
+        trials = Trials(data, feats, frontend, args.exp_dir, args.online, batch_size, *part, args.allow_pipes)
         if band is not None and part[0] == 1:
             list_not_judged(data, None if args.online else feats, trials, band, scores_of / f"{name}.not_judged")
         for networks in passes:

@@ -15,8 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.environment
+
 from steps.experiment.exit_option import add_exit_option
-from utils.cli import THREADS, UserError, make_parser, real_number, run_program, warn, whole_number, word_or
+from steps.inference.calibration import add_decision_options, costs_of
+from utils.cli import THREADS, UserError, make_parser, real_number, run_program, warn, whole_number
 
 _NEEDS = ("fastapi", "uvicorn")
 
@@ -30,18 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--model", type=Path, required=True, metavar="EXP", help="folder of one training, or a final.pt"
     )
-    parser.add_argument(
-        "--calibration", type=Path, help="calibration by calibrate.py; EXP/calibration.json if not given"
-    )
-    parser.add_argument(
-        "--prior", type=real_number(0, 1), default=0.5, help="prior of bona fide, for the Bayes threshold of the LLR"
-    )
-    parser.add_argument(
-        "--threshold",
-        type=word_or(real_number(), "eer"),
-        metavar="LLR",
-        help="threshold of the LLR instead of --prior's; eer: that of the EER on dev",
-    )
+    add_decision_options(parser)
     parser.add_argument(
         "--hop", type=real_number(0, 1e6), metavar="SECONDS", help="seconds between windows; half a window if not given"
     )
@@ -107,6 +99,7 @@ def main() -> None:
 
     limits = Limits(args.max_mib, args.max_seconds, args.timeout, args.max_waiting)
     detector = {name: getattr(args, name) for name in ("model", "calibration", "prior", "threshold", "hop", "exit")}
+    detector["costs"] = costs_of(args)
     sock, loopback = listen(args.host, args.port)
     with sock:
         worker = Worker(Settings(detector, limits.max_seconds, limits.timeout, args.num_threads))

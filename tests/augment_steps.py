@@ -32,8 +32,18 @@ KEYS = {
     },
     "low_pass": {"cutoff_hz": [3000, 7000], "transition_hz": 500, "attenuation_db": 60},
     "time_crop": {"seconds": [0.5, 1.0]},
+    "band": {"low_hz": [300, 300], "high_hz": [3400, 3400], "order": 4},
+    "bits": {"bits": 8},
+    "clip": {"peak_share": [0.2, 0.6]},
+    "gain": {"db": [-10, 10]},
+    "pauses": {"below_db": 30, "longest_s": 0.05},
+    "repeat": {"times": 2},
+    "resample": {"rates": [8000, 11025, 44100]},
+    "silence": {"before_s": [0, 0.2], "inside_s": [0.1, 0.1], "after_s": [0, 0.2]},
+    "tone": {"number": 2, "hz": [1000, 3000], "snr_db": [30, 30]},
 }
-WAVEFORM_STEPS = ["rawboost", "noise", "reverb", "speed", "pitch", "codec", "low_pass", "time_crop"]
+OTHER_LENGTH = ("speed", "time_crop", "pauses", "repeat", "silence")
+WAVEFORM_STEPS = [kind for kind in KEYS if kind not in ("time_mask", "frequency_mask", "mixup")]
 
 
 def conf_of(*steps: str | dict) -> augment.AugmentConf:

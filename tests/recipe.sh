@@ -51,7 +51,7 @@ grep -Eq "(bonafide|partial|spoof|-) +[0-9.]+ +[0-9]+" "$work/detect.out" || die
 
 if [ "$part" = la ]; then
   # What is not the synthesis tells little: duration, level, silences, outer bands. On so few files the EER is coarse.
-  "$root/local/mini_corpus/leak_test.py" --at-least 25 "$work/data-tiny/mini_corpus_tiny/LA"
+  "$root/tests/bench/corpus_leaks.py" --at-least 25 "$work/data-tiny/mini_corpus_tiny/LA"
 else
   for set in train dev eval; do
     [ "$(cut -d' ' -f2 "$work/data-tiny/$set/utt2env" | sort -u | wc -l)" -eq 27 ] || die "$set lacks environments"

@@ -24,7 +24,7 @@ ROOMS = (
         "experiment",
         "results",
     ),
-    *("inference", "exporting", "serving", "tuning"),
+    *("inference", "robustness", "exporting", "serving", "tuning"),
 )
 
 

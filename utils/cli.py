@@ -31,7 +31,7 @@ class UserError(Exception):
 
 # What the system may refuse that is neither the program's fault nor a wrong argument, and what the user can do.
 _AFTERWARDS = "then start again: complete files are kept"
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: f"the disk is full: free some space, {_AFTERWARDS}",
     errno.EDQUOT: f"your quota is used up: free some space or ask for more, {_AFTERWARDS}",
     errno.EACCES: f"give yourself the right (chmod, chown), or choose another folder, {_AFTERWARDS}",
@@ -50,10 +50,10 @@ _MENDS = {
 
 def system_error_text(error: OSError) -> str | None:
     """A message, with the file and the fix, for what the system refused; None where it may be the program's fault."""
-    if error.errno not in _MENDS:
+    if error.errno not in _FIXES:
         return None
     place = error.filename2 or error.filename
-    return f"{f'{place}: ' if place else ''}{error.strerror}; {_MENDS[error.errno]}"
+    return f"{f'{place}: ' if place else ''}{error.strerror}; {_FIXES[error.errno]}"
 
 
 class _Parser(argparse.ArgumentParser):

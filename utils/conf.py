@@ -234,9 +234,14 @@ def _convert(value: Any, wanted: Any, key: str, lines: Mapping[str, str], source
         if not isinstance(value, list | tuple):
             raise UserError(f"{where}: {value!r} is not a list")
         return tuple(_convert(v, item, f"{key}[{i}]", lines, source) for i, v in enumerate(value))
+    if (origin is dict or dataclasses.is_dataclass(wanted)) and not isinstance(value, Mapping):
+        raise UserError(f"{where}: {value!r} where a group of keys is expected")
+    if origin is dict:
+        item = typing.get_args(wanted)[1]
+        return {name: _convert(v, item, f"{key}.{name}", lines, source) for name, v in value.items()}
+    if wanted is Any:
+        return value
     if dataclasses.is_dataclass(wanted):
-        if not isinstance(value, Mapping):
-            raise UserError(f"{where}: {value!r} where a group of keys is expected")
         if hasattr(wanted, "schema_of"):
             try:
                 wanted = wanted.schema_of(value)

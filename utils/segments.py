@@ -158,8 +158,8 @@ class Utterances:
             _, begin, end = parse_segment(self._segments[utt])
         if self._sides is not None:
             side = parse_side(self._sides[self.recording_of(utt)])
-        whole = self._segments is None and side is None
-        return path if whole else Stretch(path, begin, end, side)
+        is_recording = self._segments is None and side is None
+        return path if is_recording else Stretch(path, begin, end, side)
 
     def __contains__(self, utt: str) -> bool:
         return utt in (self._recordings if self._segments is None else self._segments)

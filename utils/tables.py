@@ -11,9 +11,9 @@ import itertools
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from utils.cli import UserError
 from utils.files import read_table
@@ -21,12 +21,6 @@ from utils.files import read_table
 _BLOCK = 4096  # texts that are taken together
 
 T = TypeVar("T")
-
-
-class HasKeys(Protocol):
-    """What can be asked for `key in`."""
-
-    def __contains__(self, key: str, /) -> bool: ...
 
 
 def blocks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -236,9 +230,6 @@ class Table(Mapping[str, str]):
         """Sorted by key, those of one key as they stand."""
         return self._keys.order
 
-    def pairs_in_order(self) -> Iterator[tuple[str, str]]:
-        return ((self.key_column[place], self.column[place]) for place in self.places_in_order())
-
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Keys and values side by side."""
         return zip(self.key_column, self.column)
@@ -270,10 +261,10 @@ def refuse_repeated(path: str | os.PathLike, table: Table) -> None:
 
 def require_keys(
     path: str | os.PathLike,
-    table: HasKeys,
+    table: Container[str],
     other: str | os.PathLike,
     keys: Collection[str],
-    mend: str,
+    fix: str,
     what: str = "utterances",
 ) -> None:
     """Raise UserError, with their number and the first, for `keys`, those of the file `other`, that the table of the
@@ -283,12 +274,12 @@ def require_keys(
         if key not in table:
             count, first = count + 1, first or key
     if count:
-        raise UserError(f"{path}: {count} of the {len(keys)} {what} of {other} are not in it (first: {first}); {mend}")
+        raise UserError(f"{path}: {count} of the {len(keys)} {what} of {other} are not in it (first: {first}); {fix}")
 
 
 def require_same_keys(
-    path: str | os.PathLike, table: Mapping[str, T], other: str | os.PathLike, others: Mapping[str, T], mend: str
+    path: str | os.PathLike, table: Mapping[str, T], other: str | os.PathLike, others: Mapping[str, T], fix: str
 ) -> None:
     """Raise UserError unless two tables, of the files `path` and `other`, have the same keys."""
-    require_keys(path, table, other, others, mend)
-    require_keys(other, others, path, table, mend)
+    require_keys(path, table, other, others, fix)
+    require_keys(other, others, path, table, fix)

@@ -86,9 +86,9 @@ def parse_folders(given: Sequence[str], split: str = "train") -> list[tuple[Path
         path = path.resolve()
         for other, there in found:
             if path == other or path in other.parents or other in path.parents:
-                told = f"stands there twice, for {there} and {to}" if path == other else f"and {other} share files"
+                why = f"stands there twice, for {there} and {to}" if path == other else f"and {other} share files"
                 raise UserError(
-                    f"--bonafide-dir {text}: {path} {told}: a speaker belongs into one split; give every folder once"
+                    f"--bonafide-dir {text}: {path} {why}: a speaker belongs into one split; give every folder once"
                 )
             if path.name == other.name:
                 raise UserError(

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from utils.cli import UserError
-
 RATE = 16000  # Hz, of all speech here
 _PATIENCE = 120  # seconds for one utterance
 
@@ -83,28 +81,28 @@ class Draw:
         return round(float(rng.uniform(self.low, self.high)), 4)
 
 
-def draw_of(value: Any, wanted: Any, where: str) -> Draw:
+def draw_of(value: Any, wanted: Any, key: str) -> Draw:
     """A conf's value as a Draw: `[low, high]` for a numeric parameter, a list of choices for text, or one value. A
-    parameter that is a Literal of whole numbers takes those only."""
+    parameter that is a Literal of whole numbers takes those only. Raises ValueError that begins with `key`."""
     if typing.get_origin(wanted) is typing.Literal:
         allowed = typing.get_args(wanted)
-        draw = draw_of(value, int, where)
+        draw = draw_of(value, int, key)
         if not set(range(int(draw.low), int(draw.high) + 1)) <= set(allowed):
-            raise UserError(f"{where}: {value!r}: one of {', '.join(map(str, allowed))} is expected")
+            raise ValueError(f"{key}: {value!r}: one of {', '.join(map(str, allowed))} is expected")
         return draw
     if wanted in (int, float):
         ends = value if isinstance(value, list) else [value, value]
         kinds = (int,) if wanted is int else (int, float)
         if len(ends) != 2 or not all(isinstance(e, kinds) and not isinstance(e, bool) for e in ends):
             kind = "whole number" if wanted is int else "number"
-            raise UserError(f"{where}: {value!r} is neither a {kind} nor a range [low, high] of them")
+            raise ValueError(f"{key}: {value!r} is neither a {kind} nor a range [low, high] of them")
         if ends[0] > ends[1]:
-            raise UserError(f"{where}: the range {value!r} runs downwards")
+            raise ValueError(f"{key}: the range {value!r} runs downwards")
         return Draw(low=ends[0], high=ends[1], whole=wanted is int)
     choices = value if isinstance(value, list) else [value]
     if wanted is str and choices and all(isinstance(c, str) for c in choices):
         return Draw(choices=tuple(choices))
-    raise UserError(f"{where}: {value!r} is neither a text nor a list of them")
+    raise ValueError(f"{key}: {value!r} is neither a text nor a list of them")
 
 
 def die_with_parent(parent: int) -> None:

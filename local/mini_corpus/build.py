@@ -78,13 +78,13 @@ def make_utterance(utterance: Utterance) -> None:
     encoded = io.BytesIO()
     soundfile.write(encoded, made.samples, RATE, format="FLAC", subtype="PCM_16")
     _write_quickly(flac, encoded.getvalue())
-    told = {
+    made_row = {
         "sha256": hashlib.sha256(encoded.getvalue()).hexdigest(),
         "samples": len(made.samples),
         "source": made.source,
         "parameters": made.parameters,
     }
-    _write_quickly(row, json.dumps(told).encode())
+    _write_quickly(row, json.dumps(made_row).encode())
 
 
 def _write_quickly(path: Path, data: bytes) -> None:
@@ -212,19 +212,21 @@ def _build(
     added: Sequence[AddedFolder],
 ) -> None:
     part = conf.recipe.upper()
-    whole = out / part
+    corpus_dir = out / part
     wanted = {"name": "mini corpus", "version": VERSION, "size": conf.size, "seed": seed, "recipe": part}
     wanted["conf"] = fingerprint(conf)
     wanted["additions"] = "; ".join(map(str, added)) or "none"
-    there = what_is_there(whole)
+    there = what_is_there(corpus_dir)
     if there is not None:
         there = {"additions": "none", **there}
         other = [f"{key} {there.get(key)} instead of {wanted[key]}" for key in wanted if there.get(key) != wanted[key]]
         if other:
-            raise UserError(f"{whole}: holds another corpus ({', '.join(other)}); remove it, or give another folder")
+            raise UserError(
+                f"{corpus_dir}: holds another corpus ({', '.join(other)}); remove it, or give another folder"
+            )
         lacking = "; ".join(there[key] for key in ("incomplete", "other_sources") if there.get(key))
         lacking = f" ({lacking}; remove it to build it again)" if lacking else ""
-        print(f"{whole}: the mini corpus, version {VERSION}, size {conf.size}, seed {seed}, is there{lacking}")
+        print(f"{corpus_dir}: the mini corpus, version {VERSION}, size {conf.size}, seed {seed}, is there{lacking}")
         return
 
     began = time.monotonic()
@@ -285,13 +287,13 @@ def _build(
     write_manifest(
         made_there.root / "manifest.tsv", made, rows, {speaker.key: speaker.label for speaker in added_speakers}
     )
-    told = {"incomplete": f"incomplete: without {'; '.join(sources.lost)}"} if sources.lost else {}
+    notes = {"incomplete": f"incomplete: without {'; '.join(sources.lost)}"} if sources.lost else {}
     others = [package.instead() for package in sources.packages.values() if package.instead()]
     if others:
-        told["other_sources"] = f"other sources: {', '.join(sorted(others))}"
+        notes["other_sources"] = f"other sources: {', '.join(sorted(others))}"
     corpus = {
         **wanted,
-        **told,
+        **notes,
         "sources": sorted(shop.package_names.values()),
         "synthesizers": list(sources.synthesizers),
         "attacks": {name: entry.what for name, entry in conf.attacks.items()},
@@ -305,16 +307,16 @@ def _build(
             (utterance.name, sha256) for utterance, sha256 in checksums if utterance.source not in keys
         )
     write_json(made_there.root / "corpus.json", corpus)
-    made_there.root.replace(whole)
+    made_there.root.replace(corpus_dir)
     shutil.rmtree(building)
     seconds = sum(rows[utterance.name]["samples"] for utterance in made) / RATE
     print(
-        f"{whole}: mini corpus version {VERSION}, size {conf.size}, seed {seed}: {len(made)} utterances, "
+        f"{corpus_dir}: mini corpus version {VERSION}, size {conf.size}, seed {seed}: {len(made)} utterances, "
         f"{seconds / 60:.0f} min of speech, made in {time.monotonic() - began:.0f} s"
-        + "".join(f"; {text}" for text in told.values()),
+        + "".join(f"; {text}" for text in notes.values()),
         flush=True,
     )
-    print(f"{whole}: {frozen.verdict(corpus, frozen.read_known())}", flush=True)
+    print(f"{corpus_dir}: {frozen.verdict(corpus, frozen.read_known())}", flush=True)
 
 
 def _tell_skipped(

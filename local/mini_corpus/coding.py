@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import scipy.signal
-import soundfile
 
-from utils.audio import g722
+from utils.audio import g722, libsndfile
 
 RATE = 16000  # Hz, of what goes in and comes out
-_BLOCK = 4096  # samples written at once: libsndfile's Vorbis encoder overruns its stack by long ones
 
 Samples = np.ndarray  # (samples,) int16 at RATE
 RoundTrip = Callable[[Samples], Samples]
@@ -53,15 +51,8 @@ def by_libsndfile(container: str, codec: str, rate: int, compression: float | No
     """A round trip as a file of libsndfile's `container`; compression: 0 least, 1 most, of Vorbis."""
 
     def round_trip(samples: Samples) -> Samples:
-        file = io.BytesIO()
         at_rate = samples if rate == RATE else resampled(samples, RATE, rate)
-        with soundfile.SoundFile(
-            file, "w", rate, 1, format=container, subtype=codec, compression_level=compression
-        ) as sound:
-            for begin in range(0, len(at_rate), _BLOCK):
-                sound.write(at_rate[begin : begin + _BLOCK])
-        file.seek(0)
-        decoded = soundfile.read(file, dtype="int16")[0]
+        decoded = libsndfile.round_trip(at_rate, rate, container, codec, compression)
         return decoded if rate == RATE else resampled(decoded, rate, RATE)
 
     return round_trip

@@ -38,7 +38,7 @@ class Chain:
     stop_hz: float = 6800.0  # nothing above
     level_db: float = -26.0  # active level, dB of full scale
     silence_ms: tuple[float, ...] = (40.0, 160.0)  # at each end, drawn evenly
-    noise_snr_db: tuple[float, ...] = (20.0, 35.0)  # speech-shaped noise over the whole file, drawn evenly
+    noise_snr_db: tuple[float, ...] = (25.0, 40.0)  # speech-shaped noise over the whole file, drawn evenly
     final_level_db: tuple[float, ...] = (-36.0, -16.0)  # the active level that the file ends with, drawn evenly
     peak: float = 0.98
     g722: bool = True  # through the telephone codec once

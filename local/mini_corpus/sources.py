@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,9 @@ import numpy as np
 from local.mini_corpus.attack import RATE, in_fresh_process
 from local.mini_corpus.conf import AttackEntry, MiniCorpusConf
 from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissing
-from local.mini_corpus.losses import Losses
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path
 from local.mini_corpus.settings import SPLITS
-from utils.cli import UserError
+from utils.cli import UserError, warn
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,11 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: 
     none to train on."""
     debian, python = DebianPackages(downloads), PythonPackages(downloads, requirements)
     packages: dict[str, DebianPackage] = {}
-    lose = Losses()
+    losses: dict[str, list[str]] = {}  # reason -> what is lost by it
+
+    def lose(what: str, why: str) -> None:
+        losses.setdefault(why, []).append(what)
+
     used = {s.package for named in conf.speakers.values() for s in named.values()}
     used |= {conf.prompts[language].package for entry in conf.attacks.values() for language in entry.languages}
     reasons: dict[str, str] = {}
@@ -86,7 +89,7 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: 
             continue
         attacks[name] = dataclasses.replace(entry, languages=languages)
 
-    lost = lose.tell()
+    lost = warn_of(losses)
     empty = [split for split in SPLITS if not speakers[split] and split not in added_to]
     if empty:
         raise UserError(
@@ -107,6 +110,14 @@ def gather(conf: MiniCorpusConf, downloads: Path, requirements: Path, added_to: 
         tuple(sorted({pin for entry in attacks.values() for pin in python.pins(entry.attack.needs)})),
         lost,
     )
+
+
+def warn_of(losses: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Warn of what is lost, one line for each reason; a text for each reason. losses: by reason."""
+    lost = {why: ", ".join(what) for why, what in losses.items()}
+    for why, what in lost.items():
+        warn(f"left out: {what}: {why}")
+    return tuple(lost.values())
 
 
 def _try_attack(entry: AttackEntry, languages: Sequence[str], python_paths: Sequence[str]) -> None:

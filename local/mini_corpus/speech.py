@@ -142,9 +142,9 @@ def join_items(
             everything = np.concatenate(pieces)
             shortest = max(int(conf.seconds[0] * RATE), total - len(speech))  # what goes on is of this item alone
             cut = _quietest(everything, length, shortest) if keep_rest else length
-            whole, rest = everything[:cut], everything[cut:].copy()
-            whole[-_SPLICE:] *= np.linspace(1, 0, _SPLICE)
-            yield Joined(whole, tuple(names))
+            utterance, rest = everything[:cut], everything[cut:].copy()
+            utterance[-_SPLICE:] *= np.linspace(1, 0, _SPLICE)
+            yield Joined(utterance, tuple(names))
             names, pieces, total, length = [], [], 0, next_length()
             if not keep_rest or len(rest) < conf.shortest_item_s * RATE:
                 break

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from utils.cli import UserError
-from utils.files import quoted, read_lines
+from utils.files import quoted, read_filled_lines
 from utils.tables import Coded, Column, Keys, Strings, blocks
 
 ASVSPOOF5_HEADING = ["filename", "cm-label"]
@@ -75,22 +75,14 @@ def read_columns(path: str | os.PathLike, form_of: Callable[[str], Form]) -> Col
     """Read a file of columns, equally many on each line; empty lines at its end are skipped.
 
     form_of: the form of a file that begins with such a line; raises ValueError. Raises UserError with file and line for
-    that, an empty line before the end, another number of columns than that of the form, an empty file, and as
-    read_lines does.
+    that, another number of columns than that of the form, an empty file, and as read_filled_lines does.
     """
     form: Form | None = None
     first_line = 1
 
     def rows() -> Iterator[list[str]]:
         nonlocal form, first_line
-        empty_line = 0
-        for number, line in read_lines(path):
-            if not line.strip():
-                empty_line = empty_line or number
-                continue
-            if empty_line:
-                fix = "with trials after it; remove it, or fix what it was"
-                raise UserError(f"{path}: line {empty_line} is empty, {fix}")
+        for number, line in read_filled_lines(path):
             try:
                 if form is None:
                     form = form_of(line)

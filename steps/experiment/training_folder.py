@@ -197,6 +197,6 @@ def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     detector = detector_for(model_conf, frontends.make_frontend(frontend_conf), train_conf.hard_loss.head)
     method = training.make_method(train_conf, detector)
     best, final = folder / "checkpoints" / "best.pt", folder / "final.pt"
-    mend = f"remove it and {final}, and run again from --stage 2: they are trained again, with the same result"
-    _load_weights(method, _group(checkpoints.load(best, mend), "method", best), best)
+    fix = f"remove it and {final}, and run again from --stage 2: they are trained again, with the same result"
+    _load_weights(method, _group(checkpoints.load(best, fix), "method", best), best)
     return method.to(device, memory_format=torch.channels_last).eval()

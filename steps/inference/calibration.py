@@ -1,7 +1,8 @@
-"""What turns a score into a verdict: the calibration learnt on dev, and the threshold."""
+"""What turns a score into a verdict: the calibration learnt on dev, and the thresholds."""
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from typing import Any, Literal
 
 from steps.evaluation.evaluation import stem_of
 from steps.evaluation.fitted_scores import UNUSABLE, read_model
-from utils.cli import UserError
+from utils.cli import UserError, real_number, word_or
 from utils.files import read_json, sha256_of
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 PARTIAL = "partial"  # bona fide by its mean, but not every window of it
+UNDECIDED = "undecided"  # either answer would cost more, on average, than none
 EER = "eer"
 
 
@@ -83,13 +85,49 @@ def calibration_of(training: Path, stage: int | None = None) -> tuple[Calibratio
 
 
 @dataclass(frozen=True)
+class Costs:
+    """What answers cost. miss: bona fide called spoof; false_alarm: spoof called bona fide; undecided: no answer; None:
+    there is always one."""
+
+    miss: float = 1.0
+    false_alarm: float = 1.0
+    undecided: float | None = None
+
+    def thresholds(self, prior: float) -> tuple[float, float]:
+        """The LLRs up to which `spoof` and above which `bonafide` is the answer of the least expected cost; between
+        them `undecided` is. prior: of bona fide, between 0 and 1.
+
+        Chow, "On optimum recognition error and reject tradeoff", IEEE Trans. Information Theory 1970, for two kinds of
+        errors: with p the posterior of bona fide, p miss, (1 - p) false_alarm and undecided are compared. Raises
+        UserError for costs that are not positive, and for an undecided answer that never costs least.
+        """
+        for name, cost in (("miss", self.miss), ("false-alarm", self.false_alarm), ("undecided", self.undecided)):
+            if cost is not None and not (cost > 0 and math.isfinite(cost)):
+                raise UserError(f"--cost-{name} {cost:g}: it is above 0")
+        before = math.log(prior / (1 - prior))
+        if self.undecided is None:
+            both = math.log(self.false_alarm / self.miss) - before + 0.0
+            return both, both
+        most = self.miss * self.false_alarm / (self.miss + self.false_alarm)
+        if self.undecided >= most:
+            raise UserError(
+                f"--cost-undecided {self.undecided:g}: nothing would ever be undecided; with these costs of a miss"
+                f" and a false alarm it has to be below {most:g}"
+            )
+        spoof = math.log(self.undecided / (self.miss - self.undecided)) - before
+        return spoof, math.log((self.false_alarm - self.undecided) / self.undecided) - before
+
+
+@dataclass(frozen=True)
 class Decision:
-    """A verdict is bonafide where the LLR is above `threshold`. Without a calibration there is neither, and `missing`
-    says why. rule: how the threshold was chosen, in words. No verdict either where the LLR is beyond `limits`."""
+    """A verdict is bonafide where the LLR is above `bonafide_above`, spoof where it is at most `threshold`, which is
+    never larger, and undecided between them. Without a calibration there are none, and `missing` says why. rule: how
+    they were chosen, in words. No verdict either where the LLR is beyond `limits`."""
 
     calibration: Calibration | None
     missing: str
     threshold: float | None
+    bonafide_above: float | None
     rule: str
 
     def llr(self, score: float | None) -> float | None:
@@ -113,7 +151,9 @@ class Decision:
         return None if llr is None else not llr > self.threshold
 
     def verdict(self, llr: float | None) -> str | None:
-        return None if llr is None or not self.holds(llr) else SPOOF if self.below(llr) else BONAFIDE
+        if llr is None or not self.holds(llr):
+            return None
+        return SPOOF if self.below(llr) else BONAFIDE if llr > self.bonafide_above else UNDECIDED
 
 
 def decision(
@@ -121,31 +161,73 @@ def decision(
     missing: str = "",
     prior: float = 0.5,
     threshold: float | Literal["eer"] | None = None,
+    costs: Costs | None = None,
 ) -> Decision:
-    """threshold: an LLR; `eer`: that of the EER on dev; None: the Bayes threshold -ln(prior / (1 - prior)) for the
-    `prior` of bona fide [Brummer 2006, see steps/metrics/calibration.py]. Costs are counted in by an effective prior, P
-    C_miss / (P C_miss + (1 - P) C_fa).
+    """threshold: an LLR; `eer`: that of the EER on dev; None: the Bayes thresholds for the `prior` of bona fide and the
+    `costs`, 1 for each error if not given, which make it -ln(prior / (1 - prior)) [Brummer 2006, see
+    steps/metrics/calibration.py].
 
-    Raises UserError for a prior that is not between 0 and 1, and for a threshold asked for that there is not.
+    Raises UserError for a prior that is not between 0 and 1, for costs beside a threshold or as Costs.thresholds does,
+    and for a threshold asked for that there is not.
     """
     if not 0 < prior < 1:
         raise UserError(f"--prior {prior:g}: it lies between 0 and 1")
+    if threshold is not None and costs is not None:
+        raise UserError("--threshold and costs: give one of them; costs and --prior make a threshold")
+    spoof, bonafide = (costs or Costs()).thresholds(prior)
     if calibration is None:
         if threshold is not None:
             raise UserError(f"--threshold is an LLR, which needs a calibration: {missing}")
-        return Decision(None, missing, None, "")
+        return Decision(None, missing, None, None, "")
     if threshold is None:
-        return Decision(
-            calibration,
-            "",
-            -math.log(prior / (1 - prior)) + 0.0,
-            f"Bayes threshold for a prior of bona fide of {prior:g}",
-        )
+        words = f"Bayes threshold for a prior of bona fide of {prior:g}"
+        if costs is not None:
+            words += f", a miss costing {costs.miss:g}, a false alarm {costs.false_alarm:g}"
+            words += "" if costs.undecided is None else f", no answer {costs.undecided:g}"
+        return Decision(calibration, "", spoof, bonafide, words)
     if threshold == EER:
         of_eer = calibration.trained_on.get("eer_threshold")
         if of_eer is None:
             raise UserError(f"{calibration.path}: it does not have the EER's threshold; make it again by calibrate.py")
-        return Decision(calibration, "", float(of_eer), "threshold of the EER on dev")
+        return Decision(calibration, "", float(of_eer), float(of_eer), "threshold of the EER on dev")
     if not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: not a number")
-    return Decision(calibration, "", float(threshold), "threshold as given")
+    return Decision(calibration, "", float(threshold), float(threshold), "threshold as given")
+
+
+def add_decision_options(parser: argparse.ArgumentParser) -> None:
+    """--calibration, --prior, --threshold and the costs."""
+    parser.add_argument(
+        "--calibration", type=Path, help="calibration by calibrate.py; EXP/calibration.json if not given"
+    )
+    parser.add_argument(
+        "--prior", type=real_number(0, 1), default=0.5, help="prior of bona fide, for the Bayes threshold of the LLR"
+    )
+    for name, of in (("miss", "bona fide called spoof"), ("false-alarm", "spoof called bona fide")):
+        parser.add_argument(
+            f"--cost-{name}",
+            type=real_number(0),
+            metavar="C",
+            help=f"cost of {of}, for the Bayes threshold; 1 if not given",
+        )
+    parser.add_argument(
+        "--cost-undecided",
+        type=real_number(0),
+        metavar="C",
+        help="cost of no answer: the third verdict, undecided, is given where each answer would cost more",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=word_or(real_number(), EER),
+        metavar="LLR",
+        help="threshold of the LLR instead of that of prior and costs; eer: that of the EER on dev",
+    )
+
+
+def costs_of(args: argparse.Namespace) -> Costs | None:
+    """What add_decision_options was given; None where no cost was."""
+    given = args.cost_miss, args.cost_false_alarm, args.cost_undecided
+    if given == (None, None, None):
+        return None
+    miss, false_alarm = (1.0 if cost is None else cost for cost in given[:2])
+    return Costs(miss, false_alarm, args.cost_undecided)

@@ -49,8 +49,8 @@ from steps.experiment.exits import Wanted
 from steps.frontend import FrontEndBase, make_frontend
 from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.inference import windows
-from steps.inference.back_end import BackEnd, load_back_end
-from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, check_exit, decision, read_calibration
+from steps.inference.back_end import BackEnd, TorchBackEnd, load_back_end
+from steps.inference.calibration import BONAFIDE, PARTIAL, Costs, Decision, check_exit, decision, read_calibration
 from steps.inference.overview import Overview
 from steps.inference.result import Below, Evidence, Heard, Result, Window
 from utils import audio
@@ -146,6 +146,7 @@ class FakeSpeechDetector:
         self.exit = back_end.exit
         self.sample_rate = frontend_conf.sample_rate
         self._frontends: list[FrontEndBase] = []
+        self._kept: dict[str, _Looked] | None = None
         with self._frontend() as frontend:
             self._window = windows.window_samples(frontend)
         samples = self._window // 2 if hop is None else hop * self.sample_rate
@@ -167,17 +168,18 @@ class FakeSpeechDetector:
         batch_size: int = 16,
         num_threads: int = 1,
         exit: Wanted = None,
+        costs: Costs | None = None,
     ) -> FakeSpeechDetector:
         """The detector of a training.
 
         model: its folder, exp/NAME/seedN, a final.pt, or an ONNX file of steps/export.py, which runs on the CPU only
         and carries its calibration. calibration: a file of steps/calibrate.py; else the folder's calibration.json,
-        without which there are scores but neither LLRs nor verdicts. prior, threshold: see calibration.decision. hop:
-        seconds from one window to the next, half a window if not given. pool: see above. channels: of recordings with
-        several: mix, each, or the number of one from 0; mix if not given, unless the front end was trained on a certain
-        one. batch_size: windows that go through the network at once. num_threads: that compute features; the network's
-        are torch's (torch.set_num_threads). exit: the number of a stage after which the network stops, `auto` or
-        `adaptive`; see docs/early_exit.md.
+        without which there are scores but neither LLRs nor verdicts. prior, threshold, costs: see calibration.decision.
+        hop: seconds from one window to the next, half a window if not given. pool: see above. channels: of recordings
+        with several: mix, each, or the number of one from 0; mix if not given, unless the front end was trained on a
+        certain one. batch_size: windows that go through the network at once. num_threads: that compute features; the
+        network's are torch's (torch.set_num_threads). exit: the number of a stage after which the network stops, `auto`
+        or `adaptive`; see docs/early_exit.md.
 
         Raises UserError for what cannot be read or does not fit.
         """
@@ -186,7 +188,9 @@ class FakeSpeechDetector:
         if calibration is not None:
             found, missing = read_calibration(Path(calibration)), ""
             check_exit(found, back_end.exit and back_end.exit["stage"])
-        return cls(back_end, decision(found, missing, prior, threshold), hop, pool, channels, batch_size, num_threads)
+        return cls(
+            back_end, decision(found, missing, prior, threshold, costs), hop, pool, channels, batch_size, num_threads
+        )
 
     def on(self, channels: Channels | None) -> FakeSpeechDetector:
         """This detector, of which recordings' channels are taken as given; as they are here for None. Raises
@@ -196,6 +200,18 @@ class FakeSpeechDetector:
         other = copy.copy(self)
         other._channels = _checked(channels)
         return other
+
+    def shares_features_with(self, other: FakeSpeechDetector) -> bool:
+        """Whether both networks take the same features of a recording."""
+        of_torch = isinstance(self._back_end, TorchBackEnd) and isinstance(other._back_end, TorchBackEnd)
+        return of_torch and self.frontend_conf == other.frontend_conf
+
+    def keep_features(self, kept: dict[str, Any]) -> None:
+        """Take the features of a recording from `kept`, by its name, or put them there, so that detectors that share
+        them compute them once. For pool `first` and recordings of one channel; the caller empties `kept`."""
+        if self._pool != "first":
+            raise ValueError("features are kept for pool first only: a recording is one window there")
+        self._kept = kept
 
     @property
     def window_seconds(self) -> float:
@@ -240,6 +256,7 @@ class FakeSpeechDetector:
             ),
             "no_calibration": of.missing or None,
             "threshold": of.threshold,
+            "bonafide_above": of.bonafide_above,
             "threshold_rule": of.rule or None,
         }
 
@@ -354,10 +371,15 @@ class FakeSpeechDetector:
 
     def _looked_at(self, waveform: np.ndarray, where: str) -> _Looked:
         """waveform: (samples,) at sample_rate. Raises UserError."""
+        if self._kept is not None and where in self._kept:
+            return self._kept[where]
         with self._frontend() as frontend:
             standard = frontend.standardised(waveform)
             heard = _Heard(active_level(waveform, self.sample_rate), frontend.levels(standard))
-            return _Looked(self._back_end.input_of(waveform, standard, frontend, where), heard)
+            looked = _Looked(self._back_end.input_of(waveform, standard, frontend, where), heard)
+        if self._kept is not None:
+            self._kept[where] = looked
+        return looked
 
     def _missing(self, bands: Sequence[np.ndarray]) -> str | None:
         """What the windows of a recording, by their levels in the front end's bands, lack that the detector needs."""

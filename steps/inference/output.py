@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from steps.inference.calibration import BONAFIDE, PARTIAL, SPOOF
+from steps.inference.calibration import BONAFIDE, PARTIAL, SPOOF, UNDECIDED
 from steps.inference.clock import clock
 from steps.inference.result import Heard, Result, Window
 
@@ -70,7 +70,10 @@ def about_lines(about: dict[str, Any]) -> list[str]:
     if made["trained_on_eval"]:
         lines.append("the calibration was trained on evaluation trials (trained_on_eval)")
     other = "" if of["eer_threshold"] is None else f"; the EER on dev is at {of['eer_threshold']:+.3f}"
-    lines.append(f"bonafide where LLR > {about['threshold']:.3f}: {about['threshold_rule']}{other}")
+    spoof, bonafide = about["threshold"], about["bonafide_above"]
+    where = f"bonafide where LLR > {bonafide:.3f}"
+    where += "" if spoof == bonafide else f", spoof where LLR <= {spoof:.3f}, undecided between"
+    lines.append(f"{where}: {about['threshold_rule']}{other}")
     return lines
 
 
@@ -93,7 +96,7 @@ class Table:
         self._windows, self._lowest = windows, lowest
 
     def _row(self, name: str, score: str, llr: str, verdict: str, seconds: str, count: str, rest: str) -> str:
-        return f"{name:<{self._width}}  {score:>8}  {llr:>7}  {verdict:<8}  {seconds:>8}  {count:>7}  {rest}".rstrip()
+        return f"{name:<{self._width}}  {score:>8}  {llr:>7}  {verdict:<9}  {seconds:>8}  {count:>7}  {rest}".rstrip()
 
     def head(self, about: dict[str, Any]) -> list[str]:
         says = "LLR" if about["calibration"] else "score"
@@ -130,7 +133,7 @@ class Table:
 
     @staticmethod
     def _heard_row(when: str, window: Sequence[str], so_far: Sequence[str]) -> str:
-        own, until_now = (f"{one[0]:>8}  {one[1]:>7}  {one[2]:<8}" for one in (window, so_far))
+        own, until_now = (f"{one[0]:>8}  {one[1]:>7}  {one[2]:<9}" for one in (window, so_far))
         return f"{when:<19}  {own}  {until_now}  {so_far[3]:>5}".rstrip()
 
     def stream_head(self, about: dict[str, Any]) -> list[str]:
@@ -161,20 +164,9 @@ class Tsv:
     """For programs: lines of `#`, one of titles, then one of each recording, channel or, if so wished, window."""
 
     TITLES = [
-        "file",
-        "channel",
-        "begin",
-        "end",
-        "score",
-        "llr",
-        "verdict",
-        "windows",
-        "lowest",
-        "notes",
-        "error",
-        "n_below",
+        "file", "channel", "begin", "end", "score", "llr", "verdict", "windows", "lowest", "notes", "error", "n_below",
         "below",
-    ]
+    ]  # fmt: skip
 
     def __init__(self, windows: bool, lowest: int):
         self._windows, self._lowest = windows, lowest
@@ -242,17 +234,9 @@ class Tsv:
         return [self._line(*(said.get(title, "-") for title in self.TITLES))]
 
     STREAM_TITLES = [
-        "channel",
-        "begin",
-        "end",
-        "score",
-        "llr",
-        "verdict",
-        "score_so_far",
-        "llr_so_far",
-        "verdict_so_far",
+        "channel", "begin", "end", "score", "llr", "verdict", "score_so_far", "llr_so_far", "verdict_so_far",
         "below_so_far",
-    ]
+    ]  # fmt: skip
 
     def stream_head(self, about: dict[str, Any]) -> list[str]:
         return [*("# " + line for line in about_lines(about)), "\t".join(self.STREAM_TITLES)]
@@ -338,8 +322,9 @@ def _json(value: dict[str, Any]) -> str:
 def summary(verdicts: Counter[str | None], failed: int) -> str:
     """Counts of what was said, for the end."""
     said = []
-    if verdicts[BONAFIDE] + verdicts[PARTIAL] + verdicts[SPOOF]:
-        said.append(", ".join(f"{verdicts[verdict]} {verdict}" for verdict in (BONAFIDE, PARTIAL, SPOOF)))
+    answers = (BONAFIDE, PARTIAL, SPOOF, *([UNDECIDED] if verdicts[UNDECIDED] else []))
+    if any(verdicts[verdict] for verdict in answers):
+        said.append(", ".join(f"{verdicts[verdict]} {verdict}" for verdict in answers))
     if verdicts[None]:
         said.append(f"{verdicts[None]} scored without a verdict")
     if failed:

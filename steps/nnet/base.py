@@ -103,6 +103,11 @@ def side_by_side(maps: Sequence[Tensor]) -> Tensor:
     )
 
 
+def scoring_batch(backbone: BackboneBase) -> int:
+    """How many inputs are scored at once. Fewer where they are raw samples: AASIST takes some 200 MB for each."""
+    return 8 if backbone.input_bins == 1 else 128
+
+
 def pool(feature_map: Tensor) -> Tensor:
     """Global average pooling: (batch, channels, frames, bins) -> (batch, channels)."""
     return feature_map.mean(dim=(2, 3))

@@ -28,7 +28,7 @@ from steps.evaluation.measuring import Breakdowns, measure
 from steps.metrics.paired_tests import CONFIDENCE
 from steps.results.det_plot import write_det_plot
 from steps.results.heat_map import write_heat_map
-from utils.cli import UserError, system_error_text, warn
+from utils.cli import warn
 from utils.files import write_aside, write_lines
 
 FILES = (  # beside evaluation.json
@@ -87,7 +87,7 @@ def evaluate_files(
 def write_results(out: Path, result: Evaluation, plot: bool) -> list[str]:
     """Write the tables, with `plot` the plots, and evaluation.json last, to the folder `out`; returns the files' names.
 
-    An older table or plot that this evaluation does not have is removed. Raises UserError if it cannot be written.
+    An older table or plot that this evaluation does not have is removed.
     """
     corpus, rooms = result.corpus_name, result.environments
     files: dict[str, list[Row] | Callable[[IO[bytes]], None] | None] = dict.fromkeys(FILES)
@@ -108,17 +108,14 @@ def write_results(out: Path, result: Evaluation, plot: bool) -> list[str]:
         files["per_environment.tsv"] = environment_rows(rooms, corpus)
         if plot:
             files["attack_by_environment.png"] = lambda handle: write_heat_map(handle, rooms, result.title, corpus)
-    try:
-        for name, content in files.items():
-            if content is None:
-                (out / name).unlink(missing_ok=True)
-            elif callable(content):
-                _write_plot(out / name, content)
-            else:
-                write_lines(out / name, tsv_lines(content))
-        write_evaluation(out, result)
-    except OSError as error:
-        raise UserError(f"{out}: cannot write the results there: {system_error_text(error) or error}") from None
+    for name, content in files.items():
+        if content is None:
+            (out / name).unlink(missing_ok=True)
+        elif callable(content):
+            _write_plot(out / name, content)
+        else:
+            write_lines(out / name, tsv_lines(content))
+    write_evaluation(out, result)
     return [FILE, *(name for name, content in files.items() if content is not None)]
 
 

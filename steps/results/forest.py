@@ -86,8 +86,10 @@ def write_forest(handle: IO[bytes], rows: Sequence[Row], corpus: str) -> None:
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
         axes.spines[["top", "right"]].set_visible(False)
-    untested = "; open mark: not tested" if any(row.test.interval is None for row in rows) else ""
-    grid[-1].set_xlabel(f"difference of the EER, points (left of 0: the method is better){untested}")
+    label = "difference of the EER, points\n(left of 0: the method is better"
+    if any(row.test.interval is None for row in rows):
+        label += "; open mark: not tested"
+    grid[-1].set_xlabel(label + ")")
     title = f"{corpus}: mean difference and its {100 * CONFIDENCE:.0f} % interval over seeds"
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     lines = [marks[method] for method in methods]

@@ -28,6 +28,7 @@ from steps.results.tables import (
 )
 from utils.cli import UserError
 
+EXITS = "Early exits"  # title of their table
 MOST_SENTENCES, MOST_NAMED, MOST_NOTES = 5, 4, 30  # of the text, which stays short
 
 NOTE = f"""\
@@ -284,7 +285,6 @@ class Document:
 def comparison(
     groups: Sequence[tuple[str, Sequence[Experiment]]],
     recipe: str,
-    exits_title: str,
     command: str | None,
     tuned: Mapping[str, Tuned],
     notes: Sequence[str],
@@ -317,12 +317,12 @@ def comparison(
     rows = forest_rows([part for parts in titled.values() for part in parts])
     first = {e.name for e in groups[0][1]}
     exits = [
-        Part(exits_title, one.table, ["network", "method", "stop at"], entries, shares=True)
+        Part(EXITS, one.table, ["network", "method", "stop at"], entries, shares=True)
         for one in with_baselines
         if (entries := one.early_exits(first))
     ]
     if exits:
-        titled[exits_title] = exits
+        titled[EXITS] = exits
     picture = f"{stem}_forest.png"
     files = {file_name(title): tsv(parts) for title, parts in titled.items()}
 

@@ -67,10 +67,10 @@ class Verdict(BaseModel):
     """Of a recording, or of one of its channels."""
 
     channel: str | None = Field(description="mixed, or its number from 0; null where the recording has one only")
-    verdict: Literal["bonafide", "partial", "spoof"] | None = Field(
+    verdict: Literal["bonafide", "partial", "spoof", "undecided"] | None = Field(
         description=(
-            "partial: the score is above the threshold, but not every window; null without a calibration, and where "
-            "not_judged says why"
+            "partial: the score is above the threshold, but not every window; undecided: between threshold and "
+            "bonafide_above; null without a calibration, and where not_judged says why"
         )
     )
     not_judged: str | None = Field(
@@ -88,7 +88,11 @@ class Verdict(BaseModel):
     caution: str | None = Field(description="said with each verdict of a model that was trained on the mini corpus")
     score: float = Field(description="the mean of the windows' scores; higher = bona fide")
     llr: float | None = Field(description="log-likelihood ratio, natural logarithm; null without a calibration")
-    threshold: float | None = Field(description="of the LLR: bonafide if it and all windows are above it")
+    threshold: float | None = Field(description="of the LLR: spoof where it is not above it")
+    bonafide_above: float | None = Field(
+        description="bonafide if the LLR is above it and all windows are above the threshold; larger than the threshold"
+        " only if the server was given a cost of no answer"
+    )
     seconds: float = Field(description="the recording's length")
     notes: list[str] = Field(description="what was done to the audio")
     lowest: list[Stretch] = Field(description="the lowest-scoring stretches, lowest first, none overlapping another")
@@ -120,7 +124,8 @@ class Model(BaseModel):
     channels: Literal["mix", "each"] | int = Field(
         description="of several, those that are scored if a request names none"
     )
-    threshold: float | None = Field(description="of the LLR")
+    threshold: float | None = Field(description="as in a verdict")
+    bonafide_above: float | None = Field(description="as in a verdict")
     rests_on: list[str] = Field(description="training, windows, calibration and threshold, in words")
     limits: Limits
 

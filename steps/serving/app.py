@@ -61,10 +61,10 @@ class Judge(Protocol):
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
     title = _TITLES.get(status, http.HTTPStatus(status).phrase)
-    told = Problem(title=title, status=status, detail=detail)
+    body = Problem(title=title, status=status, detail=detail)
     if status == 503:
         headers = {"Retry-After": "5"} | (headers or {})
-    return JSONResponse(told.model_dump(), status, headers, media_type="application/problem+json")
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
 
 
 def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -137,10 +137,10 @@ def make_app(judge: Judge, limits: Limits, names: Iterable[str] = (), loopback: 
         """The verdict on one recording, where in it the score is lowest, and what the network looked at. Of several
         channels their mean is scored (`mix`), one by its number from 0, or `each`: then a list of verdicts. Uploads are
         scored one after the other, in the order in which they arrived. Nothing of them is kept."""
-        told = request.headers.get("content-length", "")
+        length = request.headers.get("content-length", "")
         waits = request.headers.get("expect", "").lower() == "100-continue"
         with intake.place() as held:
-            await intake.receive(held, int(told) if told.isdecimal() else None, waits, request.stream())
+            await intake.receive(held, int(length) if length.isdecimal() else None, waits, request.stream())
             if not held:
                 raise Refused(422, "It is empty: no bytes.")
             if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):

@@ -55,14 +55,14 @@ class Intake:
             self._uploads -= 1
             self._bytes -= len(held)
 
-    async def receive(self, held: bytearray, told: int | None, waits: bool, chunks: AsyncIterator[bytes]) -> None:
-        """Fill `held`. told: bytes that are to come, if the request says; waits: whether the sender waits for our word
+    async def receive(self, held: bytearray, length: int | None, waits: bool, chunks: AsyncIterator[bytes]) -> None:
+        """Fill `held`. length: bytes to come, if the request says; waits: whether the sender waits for our word
         before it sends (Expect: 100-continue).
 
         What is too large is let go as it comes, up to the time limit: most senders read the answer only when all is
         sent. Raises Refused.
         """
-        refused = self._refusal(told or 0, held)
+        refused = self._refusal(length or 0, held)
         if refused is not None and waits:
             raise refused
         try:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from steps.inference.calibration import BONAFIDE, PARTIAL, SPOOF
+from steps.inference.calibration import BONAFIDE, PARTIAL, SPOOF, UNDECIDED
 from steps.inference.clock import clock
 from steps.inference.detector import EACH, Channels, FakeSpeechDetector
 from steps.inference.output import about_lines, below_threshold, message_without
@@ -46,9 +46,10 @@ def model_of(detector: FakeSpeechDetector) -> dict[str, Any]:
         "hop_seconds",
         "channels",
         "threshold",
+        "bonafide_above",
     )
-    told = {key: about[key] for key in keys}
-    return told | {"caution": _caution(about), "rests_on": about_lines(about)}
+    said = {key: about[key] for key in keys}
+    return said | {"caution": _caution(about), "rests_on": about_lines(about)}
 
 
 def _caution(about: dict[str, Any]) -> str | None:
@@ -97,6 +98,7 @@ def _verdict(result: Result, seen: list[Evidence], about: dict[str, Any]) -> dic
         "score": result.score,
         "llr": result.llr,
         "threshold": about["threshold"],
+        "bonafide_above": about["bonafide_above"],
         "seconds": result.seconds,
         "notes": list(result.notes),
         "lowest": [dataclasses.asdict(window) for window in result.lowest(LOWEST)],
@@ -132,8 +134,8 @@ def _opened(path: str, max_seconds: float) -> Iterator[audio.Recording]:
             raise Refused(415, f"This is no sound that can be read here. Readable: {FORMATS}.") from None
         except UserError as error:
             raise Refused(422, _sentence(error)) from None
-        if recording.told_seconds is not None and recording.told_seconds > max_seconds:
-            raise _too_long(f"It is {time_words(recording.told_seconds)} long", max_seconds)
+        if recording.promised_seconds is not None and recording.promised_seconds > max_seconds:
+            raise _too_long(f"It is {time_words(recording.promised_seconds)} long", max_seconds)
 
         def blocks() -> Iterator[np.ndarray]:
             done = 0
@@ -177,6 +179,10 @@ def in_words(result: Result, about: dict[str, Any]) -> tuple[str, str]:
                 " or replayed speech. Listen to them. The more windows a recording has, the more often one of genuine"
                 " speech falls below the threshold."
             ),
+        ),
+        UNDECIDED: (
+            "Undecided",
+            f"With the costs that were set, no answer is cheaper than the risk of a wrong one. {_odds(result.llr)}",
         ),
         SPOOF: ("Spoof", f"The detector takes this for synthetic, converted or replayed speech. {_odds(result.llr)}"),
     }

@@ -147,11 +147,11 @@ def _run(pipe: Connection, settings: Settings, prepare: Callable[[Settings], tup
     """The process, from the inside."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
     try:
-        told, judge = prepare(settings)
+        about, judge = prepare(settings)
     except UserError as error:
         pipe.send((False, str(error)))
         return
-    pipe.send((True, told))
+    pipe.send((True, about))
     _limit_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would have the upload in it
     while True:

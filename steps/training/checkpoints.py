@@ -42,8 +42,8 @@ class Damaged(UserError):
 _TRAIN_AGAIN = "remove it and train again (--stage 2): complete files beside it are kept"
 
 
-def check(path: str | Path, mend: str = _TRAIN_AGAIN) -> None:
-    """Raises UserError, with the `mend`, if a checkpoint is missing, and Damaged if a byte of it is wrong or lacks.
+def check(path: str | Path, fix: str = _TRAIN_AGAIN) -> None:
+    """Raises UserError, with the `fix`, if a checkpoint is missing, and Damaged if a byte of it is wrong or lacks.
 
     torch.save makes a zip, with a CRC-32 of each tensor; torch.load never looks at them, so it is done here. The
     attributes, which are no part of a CRC, are 0 as torch.save writes them: a folder's would hide a tensor.
@@ -60,26 +60,26 @@ def check(path: str | Path, mend: str = _TRAIN_AGAIN) -> None:
         if isinstance(error, OSError) and system_error_text(error):  # the file may be whole: nothing to remove
             error.filename = error.filename or str(path)
             raise
-        raise Damaged(f"{path}: damaged or cut off ({_first_line(error)}); {mend}") from None
+        raise Damaged(f"{path}: damaged or cut off ({_first_line(error)}); {fix}") from None
     if bad is not None:
-        raise Damaged(f"{path}: damaged (the checksum of {bad} is wrong); {mend}")
+        raise Damaged(f"{path}: damaged (the checksum of {bad} is wrong); {fix}")
 
 
-def load(path: str | Path, mend: str = _TRAIN_AGAIN) -> dict[str, Any]:
-    """Tensors, on the CPU, and plain values; never code. Raises UserError, with the `mend`, if the file is missing or
+def load(path: str | Path, fix: str = _TRAIN_AGAIN) -> dict[str, Any]:
+    """Tensors, on the CPU, and plain values; never code. Raises UserError, with the `fix`, if the file is missing or
     damaged."""
-    check(path, mend)
+    check(path, fix)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's message tells how to load it all the same: not this one's business
         raise Damaged(
             f"{path}: not a readable checkpoint: damaged, or it holds more than tensors and plain values, which could"
-            f" run code and is never loaded; {mend}"
+            f" run code and is never loaded; {fix}"
         ) from None
     except Exception as error:  # torch raises many kinds for a file that is no checkpoint
-        raise Damaged(f"{path}: not a readable checkpoint ({_first_line(error)}); {mend}") from None
+        raise Damaged(f"{path}: not a readable checkpoint ({_first_line(error)}); {fix}") from None
     if not isinstance(state, dict):
-        raise Damaged(f"{path}: not a checkpoint: it holds a {type(state).__name__}, not named values; {mend}")
+        raise Damaged(f"{path}: not a checkpoint: it holds a {type(state).__name__}, not named values; {fix}")
     return state
 
 
@@ -159,7 +159,7 @@ class CheckpointFolder:
         for epoch in reversed(self.epochs()):
             path = self.path(epoch)
             try:
-                state = load(path, mend="going back to the checkpoint before it, or to the start")
+                state = load(path, fix="going back to the checkpoint before it, or to the start")
             except Damaged as error:
                 warn(str(error))
                 # The epoch that is now repeated was the best one, and will be again.
@@ -173,18 +173,18 @@ class CheckpointFolder:
 
     def _check_best(self, best_epoch: int) -> None:
         """Find out at the begin of a run, not at its end, that the best epoch's weights are damaged or gone."""
-        mend = f"the weights of epoch {best_epoch}, the best so far, are lost; remove {self.folder} and train again"
+        fix = f"the weights of epoch {best_epoch}, the best so far, are lost; remove {self.folder} and train again"
         kept = self.path(best_epoch)
         if self.best.exists():
             try:
-                check(self.best, mend)
+                check(self.best, fix)
                 return
             except Damaged:
                 if not kept.exists():
                     raise
         elif not kept.exists():
-            raise Damaged(f"{self.best}: no such file; {mend}")
-        check(kept, mend)
+            raise Damaged(f"{self.best}: no such file; {fix}")
+        check(kept, fix)
         self._link_best(best_epoch)
 
     def remove_epochs(self) -> None:

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from steps.augment import utterance_rng
 from steps.data.batches import FeatureSet, scoring_plan, training_plan
 from steps.data.reading import ShardPlan
-from steps.nnet.base import score_of
+from steps.nnet.base import score_of, scoring_batch
 from steps.training import distributed
 from steps.training.base import MethodBase, OptimizerConf, TrainConf
 from steps.training.batch_norm import fresh_statistics, share_batch_norms
@@ -32,7 +32,6 @@ from utils.files import naming, write_lines
 
 # On a GPU a look at each batch's loss would make the host wait for the device each time.
 _LOSS_CHECK_EVERY = {"cpu": 1, "cuda": 20}
-_SCORING_BATCH = 128
 _STATISTICS_BATCHES = 10  # of the training set, by which batch norm's running statistics are estimated
 
 
@@ -293,7 +292,7 @@ class Trainer:
         detector = self.method.detector
         loss_sum, weight_sum = 0.0, 0.0
         scores = torch.zeros(len(self.dev_set))
-        plan = scoring_plan(len(self.dev_set), _SCORING_BATCH * distributed.world())
+        plan = scoring_plan(len(self.dev_set), scoring_batch(detector.backbone) * distributed.world())
         for x, labels, indices in self._batches(self.dev_set, plan):
             with autocast(self.conf.amp, self.device):
                 embedding = detector.embed(x)

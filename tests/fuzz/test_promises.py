@@ -458,9 +458,10 @@ def test_values_that_a_job_would_not_get_as_they_are_are_refused(here):
     """All in one bash: the lines by which a recipe checks what it was given."""
     for script in (ROOT / "steps/recipe_options.sh",):
         lines = script.read_text().splitlines()
+        common = (ROOT / "steps/recipe_begin.sh").read_text().splitlines()
         begin = next(i for i, line in enumerate(lines) if line.startswith("require_plain "))
         end = next(i for i, line in enumerate(lines) if line.startswith("settings=()"))
-        checks = "\n".join(lines[begin : end + 1])
+        checks = "\n".join([*(line for line in common if line.startswith("require_plain ")), *lines[begin : end + 1]])
         script = f"set -euo pipefail; stage=0 stop_stage=5 caller_dir=/; . {ROOT}/utils/stages.sh\n"
         for option, values in (
             *REFUSED.items(),

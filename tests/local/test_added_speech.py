@@ -230,7 +230,7 @@ def test_a_split_may_have_added_speakers_only():
 
 
 CONF = """
-packages: {voices: "1"}
+packages: {voices: {version: "1"}}
 utterance: {seconds: [0.9, 1.3]}
 chain: {}
 verification: {enrolment_utterances: 2}

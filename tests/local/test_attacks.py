@@ -102,7 +102,7 @@ def gathered(tmp_path, monkeypatch):
     needy = dataclasses.replace(
         next(entry for entry in conf.attacks.values() if not entry.attack.speaks),
         method="mlsa",
-        draw={},
+        draw={"order": 24, "f0_scale": 1},
     )
     several = dataclasses.replace(attacks_by_method()["mlsa"], needs=("one", "two"))
     monkeypatch.setitem(attacks_by_method(), "mlsa", several)

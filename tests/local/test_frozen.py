@@ -11,8 +11,8 @@ import pytest
 from local.mini_corpus import debian, frozen, python_packages
 from local.mini_corpus.debian import DebianPackage, DebianPackages, PackageMissing
 from local.mini_corpus.frozen import Frozen, audio_digest, read_known, verdict
-from local.mini_corpus.losses import Losses
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages
+from local.mini_corpus.sources import warn_of
 from steps.evaluation.labels import corpus_label
 from utils.cli import UserError
 
@@ -65,19 +65,13 @@ def test_labels_name_what_was_added_and_other_sources():
 
 
 def test_losses_with_the_same_reason_are_told_in_one_line(capsys):
-    lose = Losses()
-    for name in ("a", "b", "c"):
-        lose("train speaker " + name, "no network")
-    lose("attack A11 (Codec2)", "pip failed")
-    lose("dev speaker d", "no network")
-    lose("the es prompts of attack A02", "no network")
-    lost = lose.tell()
-    assert lost == ("speakers a, b, c (train), d (dev), the es prompts of attack A02", "attack A11 (Codec2)")
+    lost = warn_of({"no network": ["train speaker a", "dev speaker d"], "pip failed": ["attack A11 (Codec2)"]})
+    assert lost == ("train speaker a, dev speaker d", "attack A11 (Codec2)")
     assert capsys.readouterr().err.splitlines() == [
-        f"WARNING: left out: {lost[0]}: no network",
+        "WARNING: left out: train speaker a, dev speaker d: no network",
         "WARNING: left out: attack A11 (Codec2): pip failed",
     ]
-    assert Losses().tell() == ()
+    assert warn_of({}) == ()
 
 
 # ---------------------------------------------------------------- Debian packages, from a fake apt

@@ -16,13 +16,14 @@ import pytest
 import soundfile
 
 from local.layout import Layout
-from local.mini_corpus import asv, build, chain, leak_test, planning, sources, speech, synthesis
+from local.mini_corpus import asv, build, chain, planning, sources, speech, synthesis
 from local.mini_corpus.attack import RATE, Unusable, draw_of, in_fresh_process, tts_attack
 from local.mini_corpus.attacks import attacks_by_method, copying, tts
 from local.mini_corpus.conf import load
 from local.mini_corpus.debian import DebianPackage
 from local.mini_corpus.python_packages import GroupMissing, PythonPackages, put_on_path, read_groups
 from local.mini_corpus.settings import LISTS, SPLITS, Chain, Utterances
+from tests.bench import corpus_leaks
 from utils.cli import UserError
 from utils.files import read_json, write_json
 
@@ -395,7 +396,7 @@ def offline(tmp_path_factory):
     lines = [f"prompt-{i}: one two three four {i}" for i in range(9)]
     (package / "prompts.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     text = [
-        'packages: {voices: "1"}',
+        'packages: {voices: {version: "1"}}',
         "utterance: {seconds: [0.9, 1.3]}",
         "chain: {}",
         "verification: {enrolment_utterances: 2}",
@@ -531,7 +532,7 @@ def test_a_foreign_folder_is_not_touched(make, tmp_path):
 
 def test_what_cannot_be_had_is_left_out_and_marked(make, offline, tmp_path, monkeypatch, capsys):
     conf, _ = offline
-    lacking = dataclasses.replace(conf.attacks["A05"], method="codec2", draw={})
+    lacking = dataclasses.replace(conf.attacks["A05"], method="codec2", draw={"bits_per_second": 3200})
     conf = dataclasses.replace(conf, attacks={**conf.attacks, "A11": lacking})
 
     def refuse(self, group):
@@ -607,15 +608,15 @@ def test_the_synthesizers_pins_are_of_the_corpus(make, offline, tmp_path, monkey
 
 def test_leak_features_tell_their_number():
     samples = chain.through_chain(speechlike(), chain.rng_of(1, "x"), Chain())
-    features = leak_test.leak_features(samples)
-    assert features.shape == (len(leak_test.FEATURES),) and np.all(np.isfinite(features))
+    features = corpus_leaks.leak_features(samples)
+    assert features.shape == (len(corpus_leaks.FEATURES),) and np.all(np.isfinite(features))
     assert abs(features[0] - len(samples) / RATE) < 1e-9
 
 
 def test_equal_error_rate_of_known_scores():
     bonafide = np.array([True, True, False, False])
-    assert leak_test.equal_error_rate(np.array([2.0, 3.0, 0.0, 1.0]), bonafide) == 0
-    assert leak_test.equal_error_rate(np.array([0.0, 1.0, 2.0, 3.0]), bonafide) == 100
+    assert corpus_leaks.equal_error_rate(np.array([2.0, 3.0, 0.0, 1.0]), bonafide) == 0
+    assert corpus_leaks.equal_error_rate(np.array([0.0, 1.0, 2.0, 3.0]), bonafide) == 100
 
 
 def test_program_refuses_an_unknown_size(monkeypatch):

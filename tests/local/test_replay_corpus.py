@@ -48,22 +48,21 @@ def test_the_sizes_have_the_speakers_of_their_namesakes():
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("speech: tiny ", "speech: huge ", r"line 5: speech: 'huge': there is no .*huge.yaml"),
+        ("speech: small ", "speech: huge ", r"line 5: speech: 'huge': there is no .*huge.yaml"),
         ("lead_ms", "leads_ms", r"unknown key 'leads_ms'"),
         ("rooms: {train: 1", "rooms: {train: 0", r"amounts.rooms.train: 0 is not positive"),
-        ("places: 2", "places: 0", r"places: 0 is not positive"),
+        ("places: 4", "places: 0", r"places: 0 is not positive"),
         ("stop_hz: 7400", "stop_hz: 9000", r"stop_hz: 9000.0 is not within"),
         ("t60_ms: {a: [50, 200]", "t60_ms: {a: [200, 50]", r"room.*t60_ms.a"),
     ],
 )
 def test_a_wrong_conf_is_refused_with_its_place(tmp_path, old, new, told):
-    for name in ("tiny.yaml", "pa_tiny.yaml"):
-        (tmp_path / name).write_text((CONFS / name).read_text())
-    text = (CONFS / "pa_tiny.yaml").read_text()
+    (tmp_path / "small.yaml").write_text((CONFS / "small.yaml").read_text())
+    text = (CONFS / "pa_small.yaml").read_text()
     assert old in text
-    (tmp_path / "pa_tiny.yaml").write_text(text.replace(old, new, 1))
+    (tmp_path / "pa_small.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(UserError, match=told):
-        load(tmp_path / "pa_tiny.yaml")
+        load(tmp_path / "pa_small.yaml")
 
 
 # ---------------------------------------------------------------- plan
@@ -118,7 +117,7 @@ def made(tmp_path, monkeypatch, waveform_maker, crew_of_one, pyroomacoustics):
         for j in range(8):
             soundfile.write(package / speaker / f"{j}.flac", waveform_maker(26000, seed=100 * i + j), RATE)
     text = [
-        'packages: {voices: "1"}',
+        'packages: {voices: {version: "1"}}',
         "utterance: {seconds: [0.9, 1.3]}",
         "chain: {}",
         "verification: {}",
@@ -132,6 +131,7 @@ def made(tmp_path, monkeypatch, waveform_maker, crew_of_one, pyroomacoustics):
     ]
     (tmp_path / "mine.yaml").write_text("\n".join(text) + "\n")
     own = (CONFS / "pa_tiny.yaml").read_text().replace("speech: tiny", "speech: mine")
+    own = own.replace("base: ", f"base: {CONFS}/")
     own = own.replace("replays: {train: 14, dev: 6, eval: 6}", "replays: {train: 2, dev: 1, eval: 1}")
     (tmp_path / "pa_mine.yaml").write_text(own)
     monkeypatch.setattr(

@@ -720,7 +720,7 @@ def test_the_table_of_front_ends(exp, tmp_path):
 
     def make(*more):
         return subprocess.run(
-            [sys.executable, ROOT / "steps/make_frontend_table.py", "--confs",
+            [sys.executable, ROOT / "tests/bench/frontend_table.py", "--confs",
              f"{ROOT}/conf/frontend/f0_subband.yaml {ROOT}/conf/frontend/imag_real_257.yaml", "--wav-scp",
              tmp_path / "wav.scp", "--rounds", "1", "--out", page, *more], capture_output=True, text=True,
         )  # fmt: skip

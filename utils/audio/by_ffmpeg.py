@@ -19,7 +19,7 @@ _CONTAINERS = (
 )
 # Of these FFmpeg knows the length; of streams of frames it guesses by the bit rate.
 _TELLING = "ape,asf,avi,caf,flac,flv,matroska,mov,mpc,mpc8,ogg,rm,tta,w64,wav,wv"
-_TOLD_BY_A_PIPE = 0x7FFF0000 // 8  # samples: a WAV of unknown length tells of as many bytes or more
+_PROMISED_BY_A_PIPE = 0x7FFF0000 // 8  # samples: a WAV of unknown length tells of as many bytes or more
 _PACKET = 60.0  # seconds of the longest that there may be
 _SLACK = 0.5  # seconds by which sound may be shorter than its container tells: what coders add at both ends
 
@@ -48,7 +48,7 @@ def opened(
     notes: list[str],
     live: bool = False,
 ) -> Iterator[Decoded]:
-    """The first audio track of a file or stream. seconds: its length, where the structure told it; live: take what has
+    """The first audio track of a file or stream. seconds: its length, where the structure says it; live: take what has
     arrived without waiting for more.
 
     Raises UserError that begins with `where`: not audio, truncated, damaged; with `strict`, several audio tracks, which
@@ -80,9 +80,9 @@ def opened(
             if strict:
                 raise UserError(f"{where}: {said}, where one is expected; write the right one to a file of its own")
             notes.append(f"{said}; the first is taken")
-        told = _told(av, container, stream) if seconds is None else seconds
-        decoded = _samples(av, container, stream, where, told, live)
-        yield Decoded(rate, channels, _gathered(decoded, max(1, int(block_seconds * rate))), told)
+        promised = _promised(av, container, stream) if seconds is None else seconds
+        decoded = _samples(av, container, stream, where, promised, live)
+        yield Decoded(rate, channels, _gathered(decoded, max(1, int(block_seconds * rate))), promised)
 
 
 def _name(number: int, metadata: dict[str, str]) -> str:
@@ -90,7 +90,7 @@ def _name(number: int, metadata: dict[str, str]) -> str:
     return f"{number}{f' ({chr(44).join(said)})' if said else ''}"
 
 
-def _told(av: Any, container: Any, stream: Any) -> float | None:
+def _promised(av: Any, container: Any, stream: Any) -> float | None:
     """Seconds."""
     if not {*_TELLING.split(",")} & set(container.format.name.split(",")):
         return None
@@ -100,10 +100,12 @@ def _told(av: Any, container: Any, stream: Any) -> float | None:
         seconds = container.duration / av.time_base
     else:
         return None
-    return seconds if 0 < seconds * stream.codec_context.sample_rate < _TOLD_BY_A_PIPE else None
+    return seconds if 0 < seconds * stream.codec_context.sample_rate < _PROMISED_BY_A_PIPE else None
 
 
-def _samples(av: Any, container: Any, stream: Any, where: str, told: float | None, live: bool) -> Iterator[np.ndarray]:
+def _samples(
+    av: Any, container: Any, stream: Any, where: str, promised: float | None, live: bool
+) -> Iterator[np.ndarray]:
     """float (n, channels) of each frame. Raises UserError where the container tells of more than there is, by the
     latest end of any of its tracks, or its packets of more than they decode to."""
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
@@ -142,8 +144,8 @@ def _samples(av: Any, container: Any, stream: Any, where: str, told: float | Non
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{where}: truncated or damaged after {done / rate:.2f} s: {reason}") from None
     latest = max(latest, done / rate)
-    if told is not None and latest < told - _SLACK:
-        raise UserError(f"{where}: truncated: {latest:.2f} of {told:.2f} s can be decoded")
+    if promised is not None and latest < promised - _SLACK:
+        raise UserError(f"{where}: truncated: {latest:.2f} of {promised:.2f} s can be decoded")
     if done / rate < in_packets - _SLACK:
         raise UserError(f"{where}: damaged: {done / rate:.2f} of {in_packets:.2f} s can be decoded")
 

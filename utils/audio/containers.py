@@ -1,4 +1,4 @@
-"""What a file of sound promises, told by its structure alone: which bytes hold sound, whether they are all there, and
+"""What a file of sound promises, by its structure alone: which bytes hold sound, whether they are all there, and
 what else lies in the file.
 
 Decoders do not say: libsndfile takes what is there of a file that was cut off, stops at the end of the first of several
@@ -16,7 +16,7 @@ from utils.audio import flac, mpeg, ogg, tags
 from utils.audio.source import Patches, Source
 
 # Writers to pipes put this or more into a size of 32 bits that they cannot come back to.
-_UNTOLD = 0x7FFF0000
+_UNKNOWN = 0x7FFF0000
 _PRINTABLE = frozenset(string.printable[:95].encode())
 _FILES = (b"RIFF", b"riff", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd")  # no chunk is called so
 _MP3_TAGS = (0x50, 0x55)  # of a WAV's format
@@ -50,7 +50,7 @@ class Layout:
     """spans: the file's sound, in order, empty where libsndfile does not decode it; rate: Hz, where the structure
     tells; missing: what shows that sound is missing, or that its header is wrong; doubt: what lies in it that is not
     decoded, or may be missing; each empty where there is nothing of the kind; seconds: of what libsndfile does not
-    decode, where that is told; data: what the spans are of, where they are not of the file itself."""
+    decode, where that is known; data: what the spans are of, where they are not of the file itself."""
 
     kind: str
     spans: tuple[Span, ...]
@@ -62,9 +62,9 @@ class Layout:
 
     @property
     def samples(self) -> int | None:
-        """Of each channel, in all spans; None where that is not told."""
-        told = [span.samples for span in self.spans if span.samples is not None]
-        return sum(told) if told and len(told) == len(self.spans) else None
+        """Of each channel, in all spans; None where that is not known."""
+        promised = [span.samples for span in self.spans if span.samples is not None]
+        return sum(promised) if promised and len(promised) == len(self.spans) else None
 
 
 def layout_of(data: Source) -> Layout | None:
@@ -180,27 +180,29 @@ def _nonzero(data: Source, begin: int, end: int) -> Iterator[bool]:
         yield any(data[at : min(end, at + (1 << 18))])
 
 
-def _fewer(told: int, held: int, what: str) -> str:
-    return f"truncated, or its header is wrong: it promises {told} {what}, {held} are there"
+def _fewer(promised: int, held: int, what: str) -> str:
+    return f"truncated, or its header is wrong: it promises {promised} {what}, {held} are there"
 
 
 def _follows(count: int) -> str:
     return f"{count} bytes follow its sound" if count else ""
 
 
-def _samples_chunk(data: Source, form: _Form, chunk: _Chunk, told: int | None, unit: int) -> tuple[int, bool, str, str]:
+def _samples_chunk(
+    data: Source, form: _Form, chunk: _Chunk, promised: int | None, unit: int
+) -> tuple[int, bool, str, str]:
     """(bytes of sound, whether the header's size was never written, what is missing, what is too much) of the chunk
-    that holds the samples. told: its size, None where the header says that it is not known; unit: bytes of a sample of
-    all channels."""
+    that holds the samples. promised: its size, None where the header says that it is not known; unit: bytes of a sample
+    of all channels."""
     held = len(data) - chunk.begin
     following = 0
-    if told is not None and told <= held:  # some writers leave the byte out that makes a chunk's length even
-        following = min(form.rest(data, at) for at in {form.after(chunk, told), chunk.begin + told})
-    if told is None or (told == 0 and following):
+    if promised is not None and promised <= held:  # some writers leave the byte out that makes a chunk's length even
+        following = min(form.rest(data, at) for at in {form.after(chunk, promised), chunk.begin + promised})
+    if promised is None or (promised == 0 and following):
         return held, True, _part_of_a_sample(held, unit), ""
-    if told > held:
-        return held, False, _fewer(told, held, "bytes of samples"), ""
-    return told, False, "", _follows(following)
+    if promised > held:
+        return held, False, _fewer(promised, held, "bytes of samples"), ""
+    return promised, False, "", _follows(following)
 
 
 _RIFF = _Form(4, 4, "little", 2)
@@ -222,14 +224,16 @@ def _of_wave(kind: str, data: Source, form: _Form, begin: int, name: Callable[[_
             if coding == 0xFFFE and len(content) >= 26:
                 coding = number(24, 2)
         elif name(chunk) == b"data":
-            told = max(0, chunk.size)
-            if long_size is not None and told == 0xFFFFFFFF:
-                told = long_size
+            promised = max(0, chunk.size)
+            if long_size is not None and promised == 0xFFFFFFFF:
+                promised = long_size
             held = len(data) - chunk.begin
-            open_end = told > held and (form.size == 4 and long_size is None and told >= _UNTOLD or told >= 1 << 62)
+            open_end = promised > held and (
+                form.size == 4 and long_size is None and promised >= _UNKNOWN or promised >= 1 << 62
+            )
             plain_unit = unit if coding in (1, 3, 6, 7) else None
-            size, untold, missing, doubt = _samples_chunk(
-                data, form, chunk, None if open_end else told, plain_unit or 1
+            size, unknown, missing, doubt = _samples_chunk(
+                data, form, chunk, None if open_end else promised, plain_unit or 1
             )
             if coding in _MP3_TAGS:
                 inner = _of_mpeg(data, chunk.begin, chunk.begin + size)
@@ -237,9 +241,9 @@ def _of_wave(kind: str, data: Source, form: _Form, begin: int, name: Callable[[_
                     inner, kind=f"MP3 in {kind}", missing=missing or inner.missing, doubt=doubt or inner.doubt
                 )
             patches: Patches = ()
-            if untold and long_chunk is not None:
+            if unknown and long_chunk is not None:
                 patches = ((chunk.size_at, b"\xff" * 4), (long_chunk.begin + 8, size.to_bytes(8, "little")))
-            elif untold:
+            elif unknown:
                 patches = (form.patch(chunk, min(size, (1 << 8 * form.size) - 1)),)
             samples = size // plain_unit if plain_unit else None
             end = (
@@ -269,10 +273,10 @@ def _caf(data: Source, at: int) -> Layout:
                 hz, _, _, packet, in_packet, _, _ = struct.unpack(">d4s5I", content)
                 rate, unit = int(hz) if 0 < hz < 1e9 else None, packet if in_packet == 1 else 0
         elif chunk.name == b"data":
-            told = None if chunk.size in (-1, 0xFFFFFFFFFFFFFFFF) else max(0, chunk.size - 4)
+            promised = None if chunk.size in (-1, 0xFFFFFFFFFFFFFFFF) else max(0, chunk.size - 4)
             inner = _Chunk(chunk.name, chunk.begin + 4, chunk.size - 4, chunk.size_at)
-            size, untold, missing, doubt = _samples_chunk(data, _CAF, inner, told, unit or 1)
-            patches = ((chunk.size_at, (size + 4).to_bytes(8, "big")),) if untold else ()
+            size, unknown, missing, doubt = _samples_chunk(data, _CAF, inner, promised, unit or 1)
+            patches = ((chunk.size_at, (size + 4).to_bytes(8, "big")),) if unknown else ()
             samples = size // unit if unit else None
             return Layout("CAF", (Span(0, len(data), samples, patches=patches),), rate, missing, doubt)
     return Layout("CAF", (), rate, "truncated: it has no chunk of samples")
@@ -302,12 +306,12 @@ def _aiff(data: Source, at: int) -> Layout:
         elif chunk.name == b"SSND":
             inner = _Chunk(chunk.name, chunk.begin + 8, chunk.size - 8, chunk.size_at)
             held = len(data) - inner.begin
-            told = None if chunk.size > held + 8 and chunk.size >= _UNTOLD else max(0, inner.size)
-            size, untold, missing, doubt = _samples_chunk(data, _RIFX, inner, told, unit or 1)
-            if unit and frames and not untold and frames * unit > size and not missing:
+            promised = None if chunk.size > held + 8 and chunk.size >= _UNKNOWN else max(0, inner.size)
+            size, unknown, missing, doubt = _samples_chunk(data, _RIFX, inner, promised, unit or 1)
+            if unit and frames and not unknown and frames * unit > size and not missing:
                 missing = _fewer(frames, size // unit, "samples")
             patches: Patches = ()
-            if untold:
+            if unknown:
                 if not unit or common is None:
                     missing = missing or "its header does not tell how long it is"
                 else:
@@ -324,17 +328,17 @@ def _aiff(data: Source, at: int) -> Layout:
 
 
 def _behind_a_header(
-    kind: str, data: Source, begin: int, told: int | None, unit: int, rate: int | None
+    kind: str, data: Source, begin: int, promised: int | None, unit: int, rate: int | None
 ) -> tuple[Layout, int]:
-    """The layout, and the bytes of sound. told: None where the header says that it is not known."""
+    """The layout, and the bytes of sound. promised: None where the header says that it is not known."""
     held = max(0, len(data) - begin)
     missing = doubt = ""
-    if told is None or told == 0 and any(_nonzero(data, begin, len(data))):
+    if promised is None or promised == 0 and any(_nonzero(data, begin, len(data))):
         size, missing = held, _part_of_a_sample(held, unit)
-    elif told > held:
-        size, missing = held, _fewer(told, held, "bytes of samples")
+    elif promised > held:
+        size, missing = held, _fewer(promised, held, "bytes of samples")
     else:
-        size = told
+        size = promised
         end = len(data) - tags.bytes_at_end(data[max(begin + size, len(data) - (1 << 20)) : len(data)])
         if any(_nonzero(data, begin + size, end)):
             doubt = _follows(end - begin - size)
@@ -346,11 +350,13 @@ _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 def _au(data: Source, at: int) -> Layout:
     order: _Order = "big" if data[:4] == b".snd" else "little"
-    begin, told, coding, rate, channels = (int.from_bytes(data[i : i + 4], order) for i in range(4, 24, 4))
+    begin, promised, coding, rate, channels = (int.from_bytes(data[i : i + 4], order) for i in range(4, 24, 4))
     held = len(data) - begin
     unit = _AU_BYTES.get(coding, 0) * channels
-    layout, size = _behind_a_header("AU", data, begin, None if told > held and told >= _UNTOLD else told, unit, rate)
-    if told == size or layout.missing:
+    layout, size = _behind_a_header(
+        "AU", data, begin, None if promised > held and promised >= _UNKNOWN else promised, unit, rate
+    )
+    if promised == size or layout.missing:
         return layout
     (span,) = layout.spans
     return replace(layout, spans=(replace(span, patches=((8, min(size, 0xFFFFFFFF).to_bytes(4, order)),)),))
@@ -381,9 +387,9 @@ def _sphere(data: Source, at: int) -> Layout:
             "SPHERE", (), None, f"it is compressed ({coding.decode('ascii', 'replace')}): unpack it by sph2pipe"
         )
     channels, width, count = number(b"channel_count") or 1, number(b"sample_n_bytes") or 0, number(b"sample_count")
-    told = None if count is None else count * channels * width
-    layout, size = _behind_a_header("SPHERE", data, begin, told, channels * width, number(b"sample_rate"))
-    if not layout.missing and (told is None or told != size):
+    promised = None if count is None else count * channels * width
+    layout, size = _behind_a_header("SPHERE", data, begin, promised, channels * width, number(b"sample_rate"))
+    if not layout.missing and (promised is None or promised != size):
         return replace(layout, missing="its header does not tell how long it is (sample_count)")
     return layout
 
@@ -441,7 +447,7 @@ def _mp4(data: Source, at: int) -> Layout:
 def _avi(data: Source, at: int) -> Layout:
     for chunk in _RIFF.chunks(data, 0):
         held = len(data) - chunk.begin
-        if held < chunk.size < _UNTOLD:
+        if held < chunk.size < _UNKNOWN:
             return Layout("AVI", (), None, _fewer(chunk.size, held, "bytes"))
     return Layout("AVI", (), None)
 
@@ -495,7 +501,7 @@ def _flac(data: Source, at: int) -> Layout:
         if stream is None:
             return Layout("FLAC", tuple(spans), rate, "truncated: its header is cut off")
         rate = rate or stream.rate
-        told = stream.promised
+        promised = stream.promised
         last = max(begin + stream.frames_at, end - (stream.most_frame_bytes or _FLAC_FRAME) - _FLAC_BEHIND)
         tail = data[last:end]
         held = flac.samples_until_end(stream, tail)
@@ -503,14 +509,14 @@ def _flac(data: Source, at: int) -> Layout:
             tail = tail[: len(tail) - tags.bytes_at_end(tail)].rstrip(b"\0")
             held = flac.samples_until_end(stream, tail) if tail else 0
         if (
-            held is None and told and flac.has_frame_until(stream, tail, told)
+            held is None and promised and flac.has_frame_until(stream, tail, promised)
         ):  # that frame is cut: the decoder finds out
-            held, doubt = told, "what follows its last frame is no FLAC"
+            held, doubt = promised, "what follows its last frame is no FLAC"
         elif held is None:
-            held, missing = told, missing or "truncated: it ends within a frame"
-        elif held < told:
-            missing = missing or _fewer(told, held, "samples")
-        patches = ((begin + 18, flac.with_total(head, held)),) if held > told else ()
+            held, missing = promised, missing or "truncated: it ends within a frame"
+        elif held < promised:
+            missing = missing or _fewer(promised, held, "samples")
+        patches = ((begin + 18, flac.with_total(head, held)),) if held > promised else ()
         spans.append(Span(begin, end, held, patches=patches))
     return Layout("FLAC", tuple(spans), rate, missing, doubt)
 
@@ -548,14 +554,14 @@ def _of_mpeg(data: Source, begin: int, end: int) -> Layout:
         return Layout("AAC", (), first.rate, missing, doubt, found.seconds)
     spans = []
     for one in found.stretches:
-        told, whole = one.told, one.told_bytes in (one.end - one.begin, one.end - one.sound_at)
-        if told == one.frames:
+        promised, whole = one.promised, one.promised_bytes in (one.end - one.begin, one.end - one.sound_at)
+        if promised == one.frames:
             spans.append(Span(one.begin, one.end))
             continue
         if (
-            told is not None and told > one.frames and not (told == one.frames + 1 and whole)
+            promised is not None and promised > one.frames and not (promised == one.frames + 1 and whole)
         ):  # some count their own frame
-            missing = missing or _fewer(told, one.frames, "frames")
+            missing = missing or _fewer(promised, one.frames, "frames")
         front = mpeg.information(data[one.sound_at : one.sound_at + 4], one.frames) if one.first.layer == 3 else b""
         spans.append(Span(one.sound_at, one.end, front=front))
     return Layout("MP3", tuple(spans), first.rate, missing, doubt)

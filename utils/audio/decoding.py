@@ -47,7 +47,7 @@ class Recording:
     """where: how messages name it; rate: Hz; channels.
 
     blocks: float (n, channels), full scale 1, to be read once, raising UserError where it is truncated, damaged, or has
-    NaN or infinite samples. told_seconds: its length by its header, None where that does not tell. samples: of each
+    NaN or infinite samples. promised_seconds: its length by its header, None where that does not tell. samples: of each
     channel, where they are known before they are decoded. notes: what there is to say of it, complete when the blocks
     are read. seek: lets the blocks begin at a sample, None where only decoding leads there.
     """
@@ -56,7 +56,7 @@ class Recording:
     rate: int
     channels: int
     blocks: Iterator[np.ndarray]
-    told_seconds: float | None = None
+    promised_seconds: float | None = None
     samples: int | None = None
     notes: list[str] = field(default_factory=list)
     seek: Callable[[int], None] | None = None
@@ -135,31 +135,31 @@ def open_recording(
             yield replace(recording, blocks=blocks)
 
 
-def _cut(whole: Recording, stretch: Stretch) -> Recording:
+def _cut(complete: Recording, stretch: Stretch) -> Recording:
     """A stretch of a recording; nothing after it is decoded."""
-    rate, channel = whole.rate, stretch.side if whole.channels > 1 else None
+    rate, channel = complete.rate, stretch.side if complete.channels > 1 else None
     first, last = int(stretch.begin * rate), None if stretch.end is None else int(stretch.end * rate)
-    if whole.samples is not None:
-        first, last = stretch.span(whole.where, rate, whole.samples)
+    if complete.samples is not None:
+        first, last = stretch.span(complete.where, rate, complete.samples)
 
     length = 0
 
     def counted() -> Iterator[np.ndarray]:
         nonlocal length
-        for block in whole.blocks:
+        for block in complete.blocks:
             length += len(block)
             yield block
 
     def blocks() -> Iterator[np.ndarray]:
-        for block in replace(whole, blocks=counted()).within(first, last):
+        for block in replace(complete, blocks=counted()).within(first, last):
             yield block if channel is None else block[:, channel : channel + 1]
-        if whole.samples is None and (last is None or length < last):
-            stretch.span(whole.where, rate, length)  # the recording ends before the stretch does
+        if complete.samples is None and (last is None or length < last):
+            stretch.span(complete.where, rate, length)  # the recording ends before the stretch does
 
-    told = None if last is None else (last - first) / rate
-    samples = None if whole.samples is None or last is None else last - first
-    channels = whole.channels if channel is None else 1
-    return replace(whole, channels=channels, blocks=blocks(), told_seconds=told, samples=samples, seek=None)
+    promised = None if last is None else (last - first) / rate
+    samples = None if complete.samples is None or last is None else last - first
+    channels = complete.channels if channel is None else 1
+    return replace(complete, channels=channels, blocks=blocks(), promised_seconds=promised, samples=samples, seek=None)
 
 
 @contextlib.contextmanager
@@ -274,9 +274,9 @@ def _opened(path: str | Path, where: str) -> IO[bytes]:
 def _by_ffmpeg(
     source: Source, where: str, layout: Layout | None, strict: bool, notes: list[str]
 ) -> Iterator[Recording]:
-    told = None if layout is None else layout.seconds
+    promised = None if layout is None else layout.seconds
     part = Part(source, 0, len(source))
-    with by_ffmpeg.opened(part, where, told, BLOCK_SECONDS, strict, notes) as decoded:
+    with by_ffmpeg.opened(part, where, promised, BLOCK_SECONDS, strict, notes) as decoded:
 
         def blocks() -> Iterator[np.ndarray]:
             try:
@@ -311,8 +311,8 @@ def _by_libsndfile(
         alone = len(layout.spans) == 1
         samples = first.samples if alone else layout.samples
         exact = alone and not is_mp3  # libsndfile goes to about the right place in an MP3
-        told = None if samples is None else samples / rate
-        yield Recording(where, rate, channels, blocks(), told, samples, notes, first.seek if exact else None)
+        promised = None if samples is None else samples / rate
+        yield Recording(where, rate, channels, blocks(), promised, samples, notes, first.seek if exact else None)
 
 
 class _Sound:
@@ -366,9 +366,9 @@ class _Sound:
             self._at += len(block)
             yield block
         if self._at < self.samples:
-            told = self.samples
             raise UserError(
-                f"{self._where}: truncated: {self._at} of {told} samples ({self._at / rate:.2f} of {told / rate:.2f} s)"
+                f"{self._where}: truncated: {self._at} of {self.samples} samples"
+                f" ({self._at / rate:.2f} of {self.samples / rate:.2f} s)"
             )
 
 
@@ -418,7 +418,7 @@ class _Arriving:
 
 
 def _complete(blocks: Iterable[np.ndarray], arriving: _Arriving, where: str) -> Iterator[np.ndarray]:
-    """The blocks. Raises UserError at the end where the header told of more than arrived."""
+    """The blocks. Raises UserError at the end where the header promised more than arrived."""
     yield from blocks
     layout = layout_of_header(arriving.begin, arriving.count)
     if layout is not None and layout.missing:
@@ -459,10 +459,10 @@ def _raw_blocks(stream: IO[bytes], where: str, rate: int) -> Iterator[np.ndarray
     arriving, rest = _Arriving(stream), b""
     while data := arriving.read(max(2, 2 * int(STREAM_SECONDS * rate))):
         data = rest + data
-        whole = len(data) // 2 * 2
-        rest = data[whole:]
-        if whole:
-            yield np.frombuffer(data[:whole], "<i2").reshape(-1, 1) / 2.0**15
+        even = len(data) // 2 * 2
+        rest = data[even:]
+        if even:
+            yield np.frombuffer(data[:even], "<i2").reshape(-1, 1) / 2.0**15
     if rest:
         raise UserError(f"{where}: half a sample at the end: is it s16le?")
 

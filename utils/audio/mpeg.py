@@ -46,16 +46,16 @@ class Frame:
 
 @dataclass
 class Stretch:
-    """Frames that follow one another and that one decoder takes: a file, of several that were joined. told: how many
-    frames it says that it has, None where it does not, and told_bytes how many bytes; the frame that says so is counted
-    in neither and ends at `sound_at`."""
+    """Frames that follow one another and that one decoder takes: a file, of several that were joined. promised: how
+    many frames it says that it has, None where it does not, and promised_bytes how many bytes; the frame that says so
+    is counted in neither and ends at `sound_at`."""
 
     begin: int
     end: int
     first: Frame
     frames: int = 0
-    told: int | None = None
-    told_bytes: int = 0
+    promised: int | None = None
+    promised_bytes: int = 0
     sound_at: int = 0
 
 
@@ -103,7 +103,7 @@ def _adts(head: bytes) -> Frame | None:
     return None if size < 7 else Frame(0, head[1] >> 3 & 1, _ADTS_RATES[head[2] >> 2 & 15], channels, 1024, size)
 
 
-def _told(data: Source, at: int, frame: Frame) -> tuple[int | None, int] | None:
+def _promised(data: Source, at: int, frame: Frame) -> tuple[int | None, int] | None:
     """(frames, bytes) that the information in this frame tells of, None and 0 where it does not say; None where there
     is no information."""
     if frame.layer != 3:
@@ -171,14 +171,14 @@ def walk(data: Source, begin: int, end: int) -> Frames:
                 found.stray += len(data[at:upto].strip(b"\0"))
             at = upto
             continue
-        told = _told(data, at, frame)
-        if current is None or told is not None:
+        promised = _promised(data, at, frame)
+        if current is None or promised is not None:
             current = Stretch(at, at, frame, sound_at=at)
             found.stretches.append(current)
-        if told is None:
+        if promised is None:
             current.frames += 1
         else:
-            (current.told, current.told_bytes), current.sound_at = told, at + frame.size
+            (current.promised, current.promised_bytes), current.sound_at = promised, at + frame.size
         at += frame.size
         current.end = at
     found.stretches = [one for one in found.stretches if one.frames]

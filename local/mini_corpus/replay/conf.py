@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
 from local.mini_corpus import conf as speech_conf
@@ -16,45 +18,33 @@ ATTACKS = tuple(a + b for a in "ABC" for b in "ABC")
 _QUALITY = {"A": "perfect", "B": "high-quality", "C": "low-quality"}
 
 
+@dataclass(frozen=True)
+class _Speech:
+    """What a conf has beside the values of ReplayConf."""
+
+    speech: str  # the LA conf beside it whose packages, speakers, splits and joining are taken
+    verification: Verification
+
+
 def load(path: str | Path) -> MiniCorpusConf:
     """The conf at `path`, its speakers taken from the LA conf that `speech` names (in the same folder). Raises
     UserError naming file, line and key for whatever is unknown, missing or wrong."""
     lines: dict[str, str] = {}
     values = conf.read_yaml(path, lines)
     source = str(path)
-    speech_conf.only(
-        values,
-        [
-            "speech",
-            "amounts",
-            "room",
-            "device",
-            "present",
-            "lead_ms",
-            "low_hz",
-            "stop_hz",
-            "noise_snr_db",
-            "final_level_db",
-            "verification",
-        ],
-        source,
-    )
-    speech = Path(path).with_name(f"{values['speech']}.yaml")
+    own = {key: values.pop(key) for key in ("speech", "verification") if key in values}
+    replay, of = conf.build(ReplayConf, values, lines, source), conf.build(_Speech, own, lines, source)
+    speech = Path(path).with_name(f"{of.speech}.yaml")
     if not speech.is_file():
-        raise UserError(f"{lines.get('speech', source)}: speech: {values['speech']!r}: there is no {speech}")
+        raise UserError(f"{lines.get('speech', source)}: speech: {of.speech!r}: there is no {speech}")
     base = speech_conf.load(speech)
-    groups = {key: value for key, value in values.items() if key not in ("speech", "verification")}
-    replay = conf.build(ReplayConf, groups, lines, source)
-    verification = conf.build(Verification, values["verification"], lines, source, "verification.")
     used = {speaker.package for named in base.speakers.values() for speaker in named.values()}
-    return MiniCorpusConf(
+    return dataclasses.replace(
+        base,
         recipe="pa",
         size=Path(path).stem.removeprefix("pa_"),
         packages={name: package for name, package in base.packages.items() if name in used},
-        utterance=base.utterance,
-        chain=base.chain,
-        verification=verification,
-        speakers=base.speakers,
+        verification=of.verification,
         prompts={},
         attacks={name: _entry(name, replay) for name in ATTACKS},
         replay=replay,

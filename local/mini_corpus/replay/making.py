@@ -46,7 +46,7 @@ def make(shop: Workshop, utterance: Utterance) -> Made:
     there = _environment(shop.seed, name, conf)
     to_asv = there.to_asv[place % conf.amounts.places]
     speech = np.pad(speech, (round(lead * RATE / 1000), 0))
-    told: dict[str, object] = {
+    parameters: dict[str, object] = {
         "room": name,
         "size_m": "x".join(f"{side:g}" for side in there.room.size_m),
         "t60_ms": round(1000 * there.room.t60_s),
@@ -60,9 +60,16 @@ def make(shop: Workshop, utterance: Utterance) -> Made:
         number = unit % getattr(conf.amounts.devices, utterance.split)
         device = _device(shop.seed, utterance.split, quality, number, conf)
         heard = present_replay(speech, to_attacker, device, to_asv, conf.present)
-        told |= {"attacker_cm": round(100 * to_attacker.distance_m), "device": f"{utterance.split}:{quality}:{number}"}
+        parameters |= {
+            "attacker_cm": round(100 * to_attacker.distance_m),
+            "device": f"{utterance.split}:{quality}:{number}",
+        }
         if quality != "A":
-            told |= {"low_cut_hz": device.low_cut_hz, "upper_hz": device.upper_hz, "distortion": device.distortion}
+            parameters |= {
+                "low_cut_hz": device.low_cut_hz,
+                "upper_hz": device.upper_hz,
+                "distortion": device.distortion,
+            }
     # The microphone: each pass through a room takes some of what is below 120 Hz and above 7.6 kHz, so that a replay
     # would be known by two passes. Its band begins and ends inside, the level is set within it, and its noise, which
     # comes after the lower edge, covers what that leaves.
@@ -74,7 +81,7 @@ def make(shop: Workshop, utterance: Utterance) -> Made:
     loudest = float(np.max(np.abs(heard)))
     if loudest > _PEAK:
         heard = heard * (_PEAK / loudest)
-    return Made(np.round(heard * 32767).astype(np.int16), source, told)
+    return Made(np.round(heard * 32767).astype(np.int16), source, parameters)
 
 
 @functools.lru_cache(maxsize=4)

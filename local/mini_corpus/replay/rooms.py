@@ -303,11 +303,11 @@ def impulse_response(
     used = late < count
     used[direct] = False
     at = late[used] * _FINE
-    whole = at.astype(int)
-    part = at - whole
+    before = at.astype(int)
+    part = at - before
     pressure = (-room.reflection) ** orders[used] / distances[used]
-    fine = np.bincount(whole, pressure * (1 - part), (count + 1) * _FINE)
-    fine += np.bincount(whole + 1, pressure * part, (count + 1) * _FINE)[: len(fine)]
+    fine = np.bincount(before, pressure * (1 - part), (count + 1) * _FINE)
+    fine += np.bincount(before + 1, pressure * part, (count + 1) * _FINE)[: len(fine)]
 
     total = _REACH + int((1.1 * room.t60_s + 0.01) * RATE)
     reverberation = np.zeros(total)

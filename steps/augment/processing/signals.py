@@ -33,6 +33,12 @@ def within_full_scale(waveform: np.ndarray) -> np.ndarray:
     return waveform / max(1.0, float(np.abs(waveform).max()))
 
 
+def rounded_to_bits(waveform: np.ndarray, bits: int) -> np.ndarray:
+    """The waveform as a file of so many bits a sample has it: clipped to full scale, steps of 2^(1 - bits)."""
+    steps = 2.0 ** (bits - 1)
+    return np.clip(np.rint(waveform * steps), -steps, steps - 1) / steps
+
+
 def fit(waveform: np.ndarray, samples: int) -> np.ndarray:
     """The waveform cut at its end, or filled with zeros, to `samples`."""
     return np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))

@@ -160,7 +160,7 @@ if (!canRecord()) {
 let answer = null, url = null;
 const plot = new Plot(by("plot"), (begin, end) => choose(begin, end));
 
-const MARKS = { bonafide: "M3 9l4 4 7-9", partial: "M8 2v7M8 13v.2", spoof: "M3 3l10 10M13 3L3 13", null: "M3 8h10" };
+const MARKS = { bonafide: "M3 9l4 4 7-9", partial: "M8 2v7M8 13v.2", spoof: "M3 3l10 10M13 3L3 13", undecided: "M3 6h10M3 10h10", null: "M3 8h10" };
 
 function mark(verdict) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -209,6 +209,7 @@ function show(one, blob, name) {
   const figures = [["Score", number(answer.score, 3)]];
   if (answer.llr !== null) {
     figures.push(["LLR, natural logarithm", number(answer.llr, 3)], ["Threshold of the LLR", number(answer.threshold, 3)]);
+    if (answer.bonafide_above > answer.threshold) figures.push(["Bona fide above an LLR of", number(answer.bonafide_above, 3)]);
   }
   figures.push(["Windows", answer.windows.length]);
   if (answer.notes.length) figures.push(["Notes", answer.notes.join("; ")]);

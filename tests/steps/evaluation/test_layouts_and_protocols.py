@@ -328,7 +328,7 @@ TWO_COLUMN_FAULTS = {
         ["line 51: 1 columns where 2 stand before it (UTT SCORE): 'LA_E_50 1'"],
     ),
     "a name with a blank": ("filename,score\nmy clip.wav,1\n", ["line 2: 'my clip.wav' is empty or has blanks in it"]),
-    "empty line": (changed(3, "\n"), ["line 3 is empty, with trials after it"]),
+    "empty line": (changed(3, "\n"), ["line 3: empty, with lines after it"]),
     "unknown": (
         two_columns() + "LA_D_1 1\nLA_D_2 1\nLA_D_3 1\nLA_D_4 1\n",
         ["4 of its 54 utterances are no trials of protocol.txt (the first: LA_D_1, LA_D_2, LA_D_3)", "another set?"],

@@ -200,6 +200,28 @@ def test_intervals_are_drawn_where_the_evaluation_has_none(tmp_path):
         card.figures_of(tmp_path)
 
 
+def test_the_card_repeats_a_stress_test_of_these_weights(tmp_path):
+    training = tmp_path / "net/seed1"
+    training.mkdir(parents=True)
+    (training / "final.pt").write_text("weights")
+    assert card.stress_of(training) is None
+    stress = tmp_path / "net/stress/stress.json"
+    stress.parent.mkdir()
+    found = {
+        "detectors": [
+            {"sha256": "0", "experiment": "other"},
+            {"sha256": sha256_of(training / "final.pt"), "experiment": "net"},
+        ]
+    }
+    stress.write_text(json.dumps(found | {"headlines": {"net": "worst: GSM.", "other": "worst: noise."}}))
+    assert card.stress_of(training) == "worst: GSM."
+    (training / "final.pt").write_text("trained again")
+    assert card.stress_of(training) is None
+    stress.write_text("{}")
+    with pytest.raises(card.UserError, match="stress.json: not as steps/stress.py writes it"):
+        card.stress_of(training)
+
+
 def test_a_card_without_the_mini_corpus_and_without_evaluation():
     about = {
         "model": "m", "corpus": "c", "mini_corpus": False, "frontend": "cepstrum", "sample_rate": 16000, "window_seconds": 5.0,
@@ -208,5 +230,8 @@ def test_a_card_without_the_mini_corpus_and_without_evaluation():
     confs = {"frontend": {"type": "cepstrum", "network_input": {"frames": 330}}}
     text = card.model_card(about, {"name": "ASVspoof 2019 PA"}, confs, [], [], None, "", "", "by")
     assert "mini corpus" not in text and "digital silence" not in text
+    assert "Manipulated files" not in text
+    stressed = card.model_card(about, {"name": "x"}, confs, [], [], None, "", "", "by", "worst: GSM.")
+    assert "all trainings of the experiment: worst: GSM." in stressed
     assert "not evaluated" in text and "Against synthetic or converted speech that is not replayed" in text
     assert np.all([word in text for word in ("## Contract", "only ground", "ASVspoof 2019 PA")])

@@ -283,6 +283,24 @@ def test_the_threshold(training, tmp_path, speech):
     assert run("--model", training, "--threshold", "nan", tmp_path / "a.wav").returncode == 2
 
 
+def test_a_recording_is_undecided_where_each_answer_costs_more(training, tmp_path, speech):
+    soundfile.write(tmp_path / "a.wav", speech(1.0), RATE)
+    scored = json.loads(run("--model", training, "--json", tmp_path / "a.wav").stdout.splitlines()[1])
+    posterior = 1 / (1 + np.exp(-scored["llr"]))
+    for factor, undecided in ((0.9, True), (1.1, False)):  # of what the likelier answer costs
+        cost = factor * min(posterior, 1 - posterior)
+        done = run("--model", training, "--json", "--cost-undecided", cost, tmp_path / "a.wav")
+        assert done.returncode == 0, done.stderr
+        about, result = map(json.loads, done.stdout.splitlines())
+        assert (result["verdict"] == "undecided") == undecided, (about, result)
+    middle = ["--prior", 1 - posterior, "--cost-undecided", 0.3]  # the posterior is even
+    done = run("--model", training, *middle, tmp_path / "a.wav", tmp_path / "a.wav")
+    assert "undecided between: Bayes threshold" in done.stdout and " undecided " in done.stdout.splitlines()[-1]
+    assert "2 undecided" in done.stderr
+    refused = run("--model", training, "--cost-undecided", 0.7, tmp_path / "a.wav")
+    assert refused.returncode == 1 and "--cost-undecided 0.7: nothing would ever be undecided" in refused.stderr
+
+
 def test_all_outputs_tell_the_windows_below_the_threshold(training, tmp_path, speech, monkeypatch):
     soundfile.write(tmp_path / "a.wav", np.concatenate([speech(2.0, seed) for seed in range(6)]), RATE)
     scored = json.loads(run("--model", training, "--json", tmp_path / "a.wav").stdout.splitlines()[1])

@@ -372,7 +372,7 @@ def test_a_flac_that_was_written_to_a_pipe(training, tmp_path, speech):
     data[22:26] = bytes(4)
     (tmp_path / "a.flac").write_bytes(data)
     with audio.open_recording(tmp_path / "a.flac") as recording:
-        assert recording.told_seconds == 3.3  # by its last frame
+        assert recording.promised_seconds == 3.3  # by its last frame
     assert one(detector.score_file(tmp_path / "a.flac", "a")) == wanted
 
 

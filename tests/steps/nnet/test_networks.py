@@ -7,7 +7,7 @@ import torch
 
 from steps.nnet import load_conf, make_detector
 from steps.nnet.attention import EfficientChannelAttention, SqueezeExcitation, eca_kernel_size
-from steps.nnet.base import AngleLinear, score_of
+from steps.nnet.base import AngleLinear, score_of, scoring_batch
 from steps.nnet.cost import count_parameters, detector_cost, measure
 from utils.cli import UserError
 
@@ -99,6 +99,15 @@ def test_stage_maps(root, name, widths, stem, first):
         assert m.shape[2:] == (height, width)
         height, width = math.ceil(height / 2), math.ceil(width / 2)
     assert detector.embedding_size == widths[-1]
+
+
+def test_raw_samples_are_scored_in_small_batches(root):
+    """128 utterances of AASIST took more than 23 GiB."""
+    sizes = {
+        name: scoring_batch(make_detector(load_conf(root / f"conf/model/{name}.yaml")).backbone)
+        for name in ("aasist_l", "rawnet2", "ecanet9", "lcnn")
+    }
+    assert sizes == {"aasist_l": 8, "rawnet2": 8, "ecanet9": 128, "lcnn": 128}
 
 
 def test_eca_kernel_sizes():

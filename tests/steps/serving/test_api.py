@@ -60,7 +60,7 @@ def test_the_answer_is_the_detectors(client, detector, tmp_path):
     assert (said["score"], said["llr"], said["verdict"]) == (result.score, result.llr, result.verdict)
     assert [one["score"] for one in said["windows"]] == [one.score for one in result.windows]
     assert [one["begin"] for one in said["lowest"]] == [one.begin for one in result.lowest()]
-    assert said["seconds"] == 5.0 and said["threshold"] == 0.0
+    assert said["seconds"] == 5.0 and said["threshold"] == said["bonafide_above"] == 0.0
     start = {"bonafide": "Bona fide, ", "partial": "Partly spoof, ", "spoof": "Spoof, "}[result.verdict]
     assert (
         said["headline"] == start + result.below_in_words and result.below_in_words in said["below_threshold"].values()
@@ -189,7 +189,7 @@ def test_a_recording_with_a_low_stretch_is_partly_spoof(detector):
     scored = judge(detector, data, 60.0, False)
     threshold = (min(one["llr"] for one in scored["windows"]) + scored["llr"]) / 2
     strict = detector.on("mix")
-    strict.decision = dataclasses.replace(detector.decision, threshold=threshold)
+    strict.decision = dataclasses.replace(detector.decision, threshold=threshold, bonafide_above=threshold)
     said = judge(strict, data, 60.0)
     words = said["below_threshold"]["in_words"]
     assert (

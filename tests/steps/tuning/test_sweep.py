@@ -131,7 +131,7 @@ def test_trials_their_table_the_best_conf_and_the_picture(stub, sets, tmp_path, 
 def test_pruned_trials_train_fewer_seeds(stub, sets, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "TRAIN", stub())
     conf = tmp_path / "pruned.yaml"
-    conf.write_text((ROOT / "conf/sweep/self_distill.yaml").read_text().replace("prune: none", "prune: median"))
+    conf.write_text(f"base: {ROOT}/conf/sweep/self_distill.yaml\nprune: median\n")
     out = tmp_path / "sweep"
     options = distill_options("--seeds", "1 2", "--sweep-conf", conf)
     assert call(sweep.main, "sweep.py", "--trials", 9, *options, *sets, out).returncode == 0
@@ -266,7 +266,7 @@ def test_what_cannot_be_swept_is_said(sets, tmp_path, monkeypatch, stub):
         ("high: 0.95", "high: 0.1", "high: 0.1 is not above low"),
         ("low: 0.01", "low: 0", "low: 0.0 is not positive"),
         ("train.distill.beta ", "train.distill.alpha ", "a key stands there twice"),
-        ("prune: none", "prune: nome", "did you mean 'none'"),
+        ("base:", "prune: nome\nbase:", "did you mean 'none'"),
         ("low: 0.3 ", "whole: true\n  low: 0.3 ", "low: 0.3 and high, 0.95, must be integers"),
     ],
 )
@@ -274,7 +274,7 @@ def test_a_wrong_sweep_conf_names_the_key(tmp_path, old, new, complaint):
     text = (ROOT / "conf/sweep/self_distill.yaml").read_text()
     assert old in text
     path = tmp_path / "x.yaml"
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1).replace("base: ", f"base: {ROOT}/conf/sweep/"))
     with pytest.raises(UserError, match=complaint):
         space.load_conf(path)
 

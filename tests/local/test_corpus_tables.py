@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.mini_corpus import describe
 from local.mini_corpus.attack import RATE
 from local.mini_corpus.conf import load
 from local.mini_corpus.settings import LISTS, Package
+from tests.bench import corpus_tables
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ def write_corpus(la: Path) -> Path:
 
 
 def test_tables_count_trials_minutes_and_sources_and_name_a_file_of_each_attack(tmp_path):
-    lines = describe.describe(write_corpus(tmp_path / "LA"))
+    lines = corpus_tables.describe(write_corpus(tmp_path / "LA"))
     assert lines[:2] == ["Mini corpus version 7, size faked, seed 3.", "This corpus is incomplete: without A19."]
     assert "| train | 3 | 3 | 2 | 2.5 | A02 A05 |" in lines
     assert "| eval_known | 1 | 1 | 1 | 1.0 | A05 |" in lines
@@ -77,7 +77,7 @@ def test_another_corpus_is_refused(tmp_path):
     la = write_corpus(tmp_path / "LA")
     (la / "corpus.json").write_text("{}")
     with pytest.raises(UserError, match="is not of a mini corpus"):
-        describe.describe(la)
+        corpus_tables.describe(la)
 
 
 # ---------------------------------------------------------------- licences
@@ -99,14 +99,14 @@ def test_every_debian_package_states_its_licence(conf):
     assert all(package.version and package.licence for package in load(conf).packages.values())
 
 
-def test_a_package_is_a_version_with_a_licence_or_a_version_alone(tmp_path):
+def test_a_package_is_a_version_with_or_without_a_licence(tmp_path):
     given = (ROOT / "conf/mini_corpus/tiny.yaml").read_text()
     name, package = next(iter(load(ROOT / "conf/mini_corpus/tiny.yaml").packages.items()))
     line = next(line for line in given.splitlines() if line.strip().startswith(f"{name}: {{version"))
     conf = tmp_path / "c.yaml"
-    conf.write_text(given.replace(line, f'  {name}: "1.6"'))
+    conf.write_text(given.replace(line, f'  {name}: {{version: "1.6"}}'))
     assert load(conf).packages[name] == Package("1.6") != package
-    for wrong in ("1.6", '{licence: MIT, version: "1", license: MIT}', "{licence: MIT}"):
+    for wrong in ("1.6", '"1.6"', '{licence: MIT, version: "1", license: MIT}', "{licence: MIT}"):
         conf.write_text(given.replace(line, f"  {name}: {wrong}"))
         with pytest.raises(UserError, match=name):
             load(conf)

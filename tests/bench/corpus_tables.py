@@ -19,9 +19,9 @@ import utils.environment
 
 from local.layout import Layout
 from local.mini_corpus.attack import RATE
-from local.mini_corpus.leak_test import read_list
 from local.mini_corpus.planning import BONAFIDE
 from local.mini_corpus.settings import LISTS, SPLITS
+from tests.bench.corpus_leaks import read_list
 from utils.cli import UserError, make_parser, run_program
 from utils.files import read_json
 
@@ -87,7 +87,7 @@ def describe(la: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = make_parser(__doc__, "local/mini_corpus/describe.py downloads/mini_small/LA")
+    parser = make_parser(__doc__, "tests/bench/corpus_tables.py downloads/mini_small/LA")
     parser.add_argument("corpus", metavar="LA", type=Path, help="the folder LA of a mini corpus")
     print("\n".join(describe(parser.parse_args().corpus)))
 

@@ -95,7 +95,7 @@ def read_list(la: Path, listed: str) -> list[tuple[str, str, bool]]:
 
 
 def main() -> None:
-    parser = make_parser(__doc__, "local/mini_corpus/leak_test.py --nj 2 downloads/mini_small/LA")
+    parser = make_parser(__doc__, "tests/bench/corpus_leaks.py --nj 2 downloads/mini_small/LA")
     parser.add_argument("corpus", metavar="LA", type=Path, help="the folder LA of a corpus")
     parser.add_argument("--nj", type=THREADS, default=2, help="worker processes")
     parser.add_argument(

@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import utils.environment
 
@@ -70,7 +70,7 @@ def figures(experiment: Experiment | None, sets: list[str]) -> list[str]:
 def main() -> int:
     parser = make_parser(
         __doc__,
-        "steps/make_frontend_table.py --wav-scp data/eval/wav.scp --sets 'eval eval_known' --out docs/frontends.md \\\n"
+        "tests/bench/frontend_table.py --wav-scp data/eval/wav.scp --sets 'eval eval_known' --out docs/frontends.md \\\n"
         "  --confs 'conf/frontend/f0_subband.yaml conf/frontend/lfcc.yaml' exp/train_*_ecanet9_baseline_mini",
     )
     parser.add_argument("--confs", required=True, help="confs of front ends, one row each")
