@@ -17,15 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 How = Literal["auto", "memory", "random", "shards"]
+Balance = Literal["none", "class", "corpus"]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a training set is read: conf/train/baseline.yaml says what `how` means; shard and buffer are in MiB."""
+    """How a training set is read: conf/train/baseline.yaml says what `how` and `balance` mean; shard and buffer are in
+    MiB."""
 
     how: How = "auto"
     shard_mib: int = 16
     buffer_mib: int = 1024
+    balance: Balance = "none"
 
     def __post_init__(self) -> None:
         for key in ("shard_mib", "buffer_mib"):

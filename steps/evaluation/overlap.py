@@ -63,9 +63,9 @@ def _names(path: Path) -> dict[str, str]:
 
 def write_train_set(folder: Path, data_dir: Path, corpus: Mapping[str, Any]) -> None:
     """Keep in a training's folder what is compared later. corpus: the data dir's corpus.json."""
-    part_of = _names(data_dir / UTT2CORPUS)
-    parts = corpus.get("combined_from") if part_of else None
-    corpora = list(parts) if isinstance(parts, list) else [corpus]
+    combined = corpus.get("combined_from")
+    part_of = _names(data_dir / UTT2CORPUS) if isinstance(combined, list) else {}
+    corpora = list(combined) if isinstance(combined, list) and part_of else [corpus]
     found: list[dict[str, set[str]]] = [{"speakers": set(), "attacks": set()} for _ in corpora]
     for key, table in (("speakers", "utt2speaker"), ("attacks", "utt2attack")):
         for utt, name in _names(data_dir / table).items():
