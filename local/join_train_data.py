@@ -24,7 +24,8 @@ SOURCE = ".source.json"  # of what the data dir was made
 
 
 def source_of(folders: list[Path]) -> dict[str, dict[str, str]]:
-    """The checksums of all tables of the data dirs. Raises UserError for a data dir that lacks a table of NEEDED."""
+    """The checksums of all tables of the data dirs. Raises UserError for a data dir that lacks a table of NEEDED, or
+    is joined already."""
     found = {}
     for folder in folders:
         lacking = [name for name in NEEDED if not (folder / name).is_file()]
@@ -32,6 +33,8 @@ def source_of(folders: list[Path]) -> dict[str, dict[str, str]]:
             raise UserError(
                 f"{folder}: no {lacking[0]} in there; give the folder of a training set, such as data/train"
             )
+        if (folder / "utt2corpus").is_file():
+            raise UserError(f"{folder}: it is joined already; give the data dirs that it was joined of")
         tables = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         found[str(folder.resolve())] = {path.name: sha256_of(path) for path in tables}
     return found

@@ -47,7 +47,8 @@ if [ -n "${train_data// /}" ]; then
   given=$train_data train_data= train_set=joined/train
   for dir in $given; do
     dir=$(input_path "$dir")
-    [ -d "$dir" ] || refuse "--train-data $dir: no such folder"
+    [ -f "$dir/utt2label" ] || [ ! -f "$dir/train/utt2label" ] || dir=$dir/train
+    [ -f "$dir/utt2label" ] || refuse "--train-data $dir: no utt2label in there; give the data dir of a training set, such as data/train"
     train_data+="$dir "
     dir=$(realpath -sm -- "$dir") dir=${dir%/train} dir=${dir%/data}
     train_set+="+${dir##*/}"

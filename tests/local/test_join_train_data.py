@@ -69,3 +69,4 @@ def test_one_data_dir_twice_and_another_ones_place_are_refused(tmp_path, folders
     join(tmp_path / "out", *folders)
     done = join(tmp_path / "out", folders[0], make_set(tmp_path / "c/train", "C", ["u9"]))
     assert done.returncode == 1 and "joined of other data dirs" in done.stderr
+    assert "it is joined already" in join(tmp_path / "again", tmp_path / "out", folders[1]).stderr
