@@ -82,8 +82,6 @@ def way_of_reading(
             "train.reading: memory: random crops and augmentation make other features in each epoch; use shards or "
             "random, or auto"
         )
-    if reading.how == "shards" and reading.balance != "none":
-        raise UserError("train.reading: shards: batches from shards cannot be balanced; use random, or balance: none")
     if reading.how == "shards" and not in_arks:
         raise UserError("train.reading: shards: computed features lie in no ark; use random, or auto")
     return reading.how

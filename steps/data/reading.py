@@ -34,6 +34,8 @@ class Reading:
         for key in ("shard_mib", "buffer_mib"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}: {getattr(self, key)} is not positive")
+        if self.how == "shards" and self.balance != "none":
+            raise ValueError("reading: shards: batches from shards cannot be balanced; use random, or balance: none")
 
 
 @dataclass(frozen=True)

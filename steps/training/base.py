@@ -110,7 +110,7 @@ class TrainConf:
         self.how_to_read()
 
     def how_to_read(self) -> Reading:
-        """Raises ValueError for sizes that are not positive."""
+        """Raises ValueError for sizes that are not positive, and for balanced batches from shards."""
         return Reading(self.reading, self.shard_mib, self.buffer_mib, self.balance)
 
 
