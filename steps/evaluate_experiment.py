@@ -14,7 +14,7 @@ from steps.evaluation.evaluation import stem_of
 from steps.evaluation.fitted_scores import calibrate_training, dev_threshold
 from steps.evaluation.groups import condition_tables
 from steps.evaluation.measuring import Breakdowns
-from steps.evaluation.overlap import check_overlap
+from steps.evaluation.overlap import check_overlap, known_attacks
 from steps.evaluation.protocols import PHASES
 from steps.results.evaluation_output import evaluate_files
 from utils.cli import UserError, make_parser, run_program
@@ -68,9 +68,11 @@ def main() -> int:
                 ("speakers", data / "utt2speaker"),
                 ("environments", data / "utt2env"),
                 ("durations", data / "utt2dur"),
-                ("known_attacks", args.data_dir / "train" / "utt2attack"),
             )
         }
+        own = args.data_dir / "train" / "utt2attack"
+        # the training keeps the attacks of all corpora that it was made on; one of an older version keeps none
+        known = (known_attacks(args.exp_dir, data) or own) if own.is_file() else None
         # dev chooses the epoch anyway, and shares its attacks with train on purpose
         overlap = None if name == DEV else check_overlap(args.exp_dir, data)
         asv_scores = data / f"asv_scores{suffix}"
@@ -85,7 +87,7 @@ def main() -> int:
                 asv,
                 data,
                 data / "corpus.json",
-                Breakdowns(**tables, conditions=condition_tables(data)) if head is None else None,
+                Breakdowns(**tables, known_attacks=known, conditions=condition_tables(data)) if head is None else None,
                 title=f"{system}: {stem}{suffix}" if system else f"{stem}{suffix}",
                 system=system,
                 set_name=f"{name}{suffix}",

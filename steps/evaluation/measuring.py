@@ -35,12 +35,12 @@ from utils.files import read_json
 @dataclass(frozen=True)
 class Breakdowns:
     """Tables by which figures are broken down, those of a data dir: utt2speaker, utt2env, utt2dur, the training set's
-    utt2attack, and by name other conditions, such as utt2codec. None: not by that."""
+    utt2attack (or the names of its attacks), and by name other conditions, such as utt2codec. None: not by that."""
 
     speakers: Path | None = None
     environments: Path | None = None
     durations: Path | None = None
-    known_attacks: Path | None = None
+    known_attacks: Path | frozenset[str] | None = None
     conditions: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -131,7 +131,8 @@ def measure(
     if by.durations is not None:
         more["per_duration"] = evaluate_durations(cm, read_durations(by.durations, cm), result.asv)
     if by.known_attacks is not None:
-        more["known_attacks"] = evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv)
+        known = read_known_attacks(by.known_attacks) if isinstance(by.known_attacks, Path) else by.known_attacks
+        more["known_attacks"] = evaluate_known_attacks(cm, known, asv, result.asv)
     if by.conditions:
         found = evaluate_conditions(cm, by.conditions, result.asv, draws, result.warnings)
         more["conditions"] = found or None

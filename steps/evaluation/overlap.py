@@ -90,26 +90,39 @@ def check_overlap(training: Path, data_dir: Path) -> Overlap:
     path = training / TRAIN_SET
     if not path.is_file():
         return Overlap(None, None, None, "its training kept no list; train.py writes it, also for a finished training")
-    record = read_json(path)
-    try:
-        parts = [(family_of(part["corpus"] or {}), part) for part in record["parts"]]
-        train_data, sha256 = Path(record["data_dir"]), record["wav_scp_sha256"]
-        own = family_of(read_json(data_dir / "corpus.json")) if (data_dir / "corpus.json").is_file() else ""
-        alike = [part for family, part in parts if own and family == own]
-        known = {key: {name for part in alike for name in part[key]} for key in ("speakers", "attacks")}
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: not as train.py writes it; remove it and run the training stage again") from None
+    record, known = _train_set_and_names(path, data_dir)
     names = {}
     for key, table in (("speakers", "utt2speaker"), ("attacks", "utt2attack")):
-        comparable = alike and (data_dir / table).is_file()
-        names[key] = sorted(known[key] & set(_names(data_dir / table).values())) if comparable else None
-    wav_scp = train_data / "wav.scp"
+        there = (data_dir / table).is_file()
+        names[key] = sorted(known[key] & set(_names(data_dir / table).values())) if known and there else None
+    wav_scp = Path(record["data_dir"]) / "wav.scp"
     if not (data_dir / "wav.scp").is_file():
         return Overlap(None, **names, not_checked="the evaluation set has no wav.scp")
-    if not wav_scp.is_file() or sha256_of(wav_scp) != sha256:
+    if not wav_scp.is_file() or sha256_of(wav_scp) != record["wav_scp_sha256"]:
         return Overlap(None, **names, not_checked="the training data are gone or have changed")
     files = _equal_files_of(wav_scp, data_dir)
     return Overlap(files, **names, not_checked="some audio files are gone" if files is None else "")
+
+
+def known_attacks(training: Path, data_dir: Path) -> frozenset[str] | None:
+    """Names of the attacks that the training's folder keeps, of the evaluation set's family of corpora; None if it
+    keeps none of that family. Raises UserError for a damaged train_set.json."""
+    _, names = _train_set_and_names(training / TRAIN_SET, data_dir) if (training / TRAIN_SET).is_file() else ({}, None)
+    return frozenset(names["attacks"]) if names else None
+
+
+def _train_set_and_names(path: Path, data_dir: Path) -> tuple[dict[str, Any], dict[str, set[str]] | None]:
+    """train_set.json, and the speakers and attacks in it of the evaluation set's family; None if it has none of it."""
+    record = read_json(path)
+    try:
+        parts = [(family_of(part["corpus"] or {}), part) for part in record["parts"]]
+        own = family_of(read_json(data_dir / "corpus.json")) if (data_dir / "corpus.json").is_file() else ""
+        alike = [part for family, part in parts if own and family == own]
+        known = {key: {name for part in alike for name in part[key]} for key in ("speakers", "attacks")}
+        Path(record["data_dir"]), record["wav_scp_sha256"]
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not as train.py writes it; remove it and run the training stage again") from None
+    return record, known if alike else None
 
 
 def _equal_files_of(train: Path, data_dir: Path) -> int | None:

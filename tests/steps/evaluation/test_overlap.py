@@ -10,7 +10,15 @@ import pytest
 from steps import adopt_training
 from steps.evaluation import overlap
 from steps.evaluation.evaluation import read_evaluation, write_evaluation
-from steps.evaluation.overlap import CACHE, TRAIN_SET, Overlap, check_overlap, equal_files, write_train_set
+from steps.evaluation.overlap import (
+    CACHE,
+    TRAIN_SET,
+    Overlap,
+    check_overlap,
+    equal_files,
+    known_attacks,
+    write_train_set,
+)
 from steps.results.markdown import markdown
 from tests.made_up_experiments import WILD, Exp, evaluation, row_of
 from utils.cli import UserError
@@ -67,6 +75,8 @@ def test_a_joined_training_set_compares_the_names_of_its_part_of_the_family(tmp_
     wild = make_set(tmp_path / "eval", WILD, [("e1", "LA_1", "A01", b"3"), ("e2", "Bush", "A02", b"4")])
     found = check_overlap(tmp_path, wild)
     assert (found.speakers, found.attacks) == (["Bush"], ["A02"])
+    assert known_attacks(tmp_path, wild) == {"A02"}
+    assert known_attacks(tmp_path, make_set(tmp_path / "other", {"name": "MLAAD"}, [("e", "s", "A01", b"5")])) is None
 
 
 def test_without_the_training_data_names_are_compared_and_files_are_not_checked(training, tmp_path):
