@@ -228,10 +228,12 @@ def read_below(folders: Iterable[Path]) -> list[Experiment]:
 
 
 def _made_of(folder: Path) -> list[Any]:
-    """Front end and corpus of an experiment's first finished training."""
+    """Front end and corpus of an experiment's first finished training; of joined corpora the first, the recipe's."""
     confs = sorted(final.with_name("conf.yaml") for final in folder.glob("seed*/final.pt"))
     conf = read_yaml(confs[0])
-    return [conf.get(key) for key in ("frontend_name", "frontend", "corpus")]
+    corpus = conf.get("corpus")
+    parts = corpus.get("combined_from") if isinstance(corpus, dict) else None
+    return [conf.get("frontend_name"), conf.get("frontend"), parts[0] if parts else corpus]
 
 
 def read_with_those_beside(folders: Sequence[Path]) -> list[Experiment]:

@@ -172,11 +172,13 @@ def trials_text(table: SetTable) -> str:
 
 
 def naming(experiments: Sequence[Experiment]) -> tuple[list[str], Callable[[Experiment], list[str]]]:
-    """Headings and cells that name an experiment among these: front end and training set only if they differ."""
+    """Headings and cells that name an experiment among these: front end only if they differ, and training set also if
+    it is not the recipe's own."""
     parts: dict[str, Callable[[Experiment], str]] = {"network": lambda e: e.model, "method": lambda e: e.recipe}
     if len({e.frontend for e in experiments}) > 1:
         parts["front end"] = lambda e: e.frontend
-    if len({e.train_set for e in experiments}) > 1:
+    train_sets = {e.train_set for e in experiments}
+    if len(train_sets) > 1 or not train_sets <= {"", "train"}:
         parts["trained on"] = lambda e: e.train_set
     return list(parts), lambda e: [part(e) for part in parts.values()]
 
