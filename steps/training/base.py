@@ -81,7 +81,7 @@ class TrainConf:
     max_grad_norm: float | None
     select_by: Literal["dev_loss", "dev_eer", "last_epoch"]
     average_last: int
-    amp: Literal["none", "bf16", "fp16"]
+    amp: Literal["none", "auto", "bf16", "fp16"]
     deterministic: bool
     diverged_above: float
     num_workers: int
