@@ -44,7 +44,7 @@ feats=$feats_dir/$(name_of "$frontend")
 
 train_set=train # of the data dirs: the one that is trained on
 if [ -n "${train_data// /}" ]; then
-  given=$train_data train_data= train_set=joined/train
+  given=$train_data train_data='' train_set=joined/train
   for dir in $given; do
     dir=$(input_path "$dir")
     [ -f "$dir/utt2label" ] || [ ! -f "$dir/train/utt2label" ] || dir=$dir/train
