@@ -248,7 +248,7 @@ def write_tables(
 
 
 def stretches_of(rttm: Path, trials: list[Trial]) -> dict[str, Stretches]:
-    """The spoofed stretches of these trials. Raises UserError for stretches of a bona fide one, and as read_rttm does."""
+    """The spoofed stretches of these trials. Raises UserError for those of a bona fide trial, and as read_rttm does."""
     by_name, found = read_rttm(rttm), {}
     for trial in trials:
         stretches = by_name.get(trial.audio, ())

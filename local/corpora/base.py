@@ -122,8 +122,8 @@ class Corpus:
     Of the official corpus, by set: counts: trials, and bona fide ones among them; sums: MD5 sums of key files. phases:
     trials of eval by phase.
 
-    rttm: where the spoofed stretches of its recordings are listed, if such a file is there (utils/rttm.py); names are those
-    of the key file's audio.
+    rttm: where the spoofed stretches of its recordings are listed, if such a file is there (utils/rttm.py); names are
+    those of the key file's audio.
 
     asv: files of the ASV's scores of a set. asv_lines: their lines `ATTACK KEY SCORE` by phase; None where the one file
     is copied.

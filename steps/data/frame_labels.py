@@ -13,8 +13,8 @@ from utils.tables import read_big_map
 
 
 def bonafide_frames(stretches: Stretches, frames: int, seconds: float) -> np.ndarray:
-    """(frames,) booleans: False where the middle of a frame lies in a spoofed stretch. The frames divide an utterance of
-    so many seconds into equal parts."""
+    """(frames,) booleans: False where the middle of a frame lies in a spoofed stretch. The frames divide an utterance
+    of so many seconds into equal parts."""
     middles = (np.arange(frames) + 0.5) * (seconds / frames)
     bonafide = np.ones(frames, bool)
     for begin, end in stretches:
@@ -25,16 +25,16 @@ def bonafide_frames(stretches: Stretches, frames: int, seconds: float) -> np.nda
 class FrameLabels:
     """The labels of the frames that the feature stage made of a data dir's utterances.
 
-    Raises UserError where the data dir has no rttm, the features are not on disk, or the front end cuts something out, so
-    that a frame's number does not tell its time.
+    Raises UserError where the data dir has no rttm, the features are not on disk, or the front end cuts something out,
+    so that a frame's number does not tell its time.
     """
 
     def __init__(self, data_dir: Path, feats_dir: Path, conf: FrontEndConf):
         path = data_dir / RTTM
         if not path.is_file():
             raise UserError(
-                f"{path}: no such file, but train.frames needs the spoofed stretches; take a corpus that has them, or set"
-                " train.frames=null"
+                f"{path}: no such file, but train.frames needs the spoofed stretches; take a corpus that has them, or"
+                " set train.frames=null"
             )
         if not conf.keeps_time:
             raise UserError(

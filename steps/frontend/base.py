@@ -34,9 +34,9 @@ class FrontEndConf:
     """Keys of every front end's conf; those with a default may be left out.
 
     What is done to the audio, in this order: `channel` of several, `resample` to sample_rate, `standardise` (gain,
-    offset, polarity and digital silence; processing/standardise.py; in_place: silence is not cut out), `trim` of silence, the first `max_samples`,
-    `pre_emphasis` over the rest. What is done to the matrix: `deltas`, then `cmvn`; its scope `global` is the
-    detector's matter, not the matrix's.
+    offset, polarity and digital silence; processing/standardise.py; in_place: silence is not cut out), `trim` of
+    silence, the first `max_samples`, `pre_emphasis` over the rest. What is done to the matrix: `deltas`, then `cmvn`;
+    its scope `global` is the detector's matter, not the matrix's.
     """
 
     type: str

@@ -1,4 +1,5 @@
-"""The track of a recording: a score for each step of metrics.segments.STEP seconds, from those of its windows' frames."""
+"""The track of a recording: a score for each step of metrics.segments.STEP seconds, from those of its windows'
+frames."""
 
 from __future__ import annotations
 

@@ -125,7 +125,8 @@ class Result:
 
     @property
     def spoofed_in_words(self) -> str:
-        """`2 spoofed stretches: 0:12-0:15, 1:02-1:04`; empty where frames are not scored, and where there is no verdict."""
+        """`2 spoofed stretches: 0:12-0:15, 1:02-1:04`; empty where frames are not scored, and where there is no
+        verdict."""
         if self.stretches is None:
             return ""
         count, where = len(self.stretches), _places([one[:2] for one in self.stretches], self.seconds)

@@ -1,7 +1,7 @@
 """How well spoofed stretches of recordings are found: error rates of segments and of durations, F1 of stretches.
 
-A track is the scores of a recording on a grid of STEP seconds, higher = bona fide. Stretches are (begin, end) in seconds,
-in the order of time, none touching another.
+A track is the scores of a recording on a grid of STEP seconds, higher = bona fide. Stretches are (begin, end) in
+seconds, in the order of time, none touching another.
 
 Sources:
   [Zhang 2022] L. Zhang et al., "The PartialSpoof database and countermeasures for the detection of short fake speech
@@ -81,8 +81,8 @@ def parts(track: FloatArray, stretches: Stretches, seconds: float) -> tuple[Floa
 
 
 def found_stretches(track: FloatArray, threshold: float, seconds: float) -> list[tuple[float, float]]:
-    """The stretches of a recording whose scores are at or below the threshold. Gaps of less than LEAST_SECONDS are closed,
-    then shorter stretches are left out."""
+    """The stretches of a recording whose scores are at or below the threshold. Gaps of less than LEAST_SECONDS are
+    closed, then shorter stretches are left out."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], track <= threshold, [False]]).astype(np.int8)))
     found: list[tuple[float, float]] = []
     for begin, end in (STEP * edges.reshape(-1, 2)).tolist():
@@ -107,8 +107,8 @@ class Found(NamedTuple):
 
 
 def matched(found: Stretches, wanted: Stretches) -> Found:
-    """A found stretch is right if it and one that is wanted overlap by at least LEAST_OVERLAP of their union. As that is
-    at least a half, each belongs to one at most."""
+    """A found stretch is right if it and one that is wanted overlap by at least LEAST_OVERLAP of their union. As that
+    is at least a half, each belongs to one at most."""
     right = 0
     for begin, end in found:
         for first, last in wanted:

@@ -264,16 +264,16 @@ def check_maps(detector: Detector, x: Tensor) -> None:
 
 
 def check_keeps_time(detector: Detector, x: Tensor) -> None:
-    """Raises UserError if the last map of an input (batch, channels, frames, bins) has one frame, as that of a graph or a
-    recurrent layer has."""
+    """Raises UserError if the last map of an input (batch, channels, frames, bins) has one frame, as that of a graph
+    or a recurrent layer has."""
     training = detector.training
     with torch.inference_mode():
         frames = detector.eval().stage_maps(x)[-1].shape[2]
     detector.train(training)
     if frames < 2:
         raise UserError(
-            f"train.frames: {type(detector.backbone).__module__}: its last map has 1 frame; take a network that keeps the"
-            " time, such as ecanet18"
+            f"train.frames: {type(detector.backbone).__module__}: its last map has 1 frame; take a network that keeps"
+            " the time, such as ecanet18"
         )
 
 

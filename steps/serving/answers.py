@@ -89,7 +89,7 @@ class Verdict(BaseModel):
     )
     below_threshold: BelowThreshold | None = Field(description="null where there is no verdict")
     spoofed_stretches: list[SpoofedStretch] | None = Field(
-        description="by the scores of 20 ms each; null of detectors that do not score frames, and where there is no verdict"
+        description="by scores of 20 ms each; null of detectors that score no frames, and where there is no verdict"
     )
     headline: str = Field(description="the verdict in words, with the windows below the threshold")
     explanation: str

@@ -10,7 +10,7 @@ from typing import Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
-from steps.data.reading import How, Reading
+from steps.data.reading import Balance, How, Reading
 from steps.nnet import BackboneBase, Detector
 from steps.training.frames import FrameLoss, FramesConf
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
@@ -94,6 +94,7 @@ class TrainConf:
     shard_mib: int = 16
     buffer_mib: int = 1024
     frames: FramesConf | None = None
+    balance: Balance = "none"
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size"):
@@ -112,8 +113,8 @@ class TrainConf:
         self.how_to_read()
 
     def how_to_read(self) -> Reading:
-        """Raises ValueError for sizes that are not positive."""
-        return Reading(self.reading, self.shard_mib, self.buffer_mib)
+        """Raises ValueError for sizes that are not positive, and for balanced batches from shards."""
+        return Reading(self.reading, self.shard_mib, self.buffer_mib, self.balance)
 
 
 OwnConf = TypeVar("OwnConf", bound=TrainConf)  # of the method

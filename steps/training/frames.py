@@ -1,7 +1,8 @@
 """Frame loss: beside the label of the utterance, which of its frames are spoofed.
 
-Every stage has a frame head (steps/nnet/base.py). The deepest one learns from the frames' labels. Under self-distillation
-those of the shallower stages learn from the deepest one's frames, as the students do from the teacher's utterances.
+Every stage has a frame head (steps/nnet/base.py). The deepest one learns from the frames' labels. Under
+self-distillation those of the shallower stages learn from the deepest one's frames, as the students do from the
+teacher's utterances.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def resized(values: Tensor, frames: int) -> Tensor:
 
 
 def frame_loss(scores: Tensor, bonafide: Tensor) -> Tensor:
-    """Cross-entropy of the frames: scores (batch, frames), log odds of bona fide; bonafide: (batch, any frames), the share
-    of bona fide in each, 0 to 1. The mean over all frames."""
+    """Cross-entropy of the frames: scores (batch, frames), log odds of bona fide; bonafide: (batch, any frames), the
+    share of bona fide in each, 0 to 1. The mean over all frames."""
     wanted = resized(bonafide, scores.shape[1])
     return distributed.batch_mean(
         lambda how: F.binary_cross_entropy_with_logits(scores, wanted, reduction=how), scores.numel

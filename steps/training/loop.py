@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from steps.augment import utterance_rng
-from steps.data.batches import FeatureSet, scoring_plan, training_plan
+from steps.data.batches import FeatureSet, scoring_plan
 from steps.data.reading import ShardPlan
 from steps.nnet.base import score_of, scoring_batch
 from steps.training import distributed
@@ -144,7 +144,7 @@ class Trainer:
         )
         if conf.sync_batch_norm:
             share_batch_norms(method, device)
-        method.hard_loss.count_classes(train_set.labels)
+        method.hard_loss.count_classes(train_set.labels_in_batches)
         # Every epoch has as many steps.
         self.total_steps = conf.epochs * len(train_set.epoch_plan(conf.batch_size, seed, 1))
         if conf.schedule.name == "cosine" and conf.schedule.warmup_steps >= self.total_steps:
@@ -297,7 +297,7 @@ class Trainer:
         Returns what Embeddings sees of these batches.
         """
         self.train_set.set_epoch(0)
-        plan = training_plan(len(self.train_set), self.conf.batch_size, self.seed, 0)[:_STATISTICS_BATCHES]
+        plan = self.train_set.shuffled_plan(self.conf.batch_size, self.seed, 0)[:_STATISTICS_BATCHES]
         looks = Embeddings(self.method.detector.backbone, self.train_set.frontend.floor)
         with fresh_statistics(self.method), looks:
             for x, _, _ in self._batches(self.train_set, plan):
@@ -308,8 +308,8 @@ class Trainer:
 
     @torch.inference_mode()
     def _evaluate(self) -> tuple[float, float]:
-        """Hard loss of the detector's own head on the dev set (comparable between methods), and dev EER in percent. Where
-        frames are learnt, their loss is added."""
+        """Hard loss of the detector's own head on the dev set (comparable between methods), and dev EER in percent.
+        Where frames are learnt, their loss is added."""
         self.method.eval()
         detector = self.method.detector
         loss_sum, weight_sum = 0.0, 0.0

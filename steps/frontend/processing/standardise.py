@@ -79,8 +79,8 @@ def standardise(waveform: np.ndarray, sample_rate: int, in_place: bool = False) 
        energy-weighted mean of the frames' powers, sum p^2 / sum p, to which silence adds nothing.
     4. The rest is brought to LEVEL, with the sign that makes the sum of its cubes positive.
 
-    in_place: nothing is cut out, so that a sample's number tells its time; digital silence is zeros then. Mean, level and
-    sign are the same.
+    in_place: nothing is cut out, so that a sample's number tells its time; digital silence is zeros then. Mean, level
+    and sign are the same.
 
     A waveform of digital silence alone comes back as zeros, of its own length: there is nothing to standardise. One
     whose power is beyond all numbers comes back as it is; its features are not finite then, which is said where they
