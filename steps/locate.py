@@ -3,7 +3,7 @@
 durations, and the F1 of the stretches that it finds.
 
 Data dirs need an rttm, which lists the spoofed stretches. A detector with a frame head (train.frames) has a score for
-each frame. Any other has one for each window, of some 4 s, which stand beside it for comparison. If dev is among the
+each frame. Any other has one for each window of about 4 s; these stand beside it for comparison. If dev is among the
 sets, its threshold is kept in EXP, for detect.py and for the stretches of the other sets.
 
 Writes EXP/results/SET/located.json.

@@ -10,7 +10,7 @@ work=$1
 shift
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P)
 die() { echo "other_recipes.sh $recipe: FAILED: $*" >&2; exit 1; }
-[ $# -gt 0 ] || set -- asvspoof2021/la asvspoof2021/df asvspoof2021/pa in_the_wild mlaad asvspoof5 own
+[ $# -gt 0 ] || set -- asvspoof2021/la asvspoof2021/df asvspoof2021/pa in_the_wild mlaad asvspoof5 own partial
 
 for recipe; do
   dir=$work/$recipe
@@ -18,11 +18,11 @@ for recipe; do
   [ "$recipe" = asvspoof2021/pa ] || cp -r "$work/data-tiny/mini_corpus_tiny" "$dir/data/"
   options=(--mini-size tiny --data-dir "$dir/data" --feats-dir "$dir/feats" --exp-dir "$dir/exp")
   case $recipe in
-    asvspoof5 | own) options+=(--model conf/model/ecanet9.yaml --schedule conf/schedule/debug.yaml --seeds 1 --report false) ;;
+    asvspoof5 | own | partial) options+=(--model conf/model/ecanet9.yaml --schedule conf/schedule/debug.yaml --seeds 1 --report false) ;;
     *) options+=(--exp "$(echo "$work"/exp-tiny/*_baseline_debug/seed[12])") ;;
   esac
   (cd "$work" && "$root/egs/$recipe/run.sh" "${options[@]}")
-  grep -q "mini corpus as" "$dir/exp/RESULTS.md" || die "RESULTS.md does not say that this is a mini corpus"
+  grep -qE "mini corpus( as|, spoofed in part)" "$dir/exp/RESULTS.md" || die "RESULTS.md does not say that this is a mini corpus"
   for set in "$dir"/data/*/utt2label; do
     "$root/utils/validate_data_dir.sh" --no-text --no-spk-sort --no-feats "$(dirname "$set")" || die "data dir $set"
   done
@@ -31,6 +31,7 @@ for recipe; do
     results=$(dirname "$scores")/../results/eval
     case $recipe in
       asvspoof2021/la | asvspoof2021/df | asvspoof5) grep -q "^codec" "$results/per_condition.tsv" || die "no figures by codec" ;;
+      partial) [ -s "$results/located.json" ] || die "stretches were not located" ;;
       asvspoof2021/pa) grep -q "^room" "$results/per_condition.tsv" || die "no figures by room" ;;
     esac
   done
