@@ -19,7 +19,7 @@ from utils import conf as conf_files
 from utils.cli import UserError, make_parser, run_program
 from utils.files import write_aside
 
-LINKED = ("final.pt", "conf.yaml", "detector.json", "calibration.json")
+LINKED = ("final.pt", "conf.yaml", "detector.json", "calibration.json", "domain.npz")
 
 
 def adopt(training: Path, exp_dir: Path) -> tuple[Path, int]:

@@ -16,6 +16,7 @@ from steps.experiment.exits import Wanted, load_trained
 from steps.frontend import FrontEndBase, FrontEndConf, conf_from_dict
 from steps.frontend.processing.band import BandLimits
 from steps.inference.calibration import Calibration, calibration_of
+from steps.inference.domain import Domain, Limit, domain_of
 from steps.inference.onnx_model import OnnxModel, padded
 from steps.nnet import Detector, grad_cam
 from steps.nnet.base import score_of
@@ -27,24 +28,29 @@ class BackEnd(ABC):
     """Attributes: model (what it was loaded from, in words), frontend_conf, corpus (that it was trained on, as
     corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none),
     calibration (None without one), missing (why there is no calibration, with the fix), exit (where the network stops
-    early, as Exit.as_json; None: it is complete)."""
+    early, as Exit.as_json; None: it is complete), limit (of distances from what it was trained on; None: none is
+    known), no_limit (why not, with the fix)."""
 
     def __init__(self, model: str, frontend_conf: FrontEndConf, corpus: dict[str, Any] | None, band: BandLimits | None):
         self.model, self.frontend_conf, self.corpus, self.band = model, frontend_conf, corpus or {}, band
         self.calibration: Calibration | None = None
         self.missing = ""
         self.exit: dict[str, Any] | None = None
+        self.limit: Limit | None = None
+        self.no_limit = ""
 
     @abstractmethod
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
-        """What `scores` takes of a window. waveform: (samples,); standard: the same, standardised by the front end.
+        """What `scores_and_distances` takes of a window. waveform: (samples,); standard: the same, standardised by the
+        front end.
 
         Raises UserError, which begins with `where`, for a window without a frame and for features that are not finite.
         """
 
     @abstractmethod
-    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        """float64 (batch,), higher = bona fide."""
+    def scores_and_distances(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """float64 (batch,) each: scores, higher = bona fide, and distances from what the detector was trained on, NaN
+        where no limit is known."""
 
     @abstractmethod
     def evidence(
@@ -66,18 +72,25 @@ class TorchBackEnd(BackEnd):
         band: BandLimits | None = None,
         device: torch.device | None = None,
         model: str = "",
+        domain: Domain | None = None,
     ):
         super().__init__(model, frontend_conf, corpus, band)
         self._network, self._device = network, device or torch.device("cpu")
+        self._domain = None if domain is None else domain.to(self._device)
+        self.limit = domain and domain.limit
 
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
         """float32 (channels, frames, bins)."""
         return _features_and_length(standard, frontend, where)[0]
 
-    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    def scores_and_distances(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         x = torch.from_numpy(np.stack(inputs)).to(self._device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            return score_of(self._network(x)).double().cpu().numpy()
+            if self._domain is None:
+                return score_of(self._network(x)).double().cpu().numpy(), np.full(len(x), np.nan)
+            embedding = self._network.embed(x)
+            scores = score_of(self._network.head(embedding))
+            return scores.double().cpu().numpy(), self._domain(embedding).double().cpu().numpy()
 
     def evidence(
         self, standard: np.ndarray, frontend: FrontEndBase, where: str
@@ -107,6 +120,10 @@ class OnnxBackEnd(BackEnd):
             band and BandLimits(tuple(band["centres"]), tuple(band["lowest"])),
         )
         self.exit = about.get("exit")  # missing in files of older versions
+        limit = about.get("domain") if self._onnx.gives_distances else None
+        self.limit = limit and Limit(**limit)
+        if limit is None:
+            self.no_limit = f"{path} carries none"
         made = about["calibration"]
         if made is None:
             self.missing = f"{path} carries no calibration, as there was none when it was exported"
@@ -127,8 +144,9 @@ class OnnxBackEnd(BackEnd):
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
         return waveform.astype(np.float32)
 
-    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        return self._onnx.scores(*padded(inputs)).astype(np.float64)
+    def scores_and_distances(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        scores, distances = self._onnx.scores_and_distances(*padded(inputs))
+        return scores.astype(np.float64), distances.astype(np.float64)
 
     def evidence(
         self, standard: np.ndarray, frontend: FrontEndBase, where: str
@@ -159,7 +177,11 @@ def load_back_end(path: Path, device: torch.device, num_threads: int, wanted: Wa
         raise UserError(f"{path}: not a training: give its folder, its final.pt, or an .onnx of export.py")
     final = path / "final.pt" if path.is_dir() else path
     trained, made_exit = load_trained(final, wanted, device)
-    made = TorchBackEnd(trained.detector, trained.frontend_conf, trained.corpus, trained.band, device, str(path))
+    domain, no_domain = domain_of(final.parent) if made_exit is None else (None, "an early exit has none")
+    made = TorchBackEnd(
+        trained.detector, trained.frontend_conf, trained.corpus, trained.band, device, str(path), domain
+    )
+    made.no_limit = no_domain
     if made_exit is None:
         made.calibration, made.missing = calibration_of(final.parent)
         return made

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,11 +101,12 @@ def main() -> int:
         print(f"  front end, 4 s: {per_second(lambda: loaded._looked_at(waves[0], '-').features, 4, args.rounds)}")
         features = [loaded._looked_at(wave, "-").features for wave in waves]
         for batch in (1, 16):
-            network = per_second(lambda: loaded._back_end.scores(features[:batch]), 4 * batch, args.rounds)  # noqa: B023
+            inputs = features[:batch]
+            network = per_second(partial(loaded._back_end.scores_and_distances, inputs), 4 * batch, args.rounds)
             print(f"  network, batch of {batch}: {network}")
         for batch in (1, 16):
             both = per_second(
-                lambda: loaded._back_end.scores([loaded._looked_at(wave, "-").features for wave in waves[:batch]]),  # noqa: B023
+                lambda: loaded._back_end.scores_and_distances([loaded._looked_at(wave, "-").features for wave in waves[:batch]]),  # noqa: B023
                 4 * batch, args.rounds,
             )  # fmt: skip
             print(f"  both, batch of {batch}: {both}")
