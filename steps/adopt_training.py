@@ -15,11 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps import frontend as frontends
+from steps.evaluation.overlap import TRAIN_SET
 from utils import conf as conf_files
 from utils.cli import UserError, make_parser, run_program
 from utils.files import write_aside
 
-LINKED = ("final.pt", "conf.yaml", "detector.json", "calibration.json", "domain.npz")
+LINKED = ("final.pt", "conf.yaml", "detector.json", "calibration.json", "domain.npz", TRAIN_SET)
 
 
 def adopt(training: Path, exp_dir: Path) -> tuple[Path, int]:

@@ -11,9 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps.evaluation.evaluation import stem_of
-from steps.evaluation.fitted_scores import calibrate_training
+from steps.evaluation.fitted_scores import calibrate_training, dev_threshold
 from steps.evaluation.groups import condition_tables
 from steps.evaluation.measuring import Breakdowns
+from steps.evaluation.overlap import check_overlap, known_attacks
 from steps.evaluation.protocols import PHASES
 from steps.results.evaluation_output import evaluate_files
 from utils.cli import UserError, make_parser, run_program
@@ -38,9 +39,9 @@ def main() -> int:
         "Evaluate EXP/scores/SET.txt and EXP/scores/SET_head*.txt, as steps/evaluate.py does for a single score "
         "file, into EXP/results/. SET.txt also gets intervals, plots and figures by speaker, duration and known "
         "and unknown attacks, by environment if the data dir has utt2env, and by each other table utt2CONDITION in it, "
-        "such as utt2codec. If dev is among the sets, the "
-        "calibrations are learnt on it, for steps/detect.py: EXP/calibration.json of the complete network and "
-        "EXP/calibration_headK.json of its exit K.",
+        "such as utt2codec. If dev is among the sets, the calibrations are learnt on it, for steps/detect.py. They are "
+        "written to EXP/calibration.json and, for exit K, to EXP/calibration_headK.json. The other sets also get "
+        "decisions at the EER threshold of dev, and what of them was in the training set (docs/cross_corpus.md).",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
@@ -53,7 +54,7 @@ def main() -> int:
     parser.add_argument("sets", nargs="+", metavar="SET")
     args = parser.parse_args()
     system = system_of(args.exp_dir / "conf.yaml")
-    for name in args.sets:
+    for name in sorted(args.sets, key=lambda name: name != DEV):  # the others take its threshold
         data, scores = args.data_dir / name, args.exp_dir / "scores"
         if not (scores / f"{name}.txt").is_file():
             raise UserError(f"{scores / name}.txt: no such file; run the scoring stage (--stage 4)")
@@ -67,9 +68,13 @@ def main() -> int:
                 ("speakers", data / "utt2speaker"),
                 ("environments", data / "utt2env"),
                 ("durations", data / "utt2dur"),
-                ("known_attacks", args.data_dir / "train" / "utt2attack"),
             )
         }
+        own = args.data_dir / "train" / "utt2attack"
+        # the training keeps the attacks of all corpora that it was made on; one of an older version keeps none
+        known = (known_attacks(args.exp_dir, data) or own) if own.is_file() else None
+        # dev chooses the epoch anyway, and shares its attacks with train on purpose
+        overlap = None if name == DEV else check_overlap(args.exp_dir, data)
         asv_scores = data / f"asv_scores{suffix}"
         asv = asv_scores if asv_scores.is_file() else None
         for head in (None, *range(1, 1 + MOST_HEADS)):
@@ -82,7 +87,7 @@ def main() -> int:
                 asv,
                 data,
                 data / "corpus.json",
-                Breakdowns(**tables, conditions=condition_tables(data)) if head is None else None,
+                Breakdowns(**tables, known_attacks=known, conditions=condition_tables(data)) if head is None else None,
                 title=f"{system}: {stem}{suffix}" if system else f"{stem}{suffix}",
                 system=system,
                 set_name=f"{name}{suffix}",
@@ -91,6 +96,8 @@ def main() -> int:
                 head=head,
                 plot=head is None,
                 draws=DRAWS if head is None else 0,
+                overlap=overlap,
+                threshold=None if name == DEV else dev_threshold(args.exp_dir, head),
             )
             if name == DEV:
                 calibrate_training(args.exp_dir, DEV, args.data_dir, head)

@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument(
         "--num-workers", type=whole_number(0, MOST_THREADS), default=2, help="processes that read features; 0: none"
     )
+    parser.add_argument("--train-set", default="train", help="the set that the training learnt from")
     parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training, with final.pt")
     args = parser.parse_args()
 
@@ -55,8 +56,8 @@ def main() -> int:
         torch.set_num_threads(args.num_threads)
     trained = training_folder.load_trained(args.exp_dir / "final.pt", device)
     frontend, network = make_frontend(trained.frontend_conf), trained.detector
-    embeddings = {}
-    for name in ("train", "dev"):
+    embeddings = []
+    for name in (args.train_set, "dev"):
         data, feats = args.data_dir / name, (args.feats_dir or Path()) / name
         source = training_folder.source_of(data, feats, frontend, args.online, str(args.exp_dir), args.allow_pipes)
         features = FeatureSet(data, source, frontend, cache_mib=0)
@@ -68,14 +69,14 @@ def main() -> int:
                 rows.append(network.embed(x).float().cpu().numpy())
                 progress.update(len(indices))
         progress.close()
-        embeddings[name] = np.concatenate(rows)
-        if not np.isfinite(embeddings[name]).all():
+        embeddings.append(np.concatenate(rows))
+        if not np.isfinite(embeddings[-1]).all():
             raise UserError(f"{args.exp_dir}: an embedding of {data} is not finite; look at final.pt")
-    made = domain.fit(embeddings["train"], embeddings["dev"])
+    made = domain.fit(*embeddings)
     domain.save(args.exp_dir, made)
     limit = made.limit
     print(
-        f"fit_domain.py: {args.exp_dir / domain.DOMAIN}: {limit.n_train} utterances of train,"
+        f"fit_domain.py: {args.exp_dir / domain.DOMAIN}: {limit.n_train} utterances of {args.train_set},"
         f" {100 * limit.quantile:g} % of {limit.n_dev} of dev within a distance of {limit.threshold:.2f}"
     )
     return 0

@@ -15,6 +15,7 @@ mini_seed=1           # seed of the mini corpus
 bonafide_dir=         # speech to add to the mini corpus: "DIR DIR:dev DIR:eval"; needs its own --data-dir, --feats-dir and --exp-dir
 bonafide_split=train  # where a DIR without :SPLIT goes: train, dev or eval
 bonafide_utterances=60  # largest number of utterances of each added speaker
+train_data=           # Kaldi data dirs whose utterances are trained on too: "DIR DIR" (docs/cross_corpus.md)
 allow_subset=false    # take a corpus that lacks some of the official trials
 data_dir=data         # Kaldi data dirs
 feats_dir=feats       # features
@@ -54,6 +55,7 @@ if begin_stage 0 "corpus and data lists"; then
   added=()
   for dir in $bonafide_dir; do added+=(--bonafide-dir "$dir"); done
   make_data --bonafide-split "$bonafide_split" --bonafide-utterances "$bonafide_utterances" "${added[@]}"
+  [ -z "$train_data" ] || local/join_train_data.py "$data_dir/$train_set" "$data_dir/train" $train_data
   end_stage "$data_dir"
 fi
 
@@ -61,6 +63,7 @@ fi
 for list in "$data_dir"/*/utt2label; do require_plain "the data dir" "$(dirname "$list")"; done
 sets=$(cd "$data_dir" && for list in */utt2label; do dirname "$list"; done)
 test_sets=$(for name in $sets; do [ "$name" = train ] || echo "$name"; done)
+sets="$train_set $test_sets"
 . steps/trainings.sh
 
 if ! $online && begin_stage 1 "features by $(name_of "$frontend")"; then

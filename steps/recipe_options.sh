@@ -42,6 +42,21 @@ require_plain_values --set "${set_list[@]}"
 settings=(); for setting in "${set_list[@]}"; do settings+=(--set "$setting"); done
 feats=$feats_dir/$(name_of "$frontend")
 
+train_set=train # of the data dirs: the one that is trained on
+if [ -n "${train_data// /}" ]; then
+  given=$train_data train_data='' train_set=joined/train
+  for dir in $given; do
+    dir=$(input_path "$dir")
+    [ -f "$dir/utt2label" ] || [ ! -f "$dir/train/utt2label" ] || dir=$dir/train
+    [ -f "$dir/utt2label" ] || refuse "--train-data $dir: no utt2label in there; give the data dir of a training set, such as data/train"
+    train_data+="$dir "
+    dir=$(realpath -sm -- "$dir") dir=${dir%/train} dir=${dir%/data}
+    train_set+="+${dir##*/}"
+  done
+  require_plain --train-data "$train_set" $train_data
+  [ "$stage" -eq 0 ] || [ -f "$data_dir/$train_set/corpus.json" ] || refuse "no data dir $data_dir/$train_set yet; start with --stage 0"
+fi
+
 [ -z "$corpus_dir" ] || [ -z "$bonafide_dir" ] || refuse "--bonafide-dir adds to the mini corpus, not to --corpus-dir"
 if [ "$stage" -eq 0 ]; then
   check_corpus_dir

@@ -24,6 +24,7 @@ from steps import frontend as frontends
 from steps.data.batches import FeatureSet, reading_errors
 from steps.data.reading import Reading
 from steps.evaluation.labels import corpus_label
+from steps.evaluation.overlap import write_train_set
 from steps.experiment import training_folder
 from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
@@ -249,6 +250,7 @@ def train(
     first = distributed.is_first()
     if first:
         write_lines(args.exp_dir / "heads", [" ".join(map(str, method.trained_heads))])  # the recipes read it
+        write_train_set(args.exp_dir, args.train_data, conf["corpus"])
     if not unfinished:
         distributed.leave()
         if first:

@@ -2,12 +2,12 @@
 # Sourced by steps/recipe.sh, after utils/stages.sh and once its sets and confs are known: the trainings of a recipe, how they
 # are named, trained, found again and told apart from those that are done.
 #
-# A training is $exp_dir/train_FRONTEND_MODEL_METHOD[_LOSS][_SCHEDULE][_AUGMENT][_TAG]/seedN; the folder above it, the experiment,
+# A training is $exp_dir/TRAIN_FRONTEND_MODEL_METHOD[_LOSS][_SCHEDULE][_AUGMENT][_TAG]/seedN; the folder above it, the experiment,
 # holds all seeds. The paper's loss and schedule are not named.
 # Wants the recipe's options, data_dir, feats, test_sets, and baseline_conf and distill_conf as paths.
 : "${data_dir:?}" "${feats:?}" "${exp_dir:?}" "${frontend:?}" "${model:?}" "${seeds:?}" "${baseline_conf:?}" "${distill_conf:?}"
 settings=("${settings[@]}") # of --set; may be empty
-: "${test_sets:?}" "${ngpu:?}" "${heads:?}" "${cuda_cmd:?}" "${train_cmd:?}" "${nj:?}" "${tag?}" "${train_jobs?}" "${online:?}" "${augment?}" "${schedule?}" "${loss?}"
+: "${train_set:?}" "${test_sets:?}" "${ngpu:?}" "${heads:?}" "${cuda_cmd:?}" "${train_cmd:?}" "${nj:?}" "${tag?}" "${train_jobs?}" "${online:?}" "${augment?}" "${schedule?}" "${loss?}"
 : "${nproc:?}" "${nnodes:?}" "${elastic:?}" "${score_jobs?}"
 
 part_options=()
@@ -28,7 +28,7 @@ fi
 score_jobs=${score_jobs:-$([ "$ngpu" -eq 0 ] && echo 1 || echo "$ngpu")}
 
 experiment_of() { # model conf, training conf
-  echo "$exp_dir/train_$(name_of "$frontend")_$(name_of "$1")_$(name_of "$2")$variant_of_training"
+  echo "$exp_dir/${train_set##*/}_$(name_of "$frontend")_$(name_of "$1")_$(name_of "$2")$variant_of_training"
 }
 
 threads_of() { # <first:last> <processes of a job>: sets `limit`, how many jobs of that array run at once, `threads`, those of
@@ -64,7 +64,7 @@ train_all() { # training conf: every network's seeds, several at once
         JOB="$range" "$experiment/log/train.JOB.log" \
         "${launcher[@]}" train.py --frontend "$frontend" --model "$network" --train-conf "$1" "${part_options[@]}" "${settings[@]}" "${online_option[@]}" \
         "${augment_option[@]}" "${tag_option[@]}" --seed JOB \
-        --ngpu "$ngpu" "${threads[@]}" "$data_dir/train" "$feats/train" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
+        --ngpu "$ngpu" "${threads[@]}" "$data_dir/$train_set" "$feats/$train_set" "$data_dir/dev" "$feats/dev" "$experiment/seedJOB"
       grep -h '^train.py:' "${logs[@]}" || true
     done
   done
@@ -101,7 +101,7 @@ fit_domains() { # <experiment> <first:last>: what the trainings of those seeds w
   threads_of "$2" 1
   log "describing what $1 was trained on, seeds $2"
   $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB="$2" "$1/log/domain.JOB.log" \
-    fit_domain.py "${threads[@]}" "${online_option[@]}" --ngpu "$gpu" --data-dir "$data_dir" --feats-dir "$feats" "$1/seedJOB"
+    fit_domain.py "${threads[@]}" "${online_option[@]}" --ngpu "$gpu" --data-dir "$data_dir" --feats-dir "$feats" --train-set "$train_set" "$1/seedJOB"
 }
 
 find_trainings() { # sets trainings to the folders that stages 2 and 3 finished, and experiments to those above them

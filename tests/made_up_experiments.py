@@ -21,6 +21,7 @@ from steps.evaluation.evaluation import (
 from steps.experiment.experiments import read_experiments
 from steps.metrics.tandem import AsvRates
 
+WILD = {"name": "In-the-Wild"}
 MINI = {"name": "mini corpus", "version": 0, "size": "small"}
 
 

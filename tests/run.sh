@@ -7,7 +7,7 @@
 
 lint=true      # lint by shellcheck, ruff and tests/prose.py, types by mypy
 units=true     # unit tests
-benches=true   # front ends against the plain way: equal, and not slow (a ratio; the bench itself asks for more)
+benches=true   # benches in short form: two ways to the same figures agree, and which ratios have moved
 faults=true    # programs and recipes killed, files damaged, the disk full: a rerun must end in the same scores
 recipes=true   # recipes end to end, twice: the second time they must find everything complete
 quick=false    # in about two minutes: lint, types, and unit tests of metrics, front ends, networks, evaluation and confs
@@ -85,7 +85,7 @@ if $lint; then
   stage "prose" tests/prose.py
 fi
 ! $units || stage "unit tests" unit_tests
-! $benches || stage "bench of the front ends" "$FSD_PYTHON" tests/bench/frontends.py --utterances 30 --rounds 3 --at-least 2
+! $benches || stage "benches in short form" "$FSD_PYTHON" tests/bench/short.py
 ! $faults || stage "faults" "$FSD_PYTHON" tests/faults.py --kills 18 --run-sh-kills 3  # by itself it does 60 and 6
 if $recipes; then
   work=$keep

@@ -125,6 +125,8 @@ def test_numbers_of_other_scripts_have_ranges_too(tmp_path, script, names, more)
         (["--corpus-dir=", "--mini-size", "big"], "--mini-size takes tiny, small or full, not 'big'"),
         (["--corpus-dir=", "--bonafide-split", "eva"], "--bonafide-split takes train, dev or eval, not 'eva'"),
         (["--corpus-dir=", "--bonafide-dir", "nowhere:dev"], "--bonafide-dir nowhere: no such folder"),
+        (["--train-data", "nowhere"], "--train-data nowhere: no utt2label in there; give the data dir of a training set"),
+        (["--set", "train.balance=corpus train.reading=shards"], "reading: shards: batches from shards cannot be balanced"),
         (["--cmd", "no_such_runner.pl --mem 2G"], "--cmd: there is no program no_such_runner.pl"),
         (["--ngpu", "64"], "--ngpu 64: torch finds"),
         (["--set", "train.epoch=3"], "--set train.epoch: unknown key 'epoch'; did you mean 'epochs'"),
@@ -134,6 +136,16 @@ def test_numbers_of_other_scripts_have_ranges_too(tmp_path, script, names, more)
 def test_what_needs_no_data_is_refused_before_anything_is_made(recipe, tmp_path, options, said):
     (tmp_path / "file").write_text("")
     assert re.search(said, refusal(recipe, tmp_path, *options)), refusal(recipe, tmp_path, *options)
+
+
+def test_corpora_to_train_on_are_joined_at_stage_0_and_may_be_named_by_the_folder_of_their_data_dirs(recipe, tmp_path):
+    for folder in ("data", "more/data"):
+        (tmp_path / folder / "train").mkdir(parents=True)
+        (tmp_path / folder / "train/corpus.json").write_text('{"name": "made up"}')
+    assert "no utt2label in there" in refusal(recipe, tmp_path, "--stage", "2", "--train-data", "more/data")
+    (tmp_path / "more/data/train/utt2label").write_text("u1 spoof\n")
+    said = refusal(recipe, tmp_path, "--stage", "2", "--train-data", "more/data")
+    assert f"no data dir {tmp_path}/data/joined/train+more yet; start with --stage 0" in said
 
 
 @pytest.mark.parametrize("stage", ["4", "5"])

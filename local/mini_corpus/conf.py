@@ -70,7 +70,9 @@ class MiniCorpusConf:
         for split, named in self.speakers.items():
             for name in {name for entry in named for name in (entry, named[entry].person or entry)}:
                 if splits.setdefault(name, split) != split:
-                    raise ValueError(f"speakers: {name} stands in more than one split: {splits[name]} and {split}")
+                    raise ValueError(
+                        f"speakers: person {name} stands in more than one split: {splits[name]} and {split}"
+                    )
         for where in [*(s for named in self.speakers.values() for s in named.values()), *self.prompts.values()]:
             if where.package not in self.packages:
                 raise ValueError(f"packages: {where.package} is used but has no version")

@@ -72,6 +72,7 @@ def way_of_reading(
     same_each_epoch = conf.crop == "first" and not (
         chain is not None and (chain.has_waveform_steps or chain.has_feature_steps)
     )
+    in_arks = in_arks and reading.balance == "none"  # by shards, batches hold what lies together
     if reading.how == "auto":
         if mib <= cache_mib:
             return "memory" if same_each_epoch else "random"
@@ -133,6 +134,7 @@ class FeatureSet(Dataset):
         conf = frontend.conf.network_input
         self.reading = reading or Reading()
         self.how = way_of_reading(self.reading, cache_mib, len(self.utts), frontend, chain, source.storage is not None)
+        self._corpora = _corpora_of(data_dir, self.utts) if self.reading.balance == "corpus" else None
         self._cache: Tensor | None = None
         self._shards: Shards | None = None
         if self.how == "memory":
@@ -157,11 +159,22 @@ class FeatureSet(Dataset):
         """Which epoch (from 1) crops and augmentation are drawn for; 0 takes the first frames, as they are."""
         self.epoch = epoch
 
+    @property
+    def labels_in_batches(self) -> np.ndarray:
+        """(n,) labels in the proportion that batches have them in."""
+        return self.labels if self.reading.balance == "none" else np.resize(np.unique(self.labels), len(self.labels))
+
+    def shuffled_plan(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """The shuffled batches of an epoch, balanced as `reading` says, whatever the way in which they are read."""
+        if self.reading.balance == "none":
+            return training_plan(len(self), batch_size, seed, epoch)
+        return balanced_plan(self.labels, self._corpora, batch_size, seed, epoch)
+
     def epoch_plan(self, batch_size: int, seed: int, epoch: int) -> Sequence[np.ndarray] | ShardPlan:
         """The shuffled batches of an epoch, for batches(): a function of seed and epoch alone, so that a resumed run
         repeats it."""
         if self.how != "shards":
-            return training_plan(len(self), batch_size, seed, epoch)
+            return self.shuffled_plan(batch_size, seed, epoch)
         if self._shards is None:
             assert self.source.storage is not None
             self.source.read_at_once(_READ_AT_ONCE)
@@ -394,9 +407,47 @@ def training_plan(n: int, batch_size: int, seed: int, epoch: int) -> list[np.nda
 
     A last batch of one utterance is left out: batch normalisation cannot use it.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(n)
-    batches = [order[i : i + batch_size] for i in range(0, n, batch_size)]
+    return _cut(np.random.default_rng((seed, epoch)).permutation(n), batch_size)
+
+
+def balanced_plan(
+    labels: np.ndarray, corpora: np.ndarray | None, batch_size: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """As training_plan, but each batch has as many utterances of each class, to within one, and of each class as many
+    of each corpus that has the class, to within one. labels, corpora: (n,) whole numbers; None: one corpus.
+
+    An epoch has n draws. Of a group with fewer utterances than draws each is drawn again when all were, in a new order;
+    of a larger group another part is drawn in each epoch. A function of seed and epoch alone.
+    """
+    draw = np.random.default_rng((seed, epoch))
+    corpora = np.zeros(len(labels), np.int64) if corpora is None else corpora
+    classes = np.unique(labels)
+    order = np.empty(len(labels), np.int64)
+    for i, label in enumerate(classes):
+        of_class = order[i :: len(classes)]  # views, so that the classes take turns, and in each the corpora
+        having = np.unique(corpora[labels == label])
+        for k, corpus in enumerate(having):
+            places = of_class[k :: len(having)]
+            own = np.flatnonzero((labels == label) & (corpora == corpus))
+            rounds = -(-len(places) // len(own))
+            places[:] = np.concatenate([own[:0], *(draw.permutation(own) for _ in range(rounds))])[: len(places)]
+    return _cut(order, batch_size)
+
+
+def _cut(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     return batches[:-1] if len(batches[-1]) < 2 and len(batches) > 1 else batches
+
+
+def _corpora_of(data_dir: Path, utts: Sequence[str]) -> np.ndarray:
+    """(n,) which corpus each utterance is of, by the data dir's utt2corpus; one corpus without it. Raises UserError for
+    an utterance that it lacks."""
+    path = data_dir / "utt2corpus"
+    if not path.is_file():
+        return np.zeros(len(utts), np.int64)
+    utt2corpus = read_big_map(path)
+    require_keys(path, utt2corpus, data_dir / "utt2label", utts, "join the data dirs again (run.sh --stage 0)")
+    return np.unique([utt2corpus[utt] for utt in utts], return_inverse=True)[1]
 
 
 def scoring_plan(n: int, batch_size: int) -> list[np.ndarray]:

@@ -17,20 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 How = Literal["auto", "memory", "random", "shards"]
+Balance = Literal["none", "class", "corpus"]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a training set is read: conf/train/baseline.yaml says what `how` means; shard and buffer are in MiB."""
+    """How a training set is read: conf/train/baseline.yaml says what `how` and `balance` mean; shard and buffer are in
+    MiB."""
 
     how: How = "auto"
     shard_mib: int = 16
     buffer_mib: int = 1024
+    balance: Balance = "none"
 
     def __post_init__(self) -> None:
         for key in ("shard_mib", "buffer_mib"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}: {getattr(self, key)} is not positive")
+        if self.how == "shards" and self.balance != "none":
+            raise ValueError("reading: shards: batches from shards cannot be balanced; use random, or balance: none")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.evaluation.labels import corpus_label
+from steps.evaluation.overlap import Overlap
 from steps.metrics.bootstrap import Interval
 from steps.metrics.error_rates import DetCurve
 from steps.metrics.tandem import AsvRates
@@ -80,11 +81,14 @@ class AsvOperatingPoint:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Error rates of accepting scores of `threshold` and more."""
+    """Error rates of accepting scores of `threshold` and more. accuracy, f1 (of the bona fide class): as
+    steps.metrics.error_rates computes them; None in files of older versions."""
 
     threshold: float
     miss: float
     false_alarm: float
+    accuracy: float | None = None
+    f1: float | None = None
 
     @property
     def balanced_accuracy(self) -> float:
@@ -186,7 +190,9 @@ class Evaluation:
     min_adcf: of the CM as a gate before the ASV at its EER threshold; tandem_eer: the concurrent t-EER of the two, up
     to 0.5. Both take all attacks together;
     conditions: by condition, then by its value; intervals: by "trial" or "speaker", which is drawn, then by figure;
-    place: the file that this was read from.
+    protocol, phase: where cm_scores has trials of other phases too, by which file trials were left out; decisions: at
+    the threshold that was given, in a recipe that of the EER on dev; overlap: with the detector's training set, None if
+    it was not asked for; place: the file that this was read from.
     """
 
     n_bonafide: int
@@ -202,6 +208,8 @@ class Evaluation:
     corpus: dict[str, Any] | None = None
     cm_scores: str = ""
     asv_scores: str | None = None
+    protocol: str | None = None
+    phase: str | None = None
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     decisions: Decisions | None = None
     per_speaker: dict[str, SpeakerFigures] | None = None
@@ -209,6 +217,7 @@ class Evaluation:
     known_attacks: dict[str, AttackGroup] | None = None
     per_duration: list[DurationGroup] | None = None
     conditions: dict[str, dict[str, ConditionGroup]] | None = None
+    overlap: Overlap | None = None
     warnings: list[str] = field(default_factory=list)
     place: Path | None = field(default=None, compare=False, metadata={"in_file": False})
 

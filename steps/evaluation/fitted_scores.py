@@ -266,6 +266,22 @@ def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
     return ratios
 
 
+def dev_threshold(training: Path, head: int | None = None) -> float | None:
+    """The score at the EER of the set that a training's calibration was learnt on, its dev set; for stage K's `head`,
+    of its own scores. None without a calibration that rises with the score.
+
+    It is read from the calibration because that file goes with a training that another recipe adopts.
+    """
+    path = training / f"{stem_of('calibration', head)}.json"
+    if not path.is_file() or UNUSABLE in read_json(path):
+        return None
+    model = read_model(path)
+    ratio = model.trained_on.get("eer_threshold")
+    if ratio is None or len(model.llr.weights) != 1 or not model.llr.weights[0] > 0:
+        return None
+    return (ratio - model.llr.offset) / model.llr.weights[0]
+
+
 def calibrate_training(training: Path, dev: str, data_dir: Path, head: int | None = None) -> None:
     """Write calibration.json of a training's folder, or calibration_headK.json of stage K's `head`, learnt on its own
     scores of the set `dev`; if that fails, a file of that name that says why, and a warning."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from steps.evaluation.breakdown import evaluate
 from steps.evaluation.environments import evaluate_environments, read_environments, replay_attacks
 from steps.evaluation.evaluation import Decisions, Evaluation
@@ -19,11 +22,12 @@ from steps.evaluation.groups import (
     read_known_attacks,
     values_of_trials,
 )
-from steps.evaluation.protocols import read_protocol
+from steps.evaluation.overlap import Overlap
+from steps.evaluation.protocols import PHASES, read_protocol
 from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.evaluation.speakers import per_speaker
 from steps.metrics.bootstrap import CmFigures, Interval, draws_of, intervals_of
-from steps.metrics.error_rates import error_rates_at
+from steps.metrics.error_rates import accuracy, error_rates_at, f1_score
 from utils.cli import UserError
 from utils.files import read_json
 
@@ -31,12 +35,12 @@ from utils.files import read_json
 @dataclass(frozen=True)
 class Breakdowns:
     """Tables by which figures are broken down, those of a data dir: utt2speaker, utt2env, utt2dur, the training set's
-    utt2attack, and by name other conditions, such as utt2codec. None: not by that."""
+    utt2attack (or the names of its attacks), and by name other conditions, such as utt2codec. None: not by that."""
 
     speakers: Path | None = None
     environments: Path | None = None
     durations: Path | None = None
-    known_attacks: Path | None = None
+    known_attacks: Path | frozenset[str] | None = None
     conditions: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -52,6 +56,13 @@ def check_set_of_asv(cm: CmScores, asv: AsvScores, cm_scores: Path, asv_scores: 
             "trials are a part of the ASV's on purpose, --allow-other-asv-trials"
         )
     return [f"{foreign}; each t-DCF takes the ASV's rates of its own trials"]
+
+
+def decisions_at(threshold: float, bonafide: NDArray[np.float64], spoof: NDArray[np.float64]) -> Decisions:
+    """Error rates, accuracy and F1 of accepting scores of `threshold` and more. Raises ValueError as det_curve does."""
+    rates = error_rates_at(bonafide, spoof, threshold)
+    counts = bonafide.size, spoof.size
+    return Decisions(threshold, *rates, accuracy(*rates, *counts), f1_score(*rates, *counts))
 
 
 def draw_intervals(
@@ -82,13 +93,14 @@ def measure(
     threshold: float | None = None,
     allow_other_asv_trials: bool = False,
     columns: Sequence[str] | None = None,
+    overlap: Overlap | None = None,
 ) -> Evaluation:
     """The evaluation of one score file.
 
     title, set_name: the score file's name if None; head, system: as Evaluation has them; protocol, phase: as
     read_protocol takes them; columns: as read_cm_scores does; draws: of the bootstrap; threshold: at which decisions
     are counted; allow_other_asv_trials: warn of ASV scores of other trials, as for a corpus that is marked as a subset,
-    where else they are refused. Raises UserError for any of the files that cannot be used.
+    where else they are refused; overlap: as Evaluation has it. Raises UserError for files that cannot be used.
     """
     by = breakdowns or Breakdowns()
     own_name = Path(cm_scores.name.removesuffix(".gz")).stem
@@ -98,7 +110,8 @@ def measure(
     if phase is not None and protocol is None:
         raise UserError(f"--phase {phase}: a protocol has the phases; give --protocol too")
 
-    cm = read_cm_scores(cm_scores, None if protocol is None else read_protocol(protocol, phase), columns)
+    key = None if protocol is None else read_protocol(protocol, phase)
+    cm = read_cm_scores(cm_scores, key, columns)
     asv = None if asv_scores is None else read_asv_scores(asv_scores)
     result = evaluate(cm, asv)
     result.warnings.extend(mark_warnings(cm_scores))
@@ -106,6 +119,8 @@ def measure(
         allow_other = allow_other_asv_trials or bool(corpus and corpus.get("subset"))
         result.warnings.extend(check_set_of_asv(cm, asv, cm_scores, asv_scores, allow_other))
     more: dict[str, Any] = {}
+    if key is not None and key.other_phases:
+        more |= {"protocol": str(key.path.resolve()), "phase": phase or PHASES[0]}
     speaker_of = None
     if by.speakers is not None:
         speaker_of = values_of_trials(by.speakers, cm)
@@ -116,12 +131,13 @@ def measure(
     if by.durations is not None:
         more["per_duration"] = evaluate_durations(cm, read_durations(by.durations, cm), result.asv)
     if by.known_attacks is not None:
-        more["known_attacks"] = evaluate_known_attacks(cm, read_known_attacks(by.known_attacks), asv, result.asv)
+        known = read_known_attacks(by.known_attacks) if isinstance(by.known_attacks, Path) else by.known_attacks
+        more["known_attacks"] = evaluate_known_attacks(cm, known, asv, result.asv)
     if by.conditions:
         found = evaluate_conditions(cm, by.conditions, result.asv, draws, result.warnings)
         more["conditions"] = found or None
     if threshold is not None:
-        more["decisions"] = Decisions(threshold, *error_rates_at(*cm.classes, threshold))
+        more["decisions"] = decisions_at(threshold, *cm.classes)
     return replace(
         result,
         title=" ".join((title or own_name).split()),
@@ -129,6 +145,7 @@ def measure(
         head=head,
         system=system,
         corpus=corpus,
+        overlap=overlap,
         cm_scores=str(cm_scores),
         asv_scores=None if asv_scores is None else str(asv_scores),
         intervals=draw_intervals(cm, result, speaker_of, draws),

@@ -192,25 +192,48 @@ def read_experiment(folder: Path) -> Experiment:
 def read_experiments(folders: Iterable[Path]) -> list[Experiment]:
     """All experiments, each once, ordered by network, front end, training set, then baseline first."""
     unique = {folder.resolve(): folder for folder in folders}
-    return sorted(
-        (read_experiment(folder) for folder in unique.values()),
-        key=lambda e: (
-            natural_order(e.model),
-            natural_order(e.frontend),
-            e.train_set,
-            e.variant,
-            e.method != "baseline",
-            e.method,
-            e.name,
-        ),
+    return sorted((read_experiment(folder) for folder in unique.values()), key=_order)
+
+
+def _order(e: Experiment) -> tuple:
+    return (
+        natural_order(e.model),
+        natural_order(e.frontend),
+        e.train_set,
+        e.variant,
+        e.method != "baseline",
+        e.method,
+        e.name,
     )
 
 
+def read_below(folders: Iterable[Path]) -> list[Experiment]:
+    """All experiments that are among the folders or directly in them, as read_experiments orders them. One that cannot
+    be read is left out with a warning. Raises UserError for a folder that does not exist, and if there are none."""
+    found, given = [], list(folders)
+    for folder in given:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; give exp/ folders or experiments in them")
+        seeds = [*folder.glob("seed*/conf.yaml"), *folder.glob("*/seed*/conf.yaml")]
+        found += sorted({path.parents[1] for path in seeds})
+    experiments = {}
+    for folder in found:
+        try:
+            experiments[folder.resolve()] = read_experiment(folder)
+        except UserError as error:
+            warn(f"left out of the results: {folder}: {error}")
+    if not experiments:
+        raise UserError(f"{' '.join(map(str, given))}: no experiment seed<N>/conf.yaml in there; train one first")
+    return sorted(experiments.values(), key=_order)
+
+
 def _made_of(folder: Path) -> list[Any]:
-    """Front end and corpus of an experiment's first finished training."""
+    """Front end and corpus of an experiment's first finished training; of joined corpora the first, the recipe's."""
     confs = sorted(final.with_name("conf.yaml") for final in folder.glob("seed*/final.pt"))
     conf = read_yaml(confs[0])
-    return [conf.get(key) for key in ("frontend_name", "frontend", "corpus")]
+    corpus = conf.get("corpus")
+    parts = corpus.get("combined_from") if isinstance(corpus, dict) else None
+    return [conf.get("frontend_name"), conf.get("frontend"), parts[0] if parts else corpus]
 
 
 def read_with_those_beside(folders: Sequence[Path]) -> list[Experiment]:

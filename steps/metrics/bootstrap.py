@@ -31,6 +31,7 @@ Counts = NDArray[np.integer]
 Draw = Callable[[np.random.Generator], Counts]
 Interval = tuple[float, float]
 FEWEST_SPEAKERS = 2
+MANY = 20_000  # trials, above which the EERs of draws are found by bisection
 
 
 def _both_classes(bonafide: ArrayLike) -> NDArray[np.bool_]:
@@ -106,6 +107,7 @@ class RankedTrials:
         ranked = bonafide[order]
         starts = np.concatenate([[0], 1 + np.flatnonzero(ranked[1:] != ranked[:-1])])
         run_ends = np.concatenate([starts[1:], [ranked.size]]) - 1
+        self.size, self._ranked = len(order), ranked
         self._order, self._starts, self._positive = order, starts, ranked[starts]
         self._threshold = np.concatenate([[-np.inf], score[order][run_ends]])
 
@@ -141,6 +143,41 @@ class RankedTrials:
         nearest = int(np.argmin(np.abs(miss - false_alarm)))
         return float(miss[nearest] + false_alarm[nearest]) / 2
 
+    def drawn_equal_error_rates(self, draws: int, rng: np.random.Generator) -> FloatArray:
+        """(draws,): the EERs of so many draws of TrialDraw, in distribution, without drawing the trials one by one.
+
+        How many of a draw's trials lie in the lower part of a range is binomial. So the place where the two rates meet
+        is found by bisection, and only the counts on the way to it are drawn: some 20 pairs for a million trials.
+        """
+        below = np.zeros((2, self.size + 1), dtype=np.int64)  # bona fide, spoof trials before each place
+        np.cumsum([self._ranked, ~self._ranked], axis=1, out=below[:, 1:])
+        total = below[:, -1]
+        low, high = np.zeros(draws, dtype=np.int64), np.full(draws, self.size)
+        rejected = np.zeros((2, draws), dtype=np.int64)  # of a draw, before its `low`
+        within = np.repeat(total[:, None], draws, axis=1)  # from there to its `high`
+
+        def distance(before: NDArray[np.int64]) -> NDArray[np.int64]:
+            """Miss rate minus false alarm rate, times the numbers of both classes."""
+            return before[0] * total[1] + before[1] * total[0] - total[0] * total[1]
+
+        while (high - low).max() > 1:
+            middle = (low + high) // 2
+            there = below[:, high] - below[:, low]
+            share = np.divide(below[:, middle] - below[:, low], there, out=np.zeros(there.shape), where=there > 0)
+            lower = rng.binomial(within, share)
+            beyond = (distance(rejected + lower) < 0) & (high - low > 1)
+            rejected += np.where(beyond, lower, 0)
+            within = np.where(beyond, within - lower, np.where(high - low > 1, lower, within))
+            low, high = np.where(beyond, middle, low), np.where(beyond, high, np.maximum(middle, low + 1))
+        # The copies of one trial are left, each a step. The distance reaches 0 at one of them.
+        kind = np.where(self._ranked[low], 0, 1)
+        steps = -(distance(rejected) // total[1 - kind])
+        places = np.stack([steps - 1, steps])
+        miss = (rejected[0] + places * (kind == 0)) / total[0]
+        false_alarm = (total[1] - rejected[1] - places * (kind == 1)) / total[1]
+        nearest = np.argmin(np.abs(miss - false_alarm), axis=0)[None]
+        return np.take_along_axis(miss + false_alarm, nearest, axis=0)[0] / 2
+
 
 class CmFigures:
     """The EER, and with the ASV's rates the two minimum t-DCFs, of a system on a draw.
@@ -150,14 +187,14 @@ class CmFigures:
     """
 
     def __init__(self, bonafide: ArrayLike, score: ArrayLike, asv: AsvRates | None = None):
-        self._trials, self._asv = RankedTrials(bonafide, score), asv
+        self.trials, self._asv = RankedTrials(bonafide, score), asv
         self.names = ("eer",) if asv is None else ("eer", "min_tdcf_2019", "min_tdcf_2021")
 
     def __call__(self, counts: Counts) -> list[float]:
-        rejected = self._trials.rejected(counts)
-        figures = [self._trials.equal_error_rate(rejected)]
+        rejected = self.trials.rejected(counts)
+        figures = [self.trials.equal_error_rate(rejected)]
         if self._asv is not None:
-            curve = self._trials.det_curve(rejected)
+            curve = self.trials.det_curve(rejected)
             figures += [float(cost(curve, self._asv).min()) for cost in (tdcf_2019, tdcf_2021)]
         return figures
 
@@ -179,7 +216,11 @@ def percentile_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> In
 
 
 def intervals_of(figures: CmFigures, draw: Draw, draws: int, seed: int = 0) -> dict[str, Interval]:
-    """The percentile interval of each of a system's figures, by name: fractions and costs."""
+    """The percentile interval of each of a system's figures, by name: fractions and costs. EERs of MANY trials or more
+    come from other draws of the same distribution."""
+    if figures.names == ("eer",) and isinstance(draw, TrialDraw) and figures.trials.size >= MANY:
+        rates = figures.trials.drawn_equal_error_rates(draws, np.random.default_rng(seed))
+        return {"eer": percentile_interval(rates)}
     return dict(zip(figures.names, map(percentile_interval, bootstrap(figures, draw, draws, seed).T)))
 
 

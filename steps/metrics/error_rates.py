@@ -10,6 +10,7 @@ Sources:
                    convex hull of the ROC.
   [Brummer 2010]   N. Brummer, "Measuring, refining and calibrating speaker and language information extracted from
                    speech", PhD thesis, Stellenbosch: pool-adjacent-violators gives that hull, and the EER on it.
+  [Fawcett 2006]   T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27.
   [Hanley 1982]    J. A. Hanley, B. J. McNeil, "The Meaning and Use of the Area under a ROC Curve", Radiology 143.
 """
 
@@ -85,6 +86,20 @@ def equal_error_rate(curve: DetCurve) -> tuple[float, float]:
     return float(curve.miss[step] + curve.false_alarm[step]) / 2, float(curve.threshold[step])
 
 
+def interpolated_equal_error_rate(curve: DetCurve) -> float:
+    """EER as a fraction from 0 to 1 where miss and false-alarm rate cross, between neighbouring points of the ROC by
+    linear interpolation. Speech Anti-Spoofing Arena reports it.
+
+    Trials of one score make one step, so that their order does not count: constant scores get 0.5.
+    """
+    ends = np.append(curve.threshold[1:] != curve.threshold[:-1], True)
+    miss, false_alarm = curve.miss[ends], curve.false_alarm[ends]
+    after = int(np.argmax(miss >= false_alarm))  # not 0: the first step has misses 0 and false alarms 1
+    gap = miss[after - 1 : after + 1] - false_alarm[after - 1 : after + 1]
+    part = -gap[0] / (gap[1] - gap[0])
+    return float(miss[after - 1] + part * (miss[after] - miss[after - 1]))
+
+
 def equal_error_rate_of_few(positive: FloatArray, negative: FloatArray) -> float:
     """equal_error_rate(det_curve(positive, negative))[0], bit for bit, in time proportional to the positive trials.
 
@@ -143,6 +158,19 @@ def error_rates_at(positive: ArrayLike, negative: ArrayLike, threshold: float) -
     """Miss and false-alarm rate at `threshold`, a score equal to it being accepted. Raises ValueError as det_curve."""
     positive, negative = checked_scores(positive, "positive"), checked_scores(negative, "negative")
     return float(np.mean(positive < threshold)), float(np.mean(negative >= threshold))
+
+
+def accuracy(miss: float, false_alarm: float, n_positive: int, n_negative: int) -> float:
+    """Share of right decisions, 0 to 1, from both error rates: (TP + TN) / (P + N) [Fawcett 2006, figure 1]. Unlike the
+    balanced accuracy it goes by the larger class: rejecting all of 9 spoof trials and 1 bona fide trial gives 0.9."""
+    return (n_positive * (1 - miss) + n_negative * (1 - false_alarm)) / (n_positive + n_negative)
+
+
+def f1_score(miss: float, false_alarm: float, n_positive: int, n_negative: int) -> float:
+    """F1 of the positive class, 0 to 1: 2 TP / (2 TP + FP + FN) [Fawcett 2006, figure 1], which is 0 if no positive
+    trial is accepted. Speech DF Arena reports it of the bona fide class too."""
+    accepted = n_positive * (1 - miss)
+    return 2 * accepted / (2 * accepted + n_negative * false_alarm + n_positive * miss)
 
 
 def balanced_accuracy(positive: ArrayLike, negative: ArrayLike, threshold: float) -> float:

@@ -9,7 +9,7 @@ from steps.experiment.experiments import Experiment
 from utils.conf import differences
 
 # Keys of a training: how long it lasts, on what batches, at what rate, and which weights are kept
-BUDGET = ("epochs", "batch_size", "optimizer", "schedule", "max_grad_norm", "select_by", "average_last")
+BUDGET = ("epochs", "batch_size", "optimizer", "schedule", "max_grad_norm", "select_by", "average_last", "balance")
 INPUT = ("frontend", "model")
 
 
@@ -28,7 +28,9 @@ def unequal_conditions(
         for key, what in (("train_set", "training"), ("dev_set", "development")):
             if base.get(key) != other.get(key):
                 found.append(f"{key}: other {what} utterances, labels or lengths")
-    ours, theirs = ({key: _group(conf, "train").get(key) for key in BUDGET} for conf in (base, other))
+    # confs of older versions have no `balance`
+    ours, theirs = ({"balance": "none", **_group(conf, "train")} for conf in (base, other))
+    ours, theirs = ({key: one.get(key) for key in BUDGET} for one in (ours, theirs))
     return found + [text for text in differences(ours, theirs) if text.partition(": ")[0] not in may_differ]
 
 

@@ -216,9 +216,12 @@ def report_lines(result: Evaluation) -> list[str]:
         lines += textwrap.wrap(
             f"at the threshold {made.threshold:g}: {100 * made.miss:.2f} % of the bona fide trials rejected, "
             f"{100 * made.false_alarm:.2f} % of the spoof trials accepted, balanced accuracy "
-            f"{100 * made.balanced_accuracy:.2f} %",
+            f"{100 * made.balanced_accuracy:.2f} %, accuracy {_shown(made.accuracy, 2, 100)} %, "
+            f"F1 {_shown(made.f1, 4)}",
             WIDTH,
         )
+    if result.overlap is not None and (text := result.overlap.sentence):
+        lines += textwrap.wrap(text, WIDTH)
     if result.known_attacks is not None or result.per_duration is not None:
         lines += ["", *_group_table(result)]
     if result.conditions:

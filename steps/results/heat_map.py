@@ -44,7 +44,8 @@ def _text(percent: float) -> str:
     return f"{percent:.2f}" if percent < 9.995 else f"{percent:.1f}" if percent < 99.95 else "100"
 
 
-def _draw_cells(axes, percent: NDArray[np.float64], highest: float):
+def draw_cells(axes, percent: NDArray[np.float64], highest: float, fontsize: float = 7):
+    """Draw the cells with their figures; returns the image. A cell that is NaN has a dash."""
     from matplotlib import colormaps
 
     colours = colormaps[COLOUR_MAP].with_extremes(bad=NO_FIGURE)
@@ -57,7 +58,7 @@ def _draw_cells(axes, percent: NDArray[np.float64], highest: float):
             red, green, blue, _ = colours(value / highest)
             dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.52
             text, ink = _text(value), "white" if dark else "black"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
+        axes.text(column, row, text, ha="center", va="center", fontsize=fontsize, color=ink)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.tick_params(length=0)
@@ -164,7 +165,7 @@ def write_heat_map(handle: IO[bytes], found: EnvironmentFigures, title: str, cor
         at += HEADINGS
         size = (CELL[0] * len(ATTACKS) / width, CELL[1] * count / height)
         axes = figure.add_axes((LABELS / width, 1 - at / height - size[1], *size))
-        image = _draw_cells(axes, 100 * grid.eer, highest)
+        image = draw_cells(axes, 100 * grid.eer, highest)
         _separate(axes, count, len(ATTACKS), groups)
         label(axes)  # before the attacks' names, whose height goes by its rows
         _label_attacks(axes)

@@ -32,6 +32,7 @@ from steps.results.tables import (
     collect,
     compared,
     is_mini,
+    marked,
     mean_over_seeds,
     naming,
     not_evaluated_at_all,
@@ -118,17 +119,19 @@ def giga(count: int | None) -> str:
 def _set_section(table: SetTable) -> list[str]:
     headings, names = naming([e for e, _ in table.rows])
     lines = [f"### {table.set_name}, {table.corpus}: {trials_text(table)}", ""]
+    marks, footnotes = marked([results for _, results in table.rows])
     lines += markdown_table(
         [*headings, "parameters", "multiply-adds", "seeds", *(measure.heading for measure in MEASURES)],
         [
-            [*names(e), "-" if e.parameters is None else f"{e.parameters:,}", giga(e.multiply_adds), str(len(results))]
-            + [measure.stat(results) for measure in MEASURES]
-            for e, results in table.rows
+            [*cells[:-1], cells[-1] + mark, "-" if e.parameters is None else f"{e.parameters:,}", giga(e.multiply_adds)]
+            + [str(len(results)), *(measure.stat(results) for measure in MEASURES)]
+            for (e, results), mark in zip(table.rows, marks)
+            for cells in [names(e)]
         ],
         len(headings),
     )
     alone = [f"{e.model}, {e.recipe}{of_which(e)}: {NO_BASELINE}." for e in without_baseline(table)]
-    lines += bullets([*alone, *table.notes])
+    lines += bullets([*footnotes, *alone, *table.notes])
     for family in table.families:
         lines += _significance_section(family)
     parts = (

@@ -172,11 +172,13 @@ def trials_text(table: SetTable) -> str:
 
 
 def naming(experiments: Sequence[Experiment]) -> tuple[list[str], Callable[[Experiment], list[str]]]:
-    """Headings and cells that name an experiment among these: front end and training set only if they differ."""
+    """Headings and cells that name an experiment among these: front end only if they differ, and training set also if
+    it is not the recipe's own."""
     parts: dict[str, Callable[[Experiment], str]] = {"network": lambda e: e.model, "method": lambda e: e.recipe}
     if len({e.frontend for e in experiments}) > 1:
         parts["front end"] = lambda e: e.frontend
-    if len({e.train_set for e in experiments}) > 1:
+    train_sets = {e.train_set for e in experiments}
+    if len(train_sets) > 1 or not train_sets <= {"", "train"}:
         parts["trained on"] = lambda e: e.train_set
     return list(parts), lambda e: [part(e) for part in parts.values()]
 
@@ -191,6 +193,21 @@ def attack_text(name: str, corpus: Mapping[str, Any]) -> str:
     words = corpus.get("attacks")
     description = words.get(name) if isinstance(words, Mapping) else None
     return f"{name} {description}" if isinstance(description, str) else name
+
+
+def marked(rows: Sequence[BySeed]) -> tuple[list[str], list[str]]:
+    """A mark for each row, and the footnotes, each sentence once. A mark is empty unless the row's set overlaps its
+    training set, or was not checked for that."""
+    marks, notes = [], {}
+    for results in rows:
+        found = {one.overlap.sentence for one in results.values() if one.overlap is not None} - {""}
+        if found:
+            text = " ".join(sorted(found))
+            number = notes.setdefault(text, len(notes) + 1)
+            marks.append(f" †{number}")
+        else:
+            marks.append("")
+    return marks, [f"†{number} {text}" for text, number in notes.items()]
 
 
 # ---------------------------------------------------------------- methods against baselines

@@ -10,7 +10,7 @@ from typing import Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
-from steps.data.reading import How, Reading
+from steps.data.reading import Balance, How, Reading
 from steps.nnet import BackboneBase, Detector
 from steps.training.losses import HardLoss, HardLossConf, MixedLabels
 from steps.training.random_filter import RandomFilterConf
@@ -81,7 +81,7 @@ class TrainConf:
     max_grad_norm: float | None
     select_by: Literal["dev_loss", "dev_eer", "last_epoch"]
     average_last: int
-    amp: Literal["none", "bf16", "fp16"]
+    amp: Literal["none", "auto", "bf16", "fp16"]
     deterministic: bool
     diverged_above: float
     num_workers: int
@@ -91,6 +91,7 @@ class TrainConf:
     reading: How = "auto"
     shard_mib: int = 16
     buffer_mib: int = 1024
+    balance: Balance = "none"
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size"):
@@ -109,8 +110,8 @@ class TrainConf:
         self.how_to_read()
 
     def how_to_read(self) -> Reading:
-        """Raises ValueError for sizes that are not positive."""
-        return Reading(self.reading, self.shard_mib, self.buffer_mib)
+        """Raises ValueError for sizes that are not positive, and for balanced batches from shards."""
+        return Reading(self.reading, self.shard_mib, self.buffer_mib, self.balance)
 
 
 OwnConf = TypeVar("OwnConf", bound=TrainConf)  # of the method

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from steps.augment import utterance_rng
-from steps.data.batches import FeatureSet, scoring_plan, training_plan
+from steps.data.batches import FeatureSet, scoring_plan
 from steps.data.reading import ShardPlan
 from steps.nnet.base import score_of, scoring_batch
 from steps.training import distributed
@@ -76,8 +76,17 @@ def make_optimizer(
     )
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself, which makes autocast faster than float32 there."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def autocast(amp: str, device: torch.device) -> contextlib.AbstractContextManager:
     """The autocast context that a conf's `amp` asks for. Raises UserError for fp16 without a GPU."""
+    if amp == "auto":
+        amp = "bf16" if has_bf16(device) else "none"
     if amp == "fp16" and device.type != "cuda":
         raise UserError("train.amp: fp16 needs a GPU; use bf16 or none on a CPU")
     if amp == "none":
@@ -117,6 +126,10 @@ class Trainer:
         self.conf, self.train_set, self.dev_set = conf, train_set, dev_set
         self.folder, self.seed, self.device, self.eer, self.title = folder, seed, device, eer, title
         autocast(conf.amp, device)  # refuses what the device cannot do before any work is done
+        if conf.amp == "auto" and distributed.is_first():
+            print(
+                f"train.amp: auto: {'bf16' if has_bf16(device) else 'none, as there is no bf16'} on this {device.type}"
+            )
         if device.type == "cuda":
             torch.backends.cudnn.deterministic = conf.deterministic
             torch.backends.cudnn.benchmark = not conf.deterministic
@@ -131,7 +144,7 @@ class Trainer:
         )
         if conf.sync_batch_norm:
             share_batch_norms(method, device)
-        method.hard_loss.count_classes(train_set.labels)
+        method.hard_loss.count_classes(train_set.labels_in_batches)
         # Every epoch has as many steps.
         self.total_steps = conf.epochs * len(train_set.epoch_plan(conf.batch_size, seed, 1))
         if conf.schedule.name == "cosine" and conf.schedule.warmup_steps >= self.total_steps:
@@ -276,7 +289,7 @@ class Trainer:
         Returns what Embeddings sees of these batches.
         """
         self.train_set.set_epoch(0)
-        plan = training_plan(len(self.train_set), self.conf.batch_size, self.seed, 0)[:_STATISTICS_BATCHES]
+        plan = self.train_set.shuffled_plan(self.conf.batch_size, self.seed, 0)[:_STATISTICS_BATCHES]
         looks = Embeddings(self.method.detector.backbone, self.train_set.frontend.floor)
         with fresh_statistics(self.method), looks:
             for x, _, _ in self._batches(self.train_set, plan):

@@ -27,6 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from tests.bench.ratios import note
 from utils.cli import make_parser, real_number, run_program, whole_number
 
 SPEAKERS_PER, ARKS, FRAMES, BINS = 500, 64, 330, 45
@@ -318,6 +319,8 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
     print(*table(found, sizes), sep="\n")
     slopes = {name: slope(sizes, [by_size[n]["seconds"] for n in sizes]) for name, by_size in found.items()}
+    for name, value in slopes.items():
+        note(f"{name}, power of the time", [value])
     steep = {name: value for name, value in slopes.items() if value > args.limit}
     for name, value in steep.items():
         print(f"{name}: time grows with the power {value:.2f} of the utterances, above {args.limit}")

@@ -24,6 +24,7 @@ import numpy as np
 from steps.metrics.bootstrap import CmFigures, Draw, SpeakerDraw, TrialDraw, bootstrap
 from steps.metrics.error_rates import det_curve, equal_error_rate
 from steps.metrics.tandem import AsvRates, tdcf_2019, tdcf_2021
+from tests.bench.ratios import note
 from utils.cli import make_parser, run_program, whole_number
 
 ASV = AsvRates(miss=0.0246, false_alarm=0.0246, miss_spoof=0.239)
@@ -71,6 +72,7 @@ def main() -> int:
         took_plain = time.process_time() - began
         assert np.array_equal(quick[: args.compared], plain), "the two ways differ"
         each, each_plain = 1000 * took / args.draws, 1000 * took_plain / args.compared
+        note(f"by {name}, plain / ours", [each_plain / each])
         print(
             f"by {name}: {args.draws} draws in {took:.1f} s, {each:.2f} ms each; straightforward {each_plain:.2f} ms"
             f" each, {each_plain / each:.1f} times as long; {args.compared} draws equal to the bit"

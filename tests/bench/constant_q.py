@@ -36,6 +36,7 @@ import scipy.signal
 from steps.frontend import load_conf, make_frontend
 from steps.frontend.constant_q import Conf as CqtConf
 from steps.frontend.processing.audio import read_waveform
+from tests.bench.ratios import note
 from tests.conftest import speech_like
 from utils.cli import UserError, make_parser, real_number, run_program, whole_number
 from utils.files import read_map
@@ -130,6 +131,7 @@ def main() -> int:
             continue
         ours = frontends[name].compute
         ratios, real_time = in_turn(plain, ours, waveforms, args.rounds)
+        note(f"{name}, {against} / ours", ratios)
         told = "-"
         if name.startswith("cqt"):
             told = f"{max(float(np.median(np.abs(plain(w) - ours(w)))) for w in waveforms):.1e}"

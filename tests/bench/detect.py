@@ -35,6 +35,7 @@ from steps import nnet
 from steps.experiment import training_folder
 from steps.frontend import load_conf, make_frontend
 from steps.inference.detector import FakeSpeechDetector
+from tests.bench.ratios import note
 from tests.conftest import speech_like
 from utils import conf as conf_files
 from utils.cli import UserError, make_parser, run_program, whole_number
@@ -53,16 +54,20 @@ finally:
 """
 
 
-def per_second(work: Callable[[], object], seconds: float, rounds: int) -> str:
-    """Median and range, over rounds, of processor seconds per second of audio."""
+def per_second(work: Callable[[], object], seconds: float, rounds: int) -> list[float]:
+    """Processor seconds per second of audio, of each round."""
+    found = []
     work()
-    ratios = []
     for _ in range(rounds):
         begin = time.process_time()
         work()
-        ratios.append((time.process_time() - begin) / seconds)
-    middle = statistics.median(ratios)
-    return f"{middle:.5f} ({min(ratios):.5f} to {max(ratios):.5f}), {1 / middle:.0f} times as fast as it is spoken"
+        found.append((time.process_time() - begin) / seconds)
+    return found
+
+
+def in_words(found: list[float]) -> str:
+    middle = statistics.median(found)
+    return f"{middle:.5f} ({min(found):.5f} to {max(found):.5f}), {1 / middle:.0f} times as fast as it is spoken"
 
 
 def peak_mib(model: Path, recording: Path) -> float:
@@ -98,27 +103,31 @@ def main() -> int:
         print(f"loading: {time.perf_counter() - begin:.2f} s, the libraries imported already")
         waves = [speech_like(4 * RATE, seed) for seed in range(16)]
         print("processor seconds per second of audio, one thread, median (least to most)")
-        print(f"  front end, 4 s: {per_second(lambda: loaded._looked_at(waves[0], '-').features, 4, args.rounds)}")
+        front_end = per_second(lambda: loaded._looked_at(waves[0], "-").features, 4, args.rounds)
+        print(f"  front end, 4 s: {in_words(front_end)}")
         features = [loaded._looked_at(wave, "-").features for wave in waves]
         for batch in (1, 16):
             inputs = features[:batch]
             network = per_second(partial(loaded._back_end.scores_and_distances, inputs), 4 * batch, args.rounds)
-            print(f"  network, batch of {batch}: {network}")
+            print(f"  network, batch of {batch}: {in_words(network)}")
         for batch in (1, 16):
             both = per_second(
                 lambda: loaded._back_end.scores_and_distances([loaded._looked_at(wave, "-").features for wave in waves[:batch]]),  # noqa: B023
                 4 * batch, args.rounds,
             )  # fmt: skip
-            print(f"  both, batch of {batch}: {both}")
+            print(f"  both, batch of {batch}: {in_words(both)}")
+        note("16 windows, network / front end", [a / b for a, b in zip(network, front_end)])
         files = []
         for number, wave in enumerate(waves):
             files.append((str(number), place / f"{number}.flac"))
             soundfile.write(files[-1][1], wave, RATE)
-        print(f"  16 files of 4 s (flac): {per_second(lambda: list(loaded.score_files(files)), 64, args.rounds)}")
+        of_files = per_second(lambda: list(loaded.score_files(files)), 64, args.rounds)
+        note("16 files of 4 s / their windows", [a / b for a, b in zip(of_files, both)])
+        print(f"  16 files of 4 s (flac): {in_words(of_files)}")
         minute = speech_like(60 * RATE)
         soundfile.write(place / "minute.flac", minute, RATE)
         whole = per_second(lambda: loaded.score_file(place / "minute.flac"), 60, max(1, args.rounds // 2))
-        print(f"  a minute (flac), windows that overlap by half: {whole}")
+        print(f"  a minute (flac), windows that overlap by half: {in_words(whole)}")
         if args.memory_minutes:
             peaks = {}
             for minutes in (1, 10, args.memory_minutes):

@@ -52,6 +52,7 @@ from steps.evaluation.groups import (
 )
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.evaluation.speakers import per_speaker
+from tests.bench.ratios import note
 from utils.cli import make_parser, run_program, whole_number
 
 COUNT, GENUINE, SPEAKERS = 134730, 18090, 48
@@ -272,6 +273,7 @@ def main() -> int:
     found = figures_of_toolkit(seconds[-1][1])
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
     ours = statistics.median(taken for taken, _ in seconds)
+    note("plain / ours", [plain_seconds / taken for taken, _ in seconds])
     print(f"{COUNT} trials with all breakdowns, {len(found)} figures, equal to 1e-9 of the plain way's")
     print(f"seconds of CPU: {ours:.2f} ({min(seconds)[0]:.2f} to {max(s for s, _ in seconds):.2f})")
     print(f"the plain way: {plain_seconds:.1f}, {plain_seconds / ours:.0f} times as many")

@@ -38,6 +38,7 @@ import torchaudio.transforms
 
 from steps.frontend import FrontEndBase, load_conf, make_frontend
 from steps.frontend.processing.audio import read_waveform
+from tests.bench.ratios import note
 from tests.conftest import speech_like
 from utils.ark import ArkWriter
 from utils.cli import UserError, make_parser, real_number, run_program, whole_number
@@ -137,8 +138,9 @@ def largest_difference(one: Iterable[np.ndarray], two: Iterable[np.ndarray]) -> 
     return max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True))
 
 
-def report(row: Row, found: list[float], difference: float, least: float) -> None:
+def report(what: str, row: Row, found: list[float], difference: float, least: float) -> None:
     """Raises UserError where the two ways differ, or ours is less than `least` times as fast."""
+    note(f"{row.conf}, {what}, plain / ours", found)
     median = statistics.median(found)
     spread = f"{median:.1f} x ({min(found):.1f} to {max(found):.1f})"
     print(f"{row.conf:<18}{difference:>20.1e}{spread:>36}", flush=True)
@@ -207,7 +209,7 @@ def main() -> int:
                 args.rounds,
             )
             difference = largest_difference(map(row.plain, waveforms), map(frontend.compute, waveforms))
-            report(row, found, difference, row.least if args.check else 0)
+            report("computing", row, found, difference, row.least if args.check else 0)
         print(f"{'flac to ark':<18}{heading}")
         for row in (row for row in SPECTRA if row in chosen):
             frontend = made[row.conf]
@@ -218,7 +220,7 @@ def main() -> int:
             )
             one, two = kaldiio.load_scp(str(folder / "plain.scp")), kaldiio.load_scp(str(folder / "ours.scp"))
             difference = largest_difference((one[utt] for utt in wavs), (two[utt] for utt in wavs))
-            report(row, found, difference, args.at_least if row.conf == "f0_subband" else 0)
+            report("flac to ark", row, found, difference, args.at_least if row.conf == "f0_subband" else 0)
     return 0
 
 

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
+from tests.bench.ratios import note
 from utils.cli import make_parser, real_number, run_program, whole_number
 
 FRAMES, BINS, ARKS, BATCH = 330, 45, 8, 64
@@ -141,6 +142,7 @@ def main() -> int:
                 f" {np.mean(shares):.3f}, standard deviation {np.std(shares):.3f}"
             )
     fewer = disks["random"].seeks / disks["shards"].seeks
+    note("seeks, random / shards", [fewer])
     print(
         f"by shards {fewer:.0f} times fewer seeks, {disks['random'].reads / disks['shards'].reads:.0f} times fewer"
         " reads"

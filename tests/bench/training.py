@@ -25,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.bench.ratios import note
 from utils.cli import make_parser, real_number, run_program, whole_number
 
 ONE_BY_ONE = "one by one"
@@ -114,6 +115,7 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
 
     def compare(what: str, one: tuple[str, str], other: tuple[str, str], index: int) -> float:
         ratios = [a[index] / b[index] for a, b in zip(results[one], results[other])]
+        note(f"{model}, {what}", ratios)
         print(f"{what}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
         return statistics.median(ratios)
 

@@ -306,6 +306,6 @@ def test_added_speakers_can_stand_for_a_package_that_is_not_to_be_had(make, tmp_
         make("out", str(mine[0]))
     make("out", *(f"{at}:{split}" for at, split in zip(mine, SPLITS)))
     corpus = read_json(tmp_path / "out" / "LA" / "corpus.json")
-    assert corpus["incomplete"] == "incomplete: without speakers a, b (train), c (dev), e (eval)"
+    assert corpus["incomplete"] == "incomplete: without train speaker a, train speaker b, dev speaker c, eval speaker e"
     assert corpus_label(corpus).endswith("+ own_train + own_dev + own_eval, incomplete")
     assert frozen.verdict(corpus, [])

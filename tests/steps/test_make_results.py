@@ -93,6 +93,18 @@ def test_all_finished_trainings_beside_the_given_ones_are_taken(exp, tmp_path, c
     assert "mutual" not in (tmp_path / "R.md").read_text() and done.returncode == 0
 
 
+def test_a_training_on_joined_corpora_stands_beside_that_on_the_first_of_them(exp, tmp_path):
+    base = finished(exp, "senet34", "baseline", 1, 20.0)
+    corpus = {"name": f"{MINI['name']} + wild", "combined_from": [MINI, REAL]}
+    joined = {"corpus": corpus, "train_set_name": "train+wild"}
+    finished(exp, "senet34", "baseline", 1, 18.0, "joined", frontend=joined)
+    done = in_process.call(make_results.main, "make_results.py", "--beside", "--out", tmp_path / "R.md", base.parent)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "R.md").read_text()
+    assert "| network | method | trained on |" in text
+    assert "| senet34 | baseline_joined | train+wild |" in text
+
+
 def test_a_hard_loss_is_named_with_its_class_weights(exp):
     """Lambda is A-softmax's alone, also where the conf has its keys."""
     losses = {

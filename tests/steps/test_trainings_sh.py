@@ -19,7 +19,7 @@ def run(tmp_path: Path, commands: str, heads: str = "false", test_sets: str = "e
     script = (
         f"stage=0 stop_stage=5 caller_dir=$PWD data_dir={tmp_path}/data feats={tmp_path}/feats exp_dir={tmp_path}/exp"
         " frontend=f.yaml model=m.yaml seeds=1 baseline_conf=baseline.yaml distill_conf=distill.yaml"
-        f" test_sets={test_sets} ngpu=0 heads={heads} cuda_cmd=x train_cmd=x nj=1 nproc=1 nnodes=1 elastic=0"
+        f" train_set=train test_sets={test_sets} ngpu=0 heads={heads} cuda_cmd=x train_cmd=x nj=1 nproc=1 nnodes=1 elastic=0"
         f" score_jobs= tag= train_jobs= online=false augment= loss= schedule= settings=(); set -euo pipefail; . {ROOT}/utils/stages.sh;"
         f" . {ROOT}/steps/trainings.sh; {commands}"
     )
@@ -155,6 +155,11 @@ def test_processes_machines_and_parts_reach_the_jobs(tmp_path):
     assert "--gpu 1 JOB=1:4" in gpus and "--ngpu 1" in gpus
 
 
+def test_a_training_on_joined_corpora_has_their_name(tmp_path):
+    done = run(tmp_path, "train_set=joined/train+own; experiment_of m.yaml baseline.yaml")
+    assert done.endswith("/exp/train+own_f_m_baseline")
+
+
 @pytest.mark.parametrize("loss", ["", "conf/loss/a_softmax.yaml", "conf/loss/oc_softmax.yaml"])
 @pytest.mark.parametrize("schedule", ["", "conf/schedule/paper.yaml", "conf/schedule/mini.yaml"])
 def test_a_training_has_one_name_in_its_folder_and_in_its_conf(tmp_path, loss, schedule):
@@ -164,3 +169,10 @@ def test_a_training_has_one_name_in_its_folder_and_in_its_conf(tmp_path, loss, s
     )
     name = training.Parts(loss or None, schedule or None).name_of("self_distill.yaml")
     assert done.splitlines()[-1].endswith(f"/train_f_m_{name}")
+
+
+def test_the_domain_is_fitted_on_the_set_that_was_trained_on(tmp_path):
+    stubs = "cuda_cmd='echo RUN'; train_set=joined/train+more; "
+    said = run(tmp_path, stubs + f"fit_domains {tmp_path}/exp/x 2:3").splitlines()[-1]
+    assert f"JOB=2:3 {tmp_path}/exp/x/log/domain.JOB.log fit_domain.py" in said
+    assert said.endswith(f"--train-set joined/train+more {tmp_path}/exp/x/seedJOB")

@@ -135,7 +135,9 @@ def test_phases(folder):
         alone = metrics_of()
         for text in (two_columns(), text_of(CM)):
             (folder / "cm.txt").write_text(text)
-            assert metrics_of("--protocol", "protocol.txt", "--phase", phase) == alone
+            of_phase = metrics_of("--protocol", "protocol.txt", "--phase", phase)
+            assert (of_phase["protocol"], of_phase["phase"]) == (str((folder / "protocol.txt").resolve()), phase)
+            assert of_phase | {"protocol": None, "phase": None} == alone
     assert metrics_of("--protocol", "protocol.txt") == metrics_of("--protocol", "protocol.txt", "--phase", "eval")
     assert "no trials of the phase hidden, only of eval, progress" in refusal(
         "--protocol", "protocol.txt", "--phase", "hidden"
@@ -508,7 +510,7 @@ def test_decisions_at_a_threshold(folder):
     (folder / "cm.txt").write_text("a - bonafide 2\nb - bonafide 1\nc A01 spoof 1\nd A01 spoof 0\ne A01 spoof -1\n")
     done = evaluate("--json", "--threshold", "1")  # a score equal to it is accepted
     decisions = json.loads(done.stdout)["decisions"]
-    assert decisions == pytest.approx({"threshold": 1, "miss": 0, "false_alarm": 1 / 3})
+    assert decisions == pytest.approx({"threshold": 1, "miss": 0, "false_alarm": 1 / 3, "accuracy": 4 / 5, "f1": 4 / 5})
     assert (
         "at the threshold 1.5: 50.00 % of the bona fide trials rejected, 0.00 %"
         in evaluate("--threshold", "1.5").stdout

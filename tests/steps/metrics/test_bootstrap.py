@@ -3,7 +3,7 @@ say."""
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import ks_2samp, norm
 
 from steps.metrics.bootstrap import (
     CmFigures,
@@ -12,6 +12,7 @@ from steps.metrics.bootstrap import (
     TrialDraw,
     bootstrap,
     bootstrap_p,
+    intervals_of,
     percentile_interval,
 )
 from steps.metrics.error_rates import det_curve, equal_error_rate
@@ -167,3 +168,31 @@ def test_systems_that_are_alike_differ_only_as_often_as_p_says():
         )
         rejected += bootstrap_p(drawn) < 0.1
     assert 2 <= rejected <= 15
+
+
+@pytest.mark.parametrize(("n_bonafide", "n_spoof", "digits"), [(300, 700, 1), (30, 50, 6), (40, 5, 0), (1, 3, 3)])
+def test_bisected_draws_have_the_distribution_of_drawn_trials(n_bonafide, n_spoof, digits):
+    rng = np.random.default_rng(1)
+    bonafide = np.arange(n_bonafide + n_spoof) < n_bonafide
+    score = np.round(rng.normal(size=bonafide.size) + 1.5 * bonafide, digits)
+    figures = CmFigures(bonafide, score)
+    drawn = bootstrap(figures, TrialDraw(bonafide), 2000)[:, 0]
+    bisected = figures.trials.drawn_equal_error_rates(2000, np.random.default_rng(2))
+    assert ks_2samp(drawn, bisected).pvalue > 0.01  # of fixed seeds
+    if n_bonafide > 1:
+        assert np.std(bisected) == pytest.approx(np.std(drawn), rel=0.06)
+
+
+@pytest.mark.parametrize(("score", "eer"), [([0, 1, 2, 3], 1.0), ([2, 3, 0, 1], 0.0), ([1, 1, 1, 1], 1.0)])
+def test_bisected_draws_of_scores_that_leave_no_choice(score, eer):
+    trials = RankedTrials([True, True, False, False], score)
+    assert set(trials.drawn_equal_error_rates(50, np.random.default_rng(0)).tolist()) == {eer}
+
+
+def test_intervals_of_many_trials_are_bisected_and_agree(monkeypatch):
+    rng = np.random.default_rng(3)
+    bonafide = np.arange(2000) < 500
+    figures = CmFigures(bonafide, rng.normal(size=2000) + bonafide)
+    one_by_one = intervals_of(figures, TrialDraw(bonafide), 2000)["eer"]
+    monkeypatch.setattr("steps.metrics.bootstrap.MANY", 2000)
+    assert intervals_of(figures, TrialDraw(bonafide), 2000)["eer"] == pytest.approx(one_by_one, abs=0.004)

@@ -31,6 +31,7 @@ UNEQUAL = {
     "gradients": ({"train__max_grad_norm": 5}, "max_grad_norm: None -> 5"),
     "selection": ({"train__select_by": "dev_eer"}, "select_by: last_epoch -> dev_eer"),
     "averaging": ({"train__average_last": 3}, "average_last: 0 -> 3"),
+    "balance": ({"train__balance": "corpus"}, "balance: none -> corpus"),
     "data": ({"train_set": "c3"}, "train_set: other training utterances, labels or lengths"),
     "data to choose by": ({"dev_set": "c3"}, "dev_set: other development utterances, labels or lengths"),
     "corpus": ({"corpus__name": "other"}, "corpus.name: mini -> other"),

@@ -21,7 +21,7 @@ from steps import merge_scores, train
 from steps import score as scoring
 from steps.data.batches import FeatureSet, fix_length, training_plan
 from steps.data.sources import DumpedFeatures
-from steps.training import checkpoints, distributed
+from steps.training import checkpoints, distributed, loop
 from tests.in_process import call
 from utils.cli import UserError
 from utils.conf import read_yaml, write_yaml
@@ -244,6 +244,19 @@ def test_the_last_epoch_is_kept_if_asked_for_and_a_cosine_needs_room(root, made_
 def test_bf16_autocast_trains(root, made_up_sets, tmp_path):
     run(command(root, made_up_sets, tmp_path / "seed1", *options_of(root, "self_distill", 1, "--set=train.amp=bf16")))
     assert all(v.dtype != torch.bfloat16 for v in weights(tmp_path / "seed1").values())
+
+
+@pytest.mark.parametrize(("has", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_computes_in_bf16_where_the_device_does(monkeypatch, has, dtype):
+    monkeypatch.setattr(loop, "has_bf16", lambda device: has)
+    with loop.autocast("auto", torch.device("cpu")):
+        assert torch.nn.functional.linear(torch.ones(1, 2), torch.ones(1, 2)).dtype == dtype
+
+
+def test_the_log_says_what_auto_chose(root, made_up_sets, tmp_path):
+    done = run(command(root, made_up_sets, tmp_path / "a", *options_of(root, "baseline", 1, "--set=train.amp=auto")))
+    assert done.stdout.count("train.amp: auto: ") == 1
+    assert yaml.safe_load((tmp_path / "a/conf.yaml").read_text())["train"]["amp"] == "auto"
 
 
 def test_fp16_and_gpu_on_a_cpu_are_refused(root, made_up_sets, tmp_path):
