@@ -20,7 +20,7 @@ from utils import conf as conf_files
 from utils.cli import UserError, make_parser, run_program
 from utils.files import write_aside
 
-LINKED = ("final.pt", "conf.yaml", "detector.json", "calibration.json", TRAIN_SET)
+LINKED = ("final.pt", "conf.yaml", "detector.json", "calibration.json", "domain.npz", TRAIN_SET)
 
 
 def adopt(training: Path, exp_dir: Path) -> tuple[Path, int]:

@@ -120,6 +120,7 @@ def main() -> int:
         args.num_threads,
         args.exit,
         costs_of(args),
+        args.judge_outside,
     )
     if args.stream:
         return stream(detector, args.rate, _output(args, [STDIN]))

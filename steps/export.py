@@ -23,6 +23,7 @@ from steps.experiment.exits import load_trained
 from steps.exporting import card, checking, graph, onnx_file, quantise
 from steps.inference import onnx_model
 from steps.inference.detector import FakeSpeechDetector
+from steps.inference.domain import domain_of
 from steps.inference.output import about_lines
 from steps.results.report.provenance import commit
 from utils import conf as conf_files
@@ -84,10 +85,11 @@ def export(model: Path, training: Path, args: Any) -> None:
     trained, made_exit = load_trained(model, args.exit, torch.device("cpu"))
     stage = made_exit and made_exit.stage
     out = args.out_dir or training / ("export" if stage is None else f"export_exit{stage}")
+    domain = domain_of(training)[0] if made_exit is None else None
     module = graph.WaveformDetector(trained)
     trials = checking.read_trials(args.int8) if args.int8 else None
     waveforms = checking.read_waveforms(args.data_dir, args.utts, trained.frontend_conf)
-    wanted = checking.reference_scores(detector, waveforms)
+    wanted, distances = checking.reference(detector, waveforms)
     about = detector.about()
     confs = confs_of(training, trained)
     metadata = {
@@ -106,9 +108,11 @@ def export(model: Path, training: Path, args: Any) -> None:
         aside = Path(folder)
         parities: dict[str, checking.Parity | None] = {}
         if "onnx" in args.formats:
-            onnx_file.write_onnx(aside / ONNX, module, metadata)
-            scores = onnx_model.OnnxModel(aside / ONNX, args.num_threads).scores
-            parities[ONNX] = checking.check_parity(out / ONNX, scores, waveforms, wanted)
+            onnx_file.write_onnx(aside / ONNX, graph.WaveformDetector(trained, domain), metadata)
+            made = onnx_model.OnnxModel(aside / ONNX, args.num_threads)
+            parities[ONNX] = checking.check_parity(out / ONNX, made.scores, waveforms, wanted)
+            if domain is not None:
+                checking.check_distances(out / ONNX, made, waveforms, distances)
         if "pt2" in args.formats:
             graph.write_program(aside / PROGRAM, module, metadata)
             scores = graph.read_program(aside / PROGRAM)

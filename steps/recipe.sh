@@ -93,6 +93,9 @@ if begin_stage 4 "score"; then
     for range in $(seeds_to_do "$experiment" is_scored); do
       score_all "$experiment" "$range"
     done
+    for range in $(seeds_to_do "$experiment" has_domain); do
+      fit_domains "$experiment" "$range"
+    done
   done
   end_stage "$exp_dir/*/seed*/scores"
 fi

@@ -98,7 +98,8 @@ def main() -> None:
     from steps.serving.worker import Settings, Worker
 
     limits = Limits(args.max_mib, args.max_seconds, args.timeout, args.max_waiting)
-    detector = {name: getattr(args, name) for name in ("model", "calibration", "prior", "threshold", "hop", "exit")}
+    names = ("model", "calibration", "prior", "threshold", "hop", "exit", "judge_outside")
+    detector = {name: getattr(args, name) for name in names}
     detector["costs"] = costs_of(args)
     sock, loopback = listen(args.host, args.port)
     with sock:

@@ -94,6 +94,16 @@ score_all() { # <experiment> <first:last>: scores the test sets by its trainings
   done
 }
 
+fit_domains() { # <experiment> <first:last>: what the trainings of those seeds were trained on, for detect.py
+  local gpu limit threads job_threads
+  gpu=$(least 1 "$ngpu")
+  hold_seeds "$1" "$2"
+  threads_of "$2" 1
+  log "describing what $1 was trained on, seeds $2"
+  $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB="$2" "$1/log/domain.JOB.log" \
+    fit_domain.py "${threads[@]}" "${online_option[@]}" --ngpu "$gpu" --data-dir "$data_dir" --feats-dir "$feats" --train-set "$train_set" "$1/seedJOB"
+}
+
 find_trainings() { # sets trainings to the folders that stages 2 and 3 finished, and experiments to those above them
   local network conf seed experiment found
   trainings=() experiments=()
@@ -169,6 +179,7 @@ is_scored() {
 }
 
 is_located() { all_up_to_date "$1/results/eval/located.json" "$1/final.pt" "$data_dir"/{dev,eval}/{rttm,wav.scp}; }
+has_domain() { all_up_to_date "$1/domain.npz" "$1/final.pt"; }
 
 is_evaluated() {
   local inputs outputs name table head

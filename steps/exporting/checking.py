@@ -20,6 +20,7 @@ from utils.files import read_map
 from utils.tables import require_same_keys
 
 TOLERANCE = 1e-4  # of a score, absolute
+DISTANCE_TOLERANCE = 1e-2  # of a distance, as a share of it: seldom directions magnify what rounding does
 _BATCH = 8
 _DRAWS = 1000
 
@@ -37,9 +38,24 @@ def read_waveforms(data_dir: Path, count: int, conf: FrontEndConf) -> dict[str, 
     return {utt: read_utterance(utt, wavs[utt], conf).astype(np.float32) for utt in pick(wavs.utts, count)}
 
 
-def reference_scores(detector: FakeSpeechDetector, waveforms: Mapping[str, np.ndarray]) -> np.ndarray:
-    """float64 (utterances,): the toolkit's own. detector: loaded with pool `first`."""
-    return np.array([detector.score(w, detector.sample_rate, utt)[0].score for utt, w in waveforms.items()])
+def reference(detector: FakeSpeechDetector, waveforms: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """float64 (utterances,) each: the toolkit's own scores, and distances, NaN without a limit. detector: loaded with
+    pool `first`."""
+    results = [detector.score(w, detector.sample_rate, utt)[0] for utt, w in waveforms.items()]
+    distances = [np.nan if one.distance is None else one.distance for one in results]
+    return np.array([one.score for one in results]), np.array(distances)
+
+
+def check_distances(where: Path, model: OnnxModel, waveforms: Mapping[str, np.ndarray], wanted: np.ndarray) -> None:
+    """Raises UserError, naming the utterance, where the model's distance of one differs from `wanted`, (utterances,),
+    by more than DISTANCE_TOLERANCE."""
+    for (utt, waveform), distance in zip(waveforms.items(), wanted.tolist()):
+        found = float(model.scores_and_distances(*padded([waveform]))[1][0])
+        if not abs(found - distance) <= DISTANCE_TOLERANCE * distance:
+            raise UserError(
+                f"{where}: not kept: its distance of {utt}, {found:.3f}, differs from the toolkit's, {distance:.3f}, by"
+                f" more than {DISTANCE_TOLERANCE:.0%}"
+            )
 
 
 @dataclass(frozen=True)

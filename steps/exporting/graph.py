@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from steps.experiment.training_folder import TrainedDetector
 from steps.exporting.frontend import FrontEnd
 from steps.frontend import make_frontend
+from steps.inference.domain import Domain
 from steps.nnet.base import score_of
 from utils.files import write_aside
 
@@ -24,16 +25,21 @@ ABOUT = "about.json"  # a file in the .pt2
 
 class WaveformDetector(nn.Module):
     """waveform (batch, samples) float32, full scale 1; lengths (batch,) int64, samples of each that count -> score
-    (batch,) float32, higher = bona fide: what steps/score.py gives an utterance. Raises UserError as FrontEnd does."""
+    (batch,) float32, higher = bona fide: what steps/score.py gives an utterance; with a `domain`, the distance from
+    what the detector was trained on, too, (batch,) float32. Raises UserError as FrontEnd does."""
 
-    def __init__(self, trained: TrainedDetector):
+    def __init__(self, trained: TrainedDetector, domain: Domain | None = None):
         super().__init__()
         self.front_end = FrontEnd(make_frontend(trained.frontend_conf))
-        self.network = trained.detector
+        self.network, self.domain = trained.detector, domain
         self.eval().requires_grad_(False)
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
-        return score_of(self.network(self.front_end(waveform, lengths)))
+    def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = self.front_end(waveform, lengths)
+        if self.domain is None:
+            return score_of(self.network(x))
+        embedding = self.network.embed(x)
+        return score_of(self.network.head(embedding)), self.domain(embedding)
 
 
 def write_program(path: Path, module: WaveformDetector, about: dict[str, Any]) -> None:

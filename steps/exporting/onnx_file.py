@@ -9,21 +9,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from steps.inference.onnx_model import onnx
+from steps.exporting.graph import WaveformDetector
+from steps.inference.onnx_model import DISTANCE, onnx
 from utils.files import aside, write_aside
 
 _OPSET = 17
 _ALL = 2**62  # as a length: more samples than there are
 
 
-def write_onnx(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
-    """`module`, of (waveform, lengths), as an ONNX file. `lengths` may be left out there: all samples count then.
+def write_onnx(path: Path, module: WaveformDetector, about: dict[str, Any]) -> None:
+    """`module`, of (waveform, lengths), as an ONNX file. `lengths` may be left out there: all samples count then. Its
+    outputs are `score` and, of a module with a domain, `distance`.
 
     about: goes into the file's metadata, strings as they are, all else as JSON.
     """
     example = torch.zeros(2, 4000), torch.full((2,), 4000)
+    outputs = ["score"] if module.domain is None else ["score", DISTANCE]
     temporary = aside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -38,11 +40,11 @@ def write_onnx(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
                 dynamo=False,
                 opset_version=_OPSET,
                 input_names=["waveform", "lengths"],
-                output_names=["score"],
+                output_names=outputs,
                 dynamic_axes={
                     "waveform": {0: "batch", 1: "samples"},
                     "lengths": {0: "batch or 1"},
-                    "score": {0: "batch"},
+                    **{output: {0: "batch"} for output in outputs},
                 },
             )
         model = onnx.load(temporary)

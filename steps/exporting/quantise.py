@@ -18,7 +18,8 @@ from utils.cli import UserError
 def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> None:
     """The model at `exact` with its network's convolutions in 8 bits; ranges of what flows between them are learnt on
     the waveforms. Front end, first convolution (which reads the features: -80 for digital silence), attention and head
-    stay as they are. Raises UserError for a network without such convolutions."""
+    stay as they are. No distances: they were fitted on the exact network. Raises UserError for a
+    network without such convolutions."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
@@ -61,6 +62,7 @@ def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> 
             logging.disable(logging.NOTSET)
             onnxruntime.set_default_logger_severity(2)
         quantised = onnx.load(made)
+    del quantised.graph.output[1:]
     onnx.helper.set_model_props(quantised, dict(kept))
     save(path, quantised)
 

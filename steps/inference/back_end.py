@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from steps.experiment.exits import Wanted, load_trained
 from steps.frontend import FrontEndBase, FrontEndConf, conf_from_dict
 from steps.frontend.processing.band import BandLimits
 from steps.inference.calibration import Calibration, calibration_of
+from steps.inference.domain import Domain, Limit, domain_of
 from steps.inference.frame_track import read_frame_threshold
 from steps.inference.onnx_model import OnnxModel, padded
 from steps.nnet import Detector, grad_cam
@@ -24,12 +25,23 @@ from steps.training.early_exit import AdaptiveExit
 from utils.cli import UserError
 
 
+class Found(NamedTuple):
+    """Of a batch of windows, float64: scores (batch,), higher = bona fide; distances (batch,) from what the detector
+    was trained on, NaN where no limit is known; frames (batch, frames), the scores of parts that divide a window
+    evenly, None of detectors that do not score frames."""
+
+    scores: np.ndarray
+    distances: np.ndarray
+    frames: np.ndarray | None = None
+
+
 class BackEnd(ABC):
     """Attributes: model (what it was loaded from, in words), frontend_conf, corpus (that it was trained on, as
     corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know none),
     calibration (None without one), missing (why there is no calibration, with the fix), exit (where the network stops
-    early, as Exit.as_json; None: it is complete), frame_threshold (at or below it a frame is spoofed; None: frames are
-    not scored, or steps/locate.py was not run on dev)."""
+    early, as Exit.as_json; None: it is complete), limit (of distances from what it was trained on; None: none is
+    known), no_limit (why not, with the fix), frame_threshold (at or below it a frame is spoofed; None: frames are not
+    scored, or steps/locate.py was not run on dev)."""
 
     def __init__(self, model: str, frontend_conf: FrontEndConf, corpus: dict[str, Any] | None, band: BandLimits | None):
         self.model, self.frontend_conf, self.corpus, self.band = model, frontend_conf, corpus or {}, band
@@ -37,21 +49,20 @@ class BackEnd(ABC):
         self.missing = ""
         self.frame_threshold: float | None = None
         self.exit: dict[str, Any] | None = None
+        self.limit: Limit | None = None
+        self.no_limit = ""
 
     @abstractmethod
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
-        """What `scores` takes of a window. waveform: (samples,); standard: the same, standardised by the front end.
+        """What `scores_and_distances` takes of a window. waveform: (samples,); standard: the same, standardised by the
+        front end.
 
         Raises UserError, which begins with `where`, for a window without a frame and for features that are not finite.
         """
 
     @abstractmethod
-    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        """float64 (batch,), higher = bona fide."""
-
-    def scores_and_frames(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-        """`scores`, and (batch, frames) of the detectors that score frames, which divide the input's time evenly."""
-        return self.scores(inputs), None
+    def look_at(self, inputs: Sequence[np.ndarray]) -> Found:
+        """What the network finds in windows, as `input_of` makes them."""
 
     @abstractmethod
     def evidence(
@@ -73,28 +84,30 @@ class TorchBackEnd(BackEnd):
         band: BandLimits | None = None,
         device: torch.device | None = None,
         model: str = "",
+        domain: Domain | None = None,
     ):
         super().__init__(model, frontend_conf, corpus, band)
         self._network, self._device = network, device or torch.device("cpu")
+        self._domain = None if domain is None else domain.to(self._device)
+        self.limit = domain and domain.limit
 
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
         """float32 (channels, frames, bins)."""
         return _features_and_length(standard, frontend, where)[0]
 
-    def scores_and_frames(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-        head = self._network.frame_head
-        if head is None:
-            return self.scores(inputs), None
+    def look_at(self, inputs: Sequence[np.ndarray]) -> Found:
         x = torch.from_numpy(np.stack(inputs)).to(self._device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
+            head = self._network.frame_head
+            if self._domain is None and head is None:
+                return Found(_numbers(score_of(self._network(x))), np.full(len(x), np.nan))
             last = self._network.stage_maps(x)[-1]
-            scores, frames = score_of(self._network.logits_of(last)), head(last)
-        return scores.double().cpu().numpy(), frames.double().cpu().numpy()
-
-    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        x = torch.from_numpy(np.stack(inputs)).to(self._device).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            return score_of(self._network(x)).double().cpu().numpy()
+            embedding = self._network.embedding_of(last)
+            return Found(
+                _numbers(score_of(self._network.head(embedding))),
+                np.full(len(x), np.nan) if self._domain is None else _numbers(self._domain(embedding)),
+                None if head is None else _numbers(head(last)),
+            )
 
     def evidence(
         self, standard: np.ndarray, frontend: FrontEndBase, where: str
@@ -124,6 +137,10 @@ class OnnxBackEnd(BackEnd):
             band and BandLimits(tuple(band["centres"]), tuple(band["lowest"])),
         )
         self.exit = about.get("exit")  # missing in files of older versions
+        limit = about.get("domain") if self._onnx.gives_distances else None
+        self.limit = limit and Limit(**limit)
+        if limit is None:
+            self.no_limit = f"{path} carries none"
         made = about["calibration"]
         if made is None:
             self.missing = f"{path} carries no calibration, as there was none when it was exported"
@@ -144,8 +161,9 @@ class OnnxBackEnd(BackEnd):
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
         return waveform.astype(np.float32)
 
-    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        return self._onnx.scores(*padded(inputs)).astype(np.float64)
+    def look_at(self, inputs: Sequence[np.ndarray]) -> Found:
+        scores, distances = self._onnx.scores_and_distances(*padded(inputs))
+        return Found(scores.astype(np.float64), distances.astype(np.float64))
 
     def evidence(
         self, standard: np.ndarray, frontend: FrontEndBase, where: str
@@ -176,7 +194,11 @@ def load_back_end(path: Path, device: torch.device, num_threads: int, wanted: Wa
         raise UserError(f"{path}: not a training: give its folder, its final.pt, or an .onnx of export.py")
     final = path / "final.pt" if path.is_dir() else path
     trained, made_exit = load_trained(final, wanted, device)
-    made = TorchBackEnd(trained.detector, trained.frontend_conf, trained.corpus, trained.band, device, str(path))
+    domain, no_domain = domain_of(final.parent) if made_exit is None else (None, "an early exit has none")
+    made = TorchBackEnd(
+        trained.detector, trained.frontend_conf, trained.corpus, trained.band, device, str(path), domain
+    )
+    made.no_limit = no_domain
     if made_exit is None:
         made.calibration, made.missing = calibration_of(final.parent)
         if trained.detector.frame_head is not None:
@@ -188,6 +210,10 @@ def load_back_end(path: Path, device: torch.device, num_threads: int, wanted: Wa
     elif (rule := made_exit.rule) is not None:  # its scores are LLRs
         made.calibration = Calibration(final.parent, 1.0, 0.0, rule.trained_on, rule.trained_on_eval)
     return made
+
+
+def _numbers(values: torch.Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()
 
 
 def _features_and_length(standard: np.ndarray, frontend: FrontEndBase, where: str) -> tuple[np.ndarray, int]:

@@ -196,7 +196,7 @@ def decision(
 
 
 def add_decision_options(parser: argparse.ArgumentParser) -> None:
-    """--calibration, --prior, --threshold and the costs."""
+    """--calibration, --prior, --threshold, the costs and --judge-outside."""
     parser.add_argument(
         "--calibration", type=Path, help="calibration by calibrate.py; EXP/calibration.json if not given"
     )
@@ -221,6 +221,11 @@ def add_decision_options(parser: argparse.ArgumentParser) -> None:
         type=word_or(real_number(), EER),
         metavar="LLR",
         help="threshold of the LLR instead of that of prior and costs; eer: that of the EER on dev",
+    )
+    parser.add_argument(
+        "--judge-outside",
+        action="store_true",
+        help="give verdicts on recordings unlike what the detector was trained on too, with a note",
     )
 
 

@@ -26,7 +26,8 @@ its begin only.
 Silent windows are not scored and do not count: nothing above -80 dBFS, or SILENCE_DB or more below the loudest window.
 Nor does a window count whose LLR lies far beyond all of dev's (calibration.Decision.limits), but one far below is below
 the threshold. If no other is left, there is a score and no verdict. Nor is there a verdict on a recording that lacks
-the band which the detector looks at (band.BandLimits).
+the band which the detector looks at (band.BandLimits), and none on one unlike all that the detector was trained on: the
+mean distance of its windows is above the limit of domain.Limit. `judge_outside` gives a verdict there, and a note.
 """
 
 from __future__ import annotations
@@ -86,16 +87,16 @@ class _Looked(NamedTuple):
 
 @dataclass
 class _Take:
-    """A recording while it is scored. spans: first and last sample + 1 of its windows; scores: of each channel's
-    windows, in their order, None for silence; heard: of each channel's windows that are not silent, by their number;
-    frames: of each channel's windows, the scores of their frames, of
-    detectors that have them; error: why it cannot be scored."""
+    """A recording while it is scored. spans: first and last sample + 1 of its windows; scores, distances: of each
+    channel's windows, in their order, None for silence; heard: of each channel's windows that are not silent, by their
+    number; frames: their frames' scores, of detectors that have them; error: why it cannot be scored."""
 
     name: str
     recording: audio.Recording | None = None
     picked: Sequence[str | None] = ()
     spans: list[tuple[int, int]] = field(default_factory=list)
     scores: list[list[float | None]] = field(default_factory=list)
+    distances: list[list[float | None]] = field(default_factory=list)
     heard: list[dict[int, _Heard]] = field(default_factory=list)
     frames: list[dict[int, np.ndarray]] = field(default_factory=list)
     samples: int = 0
@@ -121,7 +122,8 @@ class FakeSpeechDetector:
 
     Attributes: sample_rate (Hz, what audio is resampled to), window_seconds, hop_seconds, decision, corpus (what it was
     trained on, as corpus.json has it), band (which a recording has to have for a verdict; None: older trainings know
-    none), exit (where the network stops early, as Exit.as_json of steps/experiment/exits.py; None: it is complete).
+    none), limit (of distances, as domain.Limit; None: none is known), exit (where the network stops early, as
+    Exit.as_json of steps/experiment/exits.py; None: it is complete).
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class FakeSpeechDetector:
         channels: Channels | None = None,
         batch_size: int = 16,
         num_threads: int = 1,
+        judge_outside: bool = False,
     ):
         """See load."""
         if pool not in POOLS:
@@ -146,7 +149,7 @@ class FakeSpeechDetector:
         self._pool, self._channels = pool, _checked(channels)
         self._batch_size, self._num_threads = batch_size, num_threads
         self.decision, self.corpus, self.band, self.model = decision, back_end.corpus, back_end.band, back_end.model
-        self.exit = back_end.exit
+        self.exit, self.limit, self.judge_outside = back_end.exit, back_end.limit, judge_outside
         self.sample_rate = frontend_conf.sample_rate
         self._frontends: list[FrontEndBase] = []
         self._kept: dict[str, _Looked] | None = None
@@ -172,6 +175,7 @@ class FakeSpeechDetector:
         num_threads: int = 1,
         exit: Wanted = None,
         costs: Costs | None = None,
+        judge_outside: bool = False,
     ) -> FakeSpeechDetector:
         """The detector of a training.
 
@@ -182,7 +186,7 @@ class FakeSpeechDetector:
         with several: mix, each, or the number of one from 0; mix if not given, unless the front end was trained on a
         certain one. batch_size: windows that go through the network at once. num_threads: that compute features; the
         network's are torch's (torch.set_num_threads). exit: the number of a stage after which the network stops, `auto`
-        or `adaptive`; see docs/early_exit.md.
+        or `adaptive`; see docs/early_exit.md. judge_outside: see above.
 
         Raises UserError for what cannot be read or does not fit.
         """
@@ -191,9 +195,8 @@ class FakeSpeechDetector:
         if calibration is not None:
             found, missing = read_calibration(Path(calibration)), ""
             check_exit(found, back_end.exit and back_end.exit["stage"])
-        return cls(
-            back_end, decision(found, missing, prior, threshold, costs), hop, pool, channels, batch_size, num_threads
-        )
+        of = decision(found, missing, prior, threshold, costs)
+        return cls(back_end, of, hop, pool, channels, batch_size, num_threads, judge_outside)
 
     def on(self, channels: Channels | None) -> FakeSpeechDetector:
         """This detector, of which recordings' channels are taken as given; as they are here for None. Raises
@@ -242,6 +245,9 @@ class FakeSpeechDetector:
             "window_seconds": self.window_seconds,
             "hop_seconds": self.hop_seconds,
             "band": None if self.band is None else dataclasses.asdict(self.band),
+            "domain": None if self.limit is None else dataclasses.asdict(self.limit),
+            "no_domain": self._back_end.no_limit or None,
+            "judge_outside": self.judge_outside,
             "pool": self._pool,
             "channels": self._channels,
             "calibration": (
@@ -301,18 +307,21 @@ class FakeSpeechDetector:
         picked, blocks = self._prepared(recording)
         samples, silent = 0, True
         scores: list[list[float]] = [[] for _ in picked]
+        distances: list[list[float]] = [[] for _ in picked]
         levels: list[list[np.ndarray]] = [[] for _ in picked]
         below = [0] * len(picked)
         for begin, window in windows.cut(blocks, self._window, self._hop):
             samples = begin + len(window)
-            for number, (waveform, until_now, bands) in enumerate(zip(window.T, scores, levels)):
+            for number, (waveform, until_now, far, bands) in enumerate(zip(window.T, scores, distances, levels)):
                 score = None
                 if not _is_silent(waveform):
                     silent = False
                     looked = self._looked_at(waveform, recording.where)
-                    score = float(self._back_end.scores([looked.features])[0])
+                    found = self._back_end.look_at([looked.features])
+                    score, distance = float(found.scores[0]), float(found.distances[0])
                     bands.append(looked.heard.bands)
-                judged = self._missing(bands) is None
+                    far.append(distance)
+                judged = self._missing(bands) is None and (self.judge_outside or self._outside(_mean(far)) is None)
                 said = self._window_of((begin, samples), score, judged)
                 below[number] += self.decision.below(said.llr) is True
                 if said.counts:
@@ -390,6 +399,10 @@ class FakeSpeechDetector:
             return None
         return self.band.missing(10 * np.log10(np.mean(10 ** (np.stack(bands) / 10), axis=0)))
 
+    def _outside(self, distance: float | None) -> str | None:
+        """In words, where a recording at this distance is outside what the detector was trained on."""
+        return None if self.limit is None or distance is None else self.limit.outside(distance)
+
     def _prepared(self, recording: audio.Recording) -> tuple[list[str | None], Iterator[np.ndarray]]:
         """Names of the channels that are scored, and blocks (n, those channels) at sample_rate."""
         if not LEAST_RATE <= recording.rate <= MOST_RATE:
@@ -412,8 +425,10 @@ class FakeSpeechDetector:
         blocks = _mixed(recording) if mixes else map(pick, recording.blocks)
         return picked, audio.resampled(blocks, len(picked), recording.rate, self.sample_rate)
 
-    def _notes(self, take: _Take, number: int, heard: Sequence[Window], missing: str | None) -> tuple[str, ...]:
-        """number: of the channel."""
+    def _notes(
+        self, take: _Take, number: int, heard: Sequence[Window], not_judged: str | None, outside: str | None
+    ) -> tuple[str, ...]:
+        """number: of the channel; not_judged: why, for other reasons than its score."""
         recording, picked = take.recording, take.picked
         notes = []
         if recording.channels > 1:
@@ -436,8 +451,10 @@ class FakeSpeechDetector:
         if beyond:
             which = "" if len(heard) == 1 else f"{beyond} of {len(heard)} windows "
             notes.append(f"{which}far beyond all scores of dev: not judged")
-        if missing:
-            notes.append(f"not judged: {missing}")
+        if not_judged:
+            notes.append(f"not judged: {not_judged}")
+        elif outside:
+            notes.append(f"{outside}; judged anyway")
         return tuple(notes)
 
     def _window_of(self, span: tuple[int, int], score: float | None, judged: bool) -> Window:
@@ -489,6 +506,7 @@ class FakeSpeechDetector:
                     take.recording = recording
                     take.picked, blocks = self._prepared(recording)
                     take.scores = [[] for _ in take.picked]
+                    take.distances = [[] for _ in take.picked]
                     take.heard = [{} for _ in take.picked]
                     take.frames = [{} for _ in take.picked]
                     if overview:
@@ -498,6 +516,7 @@ class FakeSpeechDetector:
                         take.spans.append((begin, end))
                         for channel, waveform in enumerate(window.T):
                             take.scores[channel].append(None)
+                            take.distances[channel].append(None)
                             if not _is_silent(waveform):
                                 index = len(take.spans) - 1
                                 yield _Piece(take, channel, index, submit(self._looked_at, waveform, name))
@@ -545,11 +564,12 @@ class FakeSpeechDetector:
             except UserError as error:
                 item.take.error = item.take.error or error
         if batch:
-            scores, frames = self._back_end.scores_and_frames([features for _, features in batch])
+            found = self._back_end.look_at([features for _, features in batch])
             for number, (piece, _) in enumerate(batch):
-                piece.take.scores[piece.channel][piece.index] = float(scores[number])
-                if frames is not None:
-                    piece.take.frames[piece.channel][piece.index] = frames[number]
+                piece.take.scores[piece.channel][piece.index] = float(found.scores[number])
+                piece.take.distances[piece.channel][piece.index] = float(found.distances[number])
+                if found.frames is not None:
+                    piece.take.frames[piece.channel][piece.index] = found.frames[number]
         return taken, ready
 
     def _track(self, take: _Take, number: int, heard: Sequence[Window]) -> np.ndarray:
@@ -580,8 +600,11 @@ class FakeSpeechDetector:
             loudest = max((one.level for one in of_windows.values()), default=0.0)
             audible = {i for i, one in of_windows.items() if one.level > loudest - SILENCE_DB}
             missing = self._missing([of_windows[i].bands for i in sorted(audible)])
+            distance = None if self.limit is None else _mean([take.distances[number][i] for i in sorted(audible)])
+            outside = self._outside(distance)
+            unlike = "; ".join(filter(None, [missing, None if self.judge_outside else outside])) or None
             heard = tuple(
-                self._window_of(span, score if i in audible else None, missing is None)
+                self._window_of(span, score if i in audible else None, unlike is None)
                 for i, (span, score) in enumerate(zip(take.spans, scores))
             )
             scored = [window.score for window in heard if window.score is not None]
@@ -593,7 +616,7 @@ class FakeSpeechDetector:
             score = min(counted) if self._pool == "min" else float(np.mean(counted))
             llr = self.decision.llr(score)
             beyond = llr is not None and not self.decision.holds(llr)
-            reason = missing or ("its score lies far beyond all scores of dev" if beyond else None)
+            reason = unlike or ("its score lies far beyond all scores of dev" if beyond else None)
             if reason:
                 heard = tuple(dataclasses.replace(window, below=None) for window in heard)
             below = None if reason or llr is None else Below.among(heard)
@@ -612,9 +635,11 @@ class FakeSpeechDetector:
                     score,
                     llr,
                     verdict,
-                    self._notes(take, number, heard, missing),
+                    self._notes(take, number, heard, unlike, outside),
                     reason,
                     below,
+                    distance,
+                    None if distance is None else outside is not None,
                     take.overviews[number] if take.overviews else None,
                     stretches,
                     track,
@@ -649,6 +674,10 @@ def _mixed(recording: audio.Recording) -> Iterator[np.ndarray]:
             f"its channels cancel each other out in the mix for {cancelled / recording.rate:.1f} s, as one is inverted:"
             " score one of them by itself (channels 0)"
         )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _is_silent(waveform: np.ndarray) -> bool:

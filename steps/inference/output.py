@@ -55,6 +55,14 @@ def about_lines(about: dict[str, Any]) -> list[str]:
         f"{about['frontend']} at {about['sample_rate']} Hz, windows of {about['window_seconds']:.2f} s"
         f"{'' if about['pool'] == 'first' else ' every {:.2f} s'.format(about['hop_seconds'])}; {pools[about['pool']]}"
     )
+    if (limit := about.get("domain")) is not None:
+        does = "judged, with a note" if about["judge_outside"] else "not judged"
+        lines.append(
+            f"recordings farther than {limit['threshold']:.1f} from the training set, as "
+            f"{100 * (1 - limit['quantile']):g} % of dev are, are {does}"
+        )
+    elif about.get("no_domain"):  # missing in ONNX files of older versions
+        lines.append(f"no alarm for recordings unlike the training set: {about['no_domain']}")
     made = about["calibration"]
     if made is None:
         lines.append(f"no LLR, no verdict: {about['no_calibration']}")
@@ -277,6 +285,8 @@ class JsonLines:
                     "llr": one.llr,
                     "verdict": one.verdict,
                     "not_judged": one.not_judged,
+                    "distance": one.distance,
+                    "outside": one.outside,
                     "below_threshold": below_threshold(one),
                     "spoofed_stretches": spoofed_stretches(one),
                     "notes": one.notes,

@@ -88,9 +88,10 @@ class Result:
     name: of the file; channel: `mixed`, or its number from 0, None of a recording that has only one; seconds: its
     length; windows: in the order of time; score, llr, verdict (bonafide, partial, spoof): llr and verdict None without
     a calibration; notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the
-    reason; below: which windows are below the threshold, None where there is no verdict; overview: for a picture, if it
-    was asked for; stretches: the spoofed ones, of detectors that score frames; track: (steps,), a score for each 20 ms
-    (inference/frame_track.py).
+    reason; below: which windows are below the threshold, None where there is no verdict; distance: mean of its windows'
+    from what the detector was trained on, outside: whether it is beyond the limit, both None where none is known;
+    overview: for a picture, if it was asked for; stretches: the spoofed ones, of detectors that score frames; track:
+    (steps,), a score for each 20 ms (inference/frame_track.py).
     """
 
     name: str
@@ -103,6 +104,8 @@ class Result:
     notes: tuple[str, ...]
     not_judged: str | None = None
     below: Below | None = None
+    distance: float | None = None
+    outside: bool | None = None
     overview: Overview | None = field(default=None, compare=False, repr=False)
     stretches: tuple[Stretch, ...] | None = None
     track: np.ndarray | None = field(default=None, compare=False, repr=False)

@@ -28,7 +28,8 @@ class Cell:
 
     eer: of the scores, whether they are judged or not; None where fewer than half of a class have one. miss: bona fide
     trials rejected at the threshold; false_alarm: spoof trials accepted; a trial without a verdict counts as neither;
-    not_judged: trials without a verdict. Rates of a class without trials are None. change: `error` minus that of the
+    not_judged: trials without a verdict; outside: those of them that are unlike what the detector was trained on, None
+    where it knows no limit. Rates of a class without trials are None. change: `error` minus that of the
     untouched trials; interval: the 95 % interval of the EER's, over trials.
     """
 
@@ -38,6 +39,7 @@ class Cell:
     not_judged: float
     change: float | None = None
     interval: Interval | None = None
+    outside: float | None = None
 
     @property
     def error(self) -> float | None:
@@ -183,8 +185,12 @@ def measure(
     columns = []
     for model in models:
         found = [read_scores(out, model, one, trials) for one in manipulations]
-        cells = [rates(trials.bonafide, scores, judged, model.detector.decision) for scores, judged in found]
-        columns.append(with_changes(trials.bonafide, [scores for scores, _ in found], cells, draws))
+        cells = []
+        for scores, judged, outside in found:
+            cell = rates(trials.bonafide, scores, judged, model.detector.decision)
+            known = model.detector.limit is not None
+            cells.append(replace(cell, outside=float(outside.mean()) if known else None))
+        columns.append(with_changes(trials.bonafide, [scores for scores, _, _ in found], cells, draws))
     corpus = data_dir / "corpus.json"
     return StressTest(
         corpus=corpus_label(read_json(corpus) if corpus.exists() else None),

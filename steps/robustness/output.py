@@ -15,8 +15,9 @@ from steps.robustness.figures import MOST_NOT_JUDGED, Cell, Mean, Row, StressTes
 _LEGEND = """EER: of the scores. Change: the EER minus that of the untouched utterances, in points; with one training,
 in brackets, its 95 % interval from 1,000 draws of trials, both EERs on the same draw. Several seeds: mean ± standard
 deviation. Rejected and accepted: share of all trials of the class, at the threshold of the EER on dev. Not judged:
-trials without a verdict, as they lack a band that the detector needs, score far beyond all of dev, or are silent.
-They count as neither rejected nor accepted.""".splitlines()
+trials without a verdict, as they lack a band that the detector needs, are outside what it was trained on, score far
+beyond all of dev, or are silent. They count as neither rejected nor accepted. Outside: share of all trials outside what
+the detector was trained on (docs/not_judged.md).""".splitlines()
 
 
 Figure = Callable[[Cell], float | None]
@@ -78,14 +79,23 @@ def markdown(test: StressTest, command: Sequence[str], picture: str) -> str:
     lines += [f"![EER of each manipulation and its change]({picture})", ""]
     lines += [f"{test.n_bonafide:,} bona fide and {test.n_spoof:,} spoof trials of {test.data_dir}.", *_LEGEND, ""]
     lines += made_by(shlex.join(command))
-    headings = ["family", "manipulation", "EER %", "change", "bona fide rejected %", "spoof accepted %", "not judged %"]
+    headings = [
+        "family",
+        "manipulation",
+        "EER %",
+        "change",
+        "bona fide rejected %",
+        "spoof accepted %",
+        "not judged %",
+        "outside %",
+    ]
     for name, numbers in test.experiments.items():
         trainings = ", ".join(test.detectors[i].label.removeprefix(f"{name}/") for i in numbers)
         lines += [f"## {name}", ""] + ([f"Trainings: {trainings}.", ""] if len(numbers) > 1 else [])
         rows = []
         for before, row in zip((None, *test.rows), test.rows):
             rates = [_text(row, numbers, figure) for _, figure in _HEADLINE]
-            rates.append(_text(row, numbers, lambda cell: cell.not_judged))
+            rates += [_text(row, numbers, figure) for figure in (lambda c: c.not_judged, lambda c: c.outside)]
             family = "" if before is not None and before.family == row.family else row.family
             rows.append([family, row.name, rates[0], _change(row, numbers), *rates[1:]])
         lines += markdown_table(headings, rows, 2)

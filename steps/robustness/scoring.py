@@ -30,6 +30,7 @@ from steps.evaluation.protocols import BONAFIDE, NO_ATTACK, SPOOF, read_protocol
 from steps.frontend import read_utterance
 from steps.frontend.processing.audio import Audio, read_wav_scp
 from steps.inference.detector import FakeSpeechDetector
+from steps.inference.domain import DOMAIN, OUTSIDE
 from steps.robustness.grid import UNTOUCHED, GridConf, Manipulation, stem_of
 from utils import audio
 from utils.cli import ProgressLog, UserError
@@ -113,6 +114,8 @@ def load_models(paths: Sequence[Path]) -> list[Model]:
         made_of = {"file": final.name, "sha256": sha256_of(final), "calibration": None}
         if not onnx:
             made_of["calibration"] = sha256_of(training / "calibration.json")
+        if detector.limit is not None and not onnx:
+            made_of["domain"] = sha256_of(training / DOMAIN)
         models.append(Model(label, experiment, path, detector, made_of))
     return models
 
@@ -282,9 +285,12 @@ def _write(files: tuple[Path, Path, Path], trials: Trials, said: Sequence[Said],
     write_json(about, made_of)
 
 
-def read_scores(out: Path, model: Model, manipulation: Manipulation, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
-    """float64 and bool (trials,): scores, NaN where there is none, and whether there is a verdict. Raises UserError for
-    files that are not as score_all wrote them."""
+def read_scores(
+    out: Path, model: Model, manipulation: Manipulation, trials: Trials
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """float64, bool and bool (trials,): scores, NaN where there is none, whether there is a verdict, and whether the
+    trial is outside what the detector was trained on. Raises UserError for files that are not as score_all wrote
+    them."""
     path, not_judged, _ = _files(out, model, manipulation)
     found = {utt: line.split()[-1] for utt, line in read_map(path).items()}
     refused = read_map(not_judged)
@@ -294,4 +300,6 @@ def read_scores(out: Path, model: Model, manipulation: Manipulation, trials: Tri
         scores = np.array([float(found.get(utt, "nan")) for utt in trials.utts])
     except ValueError as error:
         raise UserError(f"{path}: {error}; remove it and start again") from None
-    return scores, np.array([utt not in refused for utt in trials.utts])
+    reasons = [refused.get(utt) for utt in trials.utts]
+    outside = [reason is not None and OUTSIDE in reason for reason in reasons]
+    return scores, np.array([reason is None for reason in reasons]), np.array(outside)

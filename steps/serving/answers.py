@@ -83,10 +83,12 @@ class Verdict(BaseModel):
     )
     not_judged: str | None = Field(
         description=(
-            "why this recording gets no verdict: it lacks a band that the detector needs, or its score lies far "
-            "beyond all scores of dev"
+            "why this recording gets no verdict: it lacks a band that the detector needs, it is outside what the "
+            "detector was trained on, or its score lies far beyond all scores of dev"
         )
     )
+    distance: float | None = Field(description="from what the detector was trained on; null where no limit is known")
+    outside: bool | None = Field(description="whether the distance is beyond the limit; null where none is known")
     below_threshold: BelowThreshold | None = Field(description="null where there is no verdict")
     spoofed_stretches: list[SpoofedStretch] | None = Field(
         description="by scores of 20 ms each; null of detectors that score no frames, and where there is no verdict"

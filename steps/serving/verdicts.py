@@ -90,6 +90,8 @@ def _verdict(result: Result, seen: list[Evidence], about: dict[str, Any]) -> dic
         "channel": result.channel,
         "verdict": result.verdict,
         "not_judged": result.not_judged,
+        "distance": result.distance,
+        "outside": result.outside,
         "below_threshold": below_threshold(result),
         "spoofed_stretches": spoofed_stretches(result),
         "headline": headline,

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,11 +107,12 @@ def main() -> int:
         print(f"  front end, 4 s: {in_words(front_end)}")
         features = [loaded._looked_at(wave, "-").features for wave in waves]
         for batch in (1, 16):
-            network = per_second(lambda: loaded._back_end.scores(features[:batch]), 4 * batch, args.rounds)  # noqa: B023
+            inputs = features[:batch]
+            network = per_second(partial(loaded._back_end.look_at, inputs), 4 * batch, args.rounds)
             print(f"  network, batch of {batch}: {in_words(network)}")
         for batch in (1, 16):
             both = per_second(
-                lambda: loaded._back_end.scores([loaded._looked_at(wave, "-").features for wave in waves[:batch]]),  # noqa: B023
+                lambda: loaded._back_end.look_at([loaded._looked_at(wave, "-").features for wave in waves[:batch]]),  # noqa: B023
                 4 * batch, args.rounds,
             )  # fmt: skip
             print(f"  both, batch of {batch}: {in_words(both)}")

@@ -78,7 +78,7 @@ def main() -> int:
                 exact, int8, program = (Path(folder) / name for name in ("e.onnx", "i.onnx", "p.pt2"))
                 back_end = TorchBackEnd(trained.detector, trained.frontend_conf)
                 toolkit = FakeSpeechDetector(back_end, decision(None, "random weights"), pool="first")
-                wanted = checking.reference_scores(toolkit, waveforms)
+                wanted, _ = checking.reference(toolkit, waveforms)
                 module = graph.WaveformDetector(trained)
                 onnx_file.write_onnx(exact, module, {})
                 in_floats = onnx_model.OnnxModel(exact)

@@ -98,6 +98,17 @@ def test_a_calibration_is_learnt_again_when_the_scores_of_dev_change(tmp_path):
     assert not is_evaluated(tmp_path, "dev")
 
 
+def test_what_a_training_was_trained_on_is_described_again_for_other_weights(tmp_path):
+    seed = tmp_path / "exp/train_f_m_baseline/seed1"
+    ask = f"if has_domain {seed}; then echo yes; else echo no; fi"
+    write(seed / "final.pt", 1000)
+    assert run(tmp_path, ask) == "no"
+    write(seed / "domain.npz", 2000)
+    assert run(tmp_path, ask) == "yes"
+    write(seed / "final.pt", 3000)
+    assert run(tmp_path, ask) == "no"
+
+
 def test_results_are_made_again_when_lists_change_or_a_heat_map_is_missing(tmp_path):
     seed, data = tmp_path / "exp/train_f_m_baseline/seed1", tmp_path / "data/eval"
 
@@ -158,3 +169,10 @@ def test_a_training_has_one_name_in_its_folder_and_in_its_conf(tmp_path, loss, s
     )
     name = training.Parts(loss or None, schedule or None).name_of("self_distill.yaml")
     assert done.splitlines()[-1].endswith(f"/train_f_m_{name}")
+
+
+def test_the_domain_is_fitted_on_the_set_that_was_trained_on(tmp_path):
+    stubs = "cuda_cmd='echo RUN'; train_set=joined/train+more; "
+    said = run(tmp_path, stubs + f"fit_domains {tmp_path}/exp/x 2:3").splitlines()[-1]
+    assert f"JOB=2:3 {tmp_path}/exp/x/log/domain.JOB.log fit_domain.py" in said
+    assert said.endswith(f"--train-set joined/train+more {tmp_path}/exp/x/seedJOB")

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from steps import stress
 from steps.evaluation.fitted_scores import calibrate_training
+from steps.experiment.training_folder import load_trained
+from steps.inference import domain
 from steps.inference.detector import FakeSpeechDetector
 from tests import in_process
 from tests.conftest import picture_of, speech_like
@@ -94,6 +97,20 @@ def test_utterances_that_fall_silent_are_not_judged(done):
     refused = (done / "scores/net_seed1/gone.not_judged").read_text().splitlines()
     assert len(refused) == 9 and refused[0].startswith("u0 only silence")
     assert "Mostly not judged: gone." in (done / "STRESS.md").read_text()
+
+
+def test_the_share_outside_what_a_detector_was_trained_on_is_a_column(made, done, tmp_path):
+    assert json.loads((done / "stress.json").read_text())["rows"][0]["cells"][0]["outside"] is None
+    folder = tmp_path / "exp/net/seed1"
+    shutil.copytree(made / "exp/net/seed1", folder)
+    size = load_trained(folder / "final.pt", torch.device("cpu")).detector.embedding_size
+    limit = domain.Limit(-1.0, 0.99, 2, 2)  # all are outside
+    domain.save(folder, domain.Domain(np.zeros(size), np.eye(size), limit))
+    assert run(made, tmp_path / "out", models=(folder,)).returncode == 0
+    cells = [row["cells"][0] for row in json.loads((tmp_path / "out/stress.json").read_text())["rows"]]
+    assert [cell["outside"] for cell in cells] == [1.0, 1.0, 1.0, 0.0]  # of silence nothing is known
+    assert all(cell["not_judged"] == 1.0 for cell in cells)
+    assert "| not judged % | outside % |" in (tmp_path / "out/STRESS.md").read_text()
 
 
 def test_the_results(made, done):
