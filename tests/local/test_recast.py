@@ -11,11 +11,14 @@ import soundfile
 
 from local import prepare_data, recast_mini_corpus
 from local.corpora.base import known_corpora
+from local.layout import Layout
+from local.mini_corpus import partial
 from local.mini_corpus.coding import DF_2021, LA_2021, OF_5, RATE
 from local.mini_corpus.recast import LAYOUTS, part_of, trimmed
 from tests.corpus_lookalike import make_corpus, protocol_path
 from tests.in_process import call
 from utils.files import read_map
+from utils.rttm import read_rttm
 
 SIZES = {"train": (40, 20), "dev": (30, 15), "eval": (80, 40)}
 
@@ -41,7 +44,7 @@ def test_codecs_change_the_samples_and_keep_the_sound(codecs):
         assert alike > 0.6, (name, alike)
 
 
-@pytest.mark.parametrize("corpus", list(LAYOUTS))
+@pytest.mark.parametrize("corpus", [name for name in LAYOUTS if name != "partial"])
 def test_a_recast_corpus_is_read_by_its_module_and_marked(tmp_path, corpus):
     part = part_of(corpus)
     source = tmp_path / part.upper()
@@ -68,6 +71,34 @@ def test_a_recast_corpus_is_read_by_its_module_and_marked(tmp_path, corpus):
         kinds = [Counter(values[utt] for utt in labels if labels[utt] == key) for key in ("bonafide", "spoof")]
         assert len(kinds[0]) > 3 or table == "utt2phase"
         assert kinds[0] == kinds[1], "a condition must not tell the classes apart"
+
+
+def test_recordings_spoofed_in_part_are_a_list_with_their_stretches(tmp_path, monkeypatch):
+    monkeypatch.setattr(partial, "SECONDS", (2.0, 4.0))
+    source = tmp_path / "LA"
+    make_corpus(source, "la", SIZES)
+    for subset in SIZES:
+        path = protocol_path(source, "la", subset)
+        path.write_text("".join(f"{subset}{line}" for line in path.read_text().splitlines(True)))
+        for flac in Layout(source, "la").audio(subset).glob("*.flac"):
+            soundfile.write(flac, speech_like(1.0), RATE)
+    (source / "corpus.json").write_text(json.dumps({"name": "mini corpus", "version": "2", "recipe": "LA"}))
+    done = call(recast_mini_corpus.main, "recast_mini_corpus.py", "--corpus", "partial", source, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    place, data = tmp_path / "out/list.csv", tmp_path / "data"
+    done = call(prepare_data.main, "prepare_data.py", "--corpus", "own", "--corpus-dir", place, data)
+    assert done.returncode == 0, done.stderr
+    labels, seconds = read_map(data / "eval/utt2label"), read_map(data / "eval/utt2dur")
+    stretches = read_rttm(data / "eval/rttm")
+    assert len(labels) == 14 and set(stretches) == {utt for utt, label in labels.items() if label == "spoof"}
+    assert all(found[-1][1] <= float(seconds[utt]) + 0.001 for utt, found in stretches.items())
+    corpus = json.loads((data / "eval/corpus.json").read_text())
+    assert corpus["name"] == "mini corpus, spoofed in part"
+    rttm = tmp_path / "out/list.rttm"
+    bonafide = next(line.split(",")[0] for line in place.read_text().splitlines() if ",bonafide," in line)
+    rttm.write_text(rttm.read_text() + f"SPEAKER {bonafide} 1 0 1 <NA> <NA> spoof <NA> <NA>\n")
+    done = call(prepare_data.main, "prepare_data.py", "--corpus", "own", "--corpus-dir", place, tmp_path / "other")
+    assert done.returncode == 1 and "has spoofed stretches, but its label is bonafide" in done.stderr
 
 
 def test_codecs_of_a_recast_corpus_are_in_its_audio(tmp_path):
