@@ -1,6 +1,7 @@
 """Imports go down only: from a room to those below it (docs/architecture.md), never in a circle, never to a program."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,9 @@ def test_there_is_no_circle():
 
 if __name__ == "__main__":
     PAGE.write_text(with_picture(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their names alone, and refuses the second."""
+    counts = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in counts.items() if count > 1] == []

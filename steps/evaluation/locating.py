@@ -1,4 +1,4 @@
-"""How well a detector finds the spoofed stretches of a set's recordings (steps/metrics/segments.py)."""
+"""How well a detector finds the spoofed stretches of a set's recordings (steps/metrics/stretches.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.metrics.segments import (
+from steps.metrics.stretches import (
     RESOLUTIONS,
     STEP,
     Found,

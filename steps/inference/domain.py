@@ -104,7 +104,7 @@ def domain_of(training: Path) -> tuple[Domain | None, str]:
     if not path.exists():
         return None, f"no {path}; {fix}"
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with np.load(path) as kept:
             about = json.loads(str(kept["about"]))
             mean, whitener = kept["mean"], kept["whitener"]
             limit = Limit(**about["limit"])

@@ -1,4 +1,4 @@
-"""The track of a recording: a score for each step of metrics.segments.STEP seconds, from those of its windows'
+"""The track of a recording: a score for each step of metrics.stretches.STEP seconds, from those of its windows'
 frames."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.metrics.segments import STEP, steps_in
+from steps.metrics.stretches import STEP, steps_in
 from utils.cli import UserError
 from utils.files import read_json, write_json
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from steps.inference.clock import stretch_clock
 from steps.inference.overview import Overview
-from steps.metrics.segments import STEP, found_stretches
+from steps.metrics.stretches import STEP, found_stretches
 
 _NAMED = 5  # stretches in a sentence; `stretches` has all
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steps.metrics.error_rates import det_curve, equal_error_rate
-from steps.metrics.segments import (
+from steps.metrics.stretches import (
     Found,
     found_stretches,
     matched,
