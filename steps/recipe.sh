@@ -4,7 +4,7 @@
 # in the recipe's folder and after `. ./path.sh`.
 #
 # The run.sh says what is its own: CORPUS and MINI_WORDS (steps/corpus.sh), REAL_FRONTEND and MINI_FRONTEND (the front end
-# where none is given), and if they are others than for whole utterances BASELINE_CONF and DISTILL_CONF.
+# where none is given), and if they differ from the usual ones BASELINE_CONF and DISTILL_CONF.
 : "${CORPUS:?}" "${REAL_FRONTEND:?}" "${MINI_FRONTEND:?}"
 
 stage=0               # first stage to run

@@ -56,23 +56,23 @@ def pause_near(samples: np.ndarray, place: int) -> int:
 def spliced(pieces: Sequence[tuple[np.ndarray, bool]]) -> tuple[np.ndarray, Stretches]:
     """Pieces (samples, is it spoofed) one after the other, each faded into the next over FADE samples; and the spoofed
     stretches, which begin and end in the middle of a fade."""
-    whole, spoofed = np.zeros(0), []
+    made, spoofed = np.zeros(0), []
     fade = np.linspace(0, 1, FADE)
     for samples, is_spoof in pieces:
         if len(samples) <= 2 * FADE:
             continue
-        begin = len(whole)
+        begin = len(made)
         if begin:
             begin -= FADE // 2
-            whole[-FADE:] = whole[-FADE:] * (1 - fade) + samples[:FADE] * fade
-            whole = np.concatenate([whole, samples[FADE:]])
+            made[-FADE:] = made[-FADE:] * (1 - fade) + samples[:FADE] * fade
+            made = np.concatenate([made, samples[FADE:]])
         else:
-            whole = samples.copy()
+            made = samples.copy()
         if spoofed and spoofed[-1][1] > begin:
             spoofed[-1] = (spoofed[-1][0], begin)
         if is_spoof:
-            spoofed.append((begin, len(whole)))
-    return whole, joined((begin / RATE, end / RATE) for begin, end in spoofed if end > begin)
+            spoofed.append((begin, len(made)))
+    return made, joined((begin / RATE, end / RATE) for begin, end in spoofed if end > begin)
 
 
 class Maker:
@@ -109,9 +109,9 @@ class Maker:
         share = float(rng.uniform(*SHARE)) if "in" in kind.split() else 0.0
         base = self._joined(base_utts, target * (1 - share), rng)
         pieces = self._with_stretches(base, other_utts, target * share, base_is_spoof, rng)
-        whole, spoofed = spliced(pieces)
-        loudest = np.abs(whole).max()
-        samples = np.round(whole * (32767 * min(1.0, 0.99 / loudest))).astype(np.int16)
+        made, spoofed = spliced(pieces)
+        loudest = np.abs(made).max()
+        samples = np.round(made * (32767 * min(1.0, 0.99 / loudest))).astype(np.int16)
         if not spoofed:
             return Made(samples, "bonafide", "", speaker, ())
         return Made(samples, "spoof", attack, speaker, spoofed)

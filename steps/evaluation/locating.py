@@ -79,11 +79,11 @@ def locate(recordings: Iterable[Recording], given: tuple[float, str] | None = No
     threshold, of = given or (own_threshold, "these recordings")
     results = [matched(found_stretches(one.track, threshold, one.seconds), one.stretches) for one in everything]
     found = Found(*(sum(column) for column in zip(*results)))
-    whole = np.array([not one.stretches for one in everything])
+    bonafide_throughout = np.array([not one.stretches for one in everything])
     of_recordings = None
-    if 0 < whole.sum() < len(whole):
+    if 0 < bonafide_throughout.sum() < len(bonafide_throughout):
         lowest = np.array([lowest_mean(one.track) for one in everything])
-        of_recordings = weighted_equal_error_rate(lowest, whole, np.ones(len(whole)))[0]
+        of_recordings = weighted_equal_error_rate(lowest, bonafide_throughout, np.ones(len(bonafide_throughout)))[0]
     return Located(
         len(everything), float(seconds.sum()) / 3600, float(seconds[~bonafide].sum() / seconds.sum()), rates, range_eer,
         threshold, of, found.found, found.wanted, found.f1, of_recordings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -442,6 +443,15 @@ def _training_cells(e: Experiment) -> list[str]:
     return [str(cell) for cell in (get("epochs"), get("batch_size"), rate, loss, margin)]
 
 
+def _without_places(conf: Any) -> Any:
+    """A conf whose absolute paths, of an encoder's folder for instance, are names alone: a page is read elsewhere."""
+    if isinstance(conf, dict):
+        return {key: _without_places(value) for key, value in conf.items()}
+    if isinstance(conf, list):
+        return [_without_places(value) for value in conf]
+    return Path(conf).name if isinstance(conf, str) and conf.startswith("/") else conf
+
+
 def _confs(experiments: Sequence[Experiment]) -> list[str]:
     """Each front end's, network's and method's conf, folded away, each text once."""
     users: dict[tuple[str, str], list[str]] = {}
@@ -449,7 +459,9 @@ def _confs(experiments: Sequence[Experiment]) -> list[str]:
         for e in experiments:
             if e.conf[section]:  # empty if not augmented
                 name = {"frontend": e.frontend, "model": e.model, "train": e.recipe, "augment": e.recipe}[section]
-                text = yaml.safe_dump(e.conf[section], sort_keys=False, default_flow_style=None, width=110).rstrip()
+                text = yaml.safe_dump(
+                    _without_places(e.conf[section]), sort_keys=False, default_flow_style=None, width=110
+                ).rstrip()
                 users.setdefault((f"{section}: {name}", text), []).append(e.name)
     titles = [title for title, _ in users]
     lines = []

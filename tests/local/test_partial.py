@@ -70,9 +70,9 @@ def test_the_same_number_makes_the_same_recording(maker):
 
 
 def test_pieces_are_faded_and_stretches_begin_in_the_middle_of_a_fade():
-    whole, spoofed = spliced([(np.ones(1600), False), (np.full(1600, -1.0), True), (np.ones(1600), False)])
-    assert len(whole) == 4800 - 2 * partial.FADE
-    assert whole[1600 - partial.FADE] == 1 and whole[1599] == -1  # from one to the other in a fade
+    made, spoofed = spliced([(np.ones(1600), False), (np.full(1600, -1.0), True), (np.ones(1600), False)])
+    assert len(made) == 4800 - 2 * partial.FADE
+    assert made[1600 - partial.FADE] == 1 and made[1599] == -1  # from one to the other in a fade
     (begin, end), middle = spoofed[0], partial.FADE / 2 / RATE
     assert begin == pytest.approx(0.1 - middle) and end == pytest.approx(0.2 - 3 * middle)
 
