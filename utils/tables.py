@@ -12,6 +12,7 @@ import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
 
@@ -207,7 +208,10 @@ class Table(Mapping[str, str]):
 
     def __init__(self, keys: Coded | Strings, values: Sequence[str]):
         self.key_column, self.column = keys, values
-        self._keys = Keys(keys)
+
+    @cached_property
+    def _keys(self) -> Keys:
+        return Keys(self.key_column)
 
     def place(self, key: str) -> int:
         """The place of a key; -1 if it is not there."""

@@ -18,7 +18,7 @@ from steps.evaluation.score_files import AsvScores, CmScores
 from steps.metrics.bootstrap import CmFigures, Interval, TrialDraw, intervals_of
 from steps.metrics.tandem import AsvRates, asv_rates
 from utils.cli import UserError
-from utils.tables import read_big_map, table_of
+from utils.tables import Coded, read_big_map, table_of
 
 DURATION_GROUPS = 4
 MOST_VALUES = 40  # of a condition: more are names of single things
@@ -181,17 +181,18 @@ def evaluate_conditions(
     """
     found: dict[str, dict[str, ConditionGroup]] = {}
     for name, path in tables.items():
-        values = np.asarray(values_of_trials(path, cm))
-        names, code = np.unique(values, return_inverse=True)
-        if names.size > MOST_VALUES:
-            warnings.append(f"no figures by {name}: {path} has {names.size} values, more than {MOST_VALUES}")
-        if not 1 < names.size <= MOST_VALUES:
+        values = Coded(values_of_trials(path, cm))
+        count = len(values.names)
+        if count > MOST_VALUES:
+            warnings.append(f"no figures by {name}: {path} has {count} values, more than {MOST_VALUES}")
+        if not 1 < count <= MOST_VALUES:
             continue
-        counts = [np.bincount(code[chosen], minlength=names.size) for chosen in (cm.bonafide, ~cm.bonafide)]
+        code = np.asarray(values.codes)
+        counts = [np.bincount(code[chosen], minlength=count) for chosen in (cm.bonafide, ~cm.bonafide)]
         both = bool((np.minimum(*counts) > 0).any())
         everything = np.ones(code.size, dtype=bool)
         found[name] = {}
-        for index, value in enumerate(names.tolist()):
+        for value, index in sorted(zip(values.names, range(count))):
             inside = code == index
             if not both and not counts[1][index]:
                 continue  # what bona fide trials have in the place of a value

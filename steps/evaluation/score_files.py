@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -82,8 +83,9 @@ def _other_columns(table: Columns, row: int) -> str:
 
 def _codes(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
     """Index of each label in `known`; -1 for one that is not there."""
+    coded = labels if isinstance(labels, Coded) else Coded(labels)
     index = {label: i for i, label in enumerate(known)}
-    return np.fromiter((index.get(label, -1) for label in labels), dtype=np.int64, count=len(labels))
+    return np.array([index.get(name, -1) for name in coded.names], dtype=np.int64)[np.asarray(coded.codes)]
 
 
 def read_cm_scores(
@@ -168,7 +170,7 @@ def _cm_scores(table: Columns, protocol: Protocol | None) -> CmScores:
             "where at least 3 are needed; these look like decisions or a detector that says the same of everything: "
             "write its scores at full precision"
         )
-    return CmScores(utterance, bonafide, score, names, attack_code)
+    return CmScores(list(utterance), bonafide, score, names, attack_code)
 
 
 def _check_keys(table: Columns, key: Sequence[str]) -> None:
@@ -179,25 +181,49 @@ def _check_keys(table: Columns, key: Sequence[str]) -> None:
     else:
         without_key = " ".join(OTHER if role == KEY else role for role in table.form.columns)
         fix = f'leave that column out by --columns "{without_key}", and give --protocol'
-    for row, (one, name) in enumerate(zip(key, key if attack is None else attack)):
-        if one not in (BONAFIDE, SPOOF):
-            fault = f"{utterance[row]}: the key {one!r} is neither bonafide nor spoof; {fix}"
-            raise table.error(row, fault + _other_columns(table, row))
-        if attack is None:
-            continue
-        if one == BONAFIDE and name != NO_ATTACK:
-            fault = f"a bona fide trial has the attack {name!r}; write - as its attack, or fix its key"
-            raise table.error(row, f"{utterance[row]}: {fault}")
-        if one == SPOOF and name in (NO_ATTACK, BONAFIDE):
-            fault = f"a spoof trial has the attack {name!r}; write the attack's name"
-            own = f"a name of your own, such as `{UNKNOWN_ATTACK}`, where the corpus has none"
-            raise table.error(row, f"{utterance[row]}: {fault} ({own}), or fix its key")
+    attacks = itertools.repeat(None) if attack is None else attack
+    faults = {pair: fault for pair in set(zip(key, attacks)) if (fault := _fault_of(*pair, fix))}
+    if faults:
+        row, fault = next((row, faults[pair]) for row, pair in enumerate(zip(key, attacks)) if pair in faults)
+        raise table.error(row, f"{utterance[row]}: {fault}{_other_columns(table, row)}")
+
+
+def _fault_of(key: str, attack: str | None, fix: str) -> str | None:
+    if key not in (BONAFIDE, SPOOF):
+        return f"the key {key!r} is neither bonafide nor spoof; {fix}"
+    if key == BONAFIDE and attack not in (None, NO_ATTACK):
+        return f"a bona fide trial has the attack {attack!r}; write - as its attack, or fix its key"
+    if key == SPOOF and attack in (NO_ATTACK, BONAFIDE):
+        own = f"a name of your own, such as `{UNKNOWN_ATTACK}`, where the corpus has none"
+        return f"a spoof trial has the attack {attack!r}; write the attack's name ({own}), or fix its key"
+    return None
 
 
 def _rows_of_trials(table: Columns, protocol: Protocol) -> NDArray[np.int64]:
     """The rows of the protocol's trials, in the file's order; UserError unless they are all there, as the protocol has
     them, with nothing else but its other phases."""
     path, utterance = table.path, table[UTT]
+    in_order = utterance == protocol.attack.key_column  # as a rule; looking each up takes longer
+    rows = array("q", range(len(utterance)) if in_order else _rows_looked_up(path, utterance, protocol))
+    attack_of = protocol.attack.column if in_order else [protocol.attack[utterance[row]] for row in rows]
+    for role, right, words in ((KEY, _key_of, "{} there but {}"), (ATTACK, str, "of attack {} there but of {}")):
+        own = table.get(role)
+        if own is None or (role == ATTACK and not protocol.names_attacks):
+            continue
+        there = own if in_order else [own[row] for row in rows]
+        wrong = {pair for pair in set(zip(there, attack_of)) if pair[0] != right(pair[1])}
+        for row, pair in zip(rows, zip(there, attack_of)) if wrong else ():
+            if pair in wrong:
+                fault = words.format(pair[0], right(pair[1]))
+                raise table.error(row, f"{utterance[row]} is {fault} in {protocol.path}; score again")
+    return np.array(rows, dtype=np.int64)
+
+
+def _key_of(attack: str) -> str:
+    return BONAFIDE if attack == NO_ATTACK else SPOOF
+
+
+def _rows_looked_up(path: str | os.PathLike, utterance: Coded | Strings, protocol: Protocol) -> Iterator[int]:
     unknown = [utt for utt in utterance if utt not in protocol.attack and utt not in protocol.other_phases]
     if unknown:
         plain = {Path(utt).stem for utt in unknown}
@@ -207,25 +233,13 @@ def _rows_of_trials(table: Columns, protocol: Protocol) -> NDArray[np.int64]:
             f"{path}: {len(unknown)} of its {len(utterance)} utterances are no trials of {protocol.path} "
             f"({first_names(unknown)}); {fix}"
         )
-    rows = array("q", (row for row, utt in enumerate(utterance) if utt in protocol.attack))
-    if len(rows) < len(protocol.attack):
-        missing = sorted(set(protocol.attack) - set(utterance))
+    missing = protocol.attack.keys() - set(utterance)
+    if missing:
         raise UserError(
             f"{path}: it lacks {len(missing)} of the {len(protocol.attack)} trials of {protocol.path} "
-            f"({first_names(missing)}); score them too"
+            f"({first_names(sorted(missing))}); score them too"
         )
-    attacks, keys = table.get(ATTACK), table.get(KEY)
-    for row in rows if attacks is not None or keys is not None else ():
-        attack = protocol.attack[utterance[row]]
-        key = BONAFIDE if attack == NO_ATTACK else SPOOF
-        if keys is not None and keys[row] != key:
-            differs = f"{keys[row]} there but {key}"
-        elif protocol.names_attacks and attacks is not None and attacks[row] != attack:
-            differs = f"of attack {attacks[row]} there but of {attack}"
-        else:
-            continue
-        raise table.error(row, f"{utterance[row]} is {differs} in {protocol.path}; score again")
-    return np.array(rows, dtype=np.int64)
+    return (row for row, utt in enumerate(utterance) if utt in protocol.attack)
 
 
 def read_asv_scores(path: str | os.PathLike) -> AsvScores:
