@@ -16,11 +16,12 @@ import utils.environment
 
 import torch
 
+from steps.evaluation.costs import costs_of
 from steps.experiment import training_folder
 from steps.experiment.exit_option import add_exit_option
 from steps.frontend.processing.audio import Audio, add_allow_pipes
 from steps.inference import picture
-from steps.inference.calibration import add_decision_options, costs_of
+from steps.inference.calibration import add_decision_options
 from steps.inference.detector import EACH, MIX, POOLS, FakeSpeechDetector, Opening
 from steps.inference.inputs import find_recordings
 from steps.inference.output import JsonLines, Output, Table, Tsv, printable, summary

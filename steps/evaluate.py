@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
+from steps.evaluation.costs import NO_ANSWER, add_cost_options, costs_of
+from steps.evaluation.fitted_scores import read_calibration_model
 from steps.evaluation.groups import condition_tables
 from steps.evaluation.measuring import Breakdowns
 from steps.evaluation.protocols import PHASES
@@ -25,9 +27,9 @@ def main() -> None:
         "minimum t-DCF (ASVspoof 2019 legacy and 2021 revised), EER on the convex hull and a DET plot. Also area "
         "under the ROC, minDCF, actDCF, Cllr and min Cllr (as ASVspoof 5). Pooled only: a-DCF, t-EER and bootstrap "
         "intervals. Prints tables, or JSON. With --out, writes det.png, per_attack.tsv and, last, "
-        "evaluation.json to DIR. With --speakers, --durations and --environments it also writes per_speaker.tsv, "
-        "per_duration.tsv, per_environment.tsv and the heat map attack_by_environment.png. Tables and scores may "
-        "be gzipped.",
+        "evaluation.json to DIR, and of calibrated scores coverage.png. With --speakers, --durations and "
+        "--environments it also writes per_speaker.tsv, per_duration.tsv, per_environment.tsv and the heat map "
+        "attack_by_environment.png. Tables and scores may be gzipped.",
         "steps/evaluate.py exp/NAME/seed1/scores/eval.txt\n"
         "steps/evaluate.py --protocol keys/LA/CM/trial_metadata.txt --phase progress --json score.txt\n"
         "steps/evaluate.py --asv-scores ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --protocol data/eval \\\n"
@@ -126,6 +128,16 @@ def main() -> None:
         type=real_number(),
         help="count decisions too: scores of at least this are accepted as bona fide",
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        type=Path,
+        help=(
+            "calibration by calibrate.py, for the share of undecided trials and coverage against error; scores that "
+            "calibrate.py wrote need none"
+        ),
+    )
+    add_cost_options(parser, NO_ANSWER)
     parser.add_argument("--title", help="name of the set in the table and the plot; the score file's name if not given")
     parser.add_argument("--no-plot", action="store_true", help="write no plots, and remove older ones")
     args = parser.parse_args()
@@ -146,6 +158,9 @@ def main() -> None:
         allow_other_asv_trials=args.allow_other_asv_trials,
         as_json=args.json,
         columns=args.columns,
+        calibration=None if args.calibration is None else read_calibration_model(args.calibration).llr,
+        costs=costs_of(args),
+        prior=args.prior,
     )
 
 

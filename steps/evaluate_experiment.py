@@ -10,8 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
+from steps.evaluation.costs import NO_ANSWER, add_cost_options, costs_of
 from steps.evaluation.evaluation import stem_of
-from steps.evaluation.fitted_scores import calibrate_training, dev_threshold
+from steps.evaluation.fitted_scores import calibrate_training, dev_threshold, own_calibration
 from steps.evaluation.groups import condition_tables
 from steps.evaluation.measuring import Breakdowns
 from steps.evaluation.overlap import check_overlap, known_attacks
@@ -41,7 +42,8 @@ def main() -> int:
         "and unknown attacks, by environment if the data dir has utt2env, and by each other table utt2CONDITION in it, "
         "such as utt2codec. If dev is among the sets, the calibrations are learnt on it, for steps/detect.py. They are "
         "written to EXP/calibration.json and, for exit K, to EXP/calibration_headK.json. The other sets also get "
-        "decisions at the EER threshold of dev, and what of them was in the training set (docs/cross_corpus.md).",
+        "decisions at the EER threshold of dev, the share of undecided trials and coverage against error by that "
+        "calibration (docs/not_judged.md), and what of them was in the training set (docs/cross_corpus.md).",
         "steps/evaluate_experiment.py --data-dir data exp/train_f0_subband_ecanet18_self_distill/seed1 dev eval",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
@@ -50,10 +52,12 @@ def main() -> int:
         choices=PHASES,
         help="which trials count if the data dir has utt2phase; eval if not given. Others get results/SET_PHASE",
     )
+    add_cost_options(parser, NO_ANSWER)
     parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training")
     parser.add_argument("sets", nargs="+", metavar="SET")
     args = parser.parse_args()
     system = system_of(args.exp_dir / "conf.yaml")
+    costs = costs_of(args)
     for name in sorted(args.sets, key=lambda name: name != DEV):  # the others take its threshold
         data, scores = args.data_dir / name, args.exp_dir / "scores"
         if not (scores / f"{name}.txt").is_file():
@@ -81,6 +85,7 @@ def main() -> int:
             stem = stem_of(name, head)
             if head is not None and not (scores / f"{stem}.txt").is_file():
                 continue
+            model = None if name == DEV else own_calibration(args.exp_dir, head)
             evaluate_files(
                 scores / f"{stem}.txt",
                 args.exp_dir / "results" / stem_of(f"{name}{suffix}", head),
@@ -98,6 +103,9 @@ def main() -> int:
                 draws=DRAWS if head is None else 0,
                 overlap=overlap,
                 threshold=None if name == DEV else dev_threshold(args.exp_dir, head),
+                calibration=model and model.llr,
+                costs=costs,
+                prior=args.prior,
             )
             if name == DEV:
                 calibrate_training(args.exp_dir, DEV, args.data_dir, head)

@@ -17,7 +17,7 @@ import utils.environment
 
 from steps.experiment.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
 from steps.frontend.processing.audio import add_allow_pipes
-from steps.results.report import attacks, curves, environments, heads, histograms, provenance, summary
+from steps.results.report import attacks, coverage, curves, environments, heads, histograms, provenance, summary
 from steps.results.report.page import Section, Text, render
 from steps.results.report.systems import Comparison, compare
 from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
@@ -116,7 +116,7 @@ def main() -> None:
         print(f"{args.out}: made from these very inputs already")
         return
     comparison = replace(compare(experiments, args.set, args.data_dir, args.feats_dir), allow_pipes=args.allow_pipes)
-    plain = [module.section for module in (summary, attacks, environments, histograms, curves, heads)]
+    plain = [module.section for module in (summary, attacks, environments, histograms, coverage, curves, heads)]
     looks = [key for key in LOOKS_INSIDE if key not in args.skip]
     progress = ProgressLog(len(plain) + len(looks), "section", "report")
     sections: list[Section | None] = []

@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import utils.environment
 
+from steps.evaluation.costs import costs_of
 from steps.experiment.exit_option import add_exit_option
-from steps.inference.calibration import add_decision_options, costs_of
+from steps.inference.calibration import add_decision_options
 from utils.cli import THREADS, UserError, make_parser, real_number, run_program, warn, whole_number
 
 _NEEDS = ("fastapi", "uvicorn")

@@ -9,6 +9,7 @@ import yaml
 
 from steps.evaluation.evaluation import (
     AsvOperatingPoint,
+    Coverage,
     DetectionFigures,
     EnvironmentFigures,
     Evaluation,
@@ -60,6 +61,12 @@ def group(n_bonafide, n_spoof, eer, min_tdcf_2019):
 
 def speaker(n_bonafide, miss_rate):
     return SpeakerFigures(n_bonafide, 0, None if miss_rate is None else miss_rate / 100, None, None)
+
+
+def coverage(undecided, prior=0.5):
+    """undecided: percent, of either class."""
+    share, errors = undecided / 100, np.linspace(0.01, 0.2, 20)
+    return Coverage(prior, 1.0, 1.0, 0.2, -1.4, 1.4, share, share, share, 0.1, 0.2, 0.09, [0.05, 0.2, 0.5], errors)
 
 
 class Exp:

@@ -23,6 +23,7 @@ from steps.evaluation.labels import corpus_label
 from steps.evaluation.overlap import Overlap
 from steps.metrics.bootstrap import Interval
 from steps.metrics.error_rates import DetCurve
+from steps.metrics.risk_coverage import RiskCoverage
 from steps.metrics.tandem import AsvRates
 from utils.cli import UserError
 from utils.files import read_json, write_json
@@ -30,6 +31,8 @@ from utils.files import read_json, write_json
 FILE = "evaluation.json"  # in results/<set>/
 _OLDER_FILE = "metrics.json"
 AGAIN = "evaluate again: run.sh --stage 5"
+ERRORS = (0.01, 0.05, 0.1)  # of Coverage.within
+COVERAGES = tuple(step / 20 for step in range(1, 21))  # of Coverage.errors
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,45 @@ class Decisions:
     @property
     def balanced_accuracy(self) -> float:
         return 1 - (self.miss + self.false_alarm) / 2
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Three answers at stated costs, and coverage against error (steps/metrics/risk_coverage.py). Shares and errors are
+    those at the prior of bona fide, where no class is named.
+
+    spoof_up_to, bonafide_above: LLRs of steps.evaluation.costs.Costs.thresholds; undecided: share of the trials between
+    them, undecided_bonafide and undecided_spoof: of one class; error: among the trials with an answer, None if there
+    are none; error_of_all: with an answer for each; aurc: the mean error over all coverages; within: the most coverage
+    with at most each of ERRORS; errors: (20,), at each of COVERAGES; curve: not in the file.
+    """
+
+    prior: float
+    cost_miss: float
+    cost_false_alarm: float
+    cost_undecided: float | None
+    spoof_up_to: float
+    bonafide_above: float
+    undecided: float
+    undecided_bonafide: float
+    undecided_spoof: float
+    error: float | None
+    error_of_all: float
+    aurc: float
+    within: list[float]
+    errors: NDArray[np.float64] = field(compare=False)
+    curve: RiskCoverage | None = field(default=None, compare=False, repr=False, metadata={"in_file": False})
+
+    def __post_init__(self) -> None:
+        if len(self.within) != len(ERRORS) or self.errors.shape != (len(COVERAGES),):
+            raise ValueError("coverage has other errors or coverages than this version")
+
+    @property
+    def rule(self) -> str:
+        """Prior and costs in words."""
+        costs = f"a miss costs {self.cost_miss:g}, a false alarm {self.cost_false_alarm:g}"
+        no_answer = "" if self.cost_undecided is None else f", no answer {self.cost_undecided:g}"
+        return f"prior of bona fide {self.prior:g}; {costs}{no_answer}"
 
 
 @dataclass(frozen=True)
@@ -212,6 +254,7 @@ class Evaluation:
     phase: str | None = None
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     decisions: Decisions | None = None
+    coverage: Coverage | None = None
     per_speaker: dict[str, SpeakerFigures] | None = None
     environments: EnvironmentFigures | None = None
     known_attacks: dict[str, AttackGroup] | None = None

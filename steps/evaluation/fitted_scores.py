@@ -203,6 +203,17 @@ def read_model(path: Path) -> FittedModel:
         raise UserError(f"{path}: not a model of calibrate.py or fuse.py; train one by --train") from None
 
 
+def read_calibration_model(path: Path) -> FittedModel:
+    """A calibration of one system. Raises UserError for another file, and for scores that could not be calibrated."""
+    values = read_json(path)
+    if isinstance(values, dict) and UNUSABLE in values:
+        raise UserError(f"{path}: these scores could not be calibrated: {values[UNUSABLE]}")
+    model = read_model(path)
+    if len(model.llr.weights) != 1:
+        raise UserError(f"{path}: a fusion of {len(model.llr.weights)} systems; a calibration of one is wanted")
+    return model
+
+
 def _corpora(sets: Iterable[str], data_dir: Path | None) -> list[str]:
     known = data_sets(data_dir)
     files = [known[name] / "corpus.json" for name in sets]
@@ -266,18 +277,25 @@ def ratios_of(llr: LlrModel, systems: SystemScores) -> NDArray[np.float64]:
     return ratios
 
 
+def own_calibration(training: Path, head: int | None = None) -> FittedModel | None:
+    """The calibration of a training's folder, learnt on its own dev set; for stage K's `head`, on its own scores. None
+    without one that rises with the score."""
+    path = training / f"{stem_of('calibration', head)}.json"
+    if not path.is_file() or UNUSABLE in read_json(path):
+        return None
+    model = read_model(path)
+    return model if len(model.llr.weights) == 1 and model.llr.weights[0] > 0 else None
+
+
 def dev_threshold(training: Path, head: int | None = None) -> float | None:
     """The score at the EER of the set that a training's calibration was learnt on, its dev set; for stage K's `head`,
     of its own scores. None without a calibration that rises with the score.
 
     It is read from the calibration because that file goes with a training that another recipe adopts.
     """
-    path = training / f"{stem_of('calibration', head)}.json"
-    if not path.is_file() or UNUSABLE in read_json(path):
-        return None
-    model = read_model(path)
-    ratio = model.trained_on.get("eer_threshold")
-    if ratio is None or len(model.llr.weights) != 1 or not model.llr.weights[0] > 0:
+    model = own_calibration(training, head)
+    ratio = None if model is None else model.trained_on.get("eer_threshold")
+    if model is None or ratio is None:
         return None
     return (ratio - model.llr.offset) / model.llr.weights[0]
 

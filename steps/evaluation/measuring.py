@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.evaluation.breakdown import evaluate
+from steps.evaluation.costs import Costs
+from steps.evaluation.coverage import TABLE_COSTS, coverage_of
 from steps.evaluation.environments import evaluate_environments, read_environments, replay_attacks
 from steps.evaluation.evaluation import Decisions, Evaluation
-from steps.evaluation.fitted_scores import mark_warnings
+from steps.evaluation.fitted_scores import mark_warnings, read_mark
 from steps.evaluation.groups import (
     evaluate_conditions,
     evaluate_durations,
@@ -27,6 +29,7 @@ from steps.evaluation.protocols import PHASES, read_protocol
 from steps.evaluation.score_files import AsvScores, CmScores, foreign_asv_scores, read_asv_scores, read_cm_scores
 from steps.evaluation.speakers import per_speaker
 from steps.metrics.bootstrap import CmFigures, Interval, draws_of, intervals_of
+from steps.metrics.calibration import LlrModel
 from steps.metrics.error_rates import accuracy, error_rates_at, f1_score
 from utils.cli import UserError
 from utils.files import read_json
@@ -94,15 +97,21 @@ def measure(
     allow_other_asv_trials: bool = False,
     columns: Sequence[str] | None = None,
     overlap: Overlap | None = None,
+    calibration: LlrModel | None = None,
+    costs: Costs | None = None,
+    prior: float = 0.5,
 ) -> Evaluation:
     """The evaluation of one score file.
 
     title, set_name: the score file's name if None; head, system: as Evaluation has them; protocol, phase: as
     read_protocol takes them; columns: as read_cm_scores does; draws: of the bootstrap; threshold: at which decisions
     are counted; allow_other_asv_trials: warn of ASV scores of other trials, as for a corpus that is marked as a subset,
-    where else they are refused; overlap: as Evaluation has it. Raises UserError for files that cannot be used.
+    where else they are refused; overlap: as Evaluation has it; calibration: makes the scores log-likelihood ratios, as
+    those that steps/calibrate.py wrote are; costs, prior: of the three answers. Raises UserError for files that
+    cannot be used, and as Costs.thresholds does.
     """
-    by = breakdowns or Breakdowns()
+    by, costs = breakdowns or Breakdowns(), costs or TABLE_COSTS
+    costs.thresholds(prior)  # refused before anything is read
     own_name = Path(cm_scores.name.removesuffix(".gz")).stem
     corpus = None if corpus_json is None else read_json(corpus_json)
     if corpus is not None and not (isinstance(corpus, dict) and isinstance(corpus.get("name"), str) and corpus["name"]):
@@ -138,6 +147,8 @@ def measure(
         more["conditions"] = found or None
     if threshold is not None:
         more["decisions"] = decisions_at(threshold, *cm.classes)
+    if calibration is not None or read_mark(cm_scores) is not None:
+        more["coverage"] = coverage_of(cm.score, cm.bonafide, calibration, costs, prior)
     return replace(
         result,
         title=" ".join((title or own_name).split()),

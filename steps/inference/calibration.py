@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from steps.evaluation.costs import Costs, add_cost_options
 from steps.evaluation.evaluation import stem_of
-from steps.evaluation.fitted_scores import UNUSABLE, read_model
+from steps.evaluation.fitted_scores import read_calibration_model
 from utils.cli import UserError, real_number, word_or
-from utils.files import read_json, sha256_of
+from utils.files import sha256_of
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 PARTIAL = "partial"  # bona fide by its mean, but not every window of it
@@ -49,12 +50,7 @@ def _how_to_make(training: Path, stage: int | None) -> str:
 
 def read_calibration(path: Path) -> Calibration:
     """Raises UserError for a file that calibrate.py did not make of one system's scores."""
-    values = read_json(path)
-    if isinstance(values, dict) and UNUSABLE in values:
-        raise UserError(f"{path}: these scores could not be calibrated: {values[UNUSABLE]}")
-    model = read_model(path)
-    if len(model.llr.weights) != 1:
-        raise UserError(f"{path}: a fusion of {len(model.llr.weights)} systems; a calibration of one is wanted")
+    model = read_calibration_model(path)
     return Calibration(path, model.llr.weights[0], model.llr.offset, model.trained_on, bool(model.broken))
 
 
@@ -82,40 +78,6 @@ def calibration_of(training: Path, stage: int | None = None) -> tuple[Calibratio
     if dev.exists() and known and sha256_of(dev) not in known:
         return None, f"{path} was learnt on other scores than those of {dev} now; {_how_to_make(training, stage)}"
     return found, ""
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What answers cost. miss: bona fide called spoof; false_alarm: spoof called bona fide; undecided: no answer; None:
-    there is always one."""
-
-    miss: float = 1.0
-    false_alarm: float = 1.0
-    undecided: float | None = None
-
-    def thresholds(self, prior: float) -> tuple[float, float]:
-        """The LLRs up to which `spoof` and above which `bonafide` is the answer of the least expected cost; between
-        them `undecided` is. prior: of bona fide, between 0 and 1.
-
-        Chow, "On optimum recognition error and reject tradeoff", IEEE Trans. Information Theory 1970, for two kinds of
-        errors: with p the posterior of bona fide, p miss, (1 - p) false_alarm and undecided are compared. Raises
-        UserError for costs that are not positive, and for an undecided answer that never costs least.
-        """
-        for name, cost in (("miss", self.miss), ("false-alarm", self.false_alarm), ("undecided", self.undecided)):
-            if cost is not None and not (cost > 0 and math.isfinite(cost)):
-                raise UserError(f"--cost-{name} {cost:g}: it is above 0")
-        before = math.log(prior / (1 - prior))
-        if self.undecided is None:
-            both = math.log(self.false_alarm / self.miss) - before + 0.0
-            return both, both
-        most = self.miss * self.false_alarm / (self.miss + self.false_alarm)
-        if self.undecided >= most:
-            raise UserError(
-                f"--cost-undecided {self.undecided:g}: nothing would ever be undecided; with these costs of a miss"
-                f" and a false alarm it has to be below {most:g}"
-            )
-        spoof = math.log(self.undecided / (self.miss - self.undecided)) - before
-        return spoof, math.log((self.false_alarm - self.undecided) / self.undecided) - before
 
 
 @dataclass(frozen=True)
@@ -200,22 +162,7 @@ def add_decision_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration", type=Path, help="calibration by calibrate.py; EXP/calibration.json if not given"
     )
-    parser.add_argument(
-        "--prior", type=real_number(0, 1), default=0.5, help="prior of bona fide, for the Bayes threshold of the LLR"
-    )
-    for name, of in (("miss", "bona fide called spoof"), ("false-alarm", "spoof called bona fide")):
-        parser.add_argument(
-            f"--cost-{name}",
-            type=real_number(0),
-            metavar="C",
-            help=f"cost of {of}, for the Bayes threshold; 1 if not given",
-        )
-    parser.add_argument(
-        "--cost-undecided",
-        type=real_number(0),
-        metavar="C",
-        help="cost of no answer: the third verdict, undecided, is given where each answer would cost more",
-    )
+    add_cost_options(parser)
     parser.add_argument(
         "--threshold",
         type=word_or(real_number(), EER),
@@ -227,12 +174,3 @@ def add_decision_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give verdicts on recordings unlike what the detector was trained on too, with a note",
     )
-
-
-def costs_of(args: argparse.Namespace) -> Costs | None:
-    """What add_decision_options was given; None where no cost was."""
-    given = args.cost_miss, args.cost_false_alarm, args.cost_undecided
-    if given == (None, None, None):
-        return None
-    miss, false_alarm = (1.0 if cost is None else cost for cost in given[:2])
-    return Costs(miss, false_alarm, args.cost_undecided)

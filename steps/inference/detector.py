@@ -45,13 +45,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from steps.evaluation.costs import Costs
 from steps.evaluation.labels import corpus_label
 from steps.experiment.exits import Wanted
 from steps.frontend import FrontEndBase, make_frontend
 from steps.frontend.processing.standardise import SILENCE_DB, active_level
 from steps.inference import windows
 from steps.inference.back_end import BackEnd, TorchBackEnd, load_back_end
-from steps.inference.calibration import BONAFIDE, PARTIAL, Costs, Decision, check_exit, decision, read_calibration
+from steps.inference.calibration import BONAFIDE, PARTIAL, Decision, check_exit, decision, read_calibration
 from steps.inference.frame_track import track_of
 from steps.inference.overview import Overview
 from steps.inference.result import Below, Evidence, Heard, Result, Window, scored_stretches

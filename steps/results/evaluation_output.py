@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from steps.evaluation.coverage import NO_COVERAGE
 from steps.evaluation.environments import ATTACK_FACTORS, ENVIRONMENT_FACTORS, Factor
 from steps.evaluation.evaluation import (
+    ERRORS,
     FILE,
     ConditionGroup,
+    Coverage,
     DurationGroup,
     EnvironmentFigures,
     Evaluation,
@@ -26,6 +29,7 @@ from steps.evaluation.evaluation import (
 from steps.evaluation.labels import figure_text, shorten
 from steps.evaluation.measuring import Breakdowns, measure
 from steps.metrics.paired_tests import CONFIDENCE
+from steps.results.coverage_plot import write_coverage_plot
 from steps.results.det_plot import write_det_plot
 from steps.results.heat_map import write_heat_map
 from utils.cli import warn
@@ -37,6 +41,7 @@ FILES = (  # beside evaluation.json
     "per_duration.tsv",
     "per_condition.tsv",
     "det.png",
+    "coverage.png",
     "per_environment.tsv",
     "attack_by_environment.png",
 )
@@ -104,6 +109,8 @@ def write_results(out: Path, result: Evaluation, plot: bool) -> list[str]:
         ]
     if plot:
         files["det.png"] = lambda handle: write_det_plot(handle, result)
+        if result.coverage is not None:
+            files["coverage.png"] = lambda handle: write_coverage_plot(handle, result)
     if rooms is not None:
         files["per_environment.tsv"] = environment_rows(rooms, corpus)
         if plot:
@@ -265,7 +272,7 @@ def _attack_table(result: Evaluation) -> list[str]:
 def _pooled_table(result: Evaluation) -> list[str]:
     """All figures of all attacks together, with the intervals that there are."""
     one = result.pooled
-    rows = [  # name, key of an interval, value, digits, factor
+    rows: list[tuple[str, str, float | None, int, float]] = [  # name, key of an interval, value, digits, factor
         ("EER %", "eer", one.eer, 2, 100),
         ("EER % on the convex hull", "", one.detection.rocch_eer, 2, 100),
         ("area under the ROC", "", one.detection.auc, 4, 1),
@@ -284,6 +291,7 @@ def _pooled_table(result: Evaluation) -> list[str]:
         ("Cllr, bits *", "", one.detection.cllr, 4, 1),
         ("balanced accuracy at 0, % *", "", one.detection.balanced_accuracy, 2, 100),
     ]
+    rows += _coverage_rows(result.coverage)
     units = "".join(f"  {f'{100 * CONFIDENCE:.0f} % by {unit}':>18}" for unit in result.intervals)
     lines = [f"{'all attacks':27} {'':>8}{units}"]
     for name, key, value, digits, factor in rows:
@@ -292,7 +300,25 @@ def _pooled_table(result: Evaluation) -> list[str]:
             interval = " to ".join(f"{factor * end:.{digits}f}" for end in figures.get(key, ()))
             line += f"  {interval:>18}"
         lines.append(line.rstrip())
-    return [*lines, "* takes the scores as natural log-likelihood ratios (steps/calibrate.py makes", "them so)"]
+    lines += ["* takes the scores as natural log-likelihood ratios (steps/calibrate.py makes", "them so)"]
+    note = NO_COVERAGE if result.coverage is None else f"of calibrated scores, at these costs: {result.coverage.rule}"
+    return [*lines, *textwrap.wrap(f"** {note}", WIDTH)]
+
+
+def _coverage_rows(found: Coverage | None) -> list[tuple[str, str, float | None, int, float]]:
+    """The share that is undecided, `-` without LLRs; with them the errors, and coverage against error."""
+    rows: list[tuple[str, str, float | None, int, float]] = [
+        ("undecided % **", "", None if found is None else found.undecided, 2, 100)
+    ]
+    if found is None:
+        return rows
+    rows += [
+        ("errors % where decided **", "", found.error, 2, 100),
+        ("errors % of all **", "", found.error_of_all, 2, 100),
+        ("area of coverage, error **", "", found.aurc, 4, 1),
+    ]
+    shares = zip(ERRORS, found.within)
+    return rows + [(f"coverage %, {100 * error:g} % errors **", "", share, 2, 100) for error, share in shares]
 
 
 def _group_table(result: Evaluation) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,12 @@ from steps.results.fusion import Fusion, fusions_of
 from steps.results.tables import (
     DEV,
     EER,
-    MEASURES,
     MINI_CORPUS,
     NO_BASELINE,
+    SHOWN,
     TDCF_2019,
     TDCF_2021,
+    UNDECIDED_MEANING,
     BySeed,
     Family,
     Figure,
@@ -32,6 +34,7 @@ from steps.results.tables import (
     attack_text,
     collect,
     compared,
+    coverage_rules,
     is_mini,
     marked,
     mean_over_seeds,
@@ -122,10 +125,10 @@ def _set_section(table: SetTable) -> list[str]:
     lines = [f"### {table.set_name}, {table.corpus}: {trials_text(table)}", ""]
     marks, footnotes = marked([results for _, results in table.rows])
     lines += markdown_table(
-        [*headings, "parameters", "multiply-adds", "seeds", *(measure.heading for measure in MEASURES)],
+        [*headings, "parameters", "multiply-adds", "seeds", *(measure.heading for measure in SHOWN)],
         [
             [*cells[:-1], cells[-1] + mark, "-" if e.parameters is None else f"{e.parameters:,}", giga(e.multiply_adds)]
-            + [str(len(results)), *(measure.stat(results) for measure in MEASURES)]
+            + [str(len(results)), *(measure.stat(results) for measure in SHOWN)]
             for (e, results), mark in zip(table.rows, marks)
             for cells in [names(e)]
         ],
@@ -505,6 +508,8 @@ def markdown(experiments: Sequence[Experiment], command: str | None, picture: st
         "t-DCF as ASVspoof 2019 defined it and as ASVspoof 2021 revised it.",
         "",
     ]
+    if rules := coverage_rules(tables):
+        lines += [*textwrap.wrap(f"{UNDECIDED_MEANING} {'; '.join(rules)}.", 118), ""]
     if any([*tested.rows()] for table in tables for family in table.families for tested in family.tests):
         lines += [*SIGNIFICANCE, ""]
     lines += made_by(command)

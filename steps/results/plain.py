@@ -11,10 +11,14 @@ from steps.metrics.paired_tests import PairedTest
 from steps.results.tables import (
     MEASURES,
     NO_BASELINE,
+    UNDECIDED,
+    UNDECIDED_MEANING,
     Measure,
     SetTable,
     collect,
+    coverage_rules,
     is_mini,
+    mean_over_seeds,
     not_evaluated_at_all,
     of_which,
     significance_sentences,
@@ -22,6 +26,7 @@ from steps.results.tables import (
 )
 
 PLAIN_WIDTH = 78
+UNDECIDED_HEADING = "undec. %"
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
@@ -29,8 +34,10 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 
 
 def _plain_row(name: str, seeds: str, figures: Sequence[str]) -> str:
-    eer, *costs = figures
-    return f"  {shorten(name, 17):17} {seeds:>5} {eer:>15} {''.join(f'{cost:>18}' for cost in costs)}".rstrip()
+    """figures: EER and costs, and the share undecided, if the row has one."""
+    eer, *costs = figures[: len(MEASURES)]
+    last = "".join(f"{share:>9}" for share in figures[len(MEASURES) :])
+    return f"  {shorten(name, 17):17}{seeds:>5}{eer:>13}{''.join(f'{cost:>17}' for cost in costs)}{last}".rstrip()
 
 
 def _difference(test: PairedTest, measure: Measure) -> str:
@@ -44,7 +51,7 @@ def _difference(test: PairedTest, measure: Measure) -> str:
 def _plain_table(table: SetTable) -> list[str]:
     one = table.any_result
     lines = _wrapped(f"{table.set_name}, {table.corpus}: {one.n_bonafide} bona fide, {one.pooled.n_spoof} spoof trials")
-    lines.append(_plain_row("", "seeds", [measure.heading for measure in MEASURES]))
+    lines.append(_plain_row("", "seeds", [*(measure.heading for measure in MEASURES), UNDECIDED_HEADING]))
     found = table.families
     pairs = {pair.other.name: pair for family in found for pair in family.pairs}
     alone = {e.name for e in without_baseline(table)}
@@ -59,6 +66,8 @@ def _plain_table(table: SetTable) -> list[str]:
             incomplete = 0 < len(values) < len(results)
             partial |= incomplete
             figures.append(measure.stat_of(values, len(values)) + ("*" if incomplete else ""))
+        share = mean_over_seeds(results, UNDECIDED.of)
+        figures.append("-" if share is None else UNDECIDED.text(share))
         lines.append(_plain_row(e.recipe, str(len(results)), figures))
         if e.name in alone:
             lines += _wrapped(f"({NO_BASELINE})", "  ")
@@ -87,6 +96,8 @@ def plain(experiments: Sequence[Experiment]) -> str:
         here = [table for table in tables if table.corpus == corpus]
         for table in here:
             lines += [*_plain_table(table), ""]
+        if rules := coverage_rules(here):
+            lines += [*_wrapped(f"{UNDECIDED_HEADING}: mean over seeds. {UNDECIDED_MEANING} {'; '.join(rules)}."), ""]
         if any(table.families for table in here):
             lines += _wrapped("difference: the method minus its baseline, paired by seed, mean ± standard error.")
             lines.append("")

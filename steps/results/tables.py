@@ -37,7 +37,7 @@ Figure = Callable[[Evaluation], float | None]
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of results as tables show it. heading: with its unit; attribute: of an evaluation's Figures; digits:
+    """A figure of results as tables show it. heading: with its unit; attribute: of an evaluation's `part`; digits:
     after the point; unit: the factor by which the figure is shown."""
 
     name: str
@@ -45,9 +45,11 @@ class Measure:
     attribute: str
     digits: int
     unit: float = 1
+    part: str = "pooled"
 
     def of(self, result: Evaluation) -> float | None:
-        return getattr(result.pooled, self.attribute)
+        found = getattr(result, self.part)
+        return None if found is None else getattr(found, self.attribute)
 
     def by_seed(self, results: Mapping[int, Evaluation]) -> dict[int, float]:
         """Without the seeds that lack it."""
@@ -79,6 +81,12 @@ EER = Measure("EER", "EER %", "eer", 2, 100)
 TDCF_2019 = Measure("min t-DCF 2019", "min t-DCF 2019", "min_tdcf_2019", 4)
 TDCF_2021 = Measure("min t-DCF 2021", "min t-DCF 2021", "min_tdcf_2021", 4)
 MEASURES = (EER, TDCF_2019, TDCF_2021)
+UNDECIDED = Measure("undecided", "undecided %", "undecided", 1, 100, "coverage")
+SHOWN = (*MEASURES, UNDECIDED)
+UNDECIDED_MEANING = (
+    "Undecided: the share of trials for which either answer would cost more, on average, than none, by the calibration"
+    " learnt on dev."
+)
 TESTED = (EER, TDCF_2019)
 
 
@@ -150,6 +158,13 @@ def _set_table(experiments: Sequence[Experiment], corpus: str, set_name: str) ->
     for text, where in warned.items():  # a warning of every training is one of the corpus: written once
         table.notes.append(f"warning: {'all trainings' if len(where) == trainings > 1 else '; '.join(where)}: {text}")
     return table
+
+
+def coverage_rules(tables: Sequence[SetTable]) -> list[str]:
+    """The costs by which trials of these tables are undecided, each once; none if no result has a coverage."""
+    results = (result for table in tables for _, found in table.rows for result in found.values())
+    rules = (result.coverage.rule for result in results if result.coverage is not None)
+    return list(dict.fromkeys(f"{rule[0].upper()}{rule[1:]}" for rule in rules))
 
 
 def shown_first(table: SetTable) -> tuple[bool, bool]:

@@ -30,7 +30,7 @@ from steps.results.plain import plain
 from steps.results.report.summary import over_seeds
 from steps.results.tables import EER, TDCF_2019, collect
 from tests import in_process
-from tests.made_up_experiments import MINI, Exp, row_of
+from tests.made_up_experiments import MINI, Exp, coverage, row_of
 from utils.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def test_tables_by_hand(exp):
     assert "```sh\n./run.sh --seeds '1 2 3'\n```" in text
     assert "### eval, mini corpus 0 (small): 365 bona fide, 100 spoof trials; ASV EER 2.50 %" in text
     assert row_of(text, "senet34", "baseline", "1,343,760")[2:] == [
-        "1,343,760", "0.14 G", "3", "21.00 ± 1.00", "0.5250 ± 0.0250", "0.5535 ± 0.0235",
+        "1,343,760", "0.14 G", "3", "21.00 ± 1.00", "0.5250 ± 0.0250", "0.5535 ± 0.0235", "-",
     ]  # fmt: skip
     spread = math.sqrt(((19.5 - 62 / 3) ** 2 + (21 - 62 / 3) ** 2 + (21.5 - 62 / 3) ** 2) / 2)
     assert row_of(text, "senet34", "self_distill", "1,343,760")[5] == f"20.67 ± {spread:.2f}"
@@ -139,6 +139,24 @@ def test_same_experiments_give_the_same_bytes(exp):
     forward, backward = read_experiments(exp.folders()), read_experiments(exp.folders()[::-1])
     assert markdown(forward, "x") == markdown(backward, "x")
     assert plain(forward) == plain(backward)
+
+
+def test_the_share_of_undecided_trials(exp):
+    exp.usual()
+    assert "Undecided:" not in markdown(exp.read(), None)
+    for seed, (eer, share) in enumerate(((20.0, 30.0), (22.0, 34.0)), 1):  # of three seeds
+        exp.evaluate(exp.root / f"train_f0_subband_senet34_baseline/seed{seed}", eer, coverage=coverage(share))
+    text = markdown(exp.read(), None)
+    assert row_of(text, "senet34", "baseline", "1,343,760")[8] == "32.0 ± 2.8 (2 of 3 seeds)"
+    assert row_of(text, "senet34", "self_distill", "1,343,760")[8] == "-"
+    assert "Prior of bona fide 0.5; a miss costs 1, a false alarm 1, no answer 0.2." in " ".join(text.split())
+    shown = plain(exp.read())
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    (row,) = [line for line in shown.splitlines() if line.startswith("  baseline ")]
+    assert row.split()[-1] == "32.0"
+    exp.evaluate(exp.root / "train_f0_subband_senet34_baseline/seed3", 21.0, coverage=coverage(30.0, prior=0.9))
+    text = " ".join(plain(exp.read()).split())  # seeds of other costs are named
+    assert "Prior of bona fide 0.5;" in text and "Prior of bona fide 0.9;" in text
 
 
 def test_the_terminal_s_table(exp):

@@ -80,7 +80,7 @@ class Folded:
     """Blocks that open at a click on `title`."""
 
     title: str
-    blocks: Sequence[Text | Heading | Table | Folded]
+    blocks: Sequence[Text | Heading | Table | Figures | Folded]
 
 
 Block = Text | Heading | Table | Figures | Audio | Code | Folded

@@ -20,6 +20,7 @@ from steps.results.tables import (
     LARGEST,
     MEASURES,
     MINI_CORPUS,
+    SHOWN,
     Measure,
     SetTable,
     compared,
@@ -58,12 +59,12 @@ def section(comparison: Comparison) -> Section:
 def _of_set(comparison: Comparison, table: SetTable) -> Iterator[Block]:
     headings, names = naming([e for e, _ in table.rows])
     rows = [
-        [*map(Cell, names(e)), *(_measure(results, m) for m in MEASURES), Cell(str(len(results)), len(results))]
+        [*map(Cell, names(e)), *(_measure(results, m) for m in SHOWN), Cell(str(len(results)), len(results))]
         for e, results in table.rows
     ]
     how = "Mean ± standard deviation over seeds; lower is better"
     caption = f"{table.corpus}, {table.set_name}: {trials_text(table)}. {how}"
-    measures = [measure.heading for measure in MEASURES]
+    measures = [measure.heading for measure in SHOWN]
     yield filled_table(caption, [*headings, *measures, "seeds"], rows, len(headings))
     yield from (Text(note, "note") for note in table.notes)
     yield from _differences(table)

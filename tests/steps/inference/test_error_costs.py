@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.inference.calibration import Calibration, Costs, decision
+from steps.evaluation.costs import Costs
+from steps.inference.calibration import Calibration, decision
 from utils.cli import UserError
 
 OF_DEV = {"files": [], "llr_range": [-9.0, 9.0], "eer_threshold": 0.5}

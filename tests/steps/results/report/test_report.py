@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.in_process import call
 
-SECTIONS = ("summary", "attacks", "histograms", "curves", "heads", "embedding", "grad_cam", "reproduce")
+SECTIONS = ("summary", "attacks", "histograms", "coverage", "curves", "heads", "embedding", "grad_cam", "reproduce")
 
 
 def load_program():
@@ -299,6 +299,6 @@ def test_of_other_data_dirs_nothing_is_looked_into(la, pa, tmp_path):
 
 def test_skipped_sections_take_no_time(pa, tmp_path):
     done = make(pa, tmp_path / "x.html", "--skip", "embedding", "--skip", "grad_cam")
-    assert done.returncode == 0 and "WARNING" not in done.stderr and "6/6 section" in done.stderr
+    assert done.returncode == 0 and "WARNING" not in done.stderr and "7/7 section" in done.stderr
     text = (tmp_path / "x.html").read_text()
     assert 'id="summary"' in text and 'id="grad_cam"' not in text
