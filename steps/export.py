@@ -89,7 +89,8 @@ def export(model: Path, training: Path, args: Any) -> None:
     module = graph.WaveformDetector(trained)
     trials = checking.read_trials(args.int8) if args.int8 else None
     waveforms = checking.read_waveforms(args.data_dir, args.utts, trained.frontend_conf)
-    wanted, distances = checking.reference(detector, waveforms)
+    wanted = checking.reference(detector, waveforms)
+    frames = trained.detector.frame_head is not None
     about = detector.about()
     confs = confs_of(training, trained)
     metadata = {
@@ -110,13 +111,17 @@ def export(model: Path, training: Path, args: Any) -> None:
         if "onnx" in args.formats:
             onnx_file.write_onnx(aside / ONNX, graph.WaveformDetector(trained, domain), metadata)
             made = onnx_model.OnnxModel(aside / ONNX, args.num_threads)
-            parities[ONNX] = checking.check_parity(out / ONNX, made.scores, waveforms, wanted)
+            parities[ONNX] = checking.check_parity(out / ONNX, made.look_at, waveforms, wanted)
             if domain is not None:
-                checking.check_distances(out / ONNX, made, waveforms, distances)
+                checking.check_distances(out / ONNX, made.look_at, waveforms, wanted)
+            if frames:
+                checking.check_frames(out / ONNX, made.look_at, waveforms, wanted, detector.window_seconds)
         if "pt2" in args.formats:
             graph.write_program(aside / PROGRAM, module, metadata)
-            scores = graph.read_program(aside / PROGRAM)
-            parities[PROGRAM] = checking.check_parity(out / PROGRAM, scores, waveforms, wanted)
+            look_at = graph.read_program(aside / PROGRAM)
+            parities[PROGRAM] = checking.check_parity(out / PROGRAM, look_at, waveforms, wanted)
+            if frames:
+                checking.check_frames(out / PROGRAM, look_at, waveforms, wanted, detector.window_seconds)
         if trials is not None:
             quantise.write_int8(aside / INT8, aside / ONNX, waveforms)
             parities[INT8] = None

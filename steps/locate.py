@@ -6,7 +6,7 @@ Data dirs need an rttm, which lists the spoofed stretches. A detector with a fra
 each frame. Any other has one for each window of about 4 s; these stand beside it for comparison. If dev is among the
 sets, its threshold is kept in EXP, for detect.py and for the stretches of the other sets.
 
-Writes EXP/results/SET/located.json.
+Writes EXP/results/SET/located.json, of an early exit after stage K EXP/results/SET_headK/located.json.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import utils.environment
 
 import torch
 
+from steps.evaluation.evaluation import stem_of
 from steps.evaluation.locating import Located, Recording, lines_of, locate
+from steps.experiment.exit_option import ADAPTIVE, add_exit_option
 from steps.frontend.processing.audio import add_allow_pipes, read_wav_scp
 from steps.inference.detector import FakeSpeechDetector
 from steps.inference.frame_track import read_frame_threshold, write_frame_threshold
@@ -58,23 +60,27 @@ def main() -> int:
     )
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of the Kaldi data dirs")
     parser.add_argument("--num-threads", type=THREADS, default=1, help="CPU threads")
+    add_exit_option(parser)
     add_allow_pipes(parser)
     parser.add_argument("exp_dir", type=Path, metavar="EXP", help="folder of one training")
     parser.add_argument("sets", nargs="+", metavar="SET")
     args = parser.parse_args()
+    if args.exit == ADAPTIVE:
+        parser.error("--exit adaptive: it has no scores of frames; give a stage's number, or auto")
     torch.set_num_threads(args.num_threads)
-    detector = FakeSpeechDetector.load(args.exp_dir, num_threads=args.num_threads, channels=0)
+    detector = FakeSpeechDetector.load(args.exp_dir, num_threads=args.num_threads, channels=0, exit=args.exit)
+    stage = None if detector.exit is None else detector.exit["stage"]
     results: list[tuple[str, Located]] = []
     for name in sorted(args.sets, key=lambda name: name != DEV):  # the others use its threshold
-        threshold = None if name == DEV else read_frame_threshold(args.exp_dir)
+        threshold = None if name == DEV else read_frame_threshold(args.exp_dir, stage)
         given = None if threshold is None else (threshold, DEV)
         try:
             found = locate(recordings_of(detector, args.data_dir / name, args.allow_pipes), given)
         except ValueError as error:
             raise UserError(f"{args.data_dir / name / RTTM}: {error}") from None
         if name == DEV:
-            write_frame_threshold(args.exp_dir, found.threshold, str(args.data_dir / name))
-        folder = args.exp_dir / "results" / name
+            write_frame_threshold(args.exp_dir, found.threshold, str(args.data_dir / name), stage)
+        folder = args.exp_dir / "results" / stem_of(name, stage)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "located.json", found.as_json())
         results.append((name, found))

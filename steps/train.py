@@ -242,7 +242,7 @@ def train(
         for data, feats in ((args.train_data, args.train_feats), (args.dev_data, args.dev_feats))
     )
     torch.manual_seed(args.seed)
-    frames = train_conf.frames is not None
+    frames = train_conf.frames and train_conf.frames.maps
     detector = training_folder.detector_for(model_conf, frontend, train_conf.hard_loss.head, frames)
     method = training.make_method(train_conf, detector)
     conf = identity(args, frontend_conf, model_conf, train_conf, chain)

@@ -14,7 +14,7 @@ from steps import frontend as frontends
 from steps import nnet, training
 from steps.data.sources import ComputedFeatures, DumpedFeatures, FeatureSource
 from steps.frontend.processing.band import BandLimits
-from steps.nnet.base import INNER_PRODUCT, HeadConf
+from steps.nnet.base import INNER_PRODUCT, FrameMaps, HeadConf
 from steps.training import checkpoints
 from utils import conf as conf_files
 from utils.cli import UserError
@@ -97,10 +97,13 @@ def set_identity(data_dir: Path, feats_dir: Path | None) -> str:
 
 
 def detector_for(
-    model_conf: nnet.ModelConf, frontend: frontends.FrontEndBase, head: HeadConf = INNER_PRODUCT, frames: bool = False
+    model_conf: nnet.ModelConf,
+    frontend: frontends.FrontEndBase,
+    head: HeadConf = INNER_PRODUCT,
+    frames: FrameMaps | None = None,
 ) -> nnet.Detector:
-    """A new network of `model_conf`, with a head of `head`, and with `frames` one of frames, for the features that
-    `frontend` makes."""
+    """A new network of `model_conf`, with a head of `head`, and with `frames` one of frames that reads these maps, for
+    the features that `frontend` makes."""
     normalised_bins = frontend.n_bins if frontend.normalised_globally else None
     return nnet.make_detector(model_conf, frontend.channels, normalised_bins, head, frames)
 
@@ -172,7 +175,9 @@ def load_trained(path: Path, device: torch.device) -> TrainedDetector:
     frontend = frontends.make_frontend(frontend_conf)
     head = conf_files.build(HeadConf, _group(kept, "head", path) if "head" in kept else {}, {}, str(path))
     state = _group(kept, "state", path)
-    frames = any(name.startswith("frame_head.") for name in state)
+    frames: FrameMaps | None = None
+    if "frame_head.linear.weight" in state:
+        frames = "all" if "frame_head.finer.0.weight" in state else "last"
     detector = detector_for(nnet.conf_from_dict(_group(kept, "model", path), str(path)), frontend, head, frames)
     _load_weights(detector, state, path)
     detector = detector.to(device, memory_format=torch.channels_last).eval()
@@ -199,7 +204,7 @@ def load_method(folder: Path, device: torch.device) -> training.MethodBase:
     """The detector with all the heads that its training had, at the epoch that was kept, ready to score."""
     _, frontend_conf, model_conf, train_conf = confs_of(folder)
     frontend, head = frontends.make_frontend(frontend_conf), train_conf.hard_loss.head
-    detector = detector_for(model_conf, frontend, head, train_conf.frames is not None)
+    detector = detector_for(model_conf, frontend, head, train_conf.frames and train_conf.frames.maps)
     method = training.make_method(train_conf, detector)
     best, final = folder / "checkpoints" / "best.pt", folder / "final.pt"
     fix = f"remove it and {final}, and run again from --stage 2: they are trained again, with the same result"

@@ -13,7 +13,9 @@ from steps.exporting.graph import Scorer
 from steps.frontend import FrontEndConf, read_utterance
 from steps.frontend.processing.audio import Audio, read_wav_scp
 from steps.inference.detector import FakeSpeechDetector
-from steps.inference.onnx_model import OnnxModel, padded
+from steps.inference.frame_track import track_of
+from steps.inference.onnx_model import DISTANCE, FRAMES, SCORE, OnnxModel, padded
+from steps.inference.result import Result
 from steps.metrics.bootstrap import CmFigures, Interval, TrialDraw, bootstrap, percentile_interval
 from utils.cli import ProgressLog, UserError
 from utils.files import read_map
@@ -38,23 +40,40 @@ def read_waveforms(data_dir: Path, count: int, conf: FrontEndConf) -> dict[str, 
     return {utt: read_utterance(utt, wavs[utt], conf).astype(np.float32) for utt in pick(wavs.utts, count)}
 
 
-def reference(detector: FakeSpeechDetector, waveforms: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """float64 (utterances,) each: the toolkit's own scores, and distances, NaN without a limit. detector: loaded with
-    pool `first`."""
-    results = [detector.score(w, detector.sample_rate, utt)[0] for utt, w in waveforms.items()]
-    distances = [np.nan if one.distance is None else one.distance for one in results]
-    return np.array([one.score for one in results]), np.array(distances)
+def reference(detector: FakeSpeechDetector, waveforms: Mapping[str, np.ndarray]) -> list[Result]:
+    """The toolkit's own results. detector: loaded with pool `first`."""
+    return [detector.score(w, detector.sample_rate, utt)[0] for utt, w in waveforms.items()]
 
 
-def check_distances(where: Path, model: OnnxModel, waveforms: Mapping[str, np.ndarray], wanted: np.ndarray) -> None:
-    """Raises UserError, naming the utterance, where the model's distance of one differs from `wanted`, (utterances,),
-    by more than DISTANCE_TOLERANCE."""
-    for (utt, waveform), distance in zip(waveforms.items(), wanted.tolist()):
-        found = float(model.scores_and_distances(*padded([waveform]))[1][0])
+def check_distances(
+    where: Path, look_at: Scorer, waveforms: Mapping[str, np.ndarray], wanted: Sequence[Result]
+) -> None:
+    """Raises UserError, naming the utterance, where the model's distance of one differs from the `wanted` one by more
+    than DISTANCE_TOLERANCE."""
+    for (utt, waveform), result in zip(waveforms.items(), wanted):
+        assert result.distance is not None
+        found, distance = float(look_at(*padded([waveform]))[DISTANCE][0]), result.distance
         if not abs(found - distance) <= DISTANCE_TOLERANCE * distance:
             raise UserError(
                 f"{where}: not kept: its distance of {utt}, {found:.3f}, differs from the toolkit's, {distance:.3f}, by"
                 f" more than {DISTANCE_TOLERANCE:.0%}"
+            )
+
+
+def check_frames(
+    where: Path, look_at: Scorer, waveforms: Mapping[str, np.ndarray], wanted: Sequence[Result], window: float
+) -> None:
+    """Raises UserError, naming the utterance, where what the model's scores of frames make a track of differs from the
+    `wanted` result's by more than TOLERANCE. window: seconds of the network's input."""
+    for (utt, waveform), result in zip(waveforms.items(), wanted):
+        assert result.track is not None
+        frames = look_at(*padded([waveform]))[FRAMES][0].astype(np.float64)
+        spans = [(one.begin, one.end) for one in result.windows]
+        worst = float(np.abs(track_of(spans, [frames], window, result.seconds) - result.track).max())
+        if not worst <= TOLERANCE:
+            raise UserError(
+                f"{where}: not kept: its scores of frames of {utt} differ from the toolkit's by {worst:.2g}, more than"
+                f" {TOLERANCE:g}"
             )
 
 
@@ -69,14 +88,18 @@ class Parity:
     highest: float
 
 
-def check_parity(where: Path, scores: Scorer, waveforms: Mapping[str, np.ndarray], wanted: np.ndarray) -> Parity:
-    """Compare the scores of each utterance alone, and in batches of unequal lengths, with `wanted`, (utterances,).
+def check_parity(
+    where: Path, look_at: Scorer, waveforms: Mapping[str, np.ndarray], results: Sequence[Result]
+) -> Parity:
+    """Compare the scores of each utterance alone, and in batches of unequal lengths, with those of `results`.
 
     Raises UserError, naming the utterance, where one differs by more than TOLERANCE.
     """
-    utts = list(waveforms)
-    alone = [scores(*padded([waveforms[utt]]))[0] for utt in utts]
-    batches = [scores(*padded([waveforms[utt] for utt in utts[i : i + _BATCH]])) for i in range(0, len(utts), _BATCH)]
+    utts, wanted = list(waveforms), np.array([one.score for one in results])
+    alone = [look_at(*padded([waveforms[utt]]))[SCORE][0] for utt in utts]
+    batches = [
+        look_at(*padded([waveforms[utt] for utt in utts[i : i + _BATCH]]))[SCORE] for i in range(0, len(utts), _BATCH)
+    ]
     differences = np.abs(np.stack([alone, np.concatenate(batches)]).astype(np.float64) - wanted)
     of_each = np.where(np.isfinite(differences), differences, np.inf).max(axis=0)
     at = int(of_each.argmax())

@@ -16,30 +16,44 @@ from steps.experiment.training_folder import TrainedDetector
 from steps.exporting.frontend import FrontEnd
 from steps.frontend import make_frontend
 from steps.inference.domain import Domain
+from steps.inference.onnx_model import DISTANCE, FRAMES, SCORE
 from steps.nnet.base import score_of
 from utils.files import write_aside
 
-Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # waveform (batch, samples), lengths (batch,) -> (batch,)
+# waveform (batch, samples), lengths (batch,) -> outputs by name, as OnnxModel.look_at
+Scorer = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 ABOUT = "about.json"  # a file in the .pt2
 
 
 class WaveformDetector(nn.Module):
     """waveform (batch, samples) float32, full scale 1; lengths (batch,) int64, samples of each that count -> score
-    (batch,) float32, higher = bona fide: what steps/score.py gives an utterance; with a `domain`, the distance from
-    what the detector was trained on, too, (batch,) float32. Raises UserError as FrontEnd does."""
+    (batch,) float32, higher = bona fide: what steps/score.py gives an utterance. With a `domain` the distance from what
+    the detector was trained on comes next, (batch,) float32; of a detector that scores frames their scores come last,
+    (batch, frames) float32. Attribute outputs: the names. Raises UserError as FrontEnd does."""
 
     def __init__(self, trained: TrainedDetector, domain: Domain | None = None):
         super().__init__()
         self.front_end = FrontEnd(make_frontend(trained.frontend_conf))
         self.network, self.domain = trained.detector, domain
+        self.outputs = [SCORE]
+        if domain is not None:
+            self.outputs.append(DISTANCE)
+        if trained.detector.frame_head is not None:
+            self.outputs.append(FRAMES)
         self.eval().requires_grad_(False)
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor | tuple[Tensor, ...]:
         x = self.front_end(waveform, lengths)
-        if self.domain is None:
+        if len(self.outputs) == 1:
             return score_of(self.network(x))
-        embedding = self.network.embed(x)
-        return score_of(self.network.head(embedding)), self.domain(embedding)
+        maps = self.network.stage_maps(x)
+        embedding = self.network.embedding_of(maps[-1])
+        found = [score_of(self.network.head(embedding))]
+        if self.domain is not None:
+            found.append(self.domain(embedding))
+        if self.network.frame_head is not None:
+            found.append(self.network.frame_head(maps))
+        return tuple(found)
 
 
 def write_program(path: Path, module: WaveformDetector, about: dict[str, Any]) -> None:
@@ -56,11 +70,13 @@ def write_program(path: Path, module: WaveformDetector, about: dict[str, Any]) -
 
 
 def read_program(path: Path) -> Scorer:
-    """The scores of a .pt2."""
+    """What a .pt2 makes of waveforms. It has no distances."""
     module = torch.export.load(str(path)).module()
 
-    def scores(waveform: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def look_at(waveform: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode():
-            return module(torch.from_numpy(waveform), torch.from_numpy(lengths)).numpy()
+            found = module(torch.from_numpy(waveform), torch.from_numpy(lengths))
+        both = found if isinstance(found, tuple) else (found,)
+        return {name: values.numpy() for name, values in zip((SCORE, FRAMES), both)}
 
-    return scores
+    return look_at

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from steps.exporting.graph import WaveformDetector
-from steps.inference.onnx_model import DISTANCE, onnx
+from steps.inference.onnx_model import onnx
 from utils.files import aside, write_aside
 
 _OPSET = 17
@@ -20,12 +20,11 @@ _ALL = 2**62  # as a length: more samples than there are
 
 def write_onnx(path: Path, module: WaveformDetector, about: dict[str, Any]) -> None:
     """`module`, of (waveform, lengths), as an ONNX file. `lengths` may be left out there: all samples count then. Its
-    outputs are `score` and, of a module with a domain, `distance`.
+    outputs are the module's.
 
     about: goes into the file's metadata, strings as they are, all else as JSON.
     """
     example = torch.zeros(2, 4000), torch.full((2,), 4000)
-    outputs = ["score"] if module.domain is None else ["score", DISTANCE]
     temporary = aside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -40,11 +39,11 @@ def write_onnx(path: Path, module: WaveformDetector, about: dict[str, Any]) -> N
                 dynamo=False,
                 opset_version=_OPSET,
                 input_names=["waveform", "lengths"],
-                output_names=outputs,
+                output_names=module.outputs,
                 dynamic_axes={
                     "waveform": {0: "batch", 1: "samples"},
                     "lengths": {0: "batch or 1"},
-                    **{output: {0: "batch"} for output in outputs},
+                    **{output: {0: "batch"} for output in module.outputs},
                 },
             )
         model = onnx.load(temporary)

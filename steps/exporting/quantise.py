@@ -18,8 +18,8 @@ from utils.cli import UserError
 def write_int8(path: Path, exact: Path, waveforms: Mapping[str, np.ndarray]) -> None:
     """The model at `exact` with its network's convolutions in 8 bits; ranges of what flows between them are learnt on
     the waveforms. Front end, first convolution (which reads the features: -80 for digital silence), attention and head
-    stay as they are. No distances: they were fitted on the exact network. Raises UserError for a
-    network without such convolutions."""
+    stay as they are. No distances and no scores of frames: they were fitted on the exact network. Raises UserError
+    for a network without such convolutions."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):

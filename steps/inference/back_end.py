@@ -17,8 +17,8 @@ from steps.frontend import FrontEndBase, FrontEndConf, conf_from_dict
 from steps.frontend.processing.band import BandLimits
 from steps.inference.calibration import Calibration, calibration_of
 from steps.inference.domain import Domain, Limit, domain_of
-from steps.inference.frame_track import read_frame_threshold
-from steps.inference.onnx_model import OnnxModel, padded
+from steps.inference.frame_track import frame_threshold_of
+from steps.inference.onnx_model import DISTANCE, FRAMES, SCORE, OnnxModel, padded
 from steps.nnet import Detector, grad_cam
 from steps.nnet.base import score_of
 from steps.training.early_exit import AdaptiveExit
@@ -41,20 +41,21 @@ class BackEnd(ABC):
     calibration (None without one), missing (why there is no calibration, with the fix), exit (where the network stops
     early, as Exit.as_json; None: it is complete), limit (of distances from what it was trained on; None: none is
     known), no_limit (why not, with the fix), frame_threshold (at or below it a frame is spoofed; None: frames are not
-    scored, or steps/locate.py was not run on dev)."""
+    scored, or no_frames says why they are not judged, with the fix)."""
 
     def __init__(self, model: str, frontend_conf: FrontEndConf, corpus: dict[str, Any] | None, band: BandLimits | None):
         self.model, self.frontend_conf, self.corpus, self.band = model, frontend_conf, corpus or {}, band
         self.calibration: Calibration | None = None
         self.missing = ""
         self.frame_threshold: float | None = None
+        self.no_frames = ""
         self.exit: dict[str, Any] | None = None
         self.limit: Limit | None = None
         self.no_limit = ""
 
     @abstractmethod
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
-        """What `scores_and_distances` takes of a window. waveform: (samples,); standard: the same, standardised by the
+        """What `look_at` takes of a window. waveform: (samples,); standard: the same, standardised by the
         front end.
 
         Raises UserError, which begins with `where`, for a window without a frame and for features that are not finite.
@@ -101,12 +102,12 @@ class TorchBackEnd(BackEnd):
             head = self._network.frame_head
             if self._domain is None and head is None:
                 return Found(_numbers(score_of(self._network(x))), np.full(len(x), np.nan))
-            last = self._network.stage_maps(x)[-1]
-            embedding = self._network.embedding_of(last)
+            maps = self._network.stage_maps(x)
+            embedding = self._network.embedding_of(maps[-1])
             return Found(
                 _numbers(score_of(self._network.head(embedding))),
                 np.full(len(x), np.nan) if self._domain is None else _numbers(self._domain(embedding)),
-                None if head is None else _numbers(head(last)),
+                None if head is None else _numbers(head(maps)),
             )
 
     def evidence(
@@ -137,10 +138,14 @@ class OnnxBackEnd(BackEnd):
             band and BandLimits(tuple(band["centres"]), tuple(band["lowest"])),
         )
         self.exit = about.get("exit")  # missing in files of older versions
-        limit = about.get("domain") if self._onnx.gives_distances else None
+        limit = about.get("domain") if DISTANCE in self._onnx.outputs else None
         self.limit = limit and Limit(**limit)
         if limit is None:
             self.no_limit = f"{path} carries none"
+        if FRAMES in self._onnx.outputs:
+            self.frame_threshold, self.no_frames = about["frame_threshold"], about["no_frames"] or ""
+        elif about.get("frame_threshold") is not None:
+            self.no_frames = f"{path} gives no scores of frames"
         made = about["calibration"]
         if made is None:
             self.missing = f"{path} carries no calibration, as there was none when it was exported"
@@ -162,8 +167,12 @@ class OnnxBackEnd(BackEnd):
         return waveform.astype(np.float32)
 
     def look_at(self, inputs: Sequence[np.ndarray]) -> Found:
-        scores, distances = self._onnx.scores_and_distances(*padded(inputs))
-        return Found(scores.astype(np.float64), distances.astype(np.float64))
+        found = self._onnx.look_at(*padded(inputs))
+        return Found(
+            found[SCORE].astype(np.float64),
+            found[DISTANCE].astype(np.float64) if DISTANCE in found else np.full(len(inputs), np.nan),
+            found[FRAMES].astype(np.float64) if FRAMES in found else None,
+        )
 
     def evidence(
         self, standard: np.ndarray, frontend: FrontEndBase, where: str
@@ -202,13 +211,17 @@ def load_back_end(path: Path, device: torch.device, num_threads: int, wanted: Wa
     if made_exit is None:
         made.calibration, made.missing = calibration_of(final.parent)
         if trained.detector.frame_head is not None:
-            made.frame_threshold = read_frame_threshold(final.parent)
+            made.frame_threshold, made.no_frames = frame_threshold_of(final.parent)
         return made
     made.exit = made_exit.as_json()
     if isinstance(made_exit.stage, int):
         made.calibration, made.missing = calibration_of(final.parent, made_exit.stage)
+        if trained.detector.frame_head is not None:
+            made.frame_threshold, made.no_frames = frame_threshold_of(final.parent, made_exit.stage)
     elif (rule := made_exit.rule) is not None:  # its scores are LLRs
         made.calibration = Calibration(final.parent, 1.0, 0.0, rule.trained_on, rule.trained_on_eval)
+        if isinstance(trained.detector, AdaptiveExit) and trained.detector.exits_score_frames:
+            made.no_frames = "an adaptive exit has no scores of frames; give a stage's number"
     return made
 
 

@@ -248,6 +248,8 @@ class FakeSpeechDetector:
             "band": None if self.band is None else dataclasses.asdict(self.band),
             "domain": None if self.limit is None else dataclasses.asdict(self.limit),
             "no_domain": self._back_end.no_limit or None,
+            "frame_threshold": self._back_end.frame_threshold,
+            "no_frames": self._back_end.no_frames or None,
             "judge_outside": self.judge_outside,
             "pool": self._pool,
             "channels": self._channels,

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from steps.evaluation.evaluation import stem_of
 from steps.metrics.stretches import STEP, steps_in
 from utils.cli import UserError
 from utils.files import read_json, write_json
 
 FloatArray = NDArray[np.float64]
-THRESHOLD = "frame_threshold.json"  # in a training's folder
 
 
 def track_of(
@@ -41,13 +41,18 @@ def track_of(
     return track
 
 
-def write_frame_threshold(folder: Path, threshold: float, made_from: str) -> None:
-    write_json(folder / THRESHOLD, {"threshold": threshold, "made_from": made_from})
+def _threshold_file(folder: Path, head: int | None) -> Path:
+    return folder / f"{stem_of('frame_threshold', head)}.json"
 
 
-def read_frame_threshold(folder: Path) -> float | None:
+def write_frame_threshold(folder: Path, threshold: float, made_from: str, head: int | None = None) -> None:
+    """In a training's folder. head: the stage of an early exit; None: of the complete network."""
+    write_json(_threshold_file(folder, head), {"threshold": threshold, "made_from": made_from})
+
+
+def read_frame_threshold(folder: Path, head: int | None = None) -> float | None:
     """None where there is none. Raises UserError for a file that has no number."""
-    path = folder / THRESHOLD
+    path = _threshold_file(folder, head)
     if not path.exists():
         return None
     kept = read_json(path)
@@ -55,3 +60,11 @@ def read_frame_threshold(folder: Path) -> float | None:
     if not isinstance(value, int | float):
         raise UserError(f"{path}: it has no threshold; remove it and run steps/locate.py on dev again")
     return float(value)
+
+
+def frame_threshold_of(folder: Path, head: int | None = None) -> tuple[float | None, str]:
+    """As read_frame_threshold, and why there is none, with the fix. For detectors that score frames."""
+    if (value := read_frame_threshold(folder, head)) is not None:
+        return value, ""
+    option = "" if head is None else f"--exit {head} "
+    return None, f"no {_threshold_file(folder, head)}; run steps/locate.py {option}{folder} dev"

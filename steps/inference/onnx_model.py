@@ -15,7 +15,10 @@ try:
 except ImportError:  # an extra
     onnx = onnxruntime = None
 
-DISTANCE = "distance"  # an output: how far the recording lies from what the detector was trained on
+# Outputs
+SCORE = "score"
+DISTANCE = "distance"  # how far the recording lies from what the detector was trained on
+FRAMES = "frames"  # scores of parts that divide the network's input evenly
 
 
 def require_onnx() -> None:
@@ -30,7 +33,7 @@ def require_onnx() -> None:
 class OnnxModel:
     """An ONNX file ready to run, on the CPU. Raises UserError for one that ONNX Runtime cannot read.
 
-    Attributes: path, metadata (strings), gives_distances (whether it has the output `distance`).
+    Attributes: path, metadata (strings), outputs (names: `score`, and where it has them `distance` and `frames`).
     """
 
     def __init__(self, path: Path, num_threads: int = 1):
@@ -46,19 +49,17 @@ class OnnxModel:
         except Exception as error:  # onnxruntime's exceptions have no common class of their own
             raise UserError(f"{path}: cannot be read as an ONNX model: {str(error).splitlines()[0]}") from None
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.gives_distances = DISTANCE in [output.name for output in self._session.get_outputs()]
+        self.outputs = [output.name for output in self._session.get_outputs()]
 
     def scores(self, waveform: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """float32 (batch, samples), int64 (batch,) or None for all -> float32 (batch,)."""
-        return self.scores_and_distances(waveform, lengths)[0]
+        return self.look_at(waveform, lengths)[SCORE]
 
-    def scores_and_distances(
-        self, waveform: np.ndarray, lengths: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As scores, and float32 (batch,) of `distance`, NaN for a file without it."""
+    def look_at(self, waveform: np.ndarray, lengths: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Takes what `scores` takes. All outputs by name, float32: score and distance (batch,), frames (batch,
+        frames)."""
         given = {"waveform": waveform} if lengths is None else {"waveform": waveform, "lengths": lengths}
-        scores, *more = self._session.run(None, given)
-        return scores, more[0] if self.gives_distances else np.full(len(scores), np.nan, np.float32)
+        return dict(zip(self.outputs, self._session.run(None, given)))
 
 
 def padded(waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -63,6 +63,12 @@ def about_lines(about: dict[str, Any]) -> list[str]:
         )
     elif about.get("no_domain"):  # missing in ONNX files of older versions
         lines.append(f"no alarm for recordings unlike the training set: {about['no_domain']}")
+    if about.get("frame_threshold") is not None:  # missing in ONNX files of older versions
+        lines.append(
+            f"frames are spoofed where their score <= {about['frame_threshold']:.3f}, as steps/locate.py found"
+        )
+    elif about.get("no_frames"):
+        lines.append(f"no spoofed stretches: {about['no_frames']}")
     made = about["calibration"]
     if made is None:
         lines.append(f"no LLR, no verdict: {about['no_calibration']}")

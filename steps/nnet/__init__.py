@@ -16,6 +16,7 @@ from steps.nnet.base import (
     INNER_PRODUCT,
     BackboneBase,
     Detector,
+    FrameMaps,
     HeadConf,
     InputNormalisation,
     ModelConf,
@@ -86,10 +87,10 @@ def make_detector(
     channels: int = 1,
     normalised_bins: int | None = None,
     head: HeadConf = INNER_PRODUCT,
-    frames: bool = False,
+    frames: FrameMaps | None = None,
 ) -> Detector:
-    """The network of `conf` with an AngleLinear head of `head`, and with `frames` a frame head; weights are drawn from
-    torch's generator.
+    """The network of `conf` with an AngleLinear head of `head`, and with `frames` a head of frames that reads these
+    maps; weights are drawn from torch's generator.
 
     `normalised_bins`: bins of each channel, if the input is to be normalised first; until it is told by what
     (Detector.normalisation.set), that changes nothing.

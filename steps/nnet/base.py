@@ -198,17 +198,44 @@ class LinearHead(nn.Linear):
         super().__init__(in_features, 2)
 
 
+FrameMaps = Literal["last", "all"]  # that a frame head reads
+
+
+def drawn_out(values: Tensor, frames: int) -> Tensor:
+    """(batch, fewer frames) -> (batch, frames): straight lines between the middles of the frames, which divide the same
+    time evenly. A product with a matrix, because the gradient of torch's own interpolation is not deterministic on a
+    GPU (says its documentation)."""
+    if values.shape[1] == frames:
+        return values
+    shares = F.interpolate(torch.eye(values.shape[1])[None], frames, mode="linear", align_corners=False)[0]
+    return values @ shares.to(values.device)
+
+
 class FrameHead(nn.Module):
-    """A score for each frame of a map, from its mean over the bins: (batch, channels, frames, bins) -> (batch, frames),
-    float32, the log odds of bona fide."""
+    """A score for each frame of the finest of some stages' maps, float32, the log odds of bona fide: the sum of what a
+    linear layer makes of each map's mean over the bins.
 
-    def __init__(self, channels: int):
+    channels: of the maps that are read, shallow to deep. `forward` takes maps (batch, channels, frames, bins), of which
+    it reads so many last ones -> (batch, most frames of them).
+    """
+
+    def __init__(self, channels: Sequence[int]):
         super().__init__()
-        self.linear = nn.Linear(channels, 1)
+        self.linear = nn.Linear(channels[-1], 1)
+        self.finer = ModulesOf[nn.Linear](nn.Linear(count, 1, bias=False) for count in channels[:-1])
 
-    def forward(self, feature_map: Tensor) -> Tensor:
-        with torch.autocast(feature_map.device.type, enabled=False):
-            return self.linear(feature_map.float().mean(3).transpose(1, 2)).squeeze(2)
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        layers = [*self.finer, self.linear]
+        read = maps[-len(layers) :]
+        frames = max(m.shape[2] for m in read)
+        with torch.autocast(read[-1].device.type, enabled=False):
+            scores = [layer(m.float().mean(3).transpose(1, 2)).squeeze(2) for layer, m in zip(layers, read)]
+            return torch.stack([drawn_out(one, frames) for one in scores]).sum(0)
+
+
+def frame_head_of(channels: Sequence[int], maps: FrameMaps) -> FrameHead:
+    """channels: of the maps of all stages up to the head's own."""
+    return FrameHead(channels if maps == "all" else channels[-1:])
 
 
 def make_head(conf: HeadConf, in_features: int) -> AngleLinear | LinearHead:
@@ -264,11 +291,11 @@ def check_maps(detector: Detector, x: Tensor) -> None:
 
 
 def check_keeps_time(detector: Detector, x: Tensor) -> None:
-    """Raises UserError if the last map of an input (batch, channels, frames, bins) has one frame, as that of a graph
-    or a recurrent layer has."""
+    """Raises UserError if what the frame head reads of an input (batch, channels, frames, bins) has one frame, as the
+    map of a graph or a recurrent layer has."""
     training = detector.training
     with torch.inference_mode():
-        frames = detector.eval().stage_maps(x)[-1].shape[2]
+        frames = detector.eval().frame_scores(x).shape[1]
     detector.train(training)
     if frames < 2:
         raise UserError(
@@ -281,7 +308,7 @@ class Detector(nn.Module):
     """Backbone and head: what is trained by a method, and alone what is kept, scored and deployed.
 
     `normalisation` comes before the backbone where the front end's conf asks for global normalisation. `made_of`: what
-    nnet.make_detector was given. `frame_head`: of a detector that also scores the frames of its last map.
+    nnet.make_detector was given. `frame_head`: of a detector that also scores frames.
     """
 
     made_of: tuple[ModelConf, int, int | None]
@@ -292,13 +319,13 @@ class Detector(nn.Module):
         backbone: BackboneBase,
         normalisation: InputNormalisation | None = None,
         head: HeadConf = INNER_PRODUCT,
-        frames: bool = False,
+        frames: FrameMaps | None = None,
     ):
         super().__init__()
         self.normalisation = normalisation
         self.backbone = backbone
         self.head = make_head(head, backbone.stage_channels[-1])
-        self.frame_head = FrameHead(backbone.stage_channels[-1]) if frames else None
+        self.frame_head = frame_head_of(backbone.stage_channels, frames) if frames else None
 
     @property
     def embedding_size(self) -> int:
@@ -321,10 +348,10 @@ class Detector(nn.Module):
         return self.embedding_of(self.stage_maps(x)[-1])
 
     def frame_scores(self, x: Tensor) -> Tensor:
-        """(batch, channels, frames, bins) -> (batch, frames of the last map), higher = bona fide. For detectors with a
-        frame head."""
+        """(batch, channels, frames, bins) -> (batch, frames of the finest map that is read), higher = bona fide. For
+        detectors with a frame head."""
         assert self.frame_head is not None
-        return self.frame_head(self.stage_maps(x)[-1])
+        return self.frame_head(self.stage_maps(x))
 
     def logits_of(self, last_map: Tensor) -> Tensor:
         """The backbone's last map -> (batch, 2): the head's logits of spoof (0) and bona fide (1)."""

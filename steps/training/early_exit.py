@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from steps.nnet import Detector
-from steps.nnet.base import AngleLinear, ModulesOf, score_of
+from steps.nnet.base import AngleLinear, FrameHead, ModulesOf, score_of
 from steps.nnet.cost import measure
 from steps.nnet.staged import StagedBackbone
 from steps.training.aligners import AlignerBase
@@ -23,14 +23,22 @@ class EarlyExit(Detector):
     """The stages of `complete` up to `stage`, counted from 1, with the aligner and the head of that student.
 
     All parts are copies. The deeper stages are neither kept nor computed, and the logits are those of the student's
-    head in the complete network.
+    head in the complete network. frame_head: the student's, where frames are learnt.
     """
 
-    def __init__(self, complete: Detector, stage: int, aligner: AlignerBase, head: AngleLinear):
+    def __init__(
+        self,
+        complete: Detector,
+        stage: int,
+        aligner: AlignerBase,
+        head: AngleLinear,
+        frame_head: FrameHead | None = None,
+    ):
         backbone = copy.deepcopy(complete.backbone)
         backbone.cut(stage)
         super().__init__(backbone, copy.deepcopy(complete.normalisation), head.conf)
         self.aligner, self.head = copy.deepcopy(aligner), copy.deepcopy(head)
+        self.frame_head = copy.deepcopy(frame_head)
         self.made_of = complete.made_of
         self.train(complete.training)
 
@@ -64,6 +72,10 @@ class AdaptiveExit(Detector):
         self.exits, self.lines, self.bound, self.costs = dict(exits), dict(lines), bound, dict(costs)
         self.left: Counter[int] = Counter()
         self.train(complete.training)
+
+    @property
+    def exits_score_frames(self) -> bool:
+        return any(one.frame_head is not None for one in self.exits.values())
 
     def routes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames, bins) -> (batch,) LLRs, and (batch,) the stages at which the inputs leave."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steps.nnet.base import FrameHead, ModulesOf
+from steps.nnet.base import FrameHead, FrameMaps, ModulesOf, frame_head_of
 from steps.training import distributed
 from steps.training.losses import total
 
@@ -22,11 +22,13 @@ from steps.training.losses import total
 @dataclass(frozen=True)
 class FramesConf:
     """weight: of the frame loss beside the method's; soft_weight: of the students' frames in it, used by self_distill
-    alone; temperature: of both sides' scores there."""
+    alone; temperature: of both sides' scores there; maps: that a frame head reads, its own stage's or those of all
+    stages up to it, whose frames are shorter."""
 
     weight: float
     soft_weight: float
     temperature: float
+    maps: FrameMaps = "last"
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
@@ -67,27 +69,27 @@ def soft_frame_loss(student: Tensor, teacher: Tensor, temperature: float) -> Ten
 
 
 class FrameLoss(nn.Module):
-    """The frame loss of a method. own: the detector's frame head; channels: of the stages whose maps have students'."""
+    """The frame loss of a method. own: the detector's frame head; channels: of the stages that have students', from the
+    shallowest on. Attribute `students`: their heads, in that order."""
 
     def __init__(self, conf: FramesConf, own: FrameHead, channels: Sequence[int]):
         super().__init__()
         self.conf, self._own = conf, [own]  # in a list: its parameters are the detector's
-        self.students = ModulesOf[FrameHead](FrameHead(count) for count in channels)
+        self.students = ModulesOf[FrameHead](frame_head_of(channels[: k + 1], conf.maps) for k in range(len(channels)))
 
-    def own(self, last_map: Tensor, bonafide: Tensor) -> Tensor:
+    def own(self, maps: Sequence[Tensor], bonafide: Tensor) -> Tensor:
         """The weighted loss of the detector's own frame head."""
-        return self.conf.weight * frame_loss(self._own[0](last_map), bonafide)
+        return self.conf.weight * frame_loss(self._own[0](maps), bonafide)
 
     def forward(self, maps: Sequence[Tensor], bonafide: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """maps: of the stages, shallow to deep, (batch, channels, frames, bins) each; bonafide: (batch, frames of the
         input), 1 where a frame is bona fide, 0 where it is spoofed. The weighted loss, and its terms for the log."""
-        teacher = self._own[0](maps[-1])
+        teacher = self._own[0](maps)
         hard = frame_loss(teacher, bonafide)
         terms, loss = {"frames": hard.detach()}, hard
         if len(self.students):
-            soft = total(
-                [soft_frame_loss(head(m), teacher, self.conf.temperature) for head, m in zip(self.students, maps)]
-            )
+            scores = [head(maps[: k + 1]) for k, head in enumerate(self.students)]
+            soft = total([soft_frame_loss(one, teacher, self.conf.temperature) for one in scores])
             terms["soft_frames"] = soft.detach()
             loss = hard + self.conf.soft_weight * soft
         return self.conf.weight * loss, terms

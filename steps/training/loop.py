@@ -325,7 +325,7 @@ class Trainer:
             loss = self.method.hard_loss(logits, embedding, labels, self.step)
             bonafide = self._bonafide_frames(self.dev_set, indices)
             if bonafide is not None and self.method.frame_loss is not None:
-                loss = loss + self.method.frame_loss.own(maps[-1], bonafide)
+                loss = loss + self.method.frame_loss.own(maps, bonafide)
             loss_sum += float(loss) * weight
             weight_sum += weight
             scores[indices[distributed.share(len(indices))]] = score_of(logits).cpu()

@@ -259,7 +259,10 @@ class Method(MethodBase[OwnConf]):
     def exit_at(self, stage: int) -> Detector:
         if stage not in self.trained_heads[:-1]:
             return super().exit_at(stage)
-        return EarlyExit(self.detector, stage, list(self.aligners)[stage - 1], list(self.student_heads)[stage - 1])
+        frame_head = None if self.frame_loss is None else list(self.frame_loss.students)[stage - 1]
+        return EarlyExit(
+            self.detector, stage, list(self.aligners)[stage - 1], list(self.student_heads)[stage - 1], frame_head
+        )
 
     def head_logits(self, x: Tensor) -> list[Tensor]:
         return self.kept.heads(x).logits

@@ -78,7 +78,7 @@ def main() -> int:
                 exact, int8, program = (Path(folder) / name for name in ("e.onnx", "i.onnx", "p.pt2"))
                 back_end = TorchBackEnd(trained.detector, trained.frontend_conf)
                 toolkit = FakeSpeechDetector(back_end, decision(None, "random weights"), pool="first")
-                wanted, _ = checking.reference(toolkit, waveforms)
+                wanted = checking.reference(toolkit, waveforms)
                 module = graph.WaveformDetector(trained)
                 onnx_file.write_onnx(exact, module, {})
                 in_floats = onnx_model.OnnxModel(exact)
@@ -91,7 +91,7 @@ def main() -> int:
                     in_ints = onnx_model.OnnxModel(int8)
                     times.append(milliseconds(lambda w, of=in_ints: of.scores(w[None]), each))
                 try:
-                    found = checking.check_parity(exact, in_floats.scores, waveforms, wanted)
+                    found = checking.check_parity(exact, in_floats.look_at, waveforms, wanted)
                     of_program = "-"
                     if not args.no_pt2:
                         graph.write_program(program, module, {})

@@ -13,7 +13,9 @@ from steps import detect, locate, nnet
 from steps.experiment import training_folder
 from steps.frontend import load_conf, make_frontend
 from steps.inference.detector import FakeSpeechDetector
+from steps.inference.frame_track import read_frame_threshold
 from tests.conftest import ROOT, speech_like
+from tests.distilled_training import save_distilled
 from tests.in_process import call
 from utils import conf as conf_files
 from utils.files import read_json
@@ -23,6 +25,7 @@ SPOOFED = {"u1": (1.0, 2.0), "u3": (0.5, 1.5)}
 
 
 def save_training(folder, frames):
+    """frames: the maps that its frame head reads, None without one."""
     torch.manual_seed(3)
     conf = load_conf(ROOT / "conf/frontend/f0_subband_frames.yaml", ["frontend.network_input.frames=256"])
     model = nnet.load_conf(ROOT / "conf/model/ecanet9_narrow.yaml")
@@ -55,7 +58,7 @@ def locate_all(data, exp, *sets):
 
 
 def test_the_threshold_of_dev_is_kept_and_decides_on_eval(data, tmp_path):
-    exp = save_training(tmp_path / "exp", frames=True)
+    exp = save_training(tmp_path / "exp", frames="last")
     done = locate_all(data, exp, "eval", "dev")
     assert done.returncode == 0, done.stderr
     dev, evaluated = (read_json(exp / f"results/{name}/located.json") for name in ("dev", "eval"))
@@ -68,7 +71,7 @@ def test_the_threshold_of_dev_is_kept_and_decides_on_eval(data, tmp_path):
 
 
 def test_detect_names_the_stretches_at_or_below_that_threshold(data, tmp_path):
-    exp = save_training(tmp_path / "exp", frames=True)
+    exp = save_training(tmp_path / "exp", frames="last")
     path = data / "eval/u1.wav"
     (before,) = FakeSpeechDetector.load(exp).score_file(path)
     assert before.stretches is None and before.track.shape == (150,)
@@ -89,7 +92,7 @@ def test_detect_names_the_stretches_at_or_below_that_threshold(data, tmp_path):
 
 def test_frames_say_more_than_windows(data, tmp_path):
     """A detector without a frame head has one value for all that one set of windows holds."""
-    frames, windows = (save_training(tmp_path / str(kind), kind) for kind in (True, False))
+    frames, windows = (save_training(tmp_path / str(kind), kind) for kind in ("last", None))
     path = data / "eval/u1.wav"
     tracks = [FakeSpeechDetector.load(exp).score_file(path)[0].track for exp in (frames, windows)]
     assert len(np.unique(tracks[0])) > 2 * len(np.unique(tracks[1])) > 2
@@ -97,8 +100,45 @@ def test_frames_say_more_than_windows(data, tmp_path):
     assert FakeSpeechDetector.load(windows).score_file(path)[0].stretches is None
 
 
+def test_all_maps_give_finer_frames(data, tmp_path):
+    coarse, fine = (save_training(tmp_path / kind, kind) for kind in ("last", "all"))
+    tracks = [FakeSpeechDetector.load(exp).score_file(data / "eval/u1.wav")[0].track for exp in (coarse, fine)]
+    assert len(np.unique(tracks[1])) > 4 * len(np.unique(tracks[0]))
+    assert locate_all(data, fine, "dev", "eval").returncode == 0
+    assert FakeSpeechDetector.load(fine).score_file(data / "eval/u1.wav")[0].stretches is not None
+
+
+def test_why_there_are_no_stretches_stands_above_the_verdicts(data, tmp_path):
+    exp = save_training(tmp_path / "exp", frames="last")
+    done = call(detect.main, "detect.py", "--model", exp, data / "eval/u1.wav")
+    assert f"# no spoofed stretches: no {exp}/frame_threshold.json; run steps/locate.py {exp} dev" in done.stdout
+    assert locate_all(data, exp, "dev").returncode == 0
+    done = call(detect.main, "detect.py", "--model", exp, data / "eval/u1.wav")
+    assert "# frames are spoofed where their score <= " in done.stdout and "no spoofed stretches:" not in done.stdout
+
+
+def test_an_exit_scores_frames_by_its_own_head_and_has_its_own_threshold(data, tmp_path):
+    settings = ["train.frames.maps=all"]
+    exp = save_distilled(tmp_path / "exp", "self_distill_frames", settings=settings, frontend="f0_subband_frames")
+    path = data / "eval/u1.wav"
+    complete, early = (FakeSpeechDetector.load(exp, exit=stage).score_file(path)[0].track for stage in (None, 1))
+    method = training_folder.load_method(exp, torch.device("cpu"))
+    x = torch.randn(1, 1, 64, 45)
+    own = list(method.frame_loss.students)[0](method.detector.stage_maps(x)[:1])
+    torch.testing.assert_close(method.exit_at(1).eval().frame_scores(x), own)
+    assert np.abs(complete - early).max() > 1e-3
+    assert locate_all(data, exp, "--exit", "1", "dev", "eval").returncode == 0
+    assert read_json(exp / "results/eval_head1/located.json")["threshold"] == read_frame_threshold(exp, 1)
+    assert read_frame_threshold(exp) is None
+    assert FakeSpeechDetector.load(exp, exit=1).about()["frame_threshold"] == read_frame_threshold(exp, 1)
+    done = call(detect.main, "detect.py", "--exit", "2", "--model", exp, path)
+    assert f"# no spoofed stretches: no {exp}/frame_threshold_head2.json; run steps/locate.py --exit 2" in done.stdout
+    done = locate_all(data, exp, "--exit", "adaptive", "dev")
+    assert done.returncode == 2 and "it has no scores of frames; give a stage's number, or auto" in done.stderr
+
+
 def test_a_set_without_stretches_is_refused(data, tmp_path):
-    exp = save_training(tmp_path / "exp", frames=True)
+    exp = save_training(tmp_path / "exp", frames="last")
     (data / "dev/rttm").write_text("")
     (data / "dev/utt2label").write_text("".join(f"u{i} bonafide\n" for i in range(4)))
     done = locate_all(data, exp, "dev")

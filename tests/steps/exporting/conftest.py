@@ -22,13 +22,13 @@ SAMPLES = {"a": 9000, "b": 30000, "c": 3000, "d": 16000}  # shorter and longer t
 
 
 def make_trained(
-    model: str, frontend: str, settings=FRAMES, corpus=MINI, speech=None
+    model: str, frontend: str, settings=FRAMES, corpus=MINI, speech=None, frames=None
 ) -> training_folder.TrainedDetector:
     """With random weights, and statistics of batch normalisation as of `speech`, waveforms."""
     torch.manual_seed(1)
     conf = load_conf(ROOT / f"conf/frontend/{frontend}.yaml", settings)
     made = make_frontend(conf)
-    detector = training_folder.detector_for(networks.load_conf(ROOT / f"conf/model/{model}.yaml"), made)
+    detector = training_folder.detector_for(networks.load_conf(ROOT / f"conf/model/{model}.yaml"), made, frames=frames)
     if detector.normalisation is not None:
         columns = made.n_columns
         detector.normalisation.set(torch.linspace(-3, 1, columns), torch.linspace(0.5, 1, columns))

@@ -3,6 +3,7 @@ training."""
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ import yaml
 from steps import detect, export
 from steps.evaluation.evaluation import write_evaluation
 from steps.evaluation.fitted_scores import calibrate_training
-from steps.exporting import card, checking, onnx_file
+from steps.exporting import card, checking, graph, onnx_file
 from steps.inference import onnx_model
+from steps.inference.detector import FakeSpeechDetector
+from steps.inference.frame_track import write_frame_threshold
+from steps.inference.onnx_model import FRAMES, OnnxModel, padded
 from tests import in_process
 from tests.conftest import ROOT
 from tests.made_up_experiments import evaluation
@@ -157,12 +161,54 @@ def test_what_is_refused_leaves_what_was_there(exported, training, data_dir, tmp
     assert "no final.pt" in said("--data-dir", data_dir, tmp_path)
     reference = checking.reference
     with monkeypatch.context() as patch:
-        patch.setattr(checking, "reference", lambda *given: (reference(*given)[0] + 1e-3, None))
+        patch.setattr(
+            checking, "reference", lambda *given: [replace(one, score=one.score + 1e-3) for one in reference(*given)]
+        )
         assert re.search(r"detector.onnx: not kept: its score of \w differs", said(*only_onnx, training))
     monkeypatch.setattr(onnx_model, "onnx", None)
     assert "pip install -c constraints.txt -r requirements-export.txt" in said(*only_onnx, training)
     detecting = in_process.call(detect.main, "detect.py", "--model", exported / export.ONNX, data_dir)
     assert detecting.returncode == 1 and "requirements-export.txt" in detecting.stderr
+
+
+@pytest.mark.parametrize("maps", ["last", "all"])
+def test_a_detector_of_frames_gives_them_in_both_files(tmp_path, data_dir, waveforms, maps):
+    trained = make_trained("ecanet9", "f0_subband_frames", frames=maps)
+    training = save_trained(tmp_path / "exp/net/seed1", trained)
+    save_dev_scores(training, tmp_path / "data")
+    calibrate_training(training, "dev", tmp_path / "data")
+    track = FakeSpeechDetector.load(training).score(waveforms["b"], 16000)[0].track
+    write_frame_threshold(training, float(np.quantile(track, 0.4)), "data/dev")
+    done = run("--data-dir", data_dir, "--int8", data_dir, training)
+    assert done.returncode == 0, done.stderr
+    path = training / "export" / export.ONNX
+    given = padded(list(waveforms.values()))
+    found = OnnxModel(path).look_at(*given)[FRAMES]
+    program = graph.read_program(training / "export" / export.PROGRAM)(*given)[FRAMES]
+    assert (
+        found.shape
+        == program.shape
+        == (len(waveforms), trained.detector.frame_scores(torch.zeros(1, 1, 64, 45)).shape[1])
+    )
+    np.testing.assert_allclose(found, program, atol=1e-4)
+    one, other = (FakeSpeechDetector.load(model).score(waveforms["b"], 16000)[0] for model in (training, path))
+    np.testing.assert_allclose(other.track, one.track, atol=1e-4)
+    assert one.stretches and [s[:2] for s in other.stretches] == [s[:2] for s in one.stretches]
+    detecting = in_process.call(detect.main, "detect.py", "--json", "--model", path, data_dir / "b.wav")
+    assert json.loads(detecting.stdout.splitlines()[-1])["spoofed_stretches"]
+    detecting = in_process.call(detect.main, "detect.py", "--model", path.with_name(export.INT8), data_dir / "b.wav")
+    assert f"no spoofed stretches: {path.with_name(export.INT8)} gives no scores of frames" in detecting.stdout
+
+
+def test_frames_that_differ_refuse_the_file(tmp_path, data_dir, monkeypatch):
+    training = save_trained(tmp_path / "exp", make_trained("ecanet9", "f0_subband_frames", frames="last"))
+    reference = checking.reference
+    monkeypatch.setattr(
+        checking, "reference", lambda *given: [replace(one, track=one.track + 1e-3) for one in reference(*given)]
+    )
+    done = run("--formats", "onnx", "--data-dir", data_dir, training)
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+    assert "detector.onnx: not kept: its scores of frames of a differ from the toolkit's by 0.001" in done.stderr
 
 
 def test_other_onnx_files_are_no_detectors(tmp_path, data_dir, exported):

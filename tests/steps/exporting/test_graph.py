@@ -1,5 +1,7 @@
 """The front ends and networks as one graph: the toolkit's own numbers, whatever the length and the batch."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -106,9 +108,10 @@ def test_onnx_scores_as_the_toolkit_does(network, frontend, settings, waveforms,
     toolkit = FakeSpeechDetector(
         TorchBackEnd(trained.detector, trained.frontend_conf), decision(None, ""), pool="first"
     )
-    wanted, _ = checking.reference(toolkit, waveforms)
+    results = checking.reference(toolkit, waveforms)
+    wanted = np.array([one.score for one in results])
     assert np.ptp(wanted) > 1e-2  # they tell utterances apart
-    found = checking.check_parity(path, model.scores, waveforms, wanted)
+    found = checking.check_parity(path, model.look_at, waveforms, results)
     assert found.worst < 1e-4 and found.utterances == len(waveforms)
     longest = waveforms["b"]
     assert model.scores(longest[None]) == pytest.approx(wanted[1], abs=1e-4)  # without lengths: all samples
@@ -117,14 +120,15 @@ def test_onnx_scores_as_the_toolkit_does(network, frontend, settings, waveforms,
 
 
 def test_a_difference_names_the_utterance(waveforms):
-    wanted = np.zeros(4)
+    wanted = [SimpleNamespace(score=0.0)] * 4
 
-    def scores(batch, lengths):
-        return np.where(lengths == len(waveforms["c"]), 2e-4, 0.0)
+    def look_at(batch, lengths):
+        return {"score": np.where(lengths == len(waveforms["c"]), 2e-4, 0.0)}
 
     with pytest.raises(UserError, match="model.onnx: not kept: its score of c differs.* by 0.0002, more than 0.0001"):
-        checking.check_parity("model.onnx", scores, waveforms, wanted)
+        checking.check_parity("model.onnx", look_at, waveforms, wanted)
     with pytest.raises(UserError, match="by inf"):
-        checking.check_parity("model.onnx", lambda batch, lengths: np.full(len(lengths), np.nan), waveforms, wanted)
-    one_off = lambda batch, lengths: np.full(len(lengths), 5e-5)
+        no_numbers = lambda batch, lengths: {"score": np.full(len(lengths), np.nan)}
+        checking.check_parity("model.onnx", no_numbers, waveforms, wanted)
+    one_off = lambda batch, lengths: {"score": np.full(len(lengths), 5e-5)}
     assert checking.check_parity("model.onnx", one_off, waveforms, wanted).worst == pytest.approx(5e-5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from steps import nnet, training
-from steps.nnet.base import FrameHead, check_keeps_time
+from steps.nnet.base import FrameHead, check_keeps_time, drawn_out
 from steps.training.frames import FrameLoss, FramesConf, frame_loss, soft_frame_loss
 from tests.conftest import ROOT
 from utils.cli import UserError
@@ -37,7 +37,7 @@ def test_the_soft_frame_loss_by_hand_and_without_gradient_into_the_teacher():
 
 def test_students_learn_from_the_deepest_frames_alone():
     torch.manual_seed(1)
-    own = FrameHead(6)
+    own = FrameHead((6,))
     loss = FrameLoss(CONF, own, (4, 5))
     maps = [torch.randn(2, c, f, 3, requires_grad=True) for c, f in ((4, 20), (5, 10), (6, 5))]
     total, terms = loss(maps, torch.ones(2, 40))
@@ -46,9 +46,38 @@ def test_students_learn_from_the_deepest_frames_alone():
     total.backward()
     of_all = maps[2].grad.clone()
     maps[2].grad = None
-    (2 * frame_loss(own(maps[2]), torch.ones(2, 40))).backward()
+    (2 * frame_loss(own(maps), torch.ones(2, 40))).backward()
     torch.testing.assert_close(maps[2].grad, of_all)  # nothing of the soft loss reaches the deepest map
     assert maps[0].grad.abs().sum() > 0 and maps[1].grad.abs().sum() > 0
+
+
+def test_frames_are_drawn_out_by_straight_lines_between_their_middles():
+    values = torch.tensor([[0.0, 4.0]])
+    assert drawn_out(values, 4).tolist() == [[0, 1, 3, 4]]  # middles at 1/8, 3/8, 5/8, 7/8 between 1/4 and 3/4
+    assert drawn_out(values, 2) is values
+
+
+def test_a_head_that_reads_all_maps_has_the_frames_of_the_finest_and_adds_up_what_each_says():
+    torch.manual_seed(1)
+    head, maps = FrameHead((4, 5)), [torch.randn(2, 4, 8, 3), torch.randn(2, 5, 4, 3)]
+    fine = maps[0].mean(3).transpose(1, 2) @ head.finer[0].weight[0]
+    coarse = maps[1].mean(3).transpose(1, 2) @ head.linear.weight[0] + head.linear.bias
+    torch.testing.assert_close(head(maps), fine + drawn_out(coarse, 8))
+
+
+def test_all_maps_give_finer_frames_to_the_detector_and_to_each_student():
+    conf = training.load_conf(ROOT / "conf/train/self_distill_frames.yaml", ["train.frames.maps=all"])
+    torch.manual_seed(1)
+    model = nnet.load_conf(ROOT / "conf/model/ecanet9_narrow.yaml")
+    method = training.make_method(conf, nnet.make_detector(model, frames="all"))
+    x = torch.randn(4, 1, 64, 20)
+    maps = method.detector.stage_maps(x)
+    assert method.detector.frame_scores(x).shape[1] == maps[0].shape[2] > maps[-1].shape[2]
+    assert [head(maps[: k + 1]).shape[1] for k, head in enumerate(method.frame_loss.students)] == 3 * [maps[0].shape[2]]
+    loss, _ = method.losses_with_frames(x, torch.tensor([0, 1, 0, 1]), torch.ones(4, 64), 1)
+    loss.backward()
+    for head in (method.detector.frame_head, *method.frame_loss.students):
+        assert all(parameter.grad.abs().sum() > 0 for parameter in head.parameters())
 
 
 @pytest.mark.parametrize(("name", "students"), [("baseline_frames", 0), ("self_distill_frames", 3)])
@@ -56,7 +85,7 @@ def test_both_methods_learn_frames_beside_what_they_learn_anyway(name, students)
     conf = training.load_conf(ROOT / f"conf/train/{name}.yaml")
     torch.manual_seed(1)
     model = nnet.load_conf(ROOT / "conf/model/ecanet9_narrow.yaml")
-    method = training.make_method(conf, nnet.make_detector(model, frames=True))
+    method = training.make_method(conf, nnet.make_detector(model, frames="last"))
     assert len(method.frame_loss.students) == students
     x, labels = torch.randn(4, 1, 64, 20), torch.tensor([0, 1, 0, 1])
     plain, _ = method.losses(x, labels, 1)
@@ -75,11 +104,11 @@ def test_other_methods_refuse_frames(name):
     network = "two_branch_ecanet9" if name == "branch_distill" else "ecanet9_narrow"
     model = nnet.load_conf(ROOT / f"conf/model/{network}.yaml")
     with pytest.raises(UserError, match=f"the method {name} has no frame loss"):
-        training.make_method(conf, nnet.make_detector(model, 4, frames=True))
+        training.make_method(conf, nnet.make_detector(model, 4, frames="last"))
 
 
 def test_a_network_whose_last_map_has_no_time_is_refused():
-    detector = nnet.make_detector(nnet.load_conf(ROOT / "conf/model/ecanet9_narrow.yaml"), frames=True)
+    detector = nnet.make_detector(nnet.load_conf(ROOT / "conf/model/ecanet9_narrow.yaml"), frames="last")
     check_keeps_time(detector, torch.zeros(1, 1, 64, 20))
     with pytest.raises(UserError, match="its last map has 1 frame"):
         check_keeps_time(detector, torch.zeros(1, 1, 4, 20))
