@@ -31,6 +31,7 @@ from steps.frontend.processing.audio import add_allow_pipes
 from steps.frontend.processing.band import BandLimits
 from steps.nnet import Detector
 from steps.nnet.base import score_of, scoring_batch
+from steps.nnet.graphs import Graphs
 from steps.training.early_exit import AdaptiveExit
 from utils.cli import MOST_THREADS, THREADS, ProgressLog, UserError, make_parser, run_program, warn, whole_number
 from utils.files import write_lines
@@ -127,8 +128,13 @@ def say_cost(network: Detector) -> None:
     left.clear()
 
 
-def compute(trials: Trials, networks: Sequence[Detector], device: torch.device, num_workers: int) -> np.ndarray:
-    """(networks, trials) float64: the score by each network, as passes_of groups them, of each trial of the plan."""
+def compute(
+    trials: Trials, networks: Sequence[Detector], device: torch.device, num_workers: int, by_graphs: bool = False
+) -> np.ndarray:
+    """(networks, trials) float64: the score by each network, as passes_of groups them, of each trial of the plan.
+
+    by_graphs: record the network's pass as a CUDA graph (train.graphs).
+    """
     last = [len(network.backbone.stage_channels) - 1 for network in networks]
 
     def logits_of(x: Tensor) -> list[Tensor]:
@@ -139,8 +145,9 @@ def compute(trials: Trials, networks: Sequence[Detector], device: torch.device, 
 
     columns = [np.zeros((len(networks), 0))]
     progress = ProgressLog(sum(map(len, trials.plan)), "utt")
-    with torch.inference_mode():
+    with torch.inference_mode(), Graphs(networks[-1], device, by_graphs) as graphs:
         for x, _, indices in trials.features.batches(trials.plan, device, num_workers):
+            graphs.begin_step()
             columns.append(torch.stack([score_of(f) for f in logits_of(x)]).double().cpu().numpy())
             progress.update(len(indices))
     progress.close()
@@ -224,6 +231,7 @@ def main() -> int:
         torch.set_num_threads(args.num_threads)
     trained = training_folder.load_trained(args.exp_dir / "final.pt", device)
     frontend, band = make_frontend(trained.frontend_conf), trained.band
+    by_graphs = training_folder.trained_by_graphs(args.exp_dir)
     passes = passes_of(trained, args.exp_dir, args.exit, device)
     scores_of = args.exp_dir / "scores"
     batch_size = args.batch_size or scoring_batch(trained.detector.backbone)
@@ -242,7 +250,7 @@ def main() -> int:
         if band is not None and part[0] == 1:
             list_not_judged(data, None if args.online else feats, trials, band, scores_of / f"{name}.not_judged")
         for networks in passes:
-            scores = compute(trials, list(networks.values()), device, args.num_workers)
+            scores = compute(trials, list(networks.values()), device, args.num_workers, by_graphs)
             for head, row in zip(networks, scores):
                 trials.write(scores_of / f"{stem_of(name, head)}.txt", row)
             if ADAPTIVE in networks:

@@ -53,7 +53,7 @@ for amp in $amps; do
   measure=("${short[@]}")
   [ "$amp" != none ] || measure=("${steps[@]}")
   # shellcheck disable=SC2086 # several names
-  part "a training step, autocast $amp" tests/bench/training.py --device "$device" --model $models --amp "$amp" "${measure[@]}"
+  part "a training step, autocast $amp, and CUDA graphs on and off" tests/bench/training.py --device "$device" --model $models --amp "$amp" "${measure[@]}"
 done
 part "front ends" tests/bench/frontends_gpu.py --device "$device" "${utterances[@]}"
 mv "$work" "$out"

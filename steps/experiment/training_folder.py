@@ -34,6 +34,13 @@ def read_conf(folder: Path) -> dict[str, Any]:
     return conf_files.read_yaml(folder / "conf.yaml")
 
 
+def trained_by_graphs(folder: Path) -> bool:
+    """Whether the training's conf asks for CUDA graphs; false without a conf, as of an imported detector."""
+    if not (folder / "conf.yaml").exists():
+        return False
+    return bool((read_conf(folder).get("train") or {}).get("graphs", False))
+
+
 def _group(values: Mapping[str, Any], key: str, source: Path) -> dict[str, Any]:
     """The group of values that `key` names. Raises UserError if there is none."""
     if not isinstance(values.get(key), dict):

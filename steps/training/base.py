@@ -90,6 +90,7 @@ class TrainConf:
     cache_mib: int
     random_filter: RandomFilterConf | None = None  # missing in older confs
     sync_batch_norm: bool = True
+    graphs: bool = False
     reading: How = "auto"
     shard_mib: int = 16
     buffer_mib: int = 1024

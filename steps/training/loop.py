@@ -19,6 +19,7 @@ from steps.augment import utterance_rng
 from steps.data.batches import FeatureSet, scoring_plan
 from steps.data.reading import ShardPlan
 from steps.nnet.base import score_of, scoring_batch
+from steps.nnet.graphs import Graphs
 from steps.training import distributed
 from steps.training.base import MethodBase, OptimizerConf, TrainConf
 from steps.training.batch_norm import fresh_statistics, share_batch_norms
@@ -162,6 +163,8 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=conf.amp == "fp16")
         self.checkpoints = CheckpointFolder(folder / "checkpoints", keep=conf.average_last)
         self.gradients = GradientNorms(self.method)
+        several = "several processes train" if distributed.world() > 1 else None
+        self.graphs = Graphs(self.method, device, conf.graphs and distributed.is_first(), several)
         self.filter = None
         if conf.random_filter is not None:
             self.filter = RandomFilter(conf.random_filter, train_set.frontend)
@@ -246,6 +249,7 @@ class Trainer:
         """Features and labels of this process's share of each batch of `plan`, and the indices of the whole batch."""
         for x, labels, indices in features.batches(plan, self.device, self.conf.num_workers, distributed.share):
             distributed.begin_batch(len(indices))
+            self.graphs.begin_step()
             yield x, labels, indices
 
     def _train_epoch(self, epoch: int, progress: ProgressLog) -> tuple[dict[str, float], float]:
@@ -351,6 +355,7 @@ class Trainer:
         with (
             naming(self.folder / "tensorboard"),  # all else that is written here names itself
             contextlib.closing(progress),
+            self.graphs,
             self._event_writer() as events,
         ):
             while self.epoch < conf.epochs:

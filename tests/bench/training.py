@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measure a training step: self-distilled against baseline in time and peak memory, on a CPU (one thread) or a GPU.
 
-On the CPU also with freed memory kept against without. Each kind runs in its own processes, in turn, on random features
+On the CPU also with freed memory kept against without; on a GPU also with CUDA graphs (train.graphs) against without,
+in training and in scoring. Each kind runs in its own processes, in turn, on random features
 of the recipe's size. The figures are ratios, median and range over the rounds. Time is processor time on the CPU,
 wall-clock time of the complete queue of steps on a GPU. Memory is the growth of the process's peak from before the
 first step on the CPU, the allocator's peak on a GPU.
@@ -28,7 +29,8 @@ sys.path.insert(0, str(ROOT))
 from tests.bench.ratios import note
 from utils.cli import make_parser, real_number, run_program, whole_number
 
-ONE_BY_ONE = "one by one"
+ONE_BY_ONE, GRAPHS = "one by one", "graphs"
+SCORING = "scoring"
 
 # Of path.sh: freed memory stays with a program.
 _MEMORY = {
@@ -45,20 +47,27 @@ def _peak_resident() -> float:
 
 
 def measure_steps(
-    model: str, method_name: str, amp: str, device_name: str, shape: tuple[int, int, int], steps: int
+    model: str,
+    method_name: str,
+    amp: str,
+    device_name: str,
+    shape: tuple[int, int, int],
+    steps: int,
+    by_graphs: bool = False,
 ) -> tuple[float, float]:
     """Seconds of one training step on `shape`, (utterances, frames, bins), after ten (two on a CPU) that are not timed,
-    and MiB of peak memory."""
+    and MiB of peak memory. method_name: a method's, or SCORING for the detector's scores alone, of the baseline's."""
     import torch
 
     from steps import nnet, training
+    from steps.nnet.graphs import Graphs
     from steps.training.loop import autocast, make_optimizer
 
     torch.set_num_threads(1)
     torch.manual_seed(1)
     device = torch.device(device_name)
     on_gpu = device.type == "cuda"
-    conf = training.load_conf(ROOT / f"conf/train/{method_name}.yaml")
+    conf = training.load_conf(ROOT / f"conf/train/{'baseline' if method_name == SCORING else method_name}.yaml")
     if on_gpu:
         torch.backends.cudnn.deterministic = conf.deterministic
     detector = nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{model}.yaml"), head=conf.hard_loss.head)
@@ -75,18 +84,31 @@ def measure_steps(
         torch.cuda.synchronize()
         return time.perf_counter()
 
-    before = _peak_resident()
-    warm_up = 10 if on_gpu else 2
-    for step in range(1, steps + warm_up + 1):
-        if step == warm_up + 1:
-            began = now()
+    def score() -> None:
+        with torch.inference_mode():
+            method.detector(x)
+
+    def train(step: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         with autocast(amp, device):
             loss = method.losses(x, labels, step)[0]
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
-    took = (now() - began) / steps
+
+    before = _peak_resident()
+    warm_up = 10 if on_gpu else 2
+    method.train(method_name != SCORING)
+    with Graphs(method, device, by_graphs) as graphs:
+        for step in range(1, steps + warm_up + 1):
+            if step == warm_up + 1:
+                began = now()
+            graphs.begin_step()
+            if method_name == SCORING:
+                score()
+            else:
+                train(step)
+        took = (now() - began) / steps
     return took, torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_resident() - before
 
 
@@ -108,6 +130,9 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
     baseline, distilled, without = ("baseline", "keep"), ("self_distill", "keep"), ("baseline", "let go")
     one_by_one = ("self_distill", ONE_BY_ONE)
     kinds = [baseline, distilled, one_by_one] + [without] * (device == "cpu")
+    if device != "cpu":
+        kinds += [(method, way) for method in (SCORING, "baseline", "self_distill") for way in ("keep", GRAPHS)]
+    kinds = list(dict.fromkeys(kinds))
     results = {kind: [] for kind in kinds}
     for _ in range(args.rounds):
         for kind in kinds:
@@ -133,6 +158,10 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
     compare("students' heads one by one, times the time of all at once", one_by_one, distilled, 0)
     if without in results:
         compare("freed memory kept, times as fast", without, baseline, 0)
+    for method, what in ((SCORING, "scoring"), ("baseline", "baseline step"), ("self_distill", "self-distilled step")):
+        if (method, GRAPHS) in results:
+            compare(f"{what} without graphs, times the time with them", (method, "keep"), (method, GRAPHS), 0)
+            compare(f"{what} with graphs, times the peak memory without", (method, GRAPHS), (method, "keep"), 1)
     return found
 
 
@@ -168,7 +197,8 @@ def main() -> int:
 
             self_distill.logits_at_once = lambda *_: None
         shape = args.batch_size, args.frames, args.bins
-        print(json.dumps(measure_steps(args.model[0], method, args.amp, args.device[0], shape, args.steps)))
+        by_graphs = way == GRAPHS
+        print(json.dumps(measure_steps(args.model[0], method, args.amp, args.device[0], shape, args.steps, by_graphs)))
         return 0
     found = [_compare(model, device, args) for device in args.device or _devices() for model in args.model]
     return int(args.at_most is not None and max(map(max, found)) > args.at_most)

@@ -41,8 +41,8 @@ def train(sets, out, *options, before=()):
     return torch.load(out / "final.pt", weights_only=True, map_location="cpu")["state"]
 
 
-def train_until_the_first_epoch_has_ended(sets, out):
-    command = [sys.executable, str(ROOT / "steps/train.py"), *map(str, training(sets, out))]
+def train_until_the_first_epoch_has_ended(sets, out, *options):
+    command = [sys.executable, str(ROOT / "steps/train.py"), *map(str, training(sets, out, *options))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert any(line.startswith("epoch 1/2") for line in process.stdout)
         process.kill()
@@ -74,6 +74,28 @@ def test_autocast_trains_to_scores_like_those_of_float32(made_up_sets, tmp_path,
     train(made_up_sets, cast, "--set", f"train.amp={amp}")
     one, two = scores(made_up_sets, plain, NGPU), scores(made_up_sets, cast, NGPU)
     assert np.corrcoef([one[utt] for utt in one], [two[utt] for utt in one])[0, 1] > 0.9
+
+
+def test_graphs_train_and_score_like_ordinary_passes(made_up_sets, tmp_path):
+    plain, graphed = tmp_path / "plain", tmp_path / "graphed"
+    train(made_up_sets, plain)
+    at_once = train(made_up_sets, graphed, "--set", "train.graphs=true")
+    one, two = scores(made_up_sets, plain, NGPU), scores(made_up_sets, graphed, NGPU)
+    assert [one[utt] for utt in one] == pytest.approx([two[utt] for utt in one], abs=1e-2)
+    train_until_the_first_epoch_has_ended(made_up_sets, tmp_path / "killed", "--set", "train.graphs=true")
+    resumed = train(made_up_sets, tmp_path / "killed", "--set", "train.graphs=true")
+    assert all(torch.equal(at_once[key], resumed[key]) for key in at_once)
+
+
+def test_a_training_s_last_short_batch_is_computed_without_graphs(made_up_sets, tmp_path):
+    done = program("steps/train.py", *training(made_up_sets, tmp_path / "seed1", "--set", "train.graphs=true"))
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("train.graphs: ")]
+    if NGPU:
+        assert "train.graphs: batches of another shape than 16 x 1 x 64 x 45 are computed without graphs" in said
+        assert not [line for line in said if "cannot be recorded" in line]
+    else:
+        assert said == ["train.graphs: left out, as no GPU is used"]
 
 
 def test_scores_of_a_gpu_are_those_of_the_processor(made_up_sets, tmp_path):
