@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ def record(module: nn.Module, x: Tensor) -> Callable[[Tensor], Maps]:
     Passes made for warming up change buffers and draw random numbers. Raises RuntimeError where an operation cannot be
     recorded.
     """
-    return torch.cuda.make_graphed_callables(module, (x,), allow_unused_input=True)
+    return cast(Callable[[Tensor], Maps], torch.cuda.make_graphed_callables(module, (x,), allow_unused_input=True))
 
 
 class _Plain(nn.Module):
@@ -140,9 +140,10 @@ class _Graphed:
 class Graphs:
     """Within this context the networks that learn in `root` are computed by CUDA graphs where that can be.
 
-    Of each network the first pass with gradients and the first one without are recorded, in training and in scoring. Passes of another shape or
-    mode, under hooks, or beside a first one in the same step are computed as usual, and so are all where recording
-    fails. Each reason is printed once. `refused`: why no network can be graphed here; None: they can.
+    Of each network the first pass with gradients and the first one without are recorded, in training and in scoring.
+    Passes of another shape or mode, under hooks, or beside a first one in the same step are computed as usual, and so
+    are all where recording fails. Each reason is printed once. `refused`: why no network can be graphed here; None:
+    they can.
     """
 
     def __init__(self, root: nn.Module, device: torch.device, wanted: bool, refused: str | None = None):
