@@ -83,9 +83,8 @@ def _as_before(network: nn.Module, device: torch.device) -> Iterator[None]:
         torch.set_autocast_cache_enabled(cached)
         with torch.no_grad():
             for buffer, kept in buffers:
-                buffer.data.copy_(
-                    kept
-                )  # unseen by autograd: an earlier pass of this step may need it, as it is now again
+                # Unseen by autograd: an earlier pass of this step may need the buffer, and its values are those it saw.
+                buffer.data.copy_(kept)
         torch.set_rng_state(states[0])
         if states[1] is not None:
             torch.cuda.set_rng_state(states[1], device)

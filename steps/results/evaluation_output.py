@@ -56,6 +56,7 @@ POOLED_ASV = (
     "factor, the ASV's spoof miss rate of those attacks' trials"
 )
 Row = dict[str, Any]  # of a TSV file: value by column
+_Printed = tuple[str, str, float | None, int, float]  # a row: name, key of an interval, value, digits, factor
 
 
 def evaluate_files(
@@ -272,7 +273,7 @@ def _attack_table(result: Evaluation) -> list[str]:
 def _pooled_table(result: Evaluation) -> list[str]:
     """All figures of all attacks together, with the intervals that there are."""
     one = result.pooled
-    rows: list[tuple[str, str, float | None, int, float]] = [  # name, key of an interval, value, digits, factor
+    rows: list[_Printed] = [
         ("EER %", "eer", one.eer, 2, 100),
         ("EER % on the convex hull", "", one.detection.rocch_eer, 2, 100),
         ("area under the ROC", "", one.detection.auc, 4, 1),
@@ -305,11 +306,9 @@ def _pooled_table(result: Evaluation) -> list[str]:
     return [*lines, *textwrap.wrap(f"** {note}", WIDTH)]
 
 
-def _coverage_rows(found: Coverage | None) -> list[tuple[str, str, float | None, int, float]]:
+def _coverage_rows(found: Coverage | None) -> list[_Printed]:
     """The share that is undecided, `-` without LLRs; with them the errors, and coverage against error."""
-    rows: list[tuple[str, str, float | None, int, float]] = [
-        ("undecided % **", "", None if found is None else found.undecided, 2, 100)
-    ]
+    rows: list[_Printed] = [("undecided % **", "", None if found is None else found.undecided, 2, 100)]
     if found is None:
         return rows
     rows += [
