@@ -8,7 +8,6 @@ objects would be copied page by page as their reference counts change.
 from __future__ import annotations
 
 import itertools
-import operator
 import os
 from array import array
 from bisect import bisect_left
@@ -85,12 +84,8 @@ class Strings(_Texts):
         for begin in range(0, len(self), _BLOCK):
             ends = self._ends[begin : begin + _BLOCK + 1]
             block, first = bytes(self._bytes[ends[0] : ends[-1]]), ends[0]
-            text = block.decode(errors=_ERRORS)
-            if len(text) == len(block):  # a byte each: their places in the text are those in the bytes
-                yield from [text[start - first : end - first] for start, end in pairwise(ends)]
-            else:
-                for start, end in pairwise(ends):
-                    yield block[start - first : end - first].decode(errors=_ERRORS)
+            for start, end in pairwise(ends):
+                yield block[start - first : end - first].decode(errors=_ERRORS)
 
     def equals_at(self, index: int, text: str) -> bool:
         """Whether this text is the one at an index, which may be past the end."""
@@ -118,7 +113,7 @@ class Coded(_Texts):
 
     def extend(self, texts: Sequence[str]) -> None:
         code_of = self._code_of
-        for text in dict.fromkeys(texts):  # each once, in the order of their first places
+        for text in texts:
             if text not in code_of:
                 code_of[text] = len(self.names)
                 self.names.append(text)
@@ -154,7 +149,7 @@ class Column:
 
 def order_of(texts: Sequence[str]) -> Sequence[int]:
     """The places of the texts, sorted by them, equal ones as they stand. A range where they are in order already."""
-    if all(itertools.starmap(operator.le, pairwise(texts))):
+    if all(one <= other for one, other in pairwise(texts)):
         return range(len(texts))
     if not isinstance(texts, Coded):
         return array("q", sorted(range(len(texts)), key=texts.__getitem__))
@@ -177,7 +172,7 @@ class Keys:
 
     def __init__(self, texts: Coded | Strings):
         self.texts = texts
-        self._each_once = all(itertools.starmap(operator.lt, pairwise(texts)))
+        self._each_once = all(one < other for one, other in pairwise(texts))
         self.order = range(len(texts)) if self._each_once else order_of(texts)
         self._next = 0
 
