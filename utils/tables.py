@@ -14,12 +14,16 @@ from bisect import bisect_left
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import TypeVar
 
 from utils.cli import UserError
 from utils.files import read_table
 
 _BLOCK = 4096  # texts that are taken together
+_BYTES = 1 << 14  # of a file, that are read together
+_END = "\0"  # stands for the end of a line
+_UNUSUAL = (_END, "\r", "\ufeff")  # other ends of lines, and byte order marks
 
 T = TypeVar("T")
 
@@ -254,9 +258,35 @@ def table_of(pairs: Iterable[Sequence[str]]) -> Table:
     return Table(keys, values.texts)
 
 
+def read_plain_columns(path: str | os.PathLike, count: int) -> list[Coded | Strings] | None:
+    """The columns of a text file of `count` words on each line, as most tables are, in half the time of reading line by
+    line. None of any other file, which is left to a careful reader."""
+    path = Path(path)
+    if not path.is_file():  # a pipe can be read once only
+        return None
+    columns = [Column() for _ in range(count)]
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_BYTES):
+                data += file.readline()
+                text = data.decode() + "\n" * (not data.endswith(b"\n"))
+                if any(mark in text for mark in _UNUSUAL):
+                    return None
+                words = text.replace("\n", f" {_END} ").split()
+                lines = text.count("\n")
+                if len(words) != lines * (count + 1) or words[count :: count + 1].count(_END) != lines:
+                    return None
+                for place, column in enumerate(columns):
+                    column.extend(words[place :: count + 1])
+    except (OSError, ValueError):  # the careful reader says which and why
+        return None
+    return [column.texts for column in columns]
+
+
 def read_big_map(path: str | os.PathLike) -> Table:
     """What utils.files.read_map reads, for tables with a line per utterance. Raises UserError as that does."""
-    table = table_of(fields for _, fields in read_table(path))
+    columns = read_plain_columns(path, 2)
+    table = table_of(fields for _, fields in read_table(path)) if columns is None else Table(*columns)
     refuse_repeated(path, table)
     return table
 

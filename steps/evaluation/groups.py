@@ -59,6 +59,8 @@ def rates_of_attacks(
 def _values_in_order(path: Path, utts: Sequence[str]) -> list[str] | None:
     """The values of a table that has a line for each utterance, in their order, as most have; None of any other, which
     is left to the careful reader."""
+    if not path.is_file():  # a pipe can be read once only
+        return None
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeError):

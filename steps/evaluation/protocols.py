@@ -157,18 +157,24 @@ def _read_labels_and_attacks(path: Path) -> Protocol:
     if not attacks.exists():
         return Protocol(path, labels.attack, False, frozenset())
     table = read_columns(attacks, form_by_number({2: "UTT ATTACK"}, "UTT ATTACK, ATTACK - for bona fide"))
-    table.refuse_repeated(table["UTT"], _ONE_LINE)
-    attack_of, of_trials = Table(table["UTT"], table["ATTACK"]), Coded()
-    in_order = attack_of.key_column == labels.attack.key_column  # as a rule; looking each up takes longer
-    names = attack_of.column if in_order else (attack_of.get(utt) for utt in labels.attack)
-    for (utt, label), name in zip(labels.attack.pairs(), names):
-        if name is None or (name == NO_ATTACK) != (label == NO_ATTACK):
+    attack_of = Table(table["UTT"], table["ATTACK"])
+    names: Sequence[str | None] = attack_of.column
+    if attack_of.key_column != labels.attack.key_column:  # as a rule they are the same; looking each up takes longer
+        table.refuse_repeated(table["UTT"], _ONE_LINE)
+        names = [attack_of.get(utt) for utt in labels.attack]
+    wrong = {pair for pair in set(zip(labels.attack.column, names)) if not _go_together(*pair)}
+    for utt, pair in zip(labels.attack, zip(labels.attack.column, names)) if wrong else ():
+        if pair in wrong:
+            label, name = pair
             key = BONAFIDE if label == NO_ATTACK else SPOOF
             says = "it has no line of" if name is None else f"the attack {name!r} does not go with"
             raise UserError(f"{attacks}: {says} {utt}, {key} in {path / 'utt2label'}; fix the data dir")
-        of_trials.append(name)
     require_keys(path / "utt2label", labels.attack, attacks, attack_of, "fix the data dir")
-    return Protocol(path, Table(labels.attack.key_column, of_trials), True, frozenset())
+    return Protocol(path, Table(labels.attack.key_column, Coded(filter(None, names))), True, frozenset())
+
+
+def _go_together(label: str, attack: str | None) -> bool:
+    return attack is not None and (attack == NO_ATTACK) == (label == NO_ATTACK)
 
 
 def add_protocol_option(parser: ArgumentParser) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from utils.cli import UserError
 from utils.files import quoted, read_filled_lines
-from utils.tables import Coded, Column, Keys, Strings, blocks
+from utils.tables import Coded, Column, Keys, Strings, blocks, read_plain_columns
 
 ASVSPOOF5_HEADING = ["filename", "cm-label"]
 
@@ -99,8 +100,14 @@ def read_columns(path: str | os.PathLike, form_of: Callable[[str], Form]) -> Col
                 )
             yield fields
 
+    read = iter(rows())
+    first = next(read, None)
+    if form is not None and form.split is str.split and not form.heading:
+        plain = read_plain_columns(path, len(form.columns))
+        if plain is not None:
+            return Columns(path, plain, first_line, form)
     columns: list[Column] = []
-    for block in blocks(rows()):
+    for block in blocks(itertools.chain([] if first is None else [first], read)):
         columns = columns or [Column() for _ in block[0]]
         for column, fields in zip(columns, zip(*block)):
             column.extend(fields)

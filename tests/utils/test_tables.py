@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tracemalloc
 
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from steps.frontend.processing.audio import read_wav_scp
 from tests.bench.big_corpora import make_lists
+from utils import tables
 from utils.ark import CHECKSUMS, Checksums, ScpReader
 from utils.cli import UserError
 from utils.files import read_map
-from utils.tables import Coded, Column, Keys, Strings, Table, order_of, read_big_map
+from utils.tables import Coded, Column, Keys, Strings, Table, order_of, read_big_map, read_plain_columns
 
 TEXTS = st.lists(st.text("abcä€ ", max_size=4), max_size=30)
 
@@ -113,3 +115,55 @@ def test_bytes_per_utterance(lists, monkeypatch, work, limit):
         tracemalloc.stop()
         del kept
     assert (peaks[1] - peaks[0]) / (SIZES[1] - SIZES[0]) < limit
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 14])  # of a block, so that lines lie across blocks
+def test_plain_columns(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(tables, "_BYTES", size)
+    path = tmp_path / "table"
+    path.write_bytes("utt1 b 0.5\n utt2\tä  1\nutt3 b 2".encode())
+    columns = read_plain_columns(path, 3)
+    assert columns == [["utt1", "utt2", "utt3"], ["b", "ä", "b"], ["0.5", "1", "2"]]
+    assert read_plain_columns(path, 2) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a b\nc\nd e f\n",  # as many words as three lines of two have
+        b"a b c\nd\n",
+        b"a b\n\nc d\n",
+        b"a b\n\n",
+        b"a b\rc d\n",
+        b"a b\r\nc d\r\n",
+        b"\xef\xbb\xbfa b\n",
+        b"a \0\n",
+        b"\0 a b \0\n",
+        b"a \xff\n",
+        b"\x1f\x8b",
+    ],
+)
+def test_unusual_files_are_left_to_the_careful_reader(tmp_path, content):
+    path = tmp_path / "table"
+    path.write_bytes(content)
+    assert read_plain_columns(path, 2) is None
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "ab", "\u00e4", "\x1c", "\u2028", " ", "\t", "\n", "\r", "\0", "\ufeff"]), max_size=30
+    )
+)
+def test_plain_columns_are_those_of_the_careful_reader(tmp_path_factory, parts):
+    path = tmp_path_factory.mktemp("tables") / "table"
+    path.write_bytes("".join(parts).encode())
+    columns = read_plain_columns(path, 2)
+    if columns is not None:
+        careful = [line.split() for line in path.read_bytes().decode().split("\n")]
+        assert list(map(list, zip(*columns))) == [fields for fields in careful if fields]
+
+
+def test_a_pipe_is_not_read_twice(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    assert read_plain_columns(path, 2) is None
