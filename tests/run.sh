@@ -59,21 +59,33 @@ unit_tests() { # a thread each: they are spread over the cores file by file, as 
     --durations=20 "${parts[@]}"
 }
 
-both_recipes() { # at once; PA's output when it has ended
-  local pa status=0
-  mkdir -p "$1"
-  tests/recipe.sh pa "$1/pa" > "$1/pa.out" 2>&1 &
-  pa=$!
+la_recipes() { # LA's recipe, and those that start from its corpus and detectors
   if tests/slurm.sh true; then
     log "the LA recipe goes through Slurm"
-    tests/slurm.sh tests/recipe.sh la "$1/la" utils/slurm.sh || status=$?
+    tests/slurm.sh tests/recipe.sh la "$work/la" utils/slurm.sh
   else
     log "the LA recipe goes without Slurm"
-    tests/recipe.sh la "$1/la" || status=$?
-  fi
-  wait "$pa" || status=$?
-  cat "$1/pa.out"
-  [ "$status" -ne 0 ] || tests/other_recipes.sh "$1/la" asvspoof2021/la partial || status=$?
+    tests/recipe.sh la "$work/la"
+  fi && tests/other_recipes.sh "$work/la" asvspoof2021/la partial
+}
+
+pa_recipe() { tests/recipe.sh pa "$work/pa"; }
+
+kills_and_faults() { "$FSD_PYTHON" tests/faults.py --kills 18 --run-sh-kills 3; } # by itself it does 60 and 6
+
+side_by_side() { # <command>...: the first shows its output as it comes, the others theirs when they have ended
+  local status=0 one pids=()
+  mkdir -p "$work"
+  for one in "${@:2}"; do
+    "$one" > "$work/$one.out" 2>&1 &
+    pids+=($!)
+  done
+  "$1" || status=$?
+  for one in "${@:2}"; do
+    wait "${pids[0]}" || status=$?
+    pids=("${pids[@]:1}")
+    cat "$work/$one.out"
+  done
   return "$status"
 }
 
@@ -86,15 +98,15 @@ if $lint; then
 fi
 ! $units || stage "unit tests" unit_tests
 ! $benches || stage "benches in short form" "$FSD_PYTHON" tests/bench/short.py
-! $faults || stage "faults" "$FSD_PYTHON" tests/faults.py --kills 18 --run-sh-kills 3  # by itself it does 60 and 6
-if $recipes; then
-  work=$keep
-  if [ -z "$work" ]; then
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
-  fi
-  stage "recipes, in $work" both_recipes "$work"
+work=$keep
+if [ -z "$work" ]; then
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
 fi
+last=() # each waits much
+! $recipes || last+=(la_recipes pa_recipe)
+! $faults || last+=(kills_and_faults)
+[ ${#last[@]} -eq 0 ] || stage "${last[*]}, in $work" side_by_side "${last[@]}"
 if [ ${#failed[@]} -gt 0 ]; then
   log "FAILED:$(printf ' %s;' "${failed[@]}")"
   exit 1
