@@ -38,7 +38,7 @@ from local.corpora.base import NAME, Corpus, Trial, TrialList, absent_audio, kno
 from utils import audio
 from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
 from utils.files import make_dir_aside, read_json, sha256_of, write_json, write_lines
-from utils.rttm import RTTM, Stretches, lines_of, read_rttm
+from utils.rttm import RTTM, lines_of
 from utils.tables import read_big_map
 
 # Opening a file on a network file system waits for the server: threads overlap those waits.
@@ -247,19 +247,6 @@ def write_tables(
     write_lines(folder / "spk2utt", (f"{speaker} {' '.join(utts)}" for speaker, utts in sorted(spk2utt.items())))
 
 
-def stretches_of(rttm: Path, trials: list[Trial]) -> dict[str, Stretches]:
-    """The spoofed stretches of these trials. Raises UserError for those of a bona fide trial, and as read_rttm does."""
-    by_name, found = read_rttm(rttm), {}
-    for trial in trials:
-        stretches = by_name.get(trial.audio, ())
-        if stretches and trial.label == "bonafide":
-            raise UserError(
-                f"{rttm}: {trial.audio} has spoofed stretches, but its label is bonafide; correct one of them"
-            )
-        found[trial.utt] = stretches
-    return found
-
-
 def tables_of(conditions: tuple[str, ...]) -> list[str]:
     tables = ["wav.scp", "utt2spk", "spk2utt", "utt2speaker", "utt2label", "utt2attack", "utt2dur", "corpus.json"]
     return [*tables, *(f"utt2{name}" for name in conditions)]
@@ -330,14 +317,15 @@ def prepare(
         )
     said, official = corpus_in(root, corpus)
     asv = tuple(path for path in corpus.asv(root, subset) if path.is_file())
-    rttm = corpus.rttm(root) if corpus.rttm is not None and corpus.rttm(root).is_file() else None
+    stretch_file = corpus.stretch_file(root, subset) if corpus.stretch_file is not None else None
+    listed = [stretch_file] if stretch_file is not None and stretch_file.is_file() else []
     source = {
         "recipe": corpus.recipe,
         "corpus_dir": str(root),
         "corpus": said,
         "speakers": "as in the protocol (--protocol-speakers)" if protocol_speakers else "one per utterance",
         "protocol": str(keys),
-        "protocol_sha256": " ".join(map(sha256_of, [keys, *([rttm] if rttm else [])])),
+        "protocol_sha256": " ".join(map(sha256_of, [keys, *listed])),
         "asv_scores_sha256": " ".join(map(sha256_of, asv)) or None,
     }
     folder = data / subset
@@ -352,8 +340,8 @@ def prepare(
 
     with make_dir_aside(folder) as temporary:
         write_tables(temporary, corpus.audio_root(root), kept, seconds, read.conditions, protocol_speakers)
-        if rttm is not None:
-            write_lines(temporary / RTTM, lines_of(stretches_of(rttm, kept)))
+        if listed and corpus.read_stretches is not None:
+            write_lines(temporary / RTTM, lines_of(corpus.read_stretches(listed[0], kept, seconds)))
         if asv and len(asv) == len(corpus.asv(root, subset)):
             if corpus.asv_lines is None:
                 shutil.copyfile(asv[0], temporary / "asv_scores")

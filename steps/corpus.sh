@@ -2,15 +2,17 @@
 # shellcheck disable=SC2154 # options are set by the recipe
 # Sourced by steps/recipe.sh and steps/eval_recipe.sh: stage 0, from a corpus or the mini corpus to data dirs. The run.sh says
 # CORPUS (a name of local/prepare_data.py), MINI_WORDS (what its mini corpus is, in words), and where that has another layout
-# MINI_LAYOUT (a name of local/recast_mini_corpus.py).
+# MINI_LAYOUT (a name of local/recast_mini_corpus.py). If a --corpus-dir that is a folder holds another corpus than CORPUS, which
+# is then a list, FOLDER_CORPUS says which.
 : "${CORPUS:?}" "${MINI_WORDS:?}"
 
 case $CORPUS in *-pa) RECIPE=pa ;; *) RECIPE=la ;; esac # the mini corpus that stands in
 
 check_corpus_dir() { # --corpus-dir as it has to be; --mini-size as there are
   if [ -n "$corpus_dir" ]; then
+    [ -z "${FOLDER_CORPUS:-}" ] || [ ! -d "$corpus_dir" ] || CORPUS=$FOLDER_CORPUS
     if [ "$CORPUS" = own ]; then
-      [ -f "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: give a CSV or TSV list (docs/corpora.md)"
+      [ -f "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: give a CSV or TSV list${FOLDER_CORPUS:+, or the folder of $FOLDER_CORPUS} (docs/corpora.md)"
     else
       [ ! -f "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: this is a file; give the folder that holds the corpus's protocols and audio"
       [ -d "$corpus_dir" ] || refuse "--corpus-dir $corpus_dir: no such folder"

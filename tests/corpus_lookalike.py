@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -189,3 +190,40 @@ def make_mlaad(root: Path, per_model: int, bonafide: int) -> list[tuple[str, str
     rows = (f"real/{name},{('de', 'en')[at % 2]},Speaker {at % 4}" for at, name in enumerate(names))
     (root / "bonafide.csv").write_text("path,language,speaker\n" + "".join(f"{row}\n" for row in rows))
     return pairs
+
+
+def make_partialspoof(
+    root: Path, sizes: dict[str, tuple[int, int]], steps: Iterable[str] = ("0.01", "0.02", "0.16")
+) -> dict[str, dict[str, list[tuple[int, int]]]]:
+    """PartialSpoof's folder `database` with (trials, bona fide) per set, of noise; {set: {utterance: the spoofed
+    stretches, in samples}}. Every fourth spoofed utterance is spoofed throughout."""
+    rng = np.random.default_rng(0)
+    made: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    (root / "segment_labels").mkdir(parents=True)
+    (root / "protocols/PartialSpoof_LA_cm_protocols").mkdir(parents=True)
+    for subset, (trials, bonafide) in sizes.items():
+        (root / subset / "con_wav").mkdir(parents=True)
+        letter, lines, spoofed_of, lengths = subset[0].upper(), [], made.setdefault(subset, {}), {}
+        for at in range(trials):
+            speaker, length = f"LA_{69 + at % 8:04d}", int(rng.integers(8_000, 24_000))
+            utt = f"LA_{letter}_{1000000 + at}" if at < bonafide else f"CON_{letter}_{at - bonafide:07d}"
+            stretches = (
+                [(0, length)] if at % 4 == 3 else [(length // 5, length // 4), (length // 2, length // 2 + 4000)]
+            )
+            spoofed_of[utt], lengths[utt] = stretches if at >= bonafide else [], length
+            lines.append(f"{speaker} {utt} - {'- bonafide' if at < bonafide else 'CON spoof'}")
+            soundfile.write(
+                root / subset / "con_wav" / f"{utt}.wav", 0.1 * rng.standard_normal(length), 16000, "PCM_16"
+            )
+        name = f"protocols/PartialSpoof_LA_cm_protocols/PartialSpoof.LA.cm.{subset}.trl.txt"
+        (root / name).write_text("".join(f"{line}\n" for line in lines))
+        for step in steps:
+            labels: defaultdict[str, np.ndarray] = defaultdict(list)
+            size = round(float(step) * 16000)
+            for utt, stretches in spoofed_of.items():
+                bona_fide = np.ones(-(-lengths[utt] // size) * size, int)  # of each sample, and past the end
+                for begin, end in stretches:
+                    bona_fide[begin:end] = 0
+                labels[utt] = bona_fide.reshape(-1, size).min(1).astype(str)
+            np.save(root / f"segment_labels/{subset}_seglab_{step}.npy", labels)
+    return made

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import local.corpora
 from utils.cli import UserError
 from utils.files import quoted, read_filled_lines, read_table
+from utils.rttm import Stretches
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")  # an utterance: it becomes a key and a file name
 NO_ATTACK, UNKNOWN = "-", "unknown"
@@ -122,8 +123,8 @@ class Corpus:
     Of the official corpus, by set: counts: trials, and bona fide ones among them; sums: MD5 sums of key files. phases:
     trials of eval by phase.
 
-    rttm: where the spoofed stretches of its recordings are listed, if such a file is there (utils/rttm.py); names are
-    those of the key file's audio.
+    stretch_file: the file that lists the spoofed stretches of a set, if it is there. read_stretches: those of some
+    trials, by utterance, given that file, the trials and the seconds of each.
 
     asv: files of the ASV's scores of a set. asv_lines: their lines `ATTACK KEY SCORE` by phase; None where the one file
     is copied.
@@ -143,7 +144,8 @@ class Corpus:
     asv: Callable[[Path, str], tuple[Path, ...]] = lambda root, subset: ()
     asv_lines: Callable[[tuple[Path, ...]], dict[str, list[str]]] | None = None
     is_list: bool = False
-    rttm: Callable[[Path], Path] | None = None
+    stretch_file: Callable[[Path, str], Path] | None = None
+    read_stretches: Callable[[Path, Sequence[Trial], Sequence[float]], dict[str, Stretches]] | None = None
 
     @property
     def recipe(self) -> str:

@@ -16,10 +16,12 @@ import functools
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.corpora.base import NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, read_csv, word
 from utils.cli import UserError
+from utils.rttm import Stretches, read_rttm
 
 SHARES = {"train": 0.6, "dev": 0.2, "eval": 0.2}
 FIXED = ("path", "label", "attack", "speaker", "split")
@@ -133,6 +135,22 @@ def read_list(path: Path) -> dict[str, TrialList]:
     return _read(path, (state.st_mtime_ns, state.st_size))
 
 
+def read_stretches(rttm: Path, trials: Sequence[Trial], seconds: Sequence[float]) -> dict[str, Stretches]:
+    """The spoofed stretches of these trials, by the paths of their audio.
+
+    Raises UserError for those of a bona fide trial, and as read_rttm does.
+    """
+    by_name, found = read_rttm(rttm), {}
+    for trial in trials:
+        stretches = by_name.get(trial.audio, ())
+        if stretches and trial.label == "bonafide":
+            raise UserError(
+                f"{rttm}: {trial.audio} has spoofed stretches, but its label is bonafide; correct one of them"
+            )
+        found[trial.utt] = stretches
+    return found
+
+
 CORPORA = {
     "own": Corpus(
         name="own list",
@@ -141,6 +159,7 @@ CORPORA = {
         keys=lambda path, subset: path,
         read=lambda path, subset: read_list(path)[subset],
         is_list=True,
-        rttm=lambda path: path.with_suffix(".rttm"),
+        stretch_file=lambda path, subset: path.with_suffix(".rttm"),
+        read_stretches=read_stretches,
     )
 }
