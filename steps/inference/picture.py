@@ -1,4 +1,4 @@
-"""A picture of a recording: waveform, spectrogram, and the score over time."""
+"""A picture of a recording: waveform, spectrogram, spoofed stretches, and the score over time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steps.inference.clock import clock
-from steps.inference.result import Result, Window
+from steps.inference.clock import clock, stretch_clock
+from steps.inference.result import Result, Stretch, Window
 from utils.files import write_aside
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FOOT_WIDTH = 170  # characters of a line that fits under the picture
 _LABEL_SHARE = 0.05  # of the picture's width, what a label of a lowest window needs
+_LETTER_SHARE = 0.0052  # likewise, a letter of a stretch's label
 
 _INK, _SOFT, _GRID = "#101418", "#59626d", "#d9dde2"
 _BONAFIDE, _SPOOF, _PLAIN = "#0072b2", "#d55e00", "#59626d"  # Okabe and Ito's blue and vermilion
@@ -41,56 +45,93 @@ _STYLE = {
 
 
 def draw(path: Path, result: Result, about: dict[str, Any], lowest: int = 3) -> None:
-    """Write a PNG of a Result that has an overview. about: of FakeSpeechDetector.about; lowest: stretches that are
+    """Write a PNG of a Result that has an overview. about: of FakeSpeechDetector.about; lowest: windows that are
     marked."""
     from matplotlib import rc_context  # here, because it takes a while to load
+
+    with rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
+        figure = figure_of(result, about, lowest)
+        with write_aside(path, "wb") as handle:
+            figure.savefig(handle, format="png", dpi=120)
+
+
+def figure_of(result: Result, about: dict[str, Any], lowest: int = 3) -> Figure:
+    """What `draw` writes. Orange is what the detector takes for spoof: the stretches that its frames find or, if it
+    scores no frames, those of windows below the threshold are shaded."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
     low, high, _ = result.overview.columns()
     seconds, step = result.seconds, result.overview.column_seconds
     calibrated = result.llr is not None
-    with rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
-        figure = Figure(figsize=(12, 6.4), layout="constrained")
-        wave, spectrogram, scores = figure.subplots(3, 1, sharex=True, height_ratios=(1.0, 2.0, 1.6))
-        figure.suptitle(_title(result), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        if result.below_in_words:
-            wave.set_title(result.below_in_words, loc="left", x=0, pad=18, fontsize=9, color=_INK)
+    figure = Figure(figsize=(12, 6.4), layout="constrained")
+    heights = {"wave": 1.0, "spectrogram": 2.0, "stretches": 0.3, "scores": 1.6}
+    if result.stretches is None:
+        del heights["stretches"]
+    axes_of = dict(zip(heights, figure.subplots(len(heights), 1, sharex=True, height_ratios=tuple(heights.values()))))
+    wave, spectrogram, scores = axes_of["wave"], axes_of["spectrogram"], axes_of["scores"]
+    figure.suptitle(_title(result), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    said = "\n".join(filter(None, [result.spoofed_in_words, result.below_in_words]))
+    if said:
+        wave.set_title(said, loc="left", x=0, pad=18, fontsize=9, color=_INK)
 
-        times = np.arange(len(low)) * step
-        wave.fill_between(times, low, high, step="post", color=_INK, linewidth=0.3)
-        peak = max(0.02, float(np.abs([low.min(), high.max()]).max()))
-        wave.set(ylim=(-1.05 * peak, 1.05 * peak), ylabel="waveform")
+    times = np.arange(len(low)) * step
+    wave.fill_between(times, low, high, step="post", color=_INK, linewidth=0.3)
+    peak = max(0.02, float(np.abs([low.min(), high.max()]).max()))
+    wave.set(ylim=(-1.05 * peak, 1.05 * peak), ylabel="waveform")
 
-        khz = result.overview.rate / 2000
-        spectrogram.imshow(
-            result.overview.spectrogram().T,
-            origin="lower",
-            aspect="auto",
-            extent=(0, len(low) * step, 0, khz),
-            cmap="magma",
-            vmin=0,
-            vmax=1,
-            interpolation="antialiased",
-        )
-        spectrogram.set_ylabel("kHz")
+    khz = result.overview.rate / 2000
+    spectrogram.imshow(
+        result.overview.spectrogram().T,
+        origin="lower",
+        aspect="auto",
+        extent=(0, len(low) * step, 0, khz),
+        cmap="magma",
+        vmin=0,
+        vmax=1,
+        interpolation="antialiased",
+    )
+    spectrogram.set_ylabel("kHz")
 
-        _draw_scores(scores, result, about, calibrated)
-        for begin, end in result.below.stretches if result.below else ():
-            for axes in (wave, scores):
-                axes.axvspan(begin, end, color=_SPOOF, alpha=0.14, linewidth=0)
-        if len(result.windows) > 1:
-            _draw_lowest(wave, result.lowest(lowest), seconds)
-        scores.set_xlim(0, max(seconds, 1e-3))
-        scores.xaxis.set_major_formatter(FuncFormatter(lambda t, _: clock(t, seconds).removesuffix(".0")))
-        if seconds >= 60:
-            _whole_ticks(scores, seconds)
-        unit = "s" if seconds < 60 else "min:s" if seconds < 3600 else "h:min:s"
-        scores.set_xlabel(f"time, {unit}")
-        figure.supxlabel(_foot(result, about), x=0.01, ha="left", fontsize=8, color=_SOFT)
-        with write_aside(path, "wb") as handle:
-            figure.savefig(handle, format="png", dpi=120)
+    _draw_scores(scores, result, about, calibrated)
+    if result.stretches is None:
+        shaded = result.below.stretches if result.below else ()
+    else:
+        shaded = tuple(stretch[:2] for stretch in result.stretches)
+        _draw_stretches(axes_of["stretches"], result.stretches, seconds)
+    for begin, end in shaded:
+        for axes in (wave, scores):
+            axes.axvspan(begin, end, color=_SPOOF, alpha=0.14, linewidth=0)
+    if len(result.windows) > 1:
+        _draw_lowest(wave, result.lowest(lowest), seconds)
+    scores.set_xlim(0, max(seconds, 1e-3))
+    scores.xaxis.set_major_formatter(FuncFormatter(lambda t, _: clock(t, seconds).removesuffix(".0")))
+    if seconds >= 60:
+        _whole_ticks(scores, seconds)
+    unit = "s" if seconds < 60 else "min:s" if seconds < 3600 else "h:min:s"
+    scores.set_xlabel(f"time, {unit}")
+    figure.supxlabel(_foot(result, about), x=0.01, ha="left", fontsize=8, color=_SOFT)
+    return figure
+
+
+def _draw_stretches(axes: Any, stretches: Sequence[Stretch], seconds: float) -> None:
+    """A bar of each, with its times and lowest score under it; the lowest first, as long as there is room."""
+    axes.broken_barh([(s.begin, s.end - s.begin) for s in stretches], (0.55, 0.45), facecolors=_SPOOF, linewidth=0)
+    taken: list[tuple[float, float]] = []
+    for one in sorted(stretches, key=lambda stretch: stretch.score):
+        text = f"{stretch_clock(one.begin, one.end, seconds)}: {one.score:+.2f}"
+        width = _LETTER_SHARE * (len(text) + 1) * seconds
+        left = min(max(0.0, (one.begin + one.end - width) / 2), seconds - width)
+        if any(left < end and begin < left + width for begin, end in taken):
+            continue
+        taken.append((left, left + width))
+        axes.text(left + width / 2, 0.45, text, ha="center", va="top", fontsize=8, color=_INK)
+    axes.set(ylim=(0, 1), yticks=[])
+    axes.set_ylabel("spoofed", rotation=0, ha="right", va="center")
+    axes.tick_params(bottom=False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
 
 
 def _draw_lowest(axes: Any, windows: Sequence[Window], seconds: float) -> None:
@@ -138,6 +179,8 @@ def _end_of(text: str, width: int) -> str:
 def _foot(result: Result, about: dict[str, Any]) -> str:
     text = textwrap.fill("; ".join(result.notes), _FOOT_WIDTH) + "\n" if result.notes else ""
     text += f"{_end_of(about['model'], 70)}, trained on {about['corpus']}; windows of {about['window_seconds']:.2f} s"
+    if result.stretches:
+        text += f"; under a spoofed stretch its lowest frame score, threshold {about['frame_threshold']:+.2f}"
     if about["mini_corpus"]:
         text += "; the mini corpus is for trying the toolkit: this verdict is no evidence"
     return text

@@ -93,6 +93,9 @@ class Verdict(BaseModel):
     spoofed_stretches: list[SpoofedStretch] | None = Field(
         description="by scores of 20 ms each; null of detectors that score no frames, and where there is no verdict"
     )
+    frame_threshold: float | None = Field(
+        description="frames whose score is at or below it are spoofed; null of detectors that score no frames"
+    )
     headline: str = Field(description="the verdict in words, with the windows below the threshold")
     explanation: str
     exit: int | Literal["adaptive"] | None = Field(

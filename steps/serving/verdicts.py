@@ -94,6 +94,7 @@ def _verdict(result: Result, seen: list[Evidence], about: dict[str, Any]) -> dic
         "outside": result.outside,
         "below_threshold": below_threshold(result),
         "spoofed_stretches": spoofed_stretches(result),
+        "frame_threshold": about.get("frame_threshold"),  # missing in ONNX files of older versions
         "headline": headline,
         "explanation": explanation,
         "exit": about["exit"] and about["exit"]["stage"],

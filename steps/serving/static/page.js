@@ -1,4 +1,4 @@
-import { Plot } from "./plot.js";
+import { Plot, stretchCount } from "./plot.js";
 import { canRecord, record } from "./recorder.js";
 import { clock, number, span } from "./words.js";
 
@@ -216,6 +216,7 @@ function show(one, blob, name) {
   by("figures").replaceChildren(
     ...figures.map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, String(text)))),
   );
+  showSpoofed();
   showRows();
   showPictures();
   if (url) URL.revokeObjectURL(url);
@@ -228,10 +229,33 @@ function show(one, blob, name) {
   slider.max = answer.windows.length - 1;
   by("step").hidden = answer.windows.length < 2;
   from.max = to.max = answer.seconds.toFixed(2);
-  const first = answer.windows.length > 1 && answer.lowest.length ? answer.lowest[0] : answer.windows[0];
+  const spoofed = [...(answer.spoofed_stretches ?? [])].sort((a, b) => a.score - b.score);
+  const first = spoofed[0] ?? (answer.windows.length > 1 && answer.lowest.length ? answer.lowest[0] : answer.windows[0]);
   choose(first.begin, first.end);
   say(`${answer.headline}, ${value}. ${answer.explanation}`, { quiet: true });
   by("verdict").focus();
+}
+
+function playButton(stretch) {
+  const play = element("button", { type: "button", "aria-label": `Play ${span(stretch, answer.seconds)}` }, "Play");
+  play.addEventListener("click", () => {
+    choose(stretch.begin, stretch.end);
+    playStretch();
+  });
+  return play;
+}
+
+function showSpoofed() {
+  const stretches = answer.spoofed_stretches ?? [];
+  by("spoofed").hidden = stretches.length === 0;
+  const limit = answer.frame_threshold === null ? "" : ` of ${number(answer.frame_threshold)}`;
+  by("spoofed-says").replaceChildren(
+    element("span", { class: "key spoof" }), ` ${stretchCount(stretches)}: the scores of frames there are at or below their threshold${limit}.`,
+  );
+  by("spoofed-rows").replaceChildren(...stretches.map((one) => element(
+    "tr", {}, element("th", { scope: "row" }, one.begin.toFixed(2)), element("td", {}, one.end.toFixed(2)),
+    element("td", {}, number(one.score)), element("td", {}, playButton(one)),
+  )));
 }
 
 function showRows() {
@@ -254,16 +278,11 @@ function showPictures() {
     const image = element("img", { src: `data:image/png;base64,${picture.png}`, alt: picture.says });
     const hz = picture.low_hz === null ? "upwards: the network’s bins" : `upwards: ${Math.round(picture.low_hz)} to ${Math.round(picture.high_hz)} Hz`;
     const ends = [clock(stretch.begin, answer.seconds), hz, clock(stretch.end, answer.seconds)];
-    const play = element("button", { type: "button", "aria-label": `Play ${span(stretch, answer.seconds)}` }, "Play");
-    play.addEventListener("click", () => {
-      choose(stretch.begin, stretch.end);
-      playStretch();
-    });
     return element(
       "figure", {},
       image,
       element("div", { class: "ends" }, ...ends.map((text) => element("span", {}, text))),
-      element("figcaption", {}, element("span", {}, name, element("strong", {}, `${span(stretch, answer.seconds)}, ${valueWords(stretch)}`)), play),
+      element("figcaption", {}, element("span", {}, name, element("strong", {}, `${span(stretch, answer.seconds)}, ${valueWords(stretch)}`)), playButton(stretch)),
     );
   }));
 }
@@ -293,7 +312,11 @@ function chosen() {
     slider.value = index;
     slider.setAttribute("aria-valuetext", `${text}, ${valueWords(answer.windows[index])}`);
   }
-  by("chosen").textContent = index >= 0 ? `Window ${index + 1} of ${answer.windows.length}: ${text}, ${valueWords(answer.windows[index])}` : text;
+  const spoofed = answer.spoofed_stretches ?? [];
+  const at = spoofed.findIndex((one) => near(one.begin, begin) && near(one.end, end));
+  if (at >= 0) by("chosen").textContent = `Spoofed stretch ${at + 1} of ${spoofed.length}: ${text}, lowest score ${number(spoofed[at].score)}`;
+  else if (index >= 0) by("chosen").textContent = `Window ${index + 1} of ${answer.windows.length}: ${text}, ${valueWords(answer.windows[index])}`;
+  else by("chosen").textContent = text;
 }
 
 for (const field of [from, to]) field.addEventListener("change", chosen);
@@ -335,5 +358,5 @@ audio.addEventListener("error", () => {
   audio.hidden = true;
   by("play").disabled = true;
   by("unplayable").hidden = false;
-  for (const button of by("pictures").querySelectorAll("button")) button.disabled = true;
+  for (const button of by("result").querySelectorAll("#pictures button, #spoofed button")) button.disabled = true;
 });

@@ -1,12 +1,13 @@
-// Spectrogram and, under it, the windows' scores, on one axis of time.
-import { clock, number } from "./words.js";
+// Spectrogram and, under it, spoofed stretches and the windows' scores, on one axis of time.
+import { clock, number, span } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 52, RIGHT = 12, TOP = 18, PICTURE = 150, GAP = 28, SCORES = 140, BOTTOM = 34;
 const LABEL = 64; // room of a label of a lowest window
+const LETTER = 6.6; // likewise, of a letter of a stretch's label
 const BAR = 5; // height of the marks of what is below the threshold
-const PICTURE_END = TOP + PICTURE, SCORES_TOP = PICTURE_END + GAP, SCORES_END = SCORES_TOP + SCORES;
-const HEIGHT = SCORES_END + BOTTOM;
+const PICTURE_END = TOP + PICTURE;
+const LANE = 54, LANE_BAR = 12; // height of what has the spoofed stretches, and of their bars
 const FEW = 60; // windows that are drawn as long as they are
 
 function make(name, attributes, text) {
@@ -23,6 +24,8 @@ function stepFor(range, most, steps) {
   while (range / step > most) step *= 2;
   return step;
 }
+
+export const stretchCount = ({ length }) => `${length || "no"} spoofed stretch${length === 1 ? "" : "es"}`;
 
 export class Plot {
   // place: an element; select(from, to): called with seconds when the user has chosen by pointer.
@@ -46,20 +49,24 @@ export class Plot {
   draw() {
     const width = this.place.clientWidth, answer = this.answer;
     if (!answer || width < 100) return;
-    const svg = make("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": this.words() });
+    this.scoresTop = PICTURE_END + (answer.spoofed_stretches ? LANE : 0) + GAP;
+    this.scoresEnd = this.scoresTop + SCORES;
+    const height = this.scoresEnd + BOTTOM;
+    const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": this.words() });
     this.svg = svg;
     this.x = (seconds) => LEFT + (seconds / answer.seconds) * (width - LEFT - RIGHT);
     this.seconds = (x) => Math.max(0, Math.min(answer.seconds, ((x - LEFT) / (width - LEFT - RIGHT)) * answer.seconds));
     this.drawSpectrogram(width);
+    if (answer.spoofed_stretches) this.drawSpoofed(width);
     this.drawTimes(width);
     this.drawScores(width);
     this.selections = [
       make("rect", { class: "selection dark", y: TOP, height: PICTURE }),
-      make("rect", { class: "selection", y: SCORES_TOP, height: SCORES }),
+      make("rect", { class: "selection", y: this.scoresTop, height: SCORES }),
     ];
     this.cursors = [
       make("line", { class: "cursor dark", y1: TOP, y2: PICTURE_END }),
-      make("line", { class: "cursor", y1: SCORES_TOP, y2: SCORES_END }),
+      make("line", { class: "cursor", y1: this.scoresTop, y2: this.scoresEnd }),
     ];
     svg.append(...this.selections, ...this.cursors);
     this.place.replaceChildren(svg);
@@ -76,7 +83,8 @@ export class Plot {
       : `${what} of one window`;
     const low = answer.lowest[0];
     const lowest = values.length > 1 && low ? `, lowest from ${clock(low.begin, answer.seconds)} to ${clock(low.end, answer.seconds)} s` : "";
-    return `${answer.spectrogram.says} Under it the ${spread}${lowest}. The table of all windows has the numbers.`;
+    const spoofed = answer.spoofed_stretches ? ` Under it ${stretchCount(answer.spoofed_stretches)}.` : "";
+    return `${answer.spectrogram.says}${spoofed} Under ${spoofed ? "them" : "it"} the ${spread}${lowest}. The table of all windows has the numbers.`;
   }
 
   drawSpectrogram(width) {
@@ -89,9 +97,31 @@ export class Plot {
       this.svg.append(make("text", { x: LEFT - 6, y, "text-anchor": "end" }, `${hz / 1000}${hz ? " kHz" : ""}`));
     }
     if (this.answer.windows.length > 1) this.drawLowest(width);
-    for (const { begin, end } of this.answer.below_threshold?.stretches ?? []) {
+    if (!this.answer.spoofed_stretches) this.drawBars(this.answer.below_threshold?.stretches ?? [], PICTURE_END + 1, BAR);
+  }
+
+  drawBars(stretches, y, height) {
+    for (const { begin, end } of stretches) {
       const x = this.x(begin);
-      this.svg.append(make("rect", { class: "bar", x, width: Math.max(2, this.x(end) - x), y: PICTURE_END + 1, height: BAR }));
+      this.svg.append(make("rect", { class: "bar", x, width: Math.max(2, this.x(end) - x), y, height }));
+    }
+  }
+
+  // Bars of the stretches that the frames find, with their times and lowest scores; the lowest first, where there is room.
+  drawSpoofed(width) {
+    const { spoofed_stretches: stretches, seconds } = this.answer;
+    const y = PICTURE_END + 22;
+    this.svg.append(make("text", { class: "name", x: LEFT, y: y - 6 }, stretchCount(stretches)));
+    this.svg.append(make("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y + LANE_BAR, y2: y + LANE_BAR }));
+    this.drawBars(stretches, y, LANE_BAR);
+    const taken = [];
+    for (const one of [...stretches].sort((a, b) => a.score - b.score)) {
+      const text = `${span(one, seconds)}: ${number(one.score)}`, room = LETTER * (text.length + 1);
+      const middle = (this.x(one.begin) + this.x(one.end)) / 2;
+      const left = Math.max(LEFT, Math.min(width - RIGHT - room, middle - room / 2));
+      if (taken.some((other) => Math.abs(other.left - left) < Math.max(other.room, room))) continue;
+      taken.push({ left, room });
+      this.svg.append(make("text", { class: "spoofed", x: left + room / 2, y: y + LANE_BAR + 15, "text-anchor": "middle" }, text));
     }
   }
 
@@ -119,14 +149,14 @@ export class Plot {
     for (let i = 0; i * step <= seconds + 1e-6; i++) {
       const x = this.x(i * step), last = x > width - 30;
       this.svg.append(
-        make("line", { class: "axis", x1: x, x2: x, y1: SCORES_END, y2: SCORES_END + 4 }),
-        make("text", { x, y: SCORES_END + 17, "text-anchor": last ? "end" : "middle" }, clock(i * step, seconds).replace(/\.0$/, "")),
+        make("line", { class: "axis", x1: x, x2: x, y1: this.scoresEnd, y2: this.scoresEnd + 4 }),
+        make("text", { x, y: this.scoresEnd + 17, "text-anchor": last ? "end" : "middle" }, clock(i * step, seconds).replace(/\.0$/, "")),
       );
     }
     const unit = seconds < 60 ? "s" : seconds < 3600 ? "min:s" : "h:min:s";
     this.svg.append(
-      make("text", { x: LEFT - 18, y: SCORES_END + 17, "text-anchor": "end" }, unit),
-      make("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: SCORES_END, y2: SCORES_END }),
+      make("text", { x: LEFT - 18, y: this.scoresEnd + 17, "text-anchor": "end" }, unit),
+      make("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: this.scoresEnd, y2: this.scoresEnd }),
     );
   }
 
@@ -137,15 +167,15 @@ export class Plot {
     const all = [...values, mean, ...(threshold === null ? [] : [threshold])];
     const margin = Math.max(0.5, 0.12 * (Math.max(...all) - Math.min(...all)));
     const low = Math.min(...all) - margin, high = Math.max(...all) + margin;
-    const y = (value) => SCORES_END - ((value - low) / (high - low)) * SCORES;
+    const y = (value) => this.scoresEnd - ((value - low) / (high - low)) * SCORES;
     const step = stepFor(high - low, 5, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]);
     for (let i = Math.ceil(low / step); i * step <= high; i++) {
       this.svg.append(make("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(i * step), y2: y(i * step) }));
-      if (y(i * step) > SCORES_END - 4) continue; // there the times begin
+      if (y(i * step) > this.scoresEnd - 4) continue; // there the times begin
       this.svg.append(make("text", { x: LEFT - 6, y: y(i * step) + 4, "text-anchor": "end" }, number(i * step, step < 1 ? 1 : 0)));
     }
     const what = answer.llr === null ? "score" : "LLR";
-    this.svg.append(make("text", { class: "name", x: LEFT, y: SCORES_TOP - 7 }, `${what} (up: bona fide)`));
+    this.svg.append(make("text", { class: "name", x: LEFT, y: this.scoresTop - 7 }, `${what} (up: bona fide)`));
     if (threshold !== null) {
       this.svg.append(make("line", { class: "threshold", x1: LEFT, x2: width - RIGHT, y1: y(threshold), y2: y(threshold) }));
     }
@@ -174,12 +204,12 @@ export class Plot {
     });
     for (const one of answer.windows) {
       if (one.counts || one.score === null) continue;
-      const up = this.valueOf(one) > mean, at = up ? SCORES_TOP + 4 : SCORES_END - 4, tip = up ? -6 : 6;
+      const up = this.valueOf(one) > mean, at = up ? this.scoresTop + 4 : this.scoresEnd - 4, tip = up ? -6 : 6;
       this.svg.append(make("path", { class: kind(one), d: `M${middle(one) - 5} ${at}h10l-5 ${tip}z` }));
     }
     if (threshold !== null) { // told above the plot, where nothing is drawn
       this.svg.append(
-        make("text", { class: "name", x: width - RIGHT, y: SCORES_TOP - 7, "text-anchor": "end" }, `threshold ${number(threshold)}`),
+        make("text", { class: "name", x: width - RIGHT, y: this.scoresTop - 7, "text-anchor": "end" }, `threshold ${number(threshold)}`),
       );
     }
   }
@@ -220,11 +250,19 @@ export class Plot {
     svg.addEventListener("pointerup", (event) => {
       if (from === null) return;
       const to = at(event), far = Math.abs(this.x(to) - this.x(from)) > 4;
-      const range = far ? [Math.min(from, to), Math.max(from, to)] : this.windowAt(to);
+      const high = event.clientY - svg.getBoundingClientRect().top;
+      const range = far ? [Math.min(from, to), Math.max(from, to)] : (this.spoofedAt(to, high) ?? this.windowAt(to));
       from = null;
       this.select(...range);
     });
     svg.addEventListener("pointercancel", () => { from = null; });
+  }
+
+  // The spoofed stretch that was clicked on, if one was. high: of the pointer, in the picture.
+  spoofedAt(time, high) {
+    if (high < PICTURE_END || high > this.scoresTop - GAP) return undefined;
+    const found = this.answer.spoofed_stretches?.find((one) => one.begin <= time && time <= one.end);
+    return found && [found.begin, found.end];
   }
 
   // The window whose middle is nearest.

@@ -19,6 +19,7 @@ from PIL import Image
 
 from steps.frontend.processing.band import BandLimits
 from steps.inference.detector import FakeSpeechDetector
+from steps.inference.frame_track import write_frame_threshold
 from steps.serving import verdicts
 from steps.serving.answers import Verdict
 from steps.serving.app import make_app
@@ -28,6 +29,7 @@ from tests.conftest import ROOT, speech_like
 from tests.in_process import call
 from tests.steps.inference.conftest import save_training
 from tests.steps.serving.conftest import Here
+from tests.steps.test_locate import save_training as save_frames_training
 from utils import audio
 
 RATE = 16000
@@ -66,6 +68,20 @@ def test_the_answer_is_the_detectors(client, detector, tmp_path):
         said["headline"] == start + result.below_in_words and result.below_in_words in said["below_threshold"].values()
     )
     assert "mini corpus 1 (tiny)" in said["caution"]
+
+
+def test_spoofed_stretches_come_with_the_threshold_of_frames(client, tmp_path):
+    data = sound_of(speech_like(5 * RATE, 1))
+    said = ask(client, data).json()
+    assert said["spoofed_stretches"] is said["frame_threshold"] is None  # this detector scores no frames
+    exp = save_frames_training(tmp_path / "exp", frames="last")
+    (result,) = FakeSpeechDetector.load(exp).score(speech_like(5 * RATE, 1), RATE)
+    limit = float(np.median(result.track))
+    write_frame_threshold(exp, limit, "data/dev")
+    said = verdicts.judge(FakeSpeechDetector.load(exp), data, 60.0, pictures=False)
+    assert Verdict.model_validate(said, strict=True).model_dump() == said
+    assert said["frame_threshold"] == limit and said["spoofed_stretches"]
+    assert all(0 <= one["begin"] < one["end"] <= 5 and one["score"] <= limit for one in said["spoofed_stretches"])
 
 
 def test_pictures(client):

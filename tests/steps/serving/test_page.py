@@ -115,6 +115,7 @@ def made_up_answer(windows, lowest, **changes):
         "explanation": "Why.", "caution": None, "score": 0.0, "llr": 0.0, "threshold": 0.0, "seconds": made[-1]["end"], "notes": [],
         "below_threshold": {"windows": len(below), "of": len(made), "stretches": below, "in_words": ""}, "windows": made,
         "lowest": [made[i] for i in lowest], "spectrogram": picture, "looked_at": [],
+        "spoofed_stretches": None, "frame_threshold": None,
     }  # fmt: skip
     return answer | changes
 
@@ -159,6 +160,94 @@ def test_no_label_covers_a_mark_or_a_label(show, files):
         assert scores == sorted(scores) and len(scores) == len(windows)
 
 
+# begin, end, lowest score of a frame
+SPOOFED = {
+    "none": (20, []),
+    "one at each end": (20, [(0.0, 0.4, -1.0), (19.6, 20.0, -2.0)]),
+    "side by side": (20, [(t, t + 0.5, -t) for t in range(0, 20, 1)]),
+    "all of it": (20, [(0.0, 20.0, -123.456)]),
+    "half an hour": (1800, [(t, t + 3, -(t % 7) / 3) for t in range(0, 1797, 9)]),
+}
+
+
+def of_frames(name):
+    seconds, spoofed = SPOOFED[name]
+    windows = [(2.5 * i, -0.5 if i % 5 == 3 else 1.0) for i in range(int((seconds - 5) / 2.5) + 1)]
+    stretches = [{"begin": b, "end": e, "score": score} for b, e, score in spoofed]
+    return made_up_answer(windows, [3], headline=name, spoofed_stretches=stretches, frame_threshold=0.25)
+
+
+def test_spoofed_stretches_are_bars_and_rows(show, files):
+    """With times and scores, in the colour of what is taken for spoof and of nothing else."""
+    page = show()
+    page.route("**/api/verdict*", lambda route: route.fulfill(json=answer))
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme)
+        for name, (_, spoofed) in SPOOFED.items():
+            answer = of_frames(name)
+            page.evaluate("document.getElementById('file').value = ''")
+            give(page, files / "hm.flac", f"#verdict:has-text('{name}')")
+            page.wait_for_function(
+                "width => document.querySelector('#plot svg').viewBox.baseVal.width < width", arg=width
+            )
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            plot = page.locator("#plot svg")
+            assert plot.evaluate(COVERED) == [], (name, width)
+            assert plot.locator(".bar").count() == len(spoofed) == page.locator("#spoofed-rows tr").count()
+            assert page.locator("#spoofed").is_visible() == bool(spoofed)
+            assert f"{len(spoofed) or 'no'} spoofed stretch" in plot.locator(".name").first.text_content()
+            if not spoofed:
+                continue
+            cells = [
+                text.replace("−", "-")
+                for text in page.locator("#spoofed-rows tr").first.locator("th, td").all_text_contents()
+            ]
+            begin, end, lowest = spoofed[0]
+            assert cells == [
+                f"{begin:.2f}",
+                f"{end:.2f}",
+                f"{lowest:+.2f}".replace("-0.00", "0.00").replace("+0.00", "0.00"),
+                "Play",
+            ]
+            assert "threshold of +0.25" in page.locator("#spoofed-says").inner_text()
+            labels = plot.locator(".spoofed").all_text_contents()
+            assert 0 < len(labels) <= len(spoofed) and (len(spoofed) > 5 or width < 400 or len(labels) == len(spoofed))
+            least = min(score for *_, score in spoofed)
+            assert any(label.endswith(f": −{-least:.2f}") for label in labels)
+            assert min(page.locator("#plot text, #spoofed p, #spoofed th, #spoofed td").evaluate_all(CONTRAST)) > 4.5
+            colours = "all => [...new Set(all.map(one => getComputedStyle(one).fill || getComputedStyle(one).color))]"
+            assert plot.locator(".bar, rect.below").evaluate_all(colours) == [
+                page.locator("#spoofed .key").evaluate("one => getComputedStyle(one).color")
+            ]
+
+
+def test_a_spoofed_stretch_is_chosen_by_its_bar_and_played_by_its_row(show, files):
+    page = show()
+    answer = of_frames("one at each end")
+    page.route("**/api/verdict*", lambda route: route.fulfill(json=answer))
+    give(page, files / "talk.wav")
+    chosen = page.locator("#chosen")
+    assert chosen.inner_text() == "Spoofed stretch 2 of 2: 19.6 to 20.0 s, lowest score −2.00"  # the lowest
+    page.locator("#plot .bar").first.click()
+    assert chosen.inner_text() == "Spoofed stretch 1 of 2: 0.0 to 0.4 s, lowest score −1.00"
+    page.locator("#plot .bar").nth(1).click()
+    assert "stretch 2 of 2" in chosen.inner_text()
+    page.locator("#spoofed-rows button").first.click()
+    assert "stretch 1 of 2" in chosen.inner_text()
+    page.wait_for_function(
+        "() => document.getElementById('audio').paused && document.getElementById('audio').currentTime > 0.3"
+    )
+    assert page.evaluate("document.getElementById('audio').currentTime") < 1.5
+    box = page.locator("#plot svg").bounding_box()  # beside the bars, a click takes a window
+    page.mouse.click(box["x"] + box["width"] / 2, page.locator("#plot .bar").first.bounding_box()["y"] + 3)
+    assert "Window " in chosen.inner_text()
+    assert (
+        'img "Spectrogram. Under it 2 spoofed stretches. Under them the LLR of 7 windows'
+        in page.locator("body").aria_snapshot()
+    )
+
+
 def test_a_call_side_by_side(show, files, server):
     def said(channels):
         return httpx2.post(
@@ -192,6 +281,7 @@ def test_what_is_not_judged_has_no_colours(show, files):
     give(page, files / "hm.flac")
     assert page.locator("#plot .above, #plot .below").count() == 0 and page.locator("#plot circle.plain").count() == 3
     assert set(page.locator("#rows td:last-child").all_text_contents()) == {""}
+    assert page.locator("#plot .bar").count() == 0 and not page.locator("#spoofed").is_visible()
 
 
 def test_errors_are_told_and_the_next_file_is_scored(show, files):
