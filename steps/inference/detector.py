@@ -47,6 +47,7 @@ import torch
 
 from steps.evaluation.costs import Costs
 from steps.evaluation.labels import corpus_label
+from steps.evaluation.overlap import family_of
 from steps.experiment.exits import Wanted
 from steps.frontend import FrontEndBase, make_frontend
 from steps.frontend.processing.standardise import SILENCE_DB, active_level
@@ -230,7 +231,8 @@ class FakeSpeechDetector:
 
     @property
     def of_mini_corpus(self) -> bool:
-        return self.corpus.get("name") == "mini corpus"
+        """In any form of it, and with no other corpus beside it."""
+        return family_of(self.corpus) == "mini corpus" and "combined_from" not in self.corpus
 
     def about(self) -> dict[str, Any]:
         """What the results rest on, for the head of an output; plain values, as JSON takes them."""

@@ -177,13 +177,13 @@ def _end_of(text: str, width: int) -> str:
 
 
 def _foot(result: Result, about: dict[str, Any]) -> str:
-    text = textwrap.fill("; ".join(result.notes), _FOOT_WIDTH) + "\n" if result.notes else ""
-    text += f"{_end_of(about['model'], 70)}, trained on {about['corpus']}; windows of {about['window_seconds']:.2f} s"
+    notes = textwrap.fill("; ".join(result.notes), _FOOT_WIDTH) + "\n" if result.notes else ""
+    text = f"{_end_of(about['model'], 70)}, trained on {about['corpus']}; windows of {about['window_seconds']:.2f} s"
     if result.stretches:
         text += f"; under a spoofed stretch its lowest frame score, threshold {about['frame_threshold']:+.2f}"
     if about["mini_corpus"]:
         text += "; the mini corpus is for trying the toolkit: this verdict is no evidence"
-    return text
+    return notes + textwrap.fill(text, _FOOT_WIDTH)
 
 
 def _draw_scores(axes: Any, result: Result, about: dict[str, Any], calibrated: bool) -> None:

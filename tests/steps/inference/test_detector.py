@@ -338,6 +338,24 @@ def test_places_in_words(edges, of, words):
     assert Below.among([Window(*edge, -1.0, -1.0, True, True) for edge in edges]).words(of) == words
 
 
+@pytest.mark.parametrize(
+    ("corpus", "is_mini"),
+    [
+        ({"name": "mini corpus"}, True),
+        ({"name": "mini corpus, spoofed in part"}, True),
+        ({"name": "mini corpus as ASVspoof 5"}, True),
+        ({"name": "mini corpus + PartialSpoof", "combined_from": []}, False),
+        ({"name": "PartialSpoof"}, False),
+        ({}, False),
+    ],
+)
+def test_every_form_of_the_mini_corpus_is_known_as_one(training, monkeypatch, corpus, is_mini):
+    """Verdicts of such detectors are said to be no evidence."""
+    detector = FakeSpeechDetector.load(training)
+    monkeypatch.setattr(detector, "corpus", corpus)
+    assert detector.of_mini_corpus == detector.about()["mini_corpus"] == is_mini
+
+
 def test_load_says_what_is_wrong(training, tmp_path):
     (tmp_path / "seed1").mkdir()
     soundfile.write(tmp_path / "a.wav", np.zeros(9), RATE)

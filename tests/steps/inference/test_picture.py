@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib import font_manager
+from matplotlib import rc_context
 from matplotlib.colors import to_hex
 from PIL import Image
 
@@ -75,8 +75,9 @@ def test_of_many_stretches_the_lowest_are_labelled_and_no_label_covers_another(s
         Stretch(t, t + seconds / 200, -((t * 7919) % 3)) for t in np.arange(0, seconds * 0.995, seconds / 40)
     )
     result = result_of(stretches, seconds)
-    figure = picture.figure_of(result, ABOUT)
-    figure.draw_without_rendering()
+    with rc_context(picture._STYLE):
+        figure = picture.figure_of(result, ABOUT)
+        figure.draw_without_rendering()
     lane = figure.axes[2]
     boxes = sorted((text.get_window_extent() for text in lane.texts), key=lambda box: box.x0)
     assert 4 < len(boxes) < len(stretches)
@@ -88,6 +89,12 @@ def test_of_many_stretches_the_lowest_are_labelled_and_no_label_covers_another(s
     assert Image.open(tmp_path / "a.png").size == (1440, 768)
 
 
-def test_the_font_is_there():
-    """Labels are measured by its letters."""
-    assert font_manager.findfont("DejaVu Sans", fallback_to_default=False)
+def test_what_stands_under_the_picture_fits():
+    about = {**ABOUT, "model": "/a/long/way/" * 9, "corpus": "mini corpus, spoofed in part 2 (small)"}
+    with rc_context(picture._STYLE):
+        figure = picture.figure_of(replace(result_of((Stretch(3.0, 4.5, -1.2),)), notes=("a note ",) * 40), about)
+        figure.draw_without_rendering()
+    foot = figure._supxlabel
+    words = " ".join(foot.get_text().split())
+    assert "its lowest frame score, threshold -0.25; the mini corpus" in words and words.endswith("is no evidence")
+    assert foot.get_window_extent().x1 < figure.bbox.x1
