@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import csv
 import errno
 import fcntl
 import glob
@@ -20,7 +21,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from utils.cli import UserError, warn
 
@@ -221,6 +222,47 @@ def read_filled_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
         if empty:
             raise UserError(f"{path}: line {empty}: empty, with lines after it; remove it, or write what it was")
         yield number, line
+
+
+def read_csv(
+    path: str | os.PathLike, required: Iterable[str], delimiter: str | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, values by the heading's names in lower case) of a CSV file. delimiter: None takes that of the
+    heading: a tab, `;`, `|` or a comma; at `|` quotes are letters like others.
+
+    Raises UserError, naming file and line, for a heading that lacks one of `required` or has a name twice, a line with
+    another number of columns than the heading, and as read_filled_lines does.
+    """
+    lines = read_filled_lines(path)
+    number, heading = next(lines, (0, ""))
+    if not heading:
+        raise UserError(f"{path}: is empty; its first line names the columns, such as {','.join(required)}")
+    delimiter = delimiter or next((one for one in "\t;|" if one in heading), ",")
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
+
+    def split(text: str, number: int) -> list[str]:
+        try:
+            return [one.strip() for one in next(csv.reader([text], delimiter=delimiter, quoting=quoting, strict=True))]
+        except csv.Error as error:
+            raise UserError(f"{path}: line {number}: {error}: {quoted(text)}; correct the line") from None
+
+    names = [name.lower() for name in split(heading, number)]
+    for name in required:
+        if name not in names:
+            raise UserError(
+                f"{path}: line 1: no column {name!r} in its heading {quoted(heading)}; name the columns there"
+            )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{path}: line 1: the column {twice!r} stands in its heading twice; remove one")
+    for number, text in lines:
+        fields = split(text, number)
+        if len(fields) != len(names):
+            raise UserError(
+                f"{path}: line {number}: {len(fields)} columns where its heading has {len(names)}: {quoted(text)};"
+                f" correct the line"
+            )
+        yield number, dict(zip(names, fields))
 
 
 def read_table(path: str | os.PathLike, columns: int | None = 2) -> Iterator[tuple[int, list[str]]]:

@@ -6,20 +6,19 @@ the programs take. All are found by their files.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import local.corpora
 from utils.cli import UserError
-from utils.files import quoted, read_filled_lines, read_table
+from utils.files import quoted, read_table
 from utils.rttm import Stretches
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")  # an utterance: it becomes a key and a file name
@@ -196,45 +195,6 @@ def read_rows(path: Path, columns: str) -> Iterator[tuple[int, list[str]]]:
                 f"{quoted(' '.join(fields))}; {FIX}"
             )
         yield number, fields
-
-
-def read_csv(path: Path, required: Iterable[str], delimiter: str | None = None) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, values by the heading's names in lower case) of a CSV file. delimiter: None takes that of the
-    heading: a tab, `;`, `|` or a comma; at `|` quotes are letters like others.
-
-    Raises UserError, naming file and line, for a heading that lacks one of `required` or has a name twice, a line with
-    another number of columns than the heading, and as read_filled_lines does.
-    """
-    lines = read_filled_lines(path)
-    number, heading = next(lines, (0, ""))
-    if not heading:
-        raise UserError(f"{path}: is empty; its first line names the columns, such as {','.join(required)}")
-    delimiter = delimiter or next((one for one in "\t;|" if one in heading), ",")
-    quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
-
-    def split(text: str, number: int) -> list[str]:
-        try:
-            return [one.strip() for one in next(csv.reader([text], delimiter=delimiter, quoting=quoting, strict=True))]
-        except csv.Error as error:
-            raise UserError(f"{path}: line {number}: {error}: {quoted(text)}; {FIX}") from None
-
-    names = [name.lower() for name in split(heading, number)]
-    for name in required:
-        if name not in names:
-            raise UserError(
-                f"{path}: line 1: no column {name!r} in its heading {quoted(heading)}; name the columns there"
-            )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"{path}: line 1: the column {twice!r} stands in its heading twice; remove one")
-    for number, text in lines:
-        fields = split(text, number)
-        if len(fields) != len(names):
-            raise UserError(
-                f"{path}: line {number}: {len(fields)} columns where its heading has {len(names)}: {quoted(text)};"
-                f" {FIX}"
-            )
-        yield number, dict(zip(names, fields))
 
 
 def word(text: str) -> str:

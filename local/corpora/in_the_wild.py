@@ -12,7 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from local.corpora import Archive, Download
-from local.corpora.base import NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, missing_of, read_csv, word
+from local.corpora.base import NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, missing_of, word
+from utils.files import read_csv
 
 COUNTS = {"eval": (31_779, 19_963)}
 LABELS = {"bona-fide": "bonafide", "bonafide": "bonafide", "spoof": "spoof"}

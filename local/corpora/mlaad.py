@@ -14,8 +14,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from local.corpora import Archive, Download
-from local.corpora.base import NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, read_csv, word
+from local.corpora.base import NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, word
 from utils.cli import UserError
+from utils.files import read_csv
 
 BONAFIDE = "bonafide.csv"
 CONDITIONS = ("language", "architecture")

@@ -19,8 +19,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.corpora.base import NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, read_csv, word
+from local.corpora.base import NO_ATTACK, UNKNOWN, Corpus, Trial, TrialList, made_id, word
 from utils.cli import UserError
+from utils.files import read_csv
 from utils.rttm import Stretches, read_rttm
 
 SHARES = {"train": 0.6, "dev": 0.2, "eval": 0.2}

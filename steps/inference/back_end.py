@@ -28,11 +28,12 @@ from utils.cli import UserError
 class Found(NamedTuple):
     """Of a batch of windows, float64: scores (batch,), higher = bona fide; distances (batch,) from what the detector
     was trained on, NaN where no limit is known; frames (batch, frames), the scores of parts that divide a window
-    evenly, None of detectors that do not score frames."""
+    evenly, None of detectors that do not score frames; embeddings float32 (batch, size), None unless asked for."""
 
     scores: np.ndarray
     distances: np.ndarray
     frames: np.ndarray | None = None
+    embeddings: np.ndarray | None = None
 
 
 class BackEnd(ABC):
@@ -62,8 +63,9 @@ class BackEnd(ABC):
         """
 
     @abstractmethod
-    def look_at(self, inputs: Sequence[np.ndarray]) -> Found:
-        """What the network finds in windows, as `input_of` makes them."""
+    def look_at(self, inputs: Sequence[np.ndarray], embeddings: bool = False) -> Found:
+        """What the network finds in windows, as `input_of` makes them. Raises UserError if it has no embeddings that
+        are asked for."""
 
     @abstractmethod
     def evidence(
@@ -96,11 +98,13 @@ class TorchBackEnd(BackEnd):
         """float32 (channels, frames, bins)."""
         return _features_and_length(standard, frontend, where)[0]
 
-    def look_at(self, inputs: Sequence[np.ndarray]) -> Found:
+    def look_at(self, inputs: Sequence[np.ndarray], embeddings: bool = False) -> Found:
+        if embeddings and isinstance(self._network, AdaptiveExit):
+            raise UserError(f"{self.model}: an adaptive exit gives no embeddings; take the complete network")
         x = torch.from_numpy(np.stack(inputs)).to(self._device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             head = self._network.frame_head
-            if self._domain is None and head is None:
+            if self._domain is None and head is None and not embeddings:
                 return Found(_numbers(score_of(self._network(x))), np.full(len(x), np.nan))
             maps = self._network.stage_maps(x)
             embedding = self._network.embedding_of(maps[-1])
@@ -108,6 +112,7 @@ class TorchBackEnd(BackEnd):
                 _numbers(score_of(self._network.head(embedding))),
                 np.full(len(x), np.nan) if self._domain is None else _numbers(self._domain(embedding)),
                 None if head is None else _numbers(head(maps)),
+                embedding.float().cpu().numpy() if embeddings else None,
             )
 
     def evidence(
@@ -166,7 +171,9 @@ class OnnxBackEnd(BackEnd):
     def input_of(self, waveform: np.ndarray, standard: np.ndarray, frontend: FrontEndBase, where: str) -> np.ndarray:
         return waveform.astype(np.float32)
 
-    def look_at(self, inputs: Sequence[np.ndarray]) -> Found:
+    def look_at(self, inputs: Sequence[np.ndarray], embeddings: bool = False) -> Found:
+        if embeddings:
+            raise UserError(f"{self.model}: an ONNX file gives no embeddings; give the training's folder")
         found = self._onnx.look_at(*padded(inputs))
         return Found(
             found[SCORE].astype(np.float64),

@@ -91,7 +91,8 @@ class _Looked(NamedTuple):
 class _Take:
     """A recording while it is scored. spans: first and last sample + 1 of its windows; scores, distances: of each
     channel's windows, in their order, None for silence; heard: of each channel's windows that are not silent, by their
-    number; frames: their frames' scores, of detectors that have them; error: why it cannot be scored."""
+    number; frames: their frames' scores, of detectors that have them; embeddings: where they are asked for; error: why
+    it cannot be scored."""
 
     name: str
     recording: audio.Recording | None = None
@@ -101,6 +102,7 @@ class _Take:
     distances: list[list[float | None]] = field(default_factory=list)
     heard: list[dict[int, _Heard]] = field(default_factory=list)
     frames: list[dict[int, np.ndarray]] = field(default_factory=list)
+    embeddings: list[dict[int, np.ndarray]] = field(default_factory=list)
     samples: int = 0
     overviews: list[Overview] = field(default_factory=list)
     error: UserError | None = None
@@ -293,16 +295,20 @@ class FakeSpeechDetector:
         return self._alone(recording.where, contextlib.nullcontext(recording), overview)
 
     def score_files(
-        self, files: Iterable[tuple[str, str | Path | Command | Stretch | Opening]], overview: bool = False
+        self,
+        files: Iterable[tuple[str, str | Path | Command | Stretch | Opening]],
+        overview: bool = False,
+        embeddings: bool = False,
     ) -> Iterator[tuple[str, list[Result] | UserError]]:
         """(name, path) of files -> (name, its results or why it cannot be scored), in their order, each as soon as it
         is there; windows of several files go through the network together. In the place of a path may stand what
-        audio.open_recording and audio.open_stream return."""
+        audio.open_recording and audio.open_stream return. embeddings: give them in the results. Raises UserError for
+        embeddings of an ONNX file or an adaptive exit."""
         opened = (
             (name, audio.open_recording(path, name) if isinstance(path, str | Path | Command | Stretch) else path)
             for name, path in files
         )
-        for take in self._flow(opened, overview):
+        for take in self._flow(opened, overview, embeddings):
             yield take.name, self._outcome(take)
 
     def stream(self, recording: audio.Recording) -> Iterator[Heard]:
@@ -514,6 +520,7 @@ class FakeSpeechDetector:
                     take.distances = [[] for _ in take.picked]
                     take.heard = [{} for _ in take.picked]
                     take.frames = [{} for _ in take.picked]
+                    take.embeddings = [{} for _ in take.picked]
                     if overview:
                         take.overviews = [Overview(self.sample_rate) for _ in take.picked]
                     for begin, window in self._spans(take, blocks):
@@ -529,7 +536,7 @@ class FakeSpeechDetector:
                 take.error = error
             yield take
 
-    def _flow(self, opened: Iterable[tuple[str, Opening]], overview: bool) -> Iterator[_Take]:
+    def _flow(self, opened: Iterable[tuple[str, Opening]], overview: bool, embeddings: bool = False) -> Iterator[_Take]:
         """Recordings scored, in their order. Decoding and the network run in this thread, features in others, at most
         two batches ahead, so that memory does not grow with a recording's length."""
         with contextlib.ExitStack() as stack:
@@ -546,13 +553,13 @@ class FakeSpeechDetector:
                 if len(held) == 1 and isinstance(item, _Take):
                     yield held.pop()
                 while waiting >= 2 * self._batch_size:
-                    done, ready = self._one_batch(held)
+                    done, ready = self._one_batch(held, embeddings)
                     waiting -= done
                     yield from ready
             while held:
-                yield from self._one_batch(held)[1]
+                yield from self._one_batch(held, embeddings)[1]
 
-    def _one_batch(self, held: deque[_Piece | _Take]) -> tuple[int, list[_Take]]:
+    def _one_batch(self, held: deque[_Piece | _Take], embeddings: bool) -> tuple[int, list[_Take]]:
         """Takes a batch of windows from the left and scores it: how many, and the recordings that are through by
         that."""
         taken, batch, ready = 0, [], []
@@ -569,12 +576,14 @@ class FakeSpeechDetector:
             except UserError as error:
                 item.take.error = item.take.error or error
         if batch:
-            found = self._back_end.look_at([features for _, features in batch])
+            found = self._back_end.look_at([features for _, features in batch], embeddings)
             for number, (piece, _) in enumerate(batch):
                 piece.take.scores[piece.channel][piece.index] = float(found.scores[number])
                 piece.take.distances[piece.channel][piece.index] = float(found.distances[number])
                 if found.frames is not None:
                     piece.take.frames[piece.channel][piece.index] = found.frames[number]
+                if found.embeddings is not None:
+                    piece.take.embeddings[piece.channel][piece.index] = found.embeddings[number]
         return taken, ready
 
     def _track(self, take: _Take, number: int, heard: Sequence[Window]) -> np.ndarray:
@@ -626,6 +635,7 @@ class FakeSpeechDetector:
                 heard = tuple(dataclasses.replace(window, below=None) for window in heard)
             below = None if reason or llr is None else Below.among(heard)
             track = self._track(take, number, heard)
+            embedded = [take.embeddings[number][i] for i in sorted(audible)] if take.embeddings[number] else []
             limit = self._back_end.frame_threshold
             stretches = (
                 None if limit is None or reason else scored_stretches(track, limit, take.samples / self.sample_rate)
@@ -648,6 +658,7 @@ class FakeSpeechDetector:
                     take.overviews[number] if take.overviews else None,
                     stretches,
                     track,
+                    np.mean(embedded, axis=0) if embedded else None,
                 )
             )
         if not results:

@@ -90,7 +90,8 @@ class Result:
     a calibration; notes: what was done to the audio; not_judged: why there is no verdict, where the recording is the
     reason; below: which windows are below the threshold, None where there is no verdict; distance: mean of its windows'
     from what the detector was trained on, outside: whether it is beyond the limit, both None where none is known;
-    overview: for a picture, if it was asked for; stretches: the spoofed ones, of detectors that score frames; track:
+    overview: for a picture, if it was asked for; embedding: float32 (size,), the mean of its windows', if it was asked
+    for; stretches: the spoofed ones, of detectors that score frames; track:
     (steps,), a score for each 20 ms (inference/frame_track.py).
     """
 
@@ -109,6 +110,7 @@ class Result:
     overview: Overview | None = field(default=None, compare=False, repr=False)
     stretches: tuple[Stretch, ...] | None = None
     track: np.ndarray | None = field(default=None, compare=False, repr=False)
+    embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def lowest(self, count: int = 3) -> list[Window]:
         """The lowest-scoring stretches, lowest first: each is a window that overlaps none of those before it."""
