@@ -58,14 +58,28 @@ def _in_words(group: GroupFigures) -> str:
     return ", ".join(f"distance of {name} {test.distance:.3f} ({p_is(test.corrected)})" for name, test in tests)
 
 
-HEADINGS = (
-    *("group", "recordings", "failed", "mean score", "below %", "not judged %", "outside %"),
-    *("KS", "p", "embeddings", "by chance", "p", "result"),
+_HEADINGS = (
+    *("group", "number", "failed", "mean score", "below %", "not judged %", "outside %"),
+    *("KS", "p", "energy", "by chance", "p", "result"),
 )
 
 
+def _table(drift: Drift) -> Table:
+    """Without the columns that have no figure, and that of failures where there is none."""
+    rows = [_cells(group, drift) for group in drift.groups]
+    wanted = [
+        i
+        for i, name in enumerate(_HEADINGS)
+        if any(row[i].text != "-" for row in rows) and (name != "failed" or any(row[i].sort for row in rows))
+    ]
+    headings = [_HEADINGS[i] for i in wanted]
+    return Table(
+        f"Groups against {drift.reference.name}", headings, [[row[i] for i in wanted] for row in rows], sortable=False
+    )
+
+
 def _cells(group: GroupFigures, drift: Drift) -> list[Cell]:
-    """As HEADINGS has them."""
+    """As _HEADINGS has them."""
 
     def share(value: float | None) -> Cell:
         return number(None if value is None else 100 * value, 1)
@@ -94,9 +108,10 @@ def _cells(group: GroupFigures, drift: Drift) -> list[Cell]:
 
 def plain(drift: Drift) -> list[str]:
     """The table for the terminal, and the sentence before it."""
-    rows = [HEADINGS, *([cell.text for cell in _cells(group, drift)] for group in drift.groups)]
+    table = _table(drift)
+    rows = [table.headings, *([cell.text for cell in row] for row in table.rows)]
     rows = [[shorten(printable(row[0]), _WIDTH), *row[1:]] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
     for name, *figures, result in rows:
         shown = "  ".join(f"{figure:>{width}}" for figure, width in zip(figures, widths[1:]))
@@ -114,12 +129,13 @@ def tsv(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 _MEANING = f"""\
-Below: share of LLRs at or below the threshold. Not judged: share without a verdict, because of what the recording is;
-outside: because it is unlike what the detector was trained on. KS: largest distance of the two distribution functions
-of the scores, 0 to 1. Embeddings: energy distance of the embeddings, 0 to 1; by chance: within which 95 % of
-permutations of all recordings stay. p: corrected for the number of all tests (Holm); below {LEVEL:g} is a difference.
-A group of fewer than {FEWEST} scored recordings is not tested. The tests take recordings as independent: several of one
-speaker, call or device are not, and differ too easily."""
+Picture: 5, 25, 50, 75 and 95 % of a group's scores; a mark at the energy distance's limit by chance. Below: share of
+LLRs at or below the threshold. Not judged: share without a verdict, because of what the recording is; outside: because
+it is unlike what the detector was trained on. KS: largest distance of the two distribution functions of the scores, 0
+to 1. Energy: energy distance of the embeddings, 0 to 1; by chance: within which 95 % of permutations of all recordings
+stay. p: corrected for the number of all tests (Holm); below {LEVEL:g} is a difference. A group of fewer than {FEWEST}
+scored recordings is not tested. The tests take recordings as independent: several of one speaker, call or device are
+not, and differ too easily."""
 
 
 def html(drift: Drift, command: str, rests_on: Sequence[str]) -> str:
@@ -127,25 +143,26 @@ def html(drift: Drift, command: str, rests_on: Sequence[str]) -> str:
     sentence = headline(drift)
     note = [Text(f"{MOST:,} embeddings of a larger group are compared, drawn at random.", "note")]
     large = any(group.recordings > MOST for group in drift.groups)
-    rows = [_cells(group, drift) for group in drift.groups]
+    recordings = f"{sum(group.recordings for group in drift.groups):,} recordings in {len(drift.groups)} groups"
     summary = Section(
         "summary",
         "Result",
         [
             Text(sentence, "headline"),
-            Figures([_picture(drift)], large=True),
-            Table(f"Groups against {drift.reference.name}", HEADINGS, rows),
+            Figures([_picture(drift, recordings)], large=True),
+            _table(drift),
             Text(" ".join(_MEANING.split())),
             *(note if large else []),
         ],
     )
     made = Section("reproduce", "Reproduce", [Code(command), Text(commit()), Code("\n".join(rests_on))])
     digest = hashlib.sha256(json.dumps([to_json(drift), command]).encode()).hexdigest()
-    return render(f"Drift from {drift.reference.name}", drift.corpus, [summary, made], digest)
+    return render(f"Drift from {drift.reference.name}", recordings, [summary, made], digest)
 
 
-def _picture(drift: Drift) -> Markup:
-    """Scores of each group, and the distance of its embeddings from the reference's."""
+def _picture(drift: Drift, recordings: str) -> Markup:
+    """Scores of each group, and the distance of its embeddings from the reference's. recordings: their number, in
+    words."""
 
     def colour_of(group: GroupFigures) -> str:
         return SOFT if group is drift.reference else SERIES[1] if group.differs_in else SERIES[0]
@@ -164,8 +181,8 @@ def _picture(drift: Drift) -> Markup:
                 right.plot(test.by_chance, row, marker="|", color=INK, ms=10, mew=1.6)
         left.set_yticks([-place for place in range(len(drift.groups))], [_label(group) for group in drift.groups])
         left.set_ylim(0.6 - len(drift.groups), 0.6)
-        left.set_xlabel("score, higher = bona fide")
-        right.set_xlabel("distance of embeddings")
+        left.set_xlabel("score")
+        right.set_xlabel("energy")
         right.set_xlim(left=0)
 
     says = "; ".join(
@@ -174,8 +191,7 @@ def _picture(drift: Drift) -> Markup:
         for group in drift.groups
         if group.percentiles is not None
     )
-    title = "Scores by group (5, 25, 50, 75, 95 %); embeddings (mark: by chance)"
-    return picture("drift", title, drift.corpus, 1.3 + 0.24 * len(drift.groups), says, paint)
+    return picture("drift", "Scores and embeddings by group", recordings, 1.3 + 0.24 * len(drift.groups), says, paint)
 
 
 def _label(group: GroupFigures) -> str:
