@@ -65,7 +65,10 @@ def short_names(groups: Sequence[Group]) -> list[Group]:
 
 
 def refuse_repeated(groups: Sequence[Group]) -> None:
-    """Raises UserError for a recording that is there twice, in one group or in two: a test takes it as two."""
+    """Raises UserError for a group or a recording that is there twice: a test takes it as two."""
+    names = [group.name for group in groups]
+    if len(set(names)) < len(names):
+        raise UserError(f"{max(names, key=names.count)}: given twice; compare it with another group")
     seen: dict[Hashable, str] = {}
     for group in groups:
         for name, audio in (one.found for one in group.recordings):

@@ -36,6 +36,7 @@ SHORT = (
     "constant_q.py --utterances 3 --rounds 3",
     "evaluation.py --rounds 3",
     "bootstrap.py --draws 100 --compared 20",
+    "two_samples.py --vectors 1000 --rounds 3",
     "training.py --model ecanet9 --device cpu --batch-size 16 --frames 200 --steps 3 --rounds 2",
     "shard_reading.py --mib 40 --shard-mib 2 --buffer-mib 10 --limit 10",
     "detect.py --rounds 3 --memory-minutes 0",

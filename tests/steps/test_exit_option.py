@@ -14,6 +14,7 @@ from steps.evaluation.evaluation import stem_of, write_evaluation
 from steps.evaluation.fitted_scores import calibrate_training
 from steps.experiment.training_folder import load_method
 from steps.inference.detector import FakeSpeechDetector
+from steps.inference.inputs import find_recordings
 from steps.training import checkpoints
 from tests import in_process
 from tests.conftest import ROOT, speech_like
@@ -21,6 +22,7 @@ from tests.distilled_training import save_distilled
 from tests.made_up_experiments import evaluation
 from tests.steps.inference.conftest import save_dev_scores
 from utils import audio
+from utils.cli import UserError
 
 RATE = 16000
 EERS = {1: 20.0, 2: 12.5, 3: 11.0, None: 12.5}  # on dev, percent: auto takes exit 2
@@ -255,6 +257,8 @@ def test_the_adaptive_exit_scores_alike_everywhere_and_says_what_it_costs(folder
     detector = FakeSpeechDetector.load(folder, exit="adaptive")
     verdict = answers.Verdict.model_validate(verdicts.judge(detector, (data / "b.wav").read_bytes(), 60))
     assert verdict.exit == "adaptive" and verdict.looked_at
+    with pytest.raises(UserError, match="an adaptive exit gives no embeddings; take the complete network"):
+        list(detector.score_files(list(find_recordings([str(data)])), embeddings=True))
 
 
 def test_the_adaptive_exit_is_refused_where_it_cannot_be(folder, data, distilled):

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from steps import score
 from steps.frontend.processing.band import BandLimits
@@ -323,6 +324,29 @@ def test_what_is_not_judged_has_no_windows_below_the_threshold(partial):
     assert {window.below for window in result.windows} == {None} and result.llr is not None
     said = list(detector.stream(audio.of_waveform("x", wave, RATE)))[-1]
     assert (said.verdict, said.verdict_so_far, said.below_so_far, said.window.below) == (None,) * 4
+
+
+def test_embeddings_are_those_of_the_windows_and_their_mean_the_recordings(training, tmp_path, speech):
+    detector = FakeSpeechDetector.load(training, batch_size=3)
+    length = round(detector.window_seconds * RATE)
+    long = np.concatenate([speech(detector.window_seconds, seed) for seed in range(2)])[: 2 * length]
+    half = length - detector._hop  # the second window begins there
+    windows_by_hand = [long[begin : begin + length] for begin in range(0, 2 * length - half, detector._hop)]
+    for name, wave in (("short", long[:length]), ("long", long)):
+        soundfile.write(tmp_path / f"{name}.wav", wave, RATE, subtype="DOUBLE")
+    files = [(name, tmp_path / f"{name}.wav") for name in ("short", "long")]
+    with_embeddings = dict(detector.score_files(files, embeddings=True))
+    without = dict(detector.score_files(files))
+    inputs = [detector._looked_at(window, "x").features for window in windows_by_hand]
+    with torch.inference_mode():
+        embeddings = detector._back_end._network.embed(torch.from_numpy(np.stack(inputs))).numpy()
+    assert embeddings.std(axis=0).max() > 1e-3
+    (short,), (long_one,) = with_embeddings["short"], with_embeddings["long"]
+    assert len(long_one.windows) == len(windows_by_hand)
+    assert short.embedding == pytest.approx(embeddings[0], abs=1e-4)
+    assert long_one.embedding == pytest.approx(embeddings.mean(axis=0), abs=1e-4)
+    for name, (one,) in without.items():
+        assert one.embedding is None and one.score == pytest.approx(with_embeddings[name][0].score, abs=1e-5)
 
 
 @pytest.mark.parametrize(

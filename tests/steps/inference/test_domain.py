@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from steps.experiment import training_folder
@@ -156,6 +157,9 @@ def test_an_onnx_file_gives_the_distance_too(with_domain, speech, tmp_path):
         one, other = (each.score(waveform, RATE)[0] for each in (detector, exported))
         assert other.score == pytest.approx(one.score, abs=1e-4)
         assert other.distance == pytest.approx(one.distance, rel=1e-3) and other.verdict == one.verdict
+    soundfile.write(tmp_path / "a.wav", speech(1.0, 2), RATE)
+    with pytest.raises(UserError, match=r"a.onnx, of .*: an ONNX file gives no embeddings; give the training's folder"):
+        list(exported.score_files([("a", tmp_path / "a.wav")], embeddings=True))
     write_int8(tmp_path / "i.onnx", path, {"u": speech(1.0, 2).astype(np.float32)})
     assert onnx_model.OnnxModel(tmp_path / "i.onnx").outputs == ["score"]
     assert FakeSpeechDetector.load(tmp_path / "i.onnx").limit is None
