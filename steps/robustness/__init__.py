@@ -1,1 +1,1 @@
-"""What survives laundering: manipulations of an evaluation set, a detector's scores of each, and what they cost."""
+"""What survives laundering, and whether recordings drift: manipulations and groups of recordings, as detectors see them."""
