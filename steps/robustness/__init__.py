@@ -1,1 +1,1 @@
-"""What survives laundering, and whether recordings drift: manipulations and groups of recordings, as detectors see them."""
+"""What manipulations of recordings cost, and whether groups of recordings differ, as a detector sees them."""
