@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from steps.evaluation.labels import corpus_label
 from steps.inference.detector import FakeSpeechDetector
-from steps.inference.output import message_without
+from steps.inference.output import message_without, printable
 from steps.metrics.paired_tests import LEVEL, holm
 from steps.metrics.two_samples import FEWEST, TwoSampleTest, energy_test, kolmogorov_smirnov
 from steps.robustness.recordings import Group
@@ -172,13 +172,13 @@ def _untested(reference: Sample, sample: Sample) -> str | None:
 
 
 def _figures(detector: FakeSpeechDetector, sample: Sample) -> GroupFigures:
-    scored = sample.scored
+    scored, name = sample.scored, printable(sample.name)
     counts = len(scored), len(sample.recordings) - len(scored)
     if not scored:
-        return GroupFigures(sample.name, *counts, None, None, None, None, None)
+        return GroupFigures(name, *counts, None, None, None, None, None)
     below = [detector.decision.below(one.llr) for one in scored]
     return GroupFigures(
-        sample.name,
+        name,
         *counts,
         mean_score=float(sample.scores.mean()),
         percentiles=tuple(np.percentile(sample.scores, PERCENTILES).tolist()),

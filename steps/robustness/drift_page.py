@@ -110,13 +110,13 @@ def plain(drift: Drift) -> list[str]:
     """The table for the terminal, and the sentence before it."""
     table = _table(drift)
     rows = [table.headings, *([cell.text for cell in row] for row in table.rows)]
-    rows = [[shorten(printable(row[0]), _WIDTH), *row[1:]] for row in rows]
+    rows = [[shorten(row[0], _WIDTH), *row[1:]] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
     for name, *figures, result in rows:
         shown = "  ".join(f"{figure:>{width}}" for figure, width in zip(figures, widths[1:]))
         lines.append(f"{name:<{widths[0]}}  {shown}  {result}")
-    return [printable(headline(drift)), "", *lines]
+    return [headline(drift), "", *lines]
 
 
 def tsv(samples: Sequence[Sample]) -> Iterator[str]:
@@ -195,4 +195,4 @@ def _picture(drift: Drift, recordings: str) -> Markup:
 
 
 def _label(group: GroupFigures) -> str:
-    return shorten(printable(group.name), _WIDTH)
+    return shorten(group.name, _WIDTH)

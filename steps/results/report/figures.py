@@ -115,13 +115,11 @@ def _inline(canvas: Canvas, name: str, says: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style type=\"text/css\">.*?</style>|<!--.*?-->", "", svg, flags=re.S)
     view = re.search(r'viewBox="([^"]*)"', svg)[1]
-    svg = re.sub(
-        r"<svg[^>]*>",
+    head = (
         f'<svg viewBox="{view}" role="img" aria-label="{escape(says, {chr(34): "&quot;"})}" '
-        'xmlns:xlink="http://www.w3.org/1999/xlink">',
-        svg,
-        count=1,
+        'xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
+    svg = re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)  # a function: names may have backslashes
     svg = re.sub(r' id="series:([^"]*)"', r' class="series" data-series="\1"', svg)
     # ids of several pictures in one page
     svg = re.sub(r' id="([^"]*)"', rf' id="{name}-\1"', svg)

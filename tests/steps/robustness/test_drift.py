@@ -302,6 +302,7 @@ def test_a_sentence_names_five_groups_at_most(uncalibrated):
 
 def test_names_are_text_in_the_page_and_one_line_at_the_terminal(uncalibrated):
     detector = FakeSpeechDetector.load(uncalibrated)
-    found = measure(detector, [made_up("a", 0, 1), made_up("<b>\tx\n", 0, 2)])
+    found = measure(detector, [made_up("a", 0, 1), made_up("<b>\tx\n\udcff", 0, 2)])
     assert "<b>" not in html(found, "drift.py", []) and "&lt;b&gt;" in html(found, "drift.py", [])
+    html(found, "drift.py", []).encode()
     assert len("\n".join(plain(found)).splitlines()) == 5
