@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""How often the domain alarm sounds: on an evaluation set as it is and manipulated, on another set, and on noise, tones
-and made-up music. Prints a table of mean shares over trainings (docs/not_judged.md)."""
+"""How often the domain alarm sounds: on an evaluation set as it is and manipulated, on its languages that training has
+and lacks, on another set, and on noise, tones and made-up music. Prints a table of mean shares over trainings
+(docs/not_judged.md)."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import statistics
 import sys
 from collections.abc import Callable
@@ -69,6 +72,21 @@ def waveforms_of(trials: Trials, conf: object) -> list[np.ndarray]:
     return [read_utterance(utt, audio, conf) for utt, audio in zip(trials.utts, trials.audio)]
 
 
+def by_language(trials: Trials, manifest: Path) -> dict[str, Trials]:
+    """Bona fide trials of a mini corpus, by whether its training set has bona fide speech of their language. An entry
+    of the manifest is named SOURCE-LANGUAGE, maybe with a region and a speaker."""
+    with manifest.open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle, delimiter="\t") if row["attack"] == "-"]
+    language = {row["utterance"]: row["entry"].split("-")[1].split("_")[0] for row in rows}
+    trained = {language[row["utterance"]] for row in rows if row["set"] == "train"}
+    groups = {}
+    for name, wanted in (("languages of training", True), ("other languages", False)):
+        pairs = [(utt, one) for utt, one in zip(trials.utts, trials.audio) if (language[utt] in trained) == wanted]
+        utts, audio = zip(*pairs)
+        groups[name] = dataclasses.replace(trials, utts=list(utts), audio=list(audio))
+    return groups
+
+
 def shares(detector: FakeSpeechDetector, waveforms: list[np.ndarray]) -> tuple[float, float, float]:
     """Percent: outside, lacking a band or otherwise without a verdict, and both together."""
     results = [detector.score(waveform, RATE)[0] for waveform in waveforms]
@@ -81,6 +99,7 @@ def main() -> int:
     parser = make_parser(__doc__, "tests/bench/domain.py --data-dir LA/data/eval --other PA/data/eval exp/NAME/seed?")
     parser.add_argument("--data-dir", type=Path, required=True, help="evaluation set of the trainings' own corpus")
     parser.add_argument("--other", type=Path, help="data dir of another corpus")
+    parser.add_argument("--manifest", type=Path, help="manifest.tsv of the mini corpus, for its languages")
     parser.add_argument("--count", type=whole_number(1), default=100, help="most utterances of each class and signal")
     parser.add_argument("models", nargs="+", type=Path, metavar="EXP", help="folders of trainings with a domain.npz")
     args = parser.parse_args()
@@ -94,6 +113,9 @@ def main() -> int:
     own = {kind: pick_trials(args.data_dir, kind, None, False) for kind in ("bonafide", "spoof")}
     some = pick_trials(args.data_dir, "both", args.count, False)
     sets = {f"eval, {kind}": waveforms_of(trials, conf) for kind, trials in own.items()}
+    if args.manifest is not None:
+        for name, trials in by_language(own["bonafide"], args.manifest).items():
+            sets[f"eval, bonafide, {name}"] = waveforms_of(trials, conf)
     for manipulation in load_grid(ROOT / "conf/stress/grid.yaml").manipulations:
         if manipulation.family in FAMILIES:
             chain = make_chain(manipulation.chain, RATE)
