@@ -230,14 +230,14 @@ def test_an_attack_makes_the_same_whatever_was_made_before(name):
     except GroupMissing as missing:
         pytest.skip(f"{name}: {missing}")
     # in a child: the packages stay out of the tests' own process
-    one, other, again = in_fresh_process(_make_three, entry, folders)
-    alone, *_ = in_fresh_process(_make_three, entry, folders)
+    one, other, again = in_fresh_process(_make_each, entry, folders, (0, 1, 0))
+    (alone,) = in_fresh_process(_make_each, entry, folders, (0,))
     assert all(len(a) > 1000 and np.all(np.isfinite(a)) for a in (one, other))
     assert np.array_equal(one, again) and np.array_equal(one, alone)
     assert len(one) != len(other) or not np.array_equal(one, other)
 
 
-def _make_three(entry, folders):
+def _make_each(entry, folders, seeds):
     put_on_path(folders)
 
     def make(seed: int) -> np.ndarray:
@@ -248,7 +248,7 @@ def _make_three(entry, folders):
             return entry.attack.function([text], entry.languages[0], rng, **drawn)[0]
         return entry.attack.function(speechlike(1.2, seed=seed), rng, **drawn)
 
-    return make(0), make(1), make(0)
+    return [make(seed) for seed in seeds]
 
 
 # ---------------------------------------------------------------- conf
