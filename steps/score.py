@@ -174,9 +174,8 @@ def list_not_judged(data: Path, feats: Path | None, trials: Trials, band: BandLi
     found = [f"{utt} {missing}" for utt, of_utt in levels if (missing := band.missing(of_utt)) is not None]
     if found:
         write_lines(out, found)
-        warn(
-            f"{len(found)} of {len(trials.utt2label)} trials of {data} lack a band that this detector needs: see {out}"
-        )
+        count = f"{len(found)} of {len(trials.utt2label)} trials"
+        warn(f"{data.name}: {count} lack a band that this detector needs; they are scored anyway ({out.name})")
 
 
 def is_whole(part: tuple[int, int], outputs: list[Path], inputs: list[Path]) -> bool:

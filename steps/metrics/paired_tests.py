@@ -51,14 +51,12 @@ class PairedTest:
     """Differences, another method's figure minus the baseline's, tested against 0; below 0 is better for error rates
     and costs.
 
-    count: of the differences; mean: None without any; standard_error: of the mean;
-    interval: 95 % confidence interval of the mean; p_t, p_sign_flip: two-sided; these are None where `untested`
-    says why there is no test.
+    count: of the differences; mean: None without any; interval: 95 % confidence interval of the mean; p_t, p_sign_flip:
+    two-sided; these are None where `untested` says why there is no test.
     """
 
     count: int
     mean: float | None
-    standard_error: float | None
     interval: tuple[float, float] | None
     p_t: float | None
     p_sign_flip: float | None
@@ -73,7 +71,7 @@ def paired_differences(baseline: Mapping[int, float], other: Mapping[int, float]
 def untested(differences: Sequence[float], why: str) -> PairedTest:
     """The mean of the differences, and why they are not tested."""
     mean = statistics.fmean(differences) if differences else None
-    return PairedTest(len(differences), mean, None, None, None, None, why)
+    return PairedTest(len(differences), mean, None, None, None, why)
 
 
 def paired_test(differences: Sequence[float], largest: float = math.inf, unit: str = "common seeds") -> PairedTest:
@@ -85,8 +83,6 @@ def paired_test(differences: Sequence[float], largest: float = math.inf, unit: s
     differences; of more, signs are drawn. Fewer than 3 differences, or equal ones, are not tested.
     """
     count = len(differences)
-    mean, spread = mean_and_spread(differences) if count else (None, None)
-    error = None if spread is None else spread / count**0.5
     if count < FEWEST:
         why = f"{count or 'no'} {unit.removesuffix('s') if count == 1 else unit}, and a test takes {FEWEST}"
         return untested(differences, why)
@@ -95,7 +91,7 @@ def paired_test(differences: Sequence[float], largest: float = math.inf, unit: s
         return untested(differences, "all differences are equal, so that there is no spread")
     from scipy import stats  # here: it takes longer to load than most evaluations
 
-    student = stats.ttest_1samp(values, 0.0)
+    student, mean = stats.ttest_1samp(values, 0.0), statistics.fmean(differences)
     interval = student.confidence_interval(CONFIDENCE)
     low, high = within((interval.low, interval.high), -largest, largest)
     signs = stats.permutation_test(
@@ -106,7 +102,7 @@ def paired_test(differences: Sequence[float], largest: float = math.inf, unit: s
         n_resamples=2**MOST_FOR_ALL_SIGNS,
         rng=np.random.default_rng(0),
     )
-    return PairedTest(count, mean, error, (float(low), float(high)), float(student.pvalue), float(signs.pvalue), None)
+    return PairedTest(count, mean, (float(low), float(high)), float(student.pvalue), float(signs.pvalue), None)
 
 
 def pooled_test(differences_of_networks: Sequence[Sequence[float]], largest: float = math.inf) -> PairedTest:

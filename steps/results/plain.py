@@ -40,12 +40,8 @@ def _plain_row(name: str, seeds: str, figures: Sequence[str]) -> str:
     return f"  {shorten(name, 17):17}{seeds:>5}{eer:>13}{''.join(f'{cost:>17}' for cost in costs)}{last}".rstrip()
 
 
-def _difference(test: PairedTest, measure: Measure) -> str:
-    """`mean ± standard error`."""
-    if test.mean is None:
-        return "-"
-    error = "" if test.standard_error is None else f" ± {measure.text(test.standard_error)}"
-    return measure.text(test.mean, "+") + error
+def _interval(test: PairedTest, measure: Measure) -> str:
+    return "-" if test.interval is None else ", ".join(measure.text(end, "+") for end in test.interval)
 
 
 def _plain_table(table: SetTable) -> list[str]:
@@ -74,8 +70,9 @@ def _plain_table(table: SetTable) -> list[str]:
         if pair := pairs.get(e.name):
             tests = [pair.test(measure) for measure in MEASURES]
             if not all(test.untested for test in tests):  # else a sentence has the differences
-                differences = [_difference(test, measure) for test, measure in zip(tests, MEASURES)]
-                lines.append(_plain_row("difference", str(tests[0].count), differences))
+                means = ["-" if test.mean is None else m.text(test.mean, "+") for test, m in zip(tests, MEASURES)]
+                lines.append(_plain_row("difference", str(tests[0].count), means))
+                lines.append(_plain_row("95 % interval", "", [_interval(*pair) for pair in zip(tests, MEASURES)]))
             if pair.base.variant != e.variant:
                 lines += _wrapped(f"(against {pair.base.recipe}, the only baseline of this network)", "  ")
     if partial:
@@ -99,7 +96,7 @@ def plain(experiments: Sequence[Experiment]) -> str:
         if rules := coverage_rules(here):
             lines += [*_wrapped(f"{UNDECIDED_HEADING}: mean over seeds. {UNDECIDED_MEANING} {'; '.join(rules)}."), ""]
         if any(table.families for table in here):
-            lines += _wrapped("difference: the method minus its baseline, paired by seed, mean ± standard error.")
+            lines += _wrapped("difference: the method minus its baseline, paired by seed.")
             lines.append("")
     notes = [f"not evaluated on any set: {name}" for name in not_evaluated_at_all(experiments)]
     notes += [f"note: {e.name}: {note}" for e in experiments for note in e.notes]

@@ -166,7 +166,9 @@ def test_the_terminal_s_table(exp):
     assert "do not stand for the real ASVspoof 2019's" in text
     # paired by seed: -0.5, -1.0, +0.5
     (row,) = [line for line in text.splitlines() if "difference  " in line]
-    assert row.split()[1:5] == ["3", "-0.33", "±", "0.44"]
+    assert row.split()[1:4] == ["3", "-0.33", "-0.0083"]
+    (row,) = [line for line in text.splitlines() if "95 % interval  " in line]
+    assert row.split()[3:5] == ["-2.23,", "+1.56"]
     text = " ".join(text.split())
     assert "EER, self_distill against baseline: no significant difference for senet34 (p = 0.529)." in text
 
