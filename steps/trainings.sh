@@ -99,7 +99,7 @@ fit_domains() { # <experiment> <first:last>: what the trainings of those seeds w
   gpu=$(least 1 "$ngpu")
   hold_seeds "$1" "$2"
   threads_of "$2" 1
-  log "describing what $1 was trained on, seeds $2"
+  log "fitting the alarm for recordings unlike the training set: $1, seeds $2"
   $cuda_cmd --gpu "$gpu" "${limit[@]}" "${job_threads[@]}" JOB="$2" "$1/log/domain.JOB.log" \
     fit_domain.py "${threads[@]}" "${online_option[@]}" --ngpu "$gpu" --data-dir "$data_dir" --feats-dir "$feats" --train-set "$train_set" "$1/seedJOB"
 }
