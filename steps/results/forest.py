@@ -54,6 +54,7 @@ def write_forest_beside(text: Path, experiments: Sequence[Experiment]) -> str | 
 def write_forest(handle: IO[bytes], rows: Sequence[Row], corpus: str) -> None:
     """Draw `rows` into `handle`, as PNG: a panel for each set, a line for each network, a colour for each method."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     methods = list(dict.fromkeys(row.method for row in rows))
     panels: dict[str, list[str]] = {}
@@ -65,20 +66,19 @@ def write_forest(handle: IO[bytes], rows: Sequence[Row], corpus: str) -> None:
     heights = [len(networks) * max(0.3, 0.16 * len(methods)) + 0.25 for networks in panels.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.9 + 0.2 * len(methods)), dpi=120, layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    marks = {}
     for axes, (name, networks) in zip(grid, panels.items()):
         axes.axvline(0, color="0.6", linewidth=1, zorder=1)
         for row in (row for row in rows if row.set_name == name):
             i = methods.index(row.method)
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-            place = networks.index(row.network) + (i - (len(methods) - 1) / 2) * step
+            beside = [other.method for other in rows if (other.set_name, other.network) == (name, row.network)]
+            place = networks.index(row.network) + (beside.index(row.method) - (len(beside) - 1) / 2) * step
             face = "white"
             if row.test.interval is not None:
                 face = colour
                 ends = [100 * end for end in row.test.interval]
                 axes.plot(ends, [place, place], color=colour, linewidth=1.6, zorder=2)
-            style = {"color": colour, "markerfacecolor": face, "ms": 6, "zorder": 3}
-            (marks[row.method],) = axes.plot(100 * row.test.mean, place, marker, **style)
+            axes.plot(100 * row.test.mean, place, marker, color=colour, markerfacecolor=face, ms=6, zorder=3)
         axes.set_yticks(range(len(networks)), networks)
         axes.set_ylim(len(networks) - 0.5, -0.5)
         axes.set_title(name, loc="left", fontsize=10, fontweight="bold")
@@ -92,6 +92,9 @@ def write_forest(handle: IO[bytes], rows: Sequence[Row], corpus: str) -> None:
     grid[-1].set_xlabel(label + ")")
     title = f"{corpus}: mean difference and its {100 * CONFIDENCE:.0f} % interval over seeds"
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    lines = [marks[method] for method in methods]
+    lines = [
+        Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], linestyle="", ms=6)
+        for i in range(len(methods))
+    ]
     figure.legend(lines, methods, loc="outside lower left", frameon=False, fontsize=9, ncols=1)
     figure.savefig(handle, format="png", metadata={"Software": None})
