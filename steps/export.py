@@ -20,6 +20,7 @@ import torch
 from steps.experiment import training_folder
 from steps.experiment.exit_option import ADAPTIVE, add_exit_option
 from steps.experiment.exits import load_trained
+from steps.experiment.stress_results import stress_of
 from steps.exporting import card, checking, graph, onnx_file, quantise
 from steps.inference import onnx_model
 from steps.inference.detector import FakeSpeechDetector
@@ -141,7 +142,7 @@ def export(model: Path, training: Path, args: Any) -> None:
             str(args.data_dir),
             str(args.int8),
             f"{commit()} Exported by torch {torch.__version__} on {platform.machine()}.",
-            card.stress_of(training) if stage is None else None,
+            stress_of(training) if stage is None else None,
         )
         for name in (ONNX, INT8, PROGRAM, CARD, FIGURES):
             (out / name).unlink(missing_ok=True)  # an older one would stand beside a card that does not tell of it

@@ -16,8 +16,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.environment
 
 from steps.experiment.experiments import Experiment, add_beside, read_experiments, read_with_those_beside
+from steps.experiment.stress_results import stress_files
 from steps.frontend.processing.audio import add_allow_pipes
-from steps.results.report import attacks, coverage, curves, environments, heads, histograms, provenance, summary
+from steps.results.report import (
+    attacks,
+    coverage,
+    curves,
+    environments,
+    heads,
+    histograms,
+    laundering,
+    provenance,
+    summary,
+)
 from steps.results.report.page import Section, Text, render
 from steps.results.report.systems import Comparison, compare
 from utils.cli import ProgressLog, UserError, make_parser, run_program, warn
@@ -34,6 +45,7 @@ def digest_of(experiments: list[Experiment], data_dir: Path, given: str) -> str:
     """Of all that a page is made from: `given`, the files read, and the program itself."""
     files = [Path(__file__), *sorted((ROOT / "steps/results/report").glob("*.[phcj]*"))]
     for e in experiments:
+        files += stress_files(e.folder)
         for seed in e.seeds:
             files += [path for form in OF_A_SEED for path in sorted((e.folder / f"seed{seed.number}").glob(form))]
     files += [path for form in OF_A_DATA_DIR for path in sorted(data_dir.glob(form))]
@@ -116,7 +128,9 @@ def main() -> None:
         print(f"{args.out}: made from these very inputs already")
         return
     comparison = replace(compare(experiments, args.set, args.data_dir, args.feats_dir), allow_pipes=args.allow_pipes)
-    plain = [module.section for module in (summary, attacks, environments, histograms, coverage, curves, heads)]
+    plain = [
+        module.section for module in (summary, attacks, environments, histograms, coverage, laundering, curves, heads)
+    ]
     looks = [key for key in LOOKS_INSIDE if key not in args.skip]
     progress = ProgressLog(len(plain) + len(looks), "section", "report")
     sections: list[Section | None] = []

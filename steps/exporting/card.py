@@ -19,7 +19,6 @@ from steps.metrics.bootstrap import CmFigures, TrialDraw, intervals_of
 from steps.metrics.paired_tests import CONFIDENCE
 from steps.results.tables import EER, TDCF_2019, Measure
 from utils.cli import UserError
-from utils.files import read_json, sha256_of
 
 _DRAWS = 1000  # as in evaluate_experiment.py
 
@@ -32,19 +31,6 @@ def figures_of(training: Path, head: int | None = None) -> list[Evaluation]:
     made of.
     """
     return [_with_intervals(one, training) for one in read_evaluations(training) if one.head == head]
-
-
-def stress_of(training: Path) -> str | None:
-    """What steps/stress.py found of the training's experiment, in the folder `stress` there; None if it did not test
-    these weights. Raises UserError for a stress.json that is not its own."""
-    path = training.resolve().parent / "stress/stress.json"
-    if not path.exists():
-        return None
-    found, own = read_json(path), sha256_of(training / "final.pt")
-    try:
-        return next((found["headlines"][one["experiment"]] for one in found["detectors"] if one["sha256"] == own), None)
-    except (KeyError, TypeError):
-        raise UserError(f"{path}: not as steps/stress.py writes it; make it again, or remove it") from None
 
 
 def _with_intervals(one: Evaluation, training: Path) -> Evaluation:
@@ -131,8 +117,8 @@ def model_card(
     stress: str | None = None,
 ) -> str:
     """Markdown. about: of FakeSpeechDetector.about(); confs: frontend, model, train (may lack) and what else conf.yaml
-    has; checked_on, measured_on: data dirs of parity and of int8's cost; made_by: versions in words; stress: of
-    stress_of."""
+    has; checked_on, measured_on: data dirs of parity and of int8's cost; made_by: versions in words; stress: as
+    steps/experiment/stress_results.py finds it."""
     frontend = confs["frontend"]
     option = f" --exit {about['exit']['stage']}" if about.get("exit") else ""
     lines = [f"# Model card: {about['model']}", ""]

@@ -246,28 +246,6 @@ def test_intervals_are_drawn_where_the_evaluation_has_none(tmp_path):
         card.figures_of(tmp_path)
 
 
-def test_the_card_repeats_a_stress_test_of_these_weights(tmp_path):
-    training = tmp_path / "net/seed1"
-    training.mkdir(parents=True)
-    (training / "final.pt").write_text("weights")
-    assert card.stress_of(training) is None
-    stress = tmp_path / "net/stress/stress.json"
-    stress.parent.mkdir()
-    found = {
-        "detectors": [
-            {"sha256": "0", "experiment": "other"},
-            {"sha256": sha256_of(training / "final.pt"), "experiment": "net"},
-        ]
-    }
-    stress.write_text(json.dumps(found | {"headlines": {"net": "worst: GSM.", "other": "worst: noise."}}))
-    assert card.stress_of(training) == "worst: GSM."
-    (training / "final.pt").write_text("trained again")
-    assert card.stress_of(training) is None
-    stress.write_text("{}")
-    with pytest.raises(card.UserError, match="stress.json: not as steps/stress.py writes it"):
-        card.stress_of(training)
-
-
 def test_a_card_without_the_mini_corpus_and_without_evaluation():
     about = {
         "model": "m", "corpus": "c", "mini_corpus": False, "frontend": "cepstrum", "sample_rate": 16000, "window_seconds": 5.0,

@@ -1,6 +1,7 @@
 """The page that steps/report.py writes, in a real headless Chromium."""
 
 import importlib.util
+import json
 import re
 import shutil
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.in_process import call
+from utils.files import sha256_of
 
 SECTIONS = ("summary", "attacks", "histograms", "coverage", "curves", "heads", "embedding", "grad_cam", "reproduce")
 
@@ -295,6 +297,28 @@ def test_of_other_data_dirs_nothing_is_looked_into(la, pa, tmp_path):
     assert done.returncode == 0
     assert done.stderr.count("wav.scp: no line of eval_") == 2
     assert "is --data-dir that of these trainings?" in (tmp_path / "x.html").read_text()
+
+
+def test_a_stress_test_s_sentences_are_repeated(la, tmp_path):
+    program = load_program()
+    experiments = program.read_experiments(la.experiments)
+    digest = program.digest_of(experiments, tmp_path, "said")
+    stress = la.experiments[0].parent / "stress/stress.json"
+    stress.parent.mkdir()
+    weights = sha256_of(la.experiments[0] / "seed1/final.pt")
+    found = {"detectors": [{"sha256": weights, "experiment": "a"}], "headlines": {"a": "worst: GSM <8 kHz>."}}
+    stress.write_text(json.dumps(found))
+    try:
+        assert program.digest_of(experiments, tmp_path, "said") != digest
+        skipped = ["--skip", "embedding", "--skip", "grad_cam"]
+        out = tmp_path / "x.html"
+        done = call(program.main, "report.py", "--data-dir", la.data, "--out", out, *skipped, *la.experiments)
+        assert done.returncode == 0
+        page = out.read_text()
+        assert "Manipulated files" in page and "baseline: worst: GSM &lt;8 kHz&gt;." in page
+        assert page.count("worst: ") == 1  # nothing of the other experiment, whose weights were not tested
+    finally:
+        shutil.rmtree(stress.parent)
 
 
 def test_skipped_sections_take_no_time(pa, tmp_path):
