@@ -45,14 +45,17 @@ def save_dev_scores(training: Path, data_dir: Path, shift: float = 1.0, stem: st
     (data / "utt2label").write_text("".join(labels))
 
 
-@pytest.fixture(scope="session")
-def training(tmp_path_factory):
-    """With a calibration."""
-    folder = tmp_path_factory.mktemp("training")
+def calibrated_training(folder):
+    """folder/exp/net/seed1, with a calibration."""
     made = save_training(folder / "exp/net/seed1")
     save_dev_scores(made, folder / "data")
     calibrate_training(made, "dev", folder / "data")
     return made
+
+
+@pytest.fixture(scope="session")
+def training(tmp_path_factory):
+    return calibrated_training(tmp_path_factory.mktemp("training"))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ import soundfile
 import torch
 
 from steps import drift as program
-from steps.evaluation.fitted_scores import calibrate_training
 from steps.experiment.training_folder import load_trained
 from steps.inference import domain
 from steps.inference.detector import FakeSpeechDetector
@@ -26,7 +25,7 @@ from steps.robustness.drift import Sample, Scored, measure, permutations_for
 from steps.robustness.drift_page import headline, html, plain
 from tests import in_process
 from tests.conftest import speech_like
-from tests.steps.inference.conftest import RATE, save_dev_scores, save_training
+from tests.steps.inference.conftest import RATE, calibrated_training, save_training
 
 COUNT = 10
 
@@ -38,11 +37,7 @@ def uncalibrated(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("training")
-    made = save_training(folder / "exp/net/seed1")
-    save_dev_scores(made, folder / "data")
-    calibrate_training(made, "dev", folder / "data")
-    return made
+    return calibrated_training(tmp_path_factory.mktemp("training"))
 
 
 @pytest.fixture(scope="module")

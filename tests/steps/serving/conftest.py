@@ -8,22 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from steps.evaluation.fitted_scores import calibrate_training
 from steps.inference.detector import FakeSpeechDetector
 from steps.serving import verdicts
 from tests.conftest import ROOT
-from tests.steps.inference.conftest import save_dev_scores, save_training
+from tests.steps.inference.conftest import calibrated_training
 
 fastapi = pytest.importorskip("fastapi", reason="FastAPI is not installed (requirements-serve.txt)")
 
 
 @pytest.fixture(scope="session")
 def training(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("training")
-    made = save_training(folder / "exp/net/seed1")
-    save_dev_scores(made, folder / "data")
-    calibrate_training(made, "dev", folder / "data")
-    return made
+    return calibrated_training(tmp_path_factory.mktemp("training"))
 
 
 @pytest.fixture(scope="session")
