@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,7 +17,7 @@ from steps.evaluation.score_files import AsvScores, CmScores
 from steps.metrics.bootstrap import CmFigures, Interval, TrialDraw, intervals_of
 from steps.metrics.tandem import AsvRates, asv_rates
 from utils.cli import UserError
-from utils.tables import Coded, read_big_map, table_of
+from utils.tables import Coded, plain_blocks, read_big_map, table_of
 
 DURATION_GROUPS = 4
 MOST_VALUES = 40  # of a condition: more are names of single things
@@ -59,16 +58,15 @@ def rates_of_attacks(
 def _values_in_order(path: Path, utts: Sequence[str]) -> list[str] | None:
     """The values of a table that has a line for each utterance, in their order, as most have; None of any other, which
     is left to the careful reader."""
-    if not path.is_file():  # a pipe can be read once only
-        return None
+    found: list[str] = []
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError):
+        for keys, values in plain_blocks(path, 2):
+            if keys != utts[len(found) : len(found) + len(keys)]:
+                return None
+            found += values
+    except (OSError, ValueError):
         return None
-    words = text.split()
-    if len(words) != 2 * len(utts) or text.count("\n") != len(utts):
-        return None
-    return words[1::2] if all(map(operator.eq, words[::2], utts)) else None
+    return found if len(found) == len(utts) else None
 
 
 def values_of_trials(path: str | os.PathLike, cm: CmScores) -> Sequence[str]:

@@ -15,6 +15,7 @@ from steps.evaluation.groups import (
     evaluate_known_attacks,
     read_durations,
     read_known_attacks,
+    values_of_trials,
 )
 from steps.evaluation.score_files import AsvScores, CmScores
 from steps.metrics.llr_cost import cllr
@@ -230,3 +231,15 @@ def test_faults_leave_no_results(experiment):
     assert done.returncode == 1
     assert "none: it has no attack" in done.stderr
     assert not (folder / "results").exists()
+
+
+def test_a_table_is_read_by_lines_not_by_words(tmp_path):
+    cm = CmScores(["a", "b"], np.array([True, False]), np.array([1.0, 0.0]), ["A01"], np.array([-1, 0]))
+    path = tmp_path / "utt2codec"
+    path.write_text("a x\nb y\n")
+    assert list(values_of_trials(path, cm)) == ["x", "y"]
+    path.write_text("b y\na x\nother z\n")
+    assert list(values_of_trials(path, cm)) == ["x", "y"]
+    path.write_text("a x b\ny\n")  # its words are the trials and a value each
+    with pytest.raises(UserError, match="line 2: 1 column"):
+        values_of_trials(path, cm)
