@@ -219,7 +219,7 @@ class ProgressLog:
         import time
 
         self._clock = time.monotonic
-        self.total, self.unit, self.done, self.every = total, unit, done, every_seconds
+        self.total, self.unit, self.desc, self.done, self.every = total, unit, desc, done, every_seconds
         self._next = self._began = self._clock()
         self._done_before = done  # by a run that was interrupted
         self._bar = None
@@ -233,7 +233,7 @@ class ProgressLog:
     def _say(self, text: str = "") -> None:
         percent = f"{100 * self.done // self.total} %" if self.total else ""
         speed = pace(self._clock() - self._began, self.done - self._done_before, self.total - self.done)
-        said = ", ".join(filter(None, [text, percent, speed]))
+        said = ", ".join(filter(None, [self.desc, text, percent, speed]))
         sys.stderr.write(f"progress {self.done}/{self.total} {self.unit}{' ' + said if said else ''}\n")
         sys.stderr.flush()
         self._next = self._clock() + self.every

@@ -34,6 +34,7 @@ class Log:
 
     def __init__(self, path: Path):
         self.path, self._head, self._read = path, b"", 0
+        self.begun = False  # whether anything was written since this program started
         self._reset()
 
     def _reset(self) -> None:
@@ -61,6 +62,7 @@ class Log:
             return []  # not there yet, or just being replaced: the next look will tell
         complete = data[: data.rfind(b"\n") + 1]
         self._head, self._read = head, self._read + len(complete)
+        self.begun |= bool(complete)
         return list(filter(self._take, complete.decode(errors="replace").splitlines()))
 
     def _take(self, line: str) -> bool:
@@ -86,6 +88,7 @@ class Follower:
 
     def __init__(self, patterns: list[str]):
         self.patterns = patterns
+        self._named = {Path(pattern) for pattern in patterns if not glob.has_magic(pattern)}
         self.logs = {path: Log(path) for path in self._paths()}
         for log in self.logs.values():
             log.skip()
@@ -107,13 +110,19 @@ class Follower:
         return [f"{names[path]}: {line}" if several else line for path, log in self.logs.items() for line in log.read()]
 
     def progress(self) -> tuple[int, int, str, str]:
-        """Done, total, unit and text: summed over the logs that count in the unit of the newest progress."""
+        """Done, total, unit and text: summed over the logs that count in the unit of the newest progress.
+
+        A job that has not begun counts with the mean total of those that have, if its log is named, not matched by a
+        pattern.
+        """
         known = [log for log in self.logs.values() if log.unit]
         if not known:
             return 0, 0, "", ""
         newest = max(known, key=lambda log: log.changed)
         same = [log for log in known if log.unit == newest.unit]
-        return sum(log.done for log in same), sum(log.total for log in same), newest.unit, newest.text
+        total = sum(log.total for log in same)
+        waiting = sum(not log.begun for path, log in self.logs.items() if path in self._named)
+        return sum(log.done for log in same), total + waiting * total // len(same), newest.unit, newest.text
 
 
 class Bar:

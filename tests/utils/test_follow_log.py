@@ -36,6 +36,25 @@ def test_sums_the_newest_of_each_log(tmp_path):
     assert follower.progress() == (1, 40, "batches", "loss 0.3")
 
 
+def test_jobs_that_wait_count_with_the_mean_total_of_those_that_run(tmp_path):
+    logs = [tmp_path / f"train.{seed}.log" for seed in range(1, 6)]
+    for log in logs[3:]:
+        log.write_text("progress 90/90 utt\n")  # a former run's
+    follower = Follower([str(log) for log in logs])
+    write(logs[0], "progress 3/10 utt\n")
+    write(logs[1], "progress 1/20 utt\n")
+    write(logs[2], "train.py: seed3/final.pt is complete; nothing to do\n")
+    follower.look()
+    assert follower.progress()[:2] == (4, 60)  # two run, two wait
+    write(logs[3], "# Started again\nprogress 1/20 utt\n", "w")
+    follower.look()
+    assert follower.progress()[:2] == (5, 66)
+    follower = Follower([f"{tmp_path}/train.*.log"])  # how many jobs will run is not known
+    write(logs[3], "progress 2/20 utt\n")
+    follower.look()
+    assert follower.progress()[:2] == (2, 20)
+
+
 def test_what_a_former_run_left_does_not_count(tmp_path):
     old = tmp_path / "x.1.log"
     write(old, "# Started at 1\nprogress 5/5 utterances\nepoch 1 old\n")
@@ -116,6 +135,8 @@ def test_a_jobs_own_log_has_the_time_left(monkeypatch, capsys):
         "progress 80/100 utt epoch 2/3, 80 %, 4.0/min, about 5 min left",
         "progress 100/100 utt epoch 2/3, 100 %",
     ]
+    ProgressLog(9, "file", "voice A01")
+    assert capsys.readouterr().err == "progress 0/9 file voice A01, 0 %\n"
     assert time_left(0.5, 1, 10) == time_left(9, 0, 1) == time_left(9, 1, 0) == ""
     assert time_left(3600, 1, 2) == "about 2.0 h left"
 
