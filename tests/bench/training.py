@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measure a training step: self-distilled against baseline in time and peak memory, on a CPU (one thread) or a GPU.
+"""Measure a training step: self-distilled against baseline in time and peak memory, on a CPU or a GPU.
 
 On the CPU also with freed memory kept against without; on a GPU also with CUDA graphs (train.graphs) against without,
-in training and in scoring. Each kind runs in its own processes, in turn, on random features
-of the recipe's size. The figures are ratios, median and range over the rounds. Time is processor time on the CPU,
-wall-clock time of the complete queue of steps on a GPU. Memory is the growth of the process's peak from before the
+in training and in scoring. Each kind runs in its own processes, in turn, on random features of the recipe's size. The
+figures are ratios, median and range over the rounds. Time is processor time of one thread on the CPU, wall-clock time
+of several, and of the complete queue of steps on a GPU. Memory is the growth of the process's peak from before the
 first step on the CPU, the allocator's peak on a GPU.
 
 Tiny utterances (--batch-size 2 --frames 24 --bins 8) leave only the host's work for each operation: the bound of a
@@ -22,12 +22,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench.ratios import note
 from utils.cli import make_parser, real_number, run_program, whole_number
+
+if TYPE_CHECKING:  # torch itself is imported by the processes that measure
+    from collections.abc import Callable
+
+    import torch
+    from torch import Tensor
+
+    from steps.training.base import MethodBase
 
 ONE_BY_ONE, GRAPHS = "one by one", "graphs"
 SCORING = "scoring"
@@ -46,29 +55,20 @@ def _peak_resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure_steps(
-    model: str,
-    method_name: str,
-    amp: str,
-    device_name: str,
-    shape: tuple[int, int, int],
-    steps: int,
-    by_graphs: bool = False,
-) -> tuple[float, float]:
-    """Seconds of one training step on `shape`, (utterances, frames, bins), after ten (two on a CPU) that are not timed,
-    and MiB of peak memory. method_name: a method's, or SCORING for the detector's scores alone, of the baseline's."""
+def make_step(
+    model: str, method_name: str, amp: str, device: torch.device, shape: tuple[int, int, int]
+) -> tuple[MethodBase, Tensor, Callable[[int], None]]:
+    """The method that trains the network `model`, random features of `shape`, (utterances, frames, bins), and what
+    trains one step on them, given the step's number."""
     import torch
 
     from steps import nnet, training
-    from steps.nnet.graphs import Graphs
     from steps.training.loop import autocast, make_optimizer
 
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    device = torch.device(device_name)
-    on_gpu = device.type == "cuda"
-    conf = training.load_conf(ROOT / f"conf/train/{'baseline' if method_name == SCORING else method_name}.yaml")
-    if on_gpu:
+    conf = training.load_conf(ROOT / f"conf/train/{method_name}.yaml")
+    if device.type == "cuda":
         torch.backends.cudnn.deterministic = conf.deterministic
     detector = nnet.make_detector(nnet.load_conf(ROOT / f"conf/model/{model}.yaml"), head=conf.hard_loss.head)
     method = training.make_method(conf, detector).to(device, memory_format=torch.channels_last).train()
@@ -78,16 +78,6 @@ def measure_steps(
     labels = torch.arange(batch_size, device=device) % 2
     scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
 
-    def now() -> float:
-        if not on_gpu:
-            return time.process_time()
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    def score() -> None:
-        with torch.inference_mode():
-            method.detector(x)
-
     def train(step: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         with autocast(amp, device):
@@ -95,6 +85,41 @@ def measure_steps(
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
+
+    return method, x, train
+
+
+def measure_steps(
+    model: str,
+    method_name: str,
+    amp: str,
+    device_name: str,
+    shape: tuple[int, int, int],
+    steps: int,
+    by_graphs: bool = False,
+    threads: int = 1,
+) -> tuple[float, float]:
+    """Seconds of one training step on `shape`, (utterances, frames, bins), after ten (two on a CPU) that are not timed,
+    and MiB of peak memory. method_name: a method's, or SCORING for the detector's scores alone, of the baseline's."""
+    import torch
+
+    from steps.nnet.graphs import Graphs
+
+    device = torch.device(device_name)
+    on_gpu = device.type == "cuda"
+    trained_by = "baseline" if method_name == SCORING else method_name
+    method, x, train = make_step(model, trained_by, amp, device, shape)
+    torch.set_num_threads(threads)
+
+    def now() -> float:
+        if not on_gpu:
+            return time.process_time() if threads == 1 else time.perf_counter()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def score() -> None:
+        with torch.inference_mode():
+            method.detector(x)
 
     before = _peak_resident()
     warm_up = 10 if on_gpu else 2
@@ -120,7 +145,7 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
     def measured(method: str, keep: str) -> tuple[float, float]:
         own = ["--model", model, "--device", device, "--amp", args.amp]
         own += ["--batch-size", str(args.batch_size), "--frames", str(args.frames), "--bins", str(args.bins)]
-        own += ["--steps", str(steps), "--child", method, keep]
+        own += ["--steps", str(steps), "--threads", str(args.threads), "--child", method, keep]
         settings = _MEMORY if keep != "let go" else dict.fromkeys(_MEMORY, "")
         environment = {name: value for name, value in {**os.environ, **settings}.items() if value}
         command = [sys.executable, __file__, *own]
@@ -144,7 +169,7 @@ def _compare(model: str, device: str, args: argparse.Namespace) -> list[float]:
         print(f"{what}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
         return statistics.median(ratios)
 
-    where = "one thread" if device == "cpu" else device
+    where = device if device != "cpu" else "one thread" if args.threads == 1 else f"{args.threads} threads"
     print(
         f"{model}, batches of {' x '.join(map(str, shape))}, autocast {args.amp}, {where}, {args.rounds} rounds of"
         f" {steps} steps"
@@ -182,6 +207,7 @@ def main() -> int:
     parser.add_argument(
         "--steps", type=whole_number(1), help="timed steps of a process; default: 8 on a CPU, 100 on a GPU"
     )
+    parser.add_argument("--threads", type=whole_number(1), default=1, help="of each process, on a CPU")
     parser.add_argument("--rounds", type=whole_number(1), default=3, help="processes of each kind")
     parser.add_argument(
         "--at-most",
@@ -198,7 +224,13 @@ def main() -> int:
             self_distill.logits_at_once = lambda *_: None
         shape = args.batch_size, args.frames, args.bins
         by_graphs = way == GRAPHS
-        print(json.dumps(measure_steps(args.model[0], method, args.amp, args.device[0], shape, args.steps, by_graphs)))
+        print(
+            json.dumps(
+                measure_steps(
+                    args.model[0], method, args.amp, args.device[0], shape, args.steps, by_graphs, args.threads
+                )
+            )
+        )
         return 0
     found = [_compare(model, device, args) for device in args.device or _devices() for model in args.model]
     return int(args.at_most is not None and max(map(max, found)) > args.at_most)
