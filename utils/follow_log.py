@@ -34,7 +34,7 @@ class Log:
 
     def __init__(self, path: Path):
         self.path, self._head, self._read = path, b"", 0
-        self.begun = False  # whether anything was written since this program started
+        self.started = False  # a line was written since this program looks
         self._reset()
 
     def _reset(self) -> None:
@@ -62,7 +62,7 @@ class Log:
             return []  # not there yet, or just being replaced: the next look will tell
         complete = data[: data.rfind(b"\n") + 1]
         self._head, self._read = head, self._read + len(complete)
-        self.begun |= bool(complete)
+        self.started |= bool(complete)
         return list(filter(self._take, complete.decode(errors="replace").splitlines()))
 
     def _take(self, line: str) -> bool:
@@ -112,8 +112,8 @@ class Follower:
     def progress(self) -> tuple[int, int, str, str]:
         """Done, total, unit and text: summed over the logs that count in the unit of the newest progress.
 
-        A job that has not begun counts with the mean total of those that have, if its log is named, not matched by a
-        pattern.
+        A job that has not started counts with the mean total of the others. A pattern does not say which jobs there
+        will be, so that only logs given by name count in this way.
         """
         known = [log for log in self.logs.values() if log.unit]
         if not known:
@@ -121,7 +121,7 @@ class Follower:
         newest = max(known, key=lambda log: log.changed)
         same = [log for log in known if log.unit == newest.unit]
         total = sum(log.total for log in same)
-        waiting = sum(not log.begun for path, log in self.logs.items() if path in self._named)
+        waiting = sum(not log.started for path, log in self.logs.items() if path in self._named)
         return sum(log.done for log in same), total + waiting * total // len(same), newest.unit, newest.text
 
 

@@ -3,9 +3,10 @@
 
 On the CPU also with freed memory kept against without; on a GPU also with CUDA graphs (train.graphs) against without,
 in training and in scoring. Each kind runs in its own processes, in turn, on random features of the recipe's size. The
-figures are ratios, median and range over the rounds. Time is processor time of one thread on the CPU, wall-clock time
-of several, and of the complete queue of steps on a GPU. Memory is the growth of the process's peak from before the
-first step on the CPU, the allocator's peak on a GPU.
+figures are ratios, median and range over the rounds.
+
+Time on the CPU is processor time of one thread, or wall-clock time of several. On a GPU it is wall-clock time of all
+steps. Memory on the CPU is by how much the steps raise the process's peak. On a GPU it is the allocator's peak.
 
 Tiny utterances (--batch-size 2 --frames 24 --bins 8) leave only the host's work for each operation: the bound of a
 small network's step on a fast GPU.
@@ -224,13 +225,9 @@ def main() -> int:
             self_distill.logits_at_once = lambda *_: None
         shape = args.batch_size, args.frames, args.bins
         by_graphs = way == GRAPHS
-        print(
-            json.dumps(
-                measure_steps(
-                    args.model[0], method, args.amp, args.device[0], shape, args.steps, by_graphs, args.threads
-                )
-            )
-        )
+        model, device = args.model[0], args.device[0]
+        found = measure_steps(model, method, args.amp, device, shape, args.steps, by_graphs, args.threads)
+        print(json.dumps(found))
         return 0
     found = [_compare(model, device, args) for device in args.device or _devices() for model in args.model]
     return int(args.at_most is not None and max(map(max, found)) > args.at_most)
