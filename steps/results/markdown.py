@@ -487,8 +487,8 @@ def _trainings_section(experiments: Sequence[Experiment], tables: Sequence[SetTa
 
 
 def markdown(experiments: Sequence[Experiment], command: str | None, picture: str | None = None) -> str:
-    """RESULTS.md: a summary, `picture` (a file beside it), the tables, then how to read them. The same experiments give
-    the same text."""
+    """RESULTS.md: a summary, `picture` (a file beside it), the paper's table, those measured, then how to read them.
+    The same experiments give the same text."""
     tables = sorted(collect(experiments), key=shown_first)
     corpora = sorted({table.corpus for table in tables})
     lines = opening("Results", corpora)
@@ -496,6 +496,7 @@ def markdown(experiments: Sequence[Experiment], command: str | None, picture: st
         lines += ["## Summary", "", *bullets(sentences)]
     if picture:
         lines += [f"![Difference of the EER by set and network]({picture})", ""]
+    lines += PAPER.splitlines() + [""]
     for corpus in corpora:
         lines += [f"## {corpus}", ""]
         for table in tables:
@@ -516,4 +517,4 @@ def markdown(experiments: Sequence[Experiment], command: str | None, picture: st
     notes = [f"not evaluated on any set: {name}" for name in not_evaluated_at_all(experiments)]
     if notes := bullets([*notes, *(f"{e.name}: {note}" for e in experiments for note in e.notes)]):
         lines += ["## Notes", "", *notes]
-    return "\n".join(lines + _trainings_section(experiments, tables)) + "\n" + PAPER
+    return "\n".join(lines + _trainings_section(experiments, tables))
