@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How often the domain alarm sounds: on an evaluation set as it is and manipulated, on its languages that training has
-and lacks, on another set, and on noise, tones and made-up music. Prints a table of mean shares over trainings
-(docs/not_judged.md)."""
+and lacks, on another set, on recordings such as music, and on noise, tones and made-up music. Prints a table of mean
+shares over trainings (docs/not_judged.md)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import torch
 
 from steps.augment import make_chain, utterance_rng
 from steps.frontend import read_utterance
+from steps.frontend.processing.audio import read_waveform
 from steps.inference.detector import FakeSpeechDetector
 from steps.robustness.grid import load_grid
 from steps.robustness.scoring import Trials, pick_trials
@@ -72,6 +73,17 @@ def waveforms_of(trials: Trials, conf: object) -> list[np.ndarray]:
     return [read_utterance(utt, audio, conf) for utt, audio in zip(trials.utts, trials.audio)]
 
 
+def pieces_of(folder: Path, count: int) -> list[np.ndarray]:
+    """About `count` pieces of SECONDS, as many of each recording, evenly spread over it."""
+    paths = sorted(folder.iterdir())
+    pieces, size = [], SECONDS * RATE
+    for path in paths:
+        waveform = read_waveform(path.name, path, RATE)
+        starts = np.linspace(0, len(waveform) - size, max(1, count // len(paths))).astype(int)
+        pieces += [waveform[start : start + size] for start in starts]
+    return pieces
+
+
 def by_language(trials: Trials, manifest: Path) -> dict[str, Trials]:
     """Bona fide trials of a mini corpus, by whether its training set has bona fide speech of their language. An entry
     of the manifest is named SOURCE-LANGUAGE, maybe with a region and a speaker."""
@@ -99,6 +111,9 @@ def main() -> int:
     parser = make_parser(__doc__, "tests/bench/domain.py --data-dir LA/data/eval --other PA/data/eval exp/NAME/seed?")
     parser.add_argument("--data-dir", type=Path, required=True, help="evaluation set of the trainings' own corpus")
     parser.add_argument("--other", type=Path, help="data dir of another corpus")
+    parser.add_argument(
+        "--recordings", type=Path, help=f"folder of longer recordings, such as music, cut into {SECONDS} s"
+    )
     parser.add_argument("--manifest", type=Path, help="manifest.tsv of the mini corpus, for its languages")
     parser.add_argument("--count", type=whole_number(1), default=100, help="most utterances of each class and signal")
     parser.add_argument("models", nargs="+", type=Path, metavar="EXP", help="folders of trainings with a domain.npz")
@@ -126,6 +141,8 @@ def main() -> int:
     if args.other is not None:
         for kind in ("bonafide", "spoof"):
             sets[f"{args.other}, {kind}"] = waveforms_of(pick_trials(args.other, kind, args.count, False), conf)
+    if args.recordings is not None:
+        sets[args.recordings.name] = pieces_of(args.recordings, args.count)
     rng = np.random.default_rng(1)
     for name, draw in SIGNALS.items():
         sets[name] = [draw(rng) for _ in range(args.count)]
